@@ -1,0 +1,68 @@
+# Every command makes what it needs: a virtual environment in .venv, re-used until pyproject.toml
+# changes. `make PYTHON=/path/to/python3.12 ...` picks the interpreter.
+
+PYTHONS := $(or $(PYTHON),python3.11 python3.12 python3.13 python3)
+VENV    := .venv
+BIN     := $(VENV)/bin
+PIP     := $(BIN)/python -m pip --quiet --disable-pip-version-check
+CHECKED := keras_reprogram tests examples
+
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint format build clean
+
+help:  ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+demo: $(VENV)/.installed-plain  ## reprogram the embedded source for digits, write saved_models/digits
+	$(BIN)/keras-reprogram demo
+
+test: lint  ## lint, types and the fast tests
+	$(BIN)/python -m pytest --durations=5
+
+test-slow: $(VENV)/.installed-dev  ## what needs real weights, real data or long runs
+	@for name in KERAS_HOME KERAS_REPROGRAM_DATA TFDS_DATA_DIR; do \
+	  if [ -z "$$(printenv $$name)" ]; then echo "$$name is not set: tests that need it are skipped"; fi; \
+	done
+	$(BIN)/python -m pytest -m slow -o timeout=7200 -rs --durations=5
+
+lint: $(VENV)/.installed-dev  ## ruff check, ruff format --check, mypy
+	$(BIN)/ruff check $(CHECKED)
+	$(BIN)/ruff format --check $(CHECKED)
+	$(BIN)/mypy keras_reprogram
+
+format: $(VENV)/.installed-dev  ## let ruff repair imports and layout
+	$(BIN)/ruff check --fix $(CHECKED)
+	$(BIN)/ruff format $(CHECKED)
+
+build: $(VENV)/.installed-dev  ## sdist and wheel in dist/
+	$(BIN)/python -m build --no-isolation --outdir dist
+
+clean:  ## remove environment, builds and caches; saved_models stays
+	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The dev environment is built on the plain one, so that `make -j demo test` never runs pip twice
+# at a time in the same folder.
+$(VENV)/.installed-plain: pyproject.toml | $(BIN)/python
+	@echo "installing keras-reprogram into $(VENV) (minutes the first time)"
+	@$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed-plain
+	@echo "installing the development tools into $(VENV)"
+	@$(PIP) install --editable '.[dev]'
+	@touch $@
+
+$(BIN)/python:
+	@for python in $(PYTHONS); do \
+	  if "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then \
+	    echo "making $(VENV) with $$python"; \
+	    "$$python" -m venv --clear $(VENV) || { rm -rf $(VENV); exit 1; }; \
+	    exit 0; \
+	  fi; \
+	done; \
+	echo "Python 3.11, 3.12 or 3.13 is needed. Tried: $(PYTHONS)." >&2; \
+	echo "Install one of them, or name it: make PYTHON=/path/to/python3.11" >&2; \
+	exit 1

@@ -1,0 +1,145 @@
+"""German traffic signs (GTSRB) of 32x32, whose training frames come in tracks."""
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from keras_reprogram.datasets.data_folder import VARIABLE, data_file
+from keras_reprogram.datasets.target_data import TargetData
+
+FILE_NAME = "gtsrb_32_sub.npz"
+KEYS = ("train_image", "train_label", "train_track", "test_image", "test_label")
+CLASS_NAMES = (
+    "speed limit 20",
+    "speed limit 30",
+    "speed limit 50",
+    "speed limit 60",
+    "speed limit 70",
+    "speed limit 80",
+    "end of speed limit 80",
+    "speed limit 100",
+    "speed limit 120",
+    "no overtaking",
+    "no overtaking by trucks",
+    "priority at next crossing",
+    "priority road",
+    "give way",
+    "stop",
+    "no vehicles",
+    "no trucks",
+    "no entry",
+    "danger",
+    "bend to the left",
+    "bend to the right",
+    "double bend",
+    "uneven road",
+    "slippery road",
+    "road narrows",
+    "road works",
+    "traffic lights",
+    "pedestrians",
+    "children",
+    "bicycles",
+    "ice or snow",
+    "wild animals",
+    "end of all limits",
+    "turn right",
+    "turn left",
+    "straight on",
+    "straight on or right",
+    "straight on or left",
+    "keep right",
+    "keep left",
+    "roundabout",
+    "end of no overtaking",
+    "end of no overtaking by trucks",
+)
+
+
+def load_gtsrb() -> TargetData:
+    """Loads 43 classes of traffic signs from `gtsrb_32_sub.npz` in `KERAS_REPROGRAM_DATA`.
+
+    Returns:
+        A `TargetData` of shape (32, 32, 3); its `train_groups` are the tracks of `load_gtsrb_tracks`.
+
+    Raises:
+        ValueError: If the file is missing, corrupt, or without one of its arrays.
+
+    Example:
+        ```python
+        import os
+        from keras_reprogram.datasets import load_gtsrb, split_validation
+
+        if "KERAS_REPROGRAM_DATA" in os.environ:
+            signs = load_gtsrb()
+            train, validation = split_validation(
+                signs.train_images, signs.train_labels, groups=signs.train_groups
+            )
+        ```
+    """
+    path, arrays = _read()
+    return TargetData(
+        "gtsrb",
+        arrays["train_image"],
+        arrays["train_label"].astype(np.int64),
+        arrays["test_image"],
+        arrays["test_label"].astype(np.int64),
+        class_names=CLASS_NAMES,
+        origin=f"A part of the German Traffic Sign Recognition Benchmark in {path}.",
+        notes=("Training frames come in tracks of one sign: split validation by track.",),
+        train_groups=_track_numbers(arrays),
+    )
+
+
+def load_gtsrb_tracks() -> np.ndarray:
+    """Numbers the tracks of the GTSRB training images.
+
+    The file counts tracks from zero in every class; here each (class, track) has a number of its own.
+
+    Returns:
+        Integer array of shape `(num_train,)`, aligned with `load_gtsrb().train_images`.
+
+    Raises:
+        ValueError: If the file is missing, corrupt, or without one of its arrays.
+
+    Example:
+        ```python
+        import os
+        from keras_reprogram.datasets import load_gtsrb_tracks
+
+        if "KERAS_REPROGRAM_DATA" in os.environ:
+            print(load_gtsrb_tracks().max() + 1)  # 1307
+        ```
+    """
+    return _track_numbers(_read()[1])
+
+
+def _track_numbers(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    pairs = np.stack([arrays["train_label"], arrays["train_track"]], axis=1)
+    _, numbers = np.unique(pairs, axis=0, return_inverse=True)
+    return numbers.ravel()
+
+
+def _read() -> tuple[Path, dict[str, np.ndarray]]:
+    path = data_file(FILE_NAME)
+    if path is None:
+        raise ValueError(
+            f"Expected the file {FILE_NAME} in the folder that the environment variable {VARIABLE} names. "
+            "Received: no such file. It has no download: put it there and set the variable."
+        )
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            missing = [key for key in KEYS if key not in file]
+            arrays = {key: file[key] for key in KEYS if key in file}
+    # NumPy returns a bare array, which is no context manager, for a file that is .npy.
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, TypeError) as error:
+        raise ValueError(
+            f"Expected {path} to be a complete .npz file. Received: {error}. Fetch it again."
+        ) from error
+    if missing:
+        raise ValueError(
+            f"Expected {path} to hold the arrays {', '.join(KEYS)}. Received: no {', '.join(missing)}."
+        )
+    return path, arrays

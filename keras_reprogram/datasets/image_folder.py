@@ -1,0 +1,160 @@
+"""A folder of class folders as a target."""
+
+from pathlib import Path
+
+import numpy as np
+
+from keras_reprogram.datasets.common_size import choose_size
+from keras_reprogram.datasets.image_decoding import decode_image, image_facts
+from keras_reprogram.datasets.split import split_train_test
+from keras_reprogram.datasets.target_data import TargetData
+
+IMAGE_SUFFIXES = frozenset(
+    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+)
+TEST_FOLDERS = ("test", "validation", "val")
+TEST_FRACTION = 0.2
+
+LabelledFiles = list[tuple[Path, int]]
+
+
+def load_image_folder(
+    folder: str | Path, *, image_size: int | tuple[int, int] | None = None, seed: int = 0
+) -> TargetData:
+    """Loads a folder of class folders.
+
+    Either `folder/<class>/*.jpg`, split 80/20 by class, or `folder/train/<class>/*.jpg` with a `test`,
+    `validation` or `val` folder beside `train` (the first of these that is there is the test part). Images in
+    folders inside a class folder count too; hidden files and files that are not images are left out.
+    Images stay grey if all are grey. Images of one size keep it.
+
+    Args:
+        folder: The folder.
+        image_size: Side or `(height, width)` for images that come in several sizes; without it they get
+            the median size, at most 224.
+        seed: Decides the split where there is no test folder.
+
+    Returns:
+        A `TargetData` with uint8 images.
+
+    Raises:
+        ValueError: If the folder is missing, has fewer than two class folders, an empty class folder, a test
+            class without training folder, or an image that cannot be read.
+
+    Example:
+        ```python
+        import pathlib, tempfile
+        from PIL import Image
+        from keras_reprogram.datasets import load_image_folder
+
+        folder = pathlib.Path(tempfile.mkdtemp())
+        for name in ("cat", "dog"):
+            (folder / name).mkdir()
+            for number in range(5):
+                Image.new("L", (8, 8), 40 * number).save(folder / name / f"{number}.png")
+        target = load_image_folder(folder)
+        print(target.train_images.shape, target.class_names)  # (8, 8, 8, 1) ('cat', 'dog')
+        ```
+    """
+    root = Path(folder).expanduser()
+    if not root.is_dir():
+        raise ValueError(
+            f"Expected a folder of class folders. Received: {str(folder)!r}, which is "
+            f"{'not a folder' if root.exists() else 'missing'}. Check the path."
+        )
+    train_root, test_root, notes = _part_folders(root)
+    class_names, train_files, ignored = _list_part(train_root)
+    test_files: LabelledFiles = []
+    if test_root is not None:
+        _, test_files, ignored_too = _list_part(test_root, class_names)
+        ignored += ignored_too
+    if ignored:
+        notes += (f"{ignored} file(s) that are not images were left out.",)
+    images, size_notes = _decode(train_files + test_files, image_size)
+    labels = np.array([label for _, label in train_files + test_files], np.int64)
+    if test_root is None:
+        parts = split_train_test(images, labels, TEST_FRACTION, seed)
+        notes += (f"No test folder: split 80/20 by class, seed {seed}.",)
+    else:
+        n = len(train_files)
+        parts = (images[:n], labels[:n], images[n:], labels[n:])
+    return TargetData(
+        root.resolve().name,
+        *parts,
+        class_names=class_names,
+        origin=f"{len(images):,} image files in the folder {root}.",
+        notes=notes + size_notes,
+    )
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _part_folders(root: Path) -> tuple[Path, Path | None, tuple[str, ...]]:
+    if not (root / "train").is_dir() or any(p.is_file() for p in _image_files(root / "train")[0]):
+        return root, None, ()
+    found = [root / name for name in TEST_FOLDERS if (root / name).is_dir()]
+    others = [
+        p.name for p in _visible(root) if p.is_dir() and p.name not in ("train", *TEST_FOLDERS)
+    ]
+    if others:
+        # A class may be called "train": with other classes beside it, that is what it is.
+        return root, None, ()
+    unused = tuple(f"The folder {path.name}/ was not used." for path in found[1:])
+    return root / "train", found[0] if found else None, unused
+
+
+def _image_files(folder: Path) -> tuple[list[Path], int]:
+    files = [path for path in _visible(folder) if path.is_file()]
+    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    return images, len(files) - len(images)
+
+
+def _image_tree(folder: Path) -> tuple[list[Path], int]:
+    images, ignored = _image_files(folder)
+    for inner in _visible(folder):
+        if inner.is_dir():
+            more_images, more_ignored = _image_tree(inner)
+            images, ignored = images + more_images, ignored + more_ignored
+    return images, ignored
+
+
+def _list_part(
+    root: Path, known: tuple[str, ...] | None = None
+) -> tuple[tuple[str, ...], LabelledFiles, int]:
+    class_names = tuple(path.name for path in _visible(root) if path.is_dir())
+    if len(class_names) < (2 if known is None else 1):
+        raise ValueError(
+            f"Expected {root} to hold a folder for each of two or more classes. "
+            f"Received: {len(class_names)} folder(s). Put the images of each class in a folder of its own."
+        )
+    if known is not None and not set(class_names) <= set(known):
+        raise ValueError(
+            f"Expected the class folders of {root} to be among those for training, {list(known)}. "
+            f"Received: {sorted(set(class_names) - set(known))}. Rename or remove them."
+        )
+    files: LabelledFiles = []
+    ignored = 0
+    for name in class_names:
+        images, left_out = _image_tree(root / name)
+        if not images:
+            raise ValueError(
+                f"Expected images in the class folder {root / name}. Received: none "
+                f"({', '.join(sorted(IMAGE_SUFFIXES))}). Add images or remove the folder."
+            )
+        files += [(path, (known or class_names).index(name)) for path in images]
+        ignored += left_out
+    return class_names, files, ignored
+
+
+def _decode(
+    files: LabelledFiles, image_size: int | tuple[int, int] | None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    facts = [image_facts(path) for path, _ in files]
+    size, notes = choose_size([shape for shape, _ in facts], image_size)
+    grey = all(is_grey for _, is_grey in facts)
+    images = np.empty((len(files), *size, 1 if grey else 3), np.uint8)
+    for row, (path, _) in enumerate(files):
+        images[row] = decode_image(path, str(path), grey=grey, size=size)
+    return images, notes

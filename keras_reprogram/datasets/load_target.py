@@ -1,0 +1,82 @@
+"""One name to a target: a known data set, a folder, or anything in TensorFlow Datasets."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from keras_reprogram.datasets.cifar10 import load_cifar10
+from keras_reprogram.datasets.digits import load_digits
+from keras_reprogram.datasets.gtsrb import load_gtsrb
+from keras_reprogram.datasets.image_folder import load_image_folder
+from keras_reprogram.datasets.mnist import load_mnist
+from keras_reprogram.datasets.target_data import TargetData
+from keras_reprogram.datasets.tfds_target import INSTALL, UnknownTfdsNameError, load_tfds
+
+KNOWN_TARGETS: dict[str, Callable[[], TargetData]] = {
+    "digits": load_digits,
+    "mnist": load_mnist,
+    "cifar10": load_cifar10,
+    "gtsrb": load_gtsrb,
+}
+TFDS_PREFIX = "tfds:"
+
+
+def load_target(
+    name: str, *, image_size: int | tuple[int, int] | None = None, seed: int = 0
+) -> TargetData:
+    """Loads a target task by its name.
+
+    Names are tried in this order: a known data set (`digits`, `mnist`, `cifar10`, `gtsrb`), a folder that
+    exists (write `./digits` for a folder called like a known data set), a TensorFlow Datasets name (`tfds:NAME`
+    asks for it outright, also where it has the name of a known data set).
+
+    Images stay as they are: fitting them into a source model is the program's work.
+
+    Args:
+        name: Name or path.
+        image_size: Side or `(height, width)`, used only where the images of a folder or a TFDS data set come
+            in several sizes.
+        seed: Decides the 80/20 split of a folder or TFDS data set without a test part. Known data sets
+            have fixed parts.
+
+    Returns:
+        The target's images, labels and class names.
+
+    Raises:
+        ValueError: If there is no such target, or if its files are corrupt.
+        ConnectionError: If a download fails.
+        ImportError: For `tfds:NAME` without tensorflow-datasets.
+
+    Example:
+        ```python
+        from keras_reprogram.datasets import load_target
+
+        target = load_target("digits")
+        print(target.target_shape, len(target.class_names))  # (8, 8, 1) 10
+        ```
+    """
+    if name in KNOWN_TARGETS:
+        return KNOWN_TARGETS[name]()
+    if name.startswith(TFDS_PREFIX):
+        return load_tfds(name.removeprefix(TFDS_PREFIX), image_size=image_size, seed=seed)
+    if name and Path(name).expanduser().exists():
+        return load_image_folder(name, image_size=image_size, seed=seed)
+    if not name or name[0] in "./~\\":
+        raise ValueError(_unknown(name, "there is no such folder"))
+    try:
+        return load_tfds(name, image_size=image_size, seed=seed)
+    except ImportError as error:
+        raise ValueError(
+            _unknown(name, f"no such folder exists, and TFDS could not be asked ({error})")
+        ) from error
+    except UnknownTfdsNameError as error:
+        reason = (
+            "no data set of that name is known, no such folder exists, and TFDS does not have it"
+        )
+        raise ValueError(_unknown(name, reason)) from error
+
+
+def _unknown(name: str, reason: str) -> str:
+    return (
+        f"Expected a target: one of {', '.join(KNOWN_TARGETS)}, an existing folder of class folders, or the name "
+        f"of a data set in TensorFlow Datasets (tfds:NAME, after {INSTALL}). Received: {name!r}; {reason}."
+    )

@@ -1,0 +1,192 @@
+"""TargetData: the images and labels of a task that a source model is reprogrammed for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from keras_reprogram.training.validation_split import draw_stratified
+
+
+@dataclass(frozen=True, eq=False)
+class TargetData:
+    """A target task in memory, checked when it is made.
+
+    Args:
+        name: Short name, for example `"digits"`.
+        train_images: uint8 or float32 array of shape `(num_train, height, width, channels)` in 0..255.
+        train_labels: Integer array of shape `(num_train,)`, values `0..len(class_names) - 1`.
+        test_images: As `train_images`, shape `(num_test, height, width, channels)`.
+        test_labels: As `train_labels`, shape `(num_test,)`.
+        class_names: At least two different names, in label order.
+        origin: A sentence that says which file or package the images came from.
+        notes: Sentences that a reader of the results should know (lossy copies, own splits).
+        train_groups: Optional integer array of shape `(num_train,)`; images with one value (frames of one
+            video track) belong together and validation is split by them.
+
+    Raises:
+        ValueError: For wrong ranks, types or lengths, empty parts, NaN, values outside 0..255, and labels
+            without a class name.
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_reprogram.datasets import TargetData
+
+        images, labels = np.zeros((4, 8, 8, 1), "uint8"), np.array([0, 1, 0, 1])
+        target = TargetData("toy", images, labels, images, labels, ("no", "yes"), "Made by hand.")
+        print(target.target_shape)  # (8, 8, 1)
+        ```
+    """
+
+    name: str
+    train_images: np.ndarray = field(repr=False)
+    train_labels: np.ndarray = field(repr=False)
+    test_images: np.ndarray = field(repr=False)
+    test_labels: np.ndarray = field(repr=False)
+    class_names: tuple[str, ...]
+    origin: str
+    notes: tuple[str, ...] = ()
+    train_groups: np.ndarray | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        _check_class_names(self.name, self.class_names)
+        for part, images, labels in (
+            ("train", self.train_images, self.train_labels),
+            ("test", self.test_images, self.test_labels),
+        ):
+            _check_images(f"`{part}_images` of {self.name!r}", images)
+            _check_labels(
+                f"`{part}_labels` of {self.name!r}", labels, len(images), self.class_names
+            )
+        if self.train_images.shape[1:] != self.test_images.shape[1:]:
+            raise ValueError(
+                f"Expected training and test images of {self.name!r} to have one shape. "
+                f"Received: {self.train_images.shape[1:]} and {self.test_images.shape[1:]}. Resize one of them."
+            )
+        if self.train_groups is not None and len(self.train_groups) != len(self.train_labels):
+            raise ValueError(
+                f"Expected one group for each training image of {self.name!r}. "
+                f"Received: {len(self.train_groups)} groups, {len(self.train_labels)} images."
+            )
+
+    @property
+    def target_shape(self) -> tuple[int, int, int]:
+        """Shape of one image, `(height, width, channels)`.
+
+        Example:
+            ```python
+            from keras_reprogram.datasets import load_target
+
+            print(load_target("digits").target_shape)  # (8, 8, 1)
+            ```
+        """
+        height, width, channels = self.train_images.shape[1:]
+        return height, width, channels
+
+    def draw(self, train_images: int | None, test_images: int | None, seed: int) -> "TargetData":
+        """Draws part of the images, each class with its share and at least one image.
+
+        Args:
+            train_images: Size of the training part, or `None` for all. At least one a class.
+            test_images: Size of the test part, or `None` for all. At least one a class.
+            seed: Non-negative integer; larger draws with one seed contain the smaller ones.
+
+        Returns:
+            A new `TargetData` whose `notes` say what was drawn.
+
+        Raises:
+            ValueError: If more images are asked for than exist, or fewer than one a class.
+
+        Example:
+            ```python
+            from keras_reprogram.datasets import load_target
+
+            small = load_target("digits").draw(100, None, seed=0)
+            print(len(small.train_images), len(small.test_images))  # 100 540
+            ```
+        """
+        train = self._draw_part("training", self.train_labels, train_images, seed)
+        test = self._draw_part("test", self.test_labels, test_images, seed)
+        notes = list(self.notes)
+        for part, kept, labels in (
+            ("training", train, self.train_labels),
+            ("test", test, self.test_labels),
+        ):
+            if len(kept) < len(labels):
+                notes.append(f"{len(kept):,} of {len(labels):,} {part} images drawn, seed {seed}.")
+        return replace(
+            self,
+            train_images=self.train_images[train],
+            train_labels=self.train_labels[train],
+            test_images=self.test_images[test],
+            test_labels=self.test_labels[test],
+            train_groups=None if self.train_groups is None else self.train_groups[train],
+            notes=tuple(notes),
+        )
+
+    def _draw_part(self, part: str, labels: np.ndarray, count: int | None, seed: int) -> np.ndarray:
+        if count is None:
+            return np.arange(len(labels))
+        try:
+            return draw_stratified(labels, count, seed)
+        except ValueError as error:
+            raise ValueError(
+                f"Cannot draw {count} {part} images of {self.name!r}. {error}"
+            ) from error
+
+
+def _check_class_names(name: str, class_names: Sequence[str]) -> None:
+    is_names = isinstance(class_names, tuple) and all(isinstance(n, str) for n in class_names)
+    if not is_names or len(set(class_names)) != len(class_names) or len(class_names) < 2:
+        raise ValueError(
+            f"Expected `class_names` of {name!r} to be a tuple of two or more different strings. "
+            f"Received: {class_names!r}."
+        )
+
+
+def _check_images(what: str, images: np.ndarray) -> None:
+    if not isinstance(images, np.ndarray) or images.dtype not in (np.uint8, np.float32):
+        received = getattr(images, "dtype", type(images).__name__)
+        raise ValueError(
+            f"Expected {what} to be a uint8 or float32 NumPy array. Received: {received}. Cast it."
+        )
+    if images.ndim != 4 or 0 in images.shape:
+        raise ValueError(
+            f"Expected {what} to have shape (images, height, width, channels), none of them 0. "
+            f"Received: shape {images.shape}. For grey images add an axis: `images[..., None]`."
+        )
+    if images.dtype == np.uint8:
+        return
+    low, high = float(images.min()), float(images.max())
+    if not np.isfinite(low + high) or low < 0 or high > 255:
+        raise ValueError(
+            f"Expected {what} to be finite and in 0..255. Received: values from {low} to {high}. "
+            "Replace NaN and rescale."
+        )
+
+
+def _check_labels(
+    what: str, labels: np.ndarray, num_images: int, class_names: Sequence[str]
+) -> None:
+    if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu" or labels.ndim != 1:
+        received = (
+            f"{labels.dtype} of shape {labels.shape}"
+            if isinstance(labels, np.ndarray)
+            else type(labels).__name__
+        )
+        raise ValueError(
+            f"Expected {what} to be a one-dimensional integer NumPy array. Received: {received}. "
+            "For one-hot labels pass `labels.argmax(axis=1)`."
+        )
+    if len(labels) != num_images:
+        raise ValueError(
+            f"Expected {what} to have one label an image. "
+            f"Received: {len(labels)} labels, {num_images} images."
+        )
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= len(class_names):
+        raise ValueError(
+            f"Expected {what} in 0..{len(class_names) - 1}, one for each class name. "
+            f"Received: labels from {low} to {high}."
+        )

@@ -1,0 +1,56 @@
+"""export_blockers: everything that keeps a model from leaving Python, all at once."""
+
+from __future__ import annotations
+
+from keras_reprogram.reprogrammed_model import ReprogrammedModel
+from keras_reprogram.source.source import Source
+
+
+def export_blockers(model: ReprogrammedModel, source: Source | None = None) -> list[str]:
+    """Why a model cannot be exported, empty if it can.
+
+    Args:
+        model: the model to export.
+        source: an exportable twin to put in the place of `model.source`, or `None`.
+
+    Returns:
+        One sentence for each blocker.
+
+    Example:
+    ```python
+    from keras_reprogram import (
+        DenseMap, LiteRTSource, ProgramLayer, ReprogrammedModel, embedded_path, export_blockers
+    )
+
+    source = LiteRTSource(embedded_path("traffic_signs.tflite"), value_range=(0, 255))
+    program = ProgramLayer((8, 8, 1), source.source_shape, source_range=source.value_range)
+    model = ReprogrammedModel(program, source, DenseMap(num_classes=10))
+    assert len(export_blockers(model)) == 2
+    ```
+    """
+    embedded = source or model.source
+    blockers = []
+    if not embedded.exportable:
+        blockers.append(
+            f"The source is a {type(embedded).__name__}, which runs as Python code and cannot "
+            "become part of a graph. If you have the same network as a Keras model or a "
+            "SavedModel, pass it as `source=`; otherwise save the trained part with "
+            "`save_program`."
+        )
+    if not model.output_map.ready:
+        blockers.append("The output map was never fitted: call `model.fit_output_map(x, y)`.")
+    for fact in ("source_shape", "value_range", "num_labels", "scores"):
+        if getattr(embedded, fact) != getattr(model.source, fact):
+            blockers.append(
+                f"`source=` differs from the model's source in `{fact}`: "
+                f"{getattr(embedded, fact)} instead of {getattr(model.source, fact)}."
+            )
+    return blockers
+
+
+def refuse_blockers(model: ReprogrammedModel, source: Source | None) -> None:
+    """Raises a ValueError that lists every blocker, if there is one."""
+    blockers = export_blockers(model, source)
+    if blockers:
+        listed = "\n".join(f"- {blocker}" for blocker in blockers)
+        raise ValueError(f"This model cannot be exported; nothing was written.\n{listed}")

@@ -1,0 +1,152 @@
+"""What is checked before a single image is spent: shapes, ranges, labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+# Rounding in a user's own preprocessing may step over the range by this share of it.
+_RANGE_SLACK = 1e-3
+
+
+def is_array(x: Any) -> bool:
+    """Whether `x` is an array or a list, in contrast to something that yields batches."""
+    return isinstance(x, list | tuple) or (
+        hasattr(x, "shape") and hasattr(x, "__array__") and hasattr(x, "dtype")
+    )
+
+
+def check_images(
+    images: Any, target_shape: tuple[int, ...], target_range: tuple[float, float] | None
+) -> np.ndarray:
+    """Checks target images.
+
+    Args:
+        images: array `(n, h, w, c)`.
+        target_shape: `(h, w, c)` expected.
+        target_range: `(low, high)` expected, or `None`.
+
+    Returns:
+        The images as a NumPy array.
+
+    Raises:
+        ValueError: for a wrong rank, size or channel count, no images, NaN, or values outside
+            the range.
+    """
+    images = np.asarray(images)
+    if images.ndim != 4:
+        raise ValueError(
+            f"Images must have 4 axes (n, h, w, c), here (n, {', '.join(map(str, target_shape))})."
+            f" Received: shape {images.shape}. Add a channel axis to grey images "
+            "(`images[..., None]`) or a batch axis to a single one (`image[None]`)."
+        )
+    if images.shape[1:] != tuple(target_shape):
+        raise ValueError(
+            f"The program takes images of shape {tuple(target_shape)}. "
+            f"Received: shape {images.shape[1:]}. Resize them or convert their channels, or build "
+            f"the program with `target_shape={images.shape[1:]}`."
+        )
+    if len(images) == 0:
+        raise ValueError("There are no images. Received: an empty data set.")
+    if not np.issubdtype(images.dtype, np.number):
+        raise ValueError(f"Images must be numbers. Received: dtype {images.dtype}.")
+    _check_values(images, target_range)
+    return images
+
+
+def _check_values(images: np.ndarray, target_range: tuple[float, float] | None) -> None:
+    if not np.isfinite(images).all():
+        row = int(np.argwhere(~np.isfinite(images))[0][0])
+        raise ValueError(f"Images must be finite. Received: NaN or infinity in image {row}.")
+    if target_range is None:
+        return
+    low, high = target_range
+    slack = _RANGE_SLACK * (high - low)
+    if images.min() < low - slack or images.max() > high + slack:
+        raise ValueError(
+            f"Images must lie in the program's `target_range` ({low:g}, {high:g}). "
+            f"Received: values from {images.min():g} to {images.max():g}. Rescale them, or "
+            "build the program with the range that they have."
+        )
+
+
+def check_labels(labels: Any, num_images: int, num_classes: int) -> np.ndarray:
+    """Checks integer or one-hot labels.
+
+    Args:
+        labels: `(n,)` or `(n, 1)` integers, or `(n, K)` one-hot rows (or probabilities).
+        num_images: n expected.
+        num_classes: K.
+
+    Returns:
+        int array `(n,)`.
+
+    Raises:
+        ValueError: for missing labels, another length, or labels outside [0, K).
+    """
+    if labels is None:
+        raise ValueError("Labels are needed here. Received: y=None.")
+    labels = np.asarray(labels)
+    if labels.ndim == 2 and labels.shape[1] == num_classes:
+        labels = labels.argmax(axis=1)
+    labels = labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    if labels.shape != (num_images,):
+        raise ValueError(
+            f"Labels must be ({num_images},) integers or ({num_images}, {num_classes}) one-hot "
+            f"rows. Received: shape {labels.shape}."
+        )
+    if not np.issubdtype(labels.dtype, np.number) or (labels != labels.astype(int)).any():
+        raise ValueError(f"Labels must be whole numbers. Received: dtype {labels.dtype}.")
+    labels = labels.astype(int)
+    if labels.min() < 0 or labels.max() >= num_classes:
+        raise ValueError(
+            f"Labels must lie in [0, {num_classes}), the output map's classes. "
+            f"Received: labels from {labels.min()} to {labels.max()}."
+        )
+    return labels
+
+
+def check_every_class(labels: np.ndarray, num_classes: int, class_names: Any) -> None:
+    """Raises a ValueError that names the classes without an image."""
+    missing = sorted(set(range(num_classes)) - set(np.unique(labels).tolist()))
+    if missing:
+        names = [class_names[i] if class_names else str(i) for i in missing]
+        raise ValueError(
+            f"Every class needs at least one training image. Received: none of {names}. "
+            "Add images of them, or leave the classes out."
+        )
+
+
+def batches(
+    x: Any, y: Any = None, sample_weight: Any = None, batch_size: int = 64
+) -> Iterator[tuple[Any, Any, Any]]:
+    """`(x, y, sample_weight)` batches of arrays or of whatever yields batches.
+
+    Args:
+        x: arrays, a `tf.data.Dataset`, a `PyDataset` or another iterable of batches.
+        y: labels, with arrays.
+        sample_weight: weights, with arrays.
+        batch_size: rows a batch, with arrays.
+
+    Yields:
+        NumPy batches; absent parts are `None`.
+    """
+    if is_array(x):
+        for start in range(0, len(x), batch_size):
+            rows = slice(start, start + batch_size)
+            yield tuple(None if part is None else part[rows] for part in (x, y, sample_weight))  # type: ignore[misc]
+        return
+    steps = x if not isinstance(x, keras.utils.PyDataset) else (x[i] for i in range(len(x)))
+    for batch in steps:
+        parts = keras.utils.unpack_x_y_sample_weight(batch)
+        yield tuple(None if part is None else np.asarray(part) for part in parts)  # type: ignore[misc]
+
+
+def first_batch(x: Any) -> tuple[Any, Any, Any] | None:
+    """The first batch of a data set that can be read again, or `None` for a plain generator."""
+    if isinstance(x, Iterator):
+        return None
+    return next(batches(x), None)

@@ -1,0 +1,7 @@
+"""Source scores -> target probabilities: fitted exactly or trained."""
+
+from keras_reprogram.output_map.dense_map import DenseMap
+from keras_reprogram.output_map.label_assignment import assign_labels
+from keras_reprogram.output_map.multi_label_map import MultiLabelMap
+from keras_reprogram.output_map.new_head import NewHead
+from keras_reprogram.output_map.output_map import OutputMap

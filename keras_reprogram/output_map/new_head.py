@@ -1,0 +1,83 @@
+"""NewHead: a new softmax layer on the source's penultimate features."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_reprogram.output_map.output_map import OutputMap, Solver, check_num_views
+
+# A feature that never moves carries nothing; dividing by less would only amplify rounding.
+_STD_FLOOR = 1e-3
+
+
+@keras.saving.register_keras_serializable(package="keras_reprogram")
+class NewHead(OutputMap):
+    """Dense softmax on penultimate features, `y = g(NN'(f(x)))` (Kloberdanz 2020, ch. 4).
+
+    The source must give its features: `FrozenSource(model, output="features")`. All views are
+    read side by side.
+
+    Args:
+        num_classes: target classes K.
+        name: layer name.
+
+    Input shape:
+        `(n, views, width)` features.
+
+    Output shape:
+        `(n, K)` probabilities.
+
+    Example:
+    ```python
+    import numpy as np
+    from keras_reprogram import NewHead
+
+    head = NewHead(num_classes=4)
+    assert head(np.zeros((2, 1, 16), "float32")).shape == (2, 4)
+    ```
+
+    References:
+        Kloberdanz, "Reprogramming of neural networks: a new and improved machine learning
+        technique", Iowa State University 2020.
+    """
+
+    accepted_scores = ("features",)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        views, width = check_num_views(input_shape, self.name)
+        self.kernel = self.add_weight(
+            shape=(views * width, self.num_classes), initializer="glorot_uniform", name="kernel"
+        )
+        self.bias = self.add_weight(shape=(self.num_classes,), initializer="zeros", name="bias")
+
+    def call(self, features: Any) -> Any:
+        return keras.activations.softmax(ops.matmul(_flat(features), self.kernel) + self.bias)
+
+    def fit_answers(
+        self,
+        scores: np.ndarray,
+        labels: np.ndarray,
+        *,
+        solver: Solver,
+        sample_weight: np.ndarray | None = None,
+    ) -> Any:
+        features = ops.convert_to_numpy(_flat(np.asarray(scores, np.float32)))
+        mean, std = features.mean(axis=0), np.maximum(features.std(axis=0), _STD_FLOOR)
+        solution = solver((features - mean) / std, labels, sample_weight)
+        # The standardisation is folded into the layer, which reads features as they are.
+        kernel = solution.kernel / std[:, None]
+        self.kernel.assign(kernel)
+        self.bias.assign(solution.bias - mean @ kernel)
+        return solution
+
+    def get_config(self) -> dict[str, Any]:
+        return self.base_config()
+
+
+def _flat(features: Any) -> Any:
+    features = ops.cast(features, "float32")
+    return ops.reshape(features, (-1, features.shape[-2] * features.shape[-1]))

@@ -1,0 +1,105 @@
+"""OutputMap: the contract of every output map."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+# What solves a linear classifier exactly:
+# (features, labels, sample_weight) -> object with `kernel` (d, K) and `bias` (K,).
+Solver = Callable[[np.ndarray, np.ndarray, np.ndarray | None], Any]
+
+# Below this a float score says nothing: it is what float32 softmax and 1e-7 clipping leave.
+_FLOAT_EPSILON = 1e-7
+
+
+class OutputMap(keras.layers.Layer):
+    """Source scores of all views -> target probabilities.
+
+    Contract: exactly `(n, views, S) -> (n, num_classes)`; the softmax is the last operation, so
+    rows sum to 1 and Keras finds its numerically stable cross-entropy through it.
+
+    Args:
+        num_classes: target classes K, >= 2.
+        name: layer name.
+
+    Raises:
+        ValueError: if there are fewer than two classes.
+    """
+
+    # Which kinds of source scores the map can read.
+    accepted_scores: tuple[str, ...] = ("probabilities", "logits")
+
+    def __init__(self, num_classes: int, *, name: str = "output_map") -> None:
+        super().__init__(name=name, dtype="float32")
+        if num_classes < 2:
+            raise ValueError(f"`num_classes` must be at least 2. Received: {num_classes}.")
+        self.num_classes = int(num_classes)
+        self.scores: str | None = None
+        self.score_step = 0.0
+
+    @property
+    def ready(self) -> bool:
+        """Whether the map may be used and trained; `False` asks for `fit_output_map` first."""
+        return True
+
+    def attach(self, scores: str, score_step: float) -> None:
+        """Tells the map what the source's scores are. `ReprogrammedModel` calls it once.
+
+        Args:
+            scores: kind of the scores, see `Source`.
+            score_step: distance of neighbouring scores, 0 for floats.
+
+        Raises:
+            ValueError: if the map cannot read such scores.
+        """
+        if scores not in self.accepted_scores:
+            raise ValueError(
+                f"{type(self).__name__} reads {' or '.join(self.accepted_scores)}. "
+                f'Received: a source with scores={scores!r}. `NewHead` needs `output="features"` '
+                "on the source; the other maps need its scores."
+            )
+        self.scores, self.score_step = scores, float(score_step)
+
+    def fit_answers(
+        self,
+        scores: np.ndarray,
+        labels: np.ndarray,
+        *,
+        solver: Solver,
+        sample_weight: np.ndarray | None = None,
+    ) -> Any:
+        """Fits the map exactly on answers that were paid for.
+
+        Args:
+            scores: `(n, views, S)`.
+            labels: `(n,)` integers in [0, num_classes).
+            solver: solves a linear classifier on the map's own features.
+            sample_weight: `(n,)` or `None`.
+
+        Returns:
+            What the solver returned, or `None` for maps that need none.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must implement `fit_answers`.")
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (input_shape[0], self.num_classes)
+
+    @property
+    def epsilon(self) -> float:
+        """Half of the source's step, added before a logarithm (1e-7 for float scores)."""
+        return max(self.score_step / 2, _FLOAT_EPSILON)
+
+    def base_config(self) -> dict[str, Any]:
+        """The part of `get_config` that all maps share."""
+        return {"num_classes": self.num_classes, "name": self.name}
+
+
+def check_num_views(input_shape: tuple[int | None, ...], name: str) -> tuple[int, int]:
+    """`(views, S)` of an input shape `(n, views, S)`, or a ValueError."""
+    if len(input_shape) != 3 or None in input_shape[1:]:
+        raise ValueError(f"{name} takes scores (n, views, S). Received: shape {input_shape}.")
+    return int(input_shape[1] or 0), int(input_shape[2] or 0)

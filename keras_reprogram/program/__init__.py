@@ -1,0 +1,5 @@
+"""Target image -> source images: the trained stage of the pipeline."""
+
+from keras_reprogram.program.placement import Placement, View
+from keras_reprogram.program.program_layer import ProgramLayer
+from keras_reprogram.program.views import draw_views

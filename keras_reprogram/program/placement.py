@@ -1,0 +1,149 @@
+"""View and Placement: what happens to a target image before the program is added."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_reprogram.program.canvas import (
+    channel_matrix,
+    free_pixels,
+    placement_matrix,
+    resize_matrix,
+)
+
+Grid = tuple[tuple[tuple[float, ...], ...], ...]
+
+
+@dataclass(frozen=True)
+class View:
+    """One fixed way to put a target image on the source's canvas.
+
+    Args:
+        top: first canvas row of the image, in pixels.
+        left: first canvas column of the image, in pixels.
+        height: rows that the image takes on the canvas.
+        width: columns that the image takes on the canvas.
+        colour_matrix: `(c, C)` nested tuples; target to source channels, on values in [0, 1].
+        colour_offset: `C` numbers added after the matrix; the result is clipped to [0, 1].
+        background: `(k, k, C)` nested tuples in [0, 1], resized smoothly to the canvas, shown
+            where the image is not. Empty: mid-range, the papers' empty canvas.
+
+    Example:
+    ```python
+    from keras_reprogram import View
+
+    view = View(top=12, left=12, height=8, width=8, colour_matrix=((1.0, 1.0, 1.0),))
+    ```
+    """
+
+    top: int
+    left: int
+    height: int
+    width: int
+    colour_matrix: tuple[tuple[float, ...], ...]
+    colour_offset: tuple[float, ...] = ()
+    background: Grid = field(default=())
+
+    def background_pixels(self, source_shape: tuple[int, int, int]) -> np.ndarray:
+        """The background on the whole canvas, `(H, W, C)` in [0, 1]."""
+        if not self.background:
+            return np.full(source_shape, 0.5, np.float32)
+        grid = np.asarray(self.background, np.float32)
+        rows = resize_matrix(grid.shape[0], source_shape[0])
+        columns = resize_matrix(grid.shape[1], source_shape[1])
+        return np.einsum("Hi,ijC,Wj->HWC", rows, grid, columns).astype(np.float32)
+
+
+@keras.saving.register_keras_serializable(package="keras_reprogram")
+class Placement:
+    """The views of a program, in order, each a `View`.
+
+    Args:
+        views: one or more `View` objects.
+
+    Raises:
+        ValueError: if there is no view.
+
+    Example:
+    ```python
+    from keras_reprogram import Placement, draw_views
+
+    pool = draw_views((8, 8, 1), (32, 32, 3), num_views=8, seed=0)
+    chosen = Placement([pool.views[0], pool.views[5]])
+    assert chosen.num_views == 2
+    ```
+    """
+
+    def __init__(self, views: Sequence[View]) -> None:
+        self.views = tuple(views)
+        if not self.views:
+            raise ValueError("A placement needs at least one view. Received: views=().")
+
+    @property
+    def num_views(self) -> int:
+        """How many source images one target image becomes."""
+        return len(self.views)
+
+    def constants(
+        self, target_shape: tuple[int, int, int], source_shape: tuple[int, int, int]
+    ) -> dict[str, np.ndarray]:
+        """The arrays that place images: `image = background + rows @ colour(x) @ columns.T`.
+
+        Args:
+            target_shape: `(h, w, c)`.
+            source_shape: `(H, W, C)`.
+
+        Returns:
+            `rows` `(V, H, h)`, `columns` `(V, W, w)`, `colours` `(V, c, C)`, `offsets` `(V, C)`,
+            `backgrounds` `(V, H, W, C)` in [0, 1] with the image's place left at zero, and
+            `free` `(V, H, W, 1)`, the masks M.
+        """
+        height, width, channels = target_shape
+        canvas = source_shape[:2]
+        free = np.stack([free_pixels(canvas, *_box(view)) for view in self.views])[..., None]
+        backgrounds = np.stack([view.background_pixels(source_shape) for view in self.views])
+        default = channel_matrix(channels, source_shape[2])
+        return {
+            "rows": np.stack(
+                [placement_matrix(height, v.height, v.top, canvas[0]) for v in self.views]
+            ),
+            "columns": np.stack(
+                [placement_matrix(width, v.width, v.left, canvas[1]) for v in self.views]
+            ),
+            "colours": np.stack(
+                [np.asarray(v.colour_matrix or default, np.float32) for v in self.views]
+            ),
+            "offsets": np.stack(
+                [
+                    np.asarray(v.colour_offset or (0.0,) * source_shape[2], np.float32)
+                    for v in self.views
+                ]
+            ),
+            "backgrounds": backgrounds * free,
+            "free": free,
+        }
+
+    def get_config(self) -> dict[str, Any]:
+        """Plain lists and numbers, for JSON."""
+        return {"views": [asdict(view) for view in self.views]}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Placement:
+        """Rebuilds what `get_config` wrote."""
+        return cls([View(**{k: _tuples(v) for k, v in view.items()}) for view in config["views"]])
+
+
+def _box(view: View) -> tuple[int, int, int, int]:
+    return view.top, view.left, view.height, view.width
+
+
+def _tuples(value: Any) -> Any:
+    """Nested lists, which JSON gives back, as nested tuples, so that views compare equal."""
+    if isinstance(value, list | tuple):
+        return tuple(_tuples(item) for item in value)
+    return value

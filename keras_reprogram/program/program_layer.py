@@ -1,0 +1,324 @@
+"""ProgramLayer: target image -> source images, the program that the papers mean."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_reprogram.program.canvas import largest_fit, resize_matrix
+from keras_reprogram.program.placement import Placement, View
+from keras_reprogram.program.views import draw_views, plain_view
+
+_OPERATIONS = ("add", "subtract", "multiply")
+_PLACEMENTS = ("center", "full", "views")
+_OVERSIZED = ("shrink", "refuse")
+
+
+@keras.saving.register_keras_serializable(package="keras_reprogram")
+class ProgramLayer(keras.layers.Layer):
+    """Places target images on the source's canvas and adds a trainable program to them.
+
+    The program is `P = strength * tanh(W * M)` (Elsayed et al. 2019, eq. 2-3; Tsai et al. 2020,
+    eq. 1), where `W` is trained and the mask `M` is 1 on the free pixels and 0 under the target
+    image. One unit of `P` is half of `source_range`. With `operation="add"` the source image is
+    `X + P`, with `"subtract"` `X - P`, with `"multiply"` `x * (1 + P)` on pixels in [0, 1]
+    (Kloberdanz 2020, ch. 3.2); the result is clipped to `source_range`. Zero weights give the
+    placed image. The empty canvas is mid-range.
+
+    Deviations from the papers: the result is clipped (theirs may leave the source's range);
+    `strength`, `grid` and several views are additions; weights start at zero, theirs at random.
+
+    Args:
+        target_shape: `(h, w, c)` of target images.
+        source_shape: `(H, W, C)` of source images.
+        source_range: `(low, high)`, what the source expects (`source.value_range`).
+        target_range: `(low, high)` of target images.
+        num_views: source images V that one target image becomes.
+        placement: `"center"`, `"full"` (resized to the whole canvas; nothing is free, so pass
+            `masked=False` to train a program there), `"views"` (see `draw_views`; view 0 is
+            the plain image on the whole canvas), or a `Placement`.
+        grid: `None` for one weight a pixel, or `k` for a `k x k` grid of weights resized to the
+            canvas: few coordinates, which estimated gradients need.
+        per_view: a program for each view instead of one for all.
+        operation: `"add"`, `"subtract"` or `"multiply"`.
+        masked: `False` lets the program cover the target image too.
+        strength: largest absolute value of `P`, > 0.
+        regularizer: a Keras regularizer for `W`, or a number lambda for `lambda * ||W||^2`.
+        seed: draws the views; not used by other placements.
+        image_size: size of the image on the canvas for `"center"`, an integer or
+            `(height, width)`. `None` keeps the image's own if it fits, else the largest that
+            fits, aspect kept, with one warning.
+        oversized: `"shrink"` as above, or `"refuse"` to raise instead of shrinking.
+        name: layer name.
+
+    Call arguments:
+        images: `(batch, h, w, c)` in `target_range`.
+
+    Input shape:
+        `(batch, h, w, c)`.
+
+    Output shape:
+        `(batch, num_views, H, W, C)` in `source_range`, float32.
+
+    Raises:
+        ValueError: for shapes, ranges or options that do not fit together.
+
+    Example:
+    ```python
+    import numpy as np
+    from keras_reprogram import ProgramLayer
+
+    program = ProgramLayer((8, 8, 1), (32, 32, 3), source_range=(0, 255), grid=8)
+    source_images = program(np.zeros((2, 8, 8, 1), "float32"))
+    assert source_images.shape == (2, 1, 32, 32, 3)
+    ```
+
+    References:
+        Elsayed, Goodfellow, Sohl-Dickstein, "Adversarial Reprogramming of Neural Networks",
+        ICLR 2019. Tsai, Chen, Ho, "Transfer Learning without Knowing", ICML 2020. Kloberdanz,
+        "Reprogramming of neural networks", Iowa State University 2020.
+    """
+
+    def __init__(
+        self,
+        target_shape: tuple[int, int, int],
+        source_shape: tuple[int, int, int],
+        *,
+        source_range: tuple[float, float],
+        target_range: tuple[float, float] = (0.0, 255.0),
+        num_views: int = 1,
+        placement: str | Placement = "center",
+        grid: int | None = None,
+        per_view: bool = False,
+        operation: str = "add",
+        masked: bool = True,
+        strength: float = 1.0,
+        regularizer: keras.regularizers.Regularizer | float | None = None,
+        seed: int = 0,
+        image_size: int | tuple[int, int] | None = None,
+        oversized: str = "shrink",
+        name: str = "program",
+    ) -> None:
+        super().__init__(name=name, dtype="float32")
+        self.target_shape = _image_shape("target_shape", target_shape)
+        self.source_shape = _image_shape("source_shape", source_shape)
+        self.source_range = _value_range("source_range", source_range)
+        self.target_range = _value_range("target_range", target_range)
+        self.operation = _one_of("operation", operation, _OPERATIONS)
+        self.oversized = _one_of("oversized", oversized, _OVERSIZED)
+        if isinstance(image_size, int):
+            image_size = (image_size, image_size)
+        self.image_size = image_size
+        self.seed = seed
+        self.placement = self._resolve_placement(placement, num_views)
+        self.num_views = self.placement.num_views
+        self.grid = _positive_or_none("grid", grid)
+        self.per_view = per_view
+        self.masked = masked
+        self.strength = float(_positive_or_none("strength", strength) or 0.0)
+        if isinstance(regularizer, int | float):
+            regularizer = keras.regularizers.L2(regularizer)
+        self.regularizer = keras.regularizers.get(regularizer)
+        self._constants = self.placement.constants(self.target_shape, self.source_shape)
+        # Built at once: every shape is known, and a program file restores weights before data.
+        self.build((None, *self.target_shape))
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        height, width, channels = self.source_shape
+        size = (self.grid, self.grid) if self.grid else (height, width)
+        num_programs = self.num_views if self.per_view else 1
+        self.program_weights = self.add_weight(
+            shape=(num_programs, *size, channels),
+            initializer="zeros",
+            regularizer=self.regularizer,
+            name="program_weights",
+        )
+
+    def call(self, images: Any) -> Any:
+        return self._join(self._place(images), self._program(self.program_weights))
+
+    def transform(self, images: Any, values: Any) -> Any:
+        """Source images under other weights than the stored ones, one row of weights an image.
+
+        Args:
+            images: `(batch, h, w, c)` in `target_range`.
+            values: `(batch or 1, size)`, flat weights.
+
+        Returns:
+            `(batch, num_views, H, W, C)` in `source_range`.
+        """
+        values = ops.reshape(values, (-1, *self.program_weights.shape))
+        return self._join(self._place(images), self._program(values))
+
+    def live_coordinates(self) -> np.ndarray:
+        """Which flat weights can reach a pixel: bool array `(size,)`.
+
+        The rest lies under the target image in every view; directions that an estimator spends
+        on it are lost.
+        """
+        shape = tuple(self.program_weights.shape)
+        if not self.masked:
+            return np.ones(int(np.prod(shape)), bool)
+        free = self._constants["free"]
+        if not self.per_view:
+            free = free.max(axis=0, keepdims=True)
+        if self.grid:
+            rows, columns = self._grid_matrices()
+            free = np.einsum("Hi,vHWc,Wj->vijc", rows, free, columns)
+        return np.broadcast_to(free > 0, shape).reshape(-1)
+
+    def program_images(self) -> np.ndarray:
+        """The program `P` itself, `(num_views, H, W, C)` in [-strength, strength], to look at."""
+        program = ops.convert_to_numpy(self._program(self.program_weights))
+        return np.broadcast_to(program, (self.num_views, *self.source_shape))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (input_shape[0], self.num_views, *self.source_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "target_shape": self.target_shape,
+            "source_shape": self.source_shape,
+            "source_range": self.source_range,
+            "target_range": self.target_range,
+            # The views themselves: a file stays valid if the drawing ever changes.
+            "placement": self.placement.get_config(),
+            "grid": self.grid,
+            "per_view": self.per_view,
+            "operation": self.operation,
+            "masked": self.masked,
+            "strength": self.strength,
+            "regularizer": keras.regularizers.serialize(self.regularizer),
+            "seed": self.seed,
+            "image_size": self.image_size,
+            "oversized": self.oversized,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> ProgramLayer:
+        config = dict(config)
+        config["placement"] = Placement.from_config(config["placement"])
+        config["num_views"] = config["placement"].num_views
+        config["regularizer"] = keras.regularizers.deserialize(config["regularizer"])
+        for key in ("target_shape", "source_shape", "source_range", "target_range"):
+            config[key] = tuple(config[key])
+        if config["image_size"] is not None:
+            config["image_size"] = tuple(config["image_size"])
+        return cls(**config)
+
+    def _place(self, images: Any) -> Any:
+        """The images on the canvas, `(batch, V, H, W, C)` in [0, 1]."""
+        low, high = self.target_range
+        images = (ops.cast(images, "float32") - low) / (high - low)
+        constants = self._constants
+        images = ops.einsum("bhwc,vcC->bvhwC", images, constants["colours"])
+        images = images + constants["offsets"][:, None, None, :]
+        images = ops.einsum("vHh,bvhwC->bvHwC", constants["rows"], images)
+        images = ops.einsum("vWw,bvHwC->bvHWC", constants["columns"], images)
+        return images + constants["backgrounds"]
+
+    def _program(self, weights: Any) -> Any:
+        """`P` for weights `(..., programs, rows, columns, C)`: `(..., programs or V, H, W, C)`."""
+        weights = ops.convert_to_tensor(weights)
+        if self.grid:
+            rows, columns = self._grid_matrices()
+            weights = ops.einsum("Hi,...ijC->...HjC", rows, weights)
+            weights = ops.einsum("Wj,...HjC->...HWC", columns, weights)
+        if self.masked:
+            weights = weights * self._constants["free"]
+        return self.strength * ops.tanh(weights)
+
+    def _join(self, placed: Any, program: Any) -> Any:
+        if self.operation == "add":
+            joined = placed + 0.5 * program
+        elif self.operation == "subtract":
+            joined = placed - 0.5 * program
+        else:
+            joined = placed * (1.0 + program)
+        low, high = self.source_range
+        return low + (high - low) * ops.clip(joined, 0.0, 1.0)
+
+    def _grid_matrices(self) -> tuple[np.ndarray, np.ndarray]:
+        height, width, _ = self.source_shape
+        grid = self.grid or height
+        return resize_matrix(grid, height), resize_matrix(grid, width)
+
+    def _resolve_placement(self, placement: str | Placement, num_views: int) -> Placement:
+        if isinstance(placement, Placement):
+            if num_views not in (1, placement.num_views):
+                raise ValueError(
+                    f"`num_views` must match the placement's {placement.num_views} views. "
+                    f"Received: num_views={num_views}. Leave `num_views` out."
+                )
+            return placement
+        _one_of("placement", placement, _PLACEMENTS)
+        if placement == "views":
+            return draw_views(self.target_shape, self.source_shape, num_views, self.seed)
+        view = (
+            plain_view(self.target_shape, self.source_shape)
+            if placement == "full"
+            else self._center_view()
+        )
+        return Placement([view] * num_views)
+
+    def _center_view(self) -> View:
+        canvas = self.source_shape[:2]
+        height, width = self.image_size or self._fitting_size()
+        if height > canvas[0] or width > canvas[1]:
+            raise ValueError(
+                "`image_size` must not exceed the source's image. "
+                f"Received: image_size={(height, width)}, source_shape={self.source_shape}. "
+                "Pass a smaller `image_size`."
+            )
+        # The resolved size goes into the config, so that a reloaded layer does not warn again.
+        self.image_size = (height, width)
+        top, left = (canvas[0] - height) // 2, (canvas[1] - width) // 2
+        return View(top, left, height, width, colour_matrix=())
+
+    def _fitting_size(self) -> tuple[int, int]:
+        own, canvas = self.target_shape[:2], self.source_shape[:2]
+        size = largest_fit(own, canvas)
+        if size == own:
+            return size
+        message = f"The target image {own} is larger than the source's canvas {canvas}"
+        if self.oversized == "refuse":
+            raise ValueError(
+                f'{message}. Received: oversized="refuse". Pass `image_size={size}`, '
+                'or `oversized="shrink"`.'
+            )
+        warnings.warn(f"{message}: it is shrunk to {size}.", stacklevel=4)
+        return size
+
+
+def _image_shape(name: str, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    shape = tuple(shape)
+    if len(shape) != 3 or any(not isinstance(n, int | np.integer) or n < 1 for n in shape):
+        raise ValueError(
+            f"`{name}` must be (height, width, channels), three positive integers. "
+            f"Received: {name}={shape}. Add a channel axis to grey images: `images[..., None]`."
+        )
+    return int(shape[0]), int(shape[1]), int(shape[2])
+
+
+def _value_range(name: str, value_range: tuple[float, float]) -> tuple[float, float]:
+    low, high = (float(value) for value in value_range)
+    if not low < high:
+        raise ValueError(f"`{name}` must be (low, high) with low < high. Received: {value_range}.")
+    return low, high
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
+    if value not in allowed:
+        raise ValueError(f"`{name}` must be one of {allowed}. Received: {name}={value!r}.")
+    return value
+
+
+def _positive_or_none(name: str, value: Any) -> Any:
+    if value is not None and not value > 0:
+        raise ValueError(f"`{name}` must be greater than 0. Received: {name}={value}.")
+    return value

@@ -1,0 +1,114 @@
+"""Drawing views: deterministic places, sizes, colours and backgrounds from one seed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from keras_reprogram.program.canvas import channel_matrix
+from keras_reprogram.program.placement import Placement, View
+
+# Backgrounds are smooth: this many control points a side, resized to the canvas.
+_BACKGROUND_GRID = 4
+# A view smaller than this share of the canvas carries too little of the image.
+_SMALLEST_SHARE = 0.45
+# Grey images are drawn from a dark to a light colour at least this far apart.
+_SMALLEST_CONTRAST = 0.5
+
+
+def draw_views(
+    target_shape: tuple[int, int, int],
+    source_shape: tuple[int, int, int],
+    num_views: int,
+    seed: int = 0,
+) -> Placement:
+    """Draws `num_views` fixed random programs for the same image.
+
+    View 0 is the plain image, resized to the whole canvas. Each further view has a size, a
+    place, colours and a smooth background of its own. View `i` depends on `seed` and `i` only:
+    asking for more views keeps the first ones, so that answers already paid for stay useful.
+
+    Args:
+        target_shape: `(h, w, c)` of target images.
+        source_shape: `(H, W, C)` of source images.
+        num_views: how many, >= 1.
+        seed: any integer >= 0.
+
+    Returns:
+        A `Placement` with `num_views` views.
+
+    Raises:
+        ValueError: if `num_views` is smaller than 1.
+
+    Example:
+    ```python
+    from keras_reprogram import draw_views
+
+    placement = draw_views((8, 8, 1), (32, 32, 3), num_views=4, seed=0)
+    assert placement.views[:2] == draw_views((8, 8, 1), (32, 32, 3), 2, seed=0).views
+    ```
+    """
+    if num_views < 1:
+        raise ValueError(f"`num_views` must be at least 1. Received: num_views={num_views}.")
+    plain = plain_view(target_shape, source_shape)
+    drawn = [_draw_view(target_shape, source_shape, seed, i) for i in range(1, num_views)]
+    return Placement([plain, *drawn])
+
+
+def plain_view(target_shape: tuple[int, int, int], source_shape: tuple[int, int, int]) -> View:
+    """The image as it is, resized to the whole canvas.
+
+    Args:
+        target_shape: `(h, w, c)`.
+        source_shape: `(H, W, C)`.
+
+    Returns:
+        A `View` without free pixels.
+    """
+    height, width, channels = source_shape
+    matrix = channel_matrix(target_shape[2], channels)
+    return View(0, 0, height, width, _nested(matrix))
+
+
+def _draw_view(
+    target_shape: tuple[int, int, int], source_shape: tuple[int, int, int], seed: int, index: int
+) -> View:
+    random = np.random.default_rng([seed, index])
+    height, width, channels = source_shape
+    share = random.uniform(_SMALLEST_SHARE, 1.0, size=2)
+    # Mostly the same share on both axes: a mild squeeze is a new view, a strong one is noise.
+    share[1] = 0.7 * share[0] + 0.3 * share[1]
+    size = np.maximum(1, np.round(share * (height, width)).astype(int))
+    top = int(random.integers(0, height - size[0] + 1))
+    left = int(random.integers(0, width - size[1] + 1))
+    matrix, offset = _draw_colours(random, target_shape[2], channels)
+    background = random.uniform(size=(_BACKGROUND_GRID, _BACKGROUND_GRID, channels))
+    return View(
+        top, left, int(size[0]), int(size[1]), _nested(matrix), _nested(offset), _nested(background)
+    )
+
+
+def _draw_colours(
+    random: np.random.Generator, target_channels: int, source_channels: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Matrix `(c, C)` and offset `(C,)` on [0, 1] values, keeping all results in [0, 1]."""
+    dark, light = _draw_two_colours(random, source_channels)
+    if target_channels != source_channels:
+        return channel_matrix(target_channels, source_channels) * (light - dark), dark
+    # Colour images: channels change places and contrast, and may be turned to their negative.
+    order = random.permutation(source_channels)
+    return np.eye(target_channels)[:, order] * (light - dark), dark
+
+
+def _draw_two_colours(random: np.random.Generator, channels: int) -> tuple[np.ndarray, np.ndarray]:
+    """The colours that value 0 and value 1 become: far enough apart in every channel."""
+    low = random.uniform(0.0, 1.0 - _SMALLEST_CONTRAST, size=channels)
+    high = random.uniform(low + _SMALLEST_CONTRAST, 1.0)
+    # One channel may rise while another falls: that gives colours, not only shades of grey.
+    falls = random.uniform(size=channels) < 0.5
+    return np.where(falls, high, low), np.where(falls, low, high)
+
+
+def _nested(array: np.ndarray) -> tuple:
+    if array.ndim == 1:
+        return tuple(float(value) for value in array)
+    return tuple(_nested(row) for row in array)

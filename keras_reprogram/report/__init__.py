@@ -1,0 +1,40 @@
+"""What was reached and what it cost: figures, tables, pictures and an HTML page.
+
+Everything here takes plain arrays and numbers, so it reports on any classifier.
+"""
+
+from keras_reprogram.report.class_charts import draw_confusion_matrix, draw_label_map
+from keras_reprogram.report.curves import draw_accuracy_over_queries, draw_training_curves
+from keras_reprogram.report.html_report import ReportSection, write_html_report
+from keras_reprogram.report.metrics import (
+    ClassificationMetrics,
+    ClassMetrics,
+    classification_metrics,
+)
+from keras_reprogram.report.pictures import draw_program, draw_source_images
+from keras_reprogram.report.result_row import ResultRow
+from keras_reprogram.report.results_table import (
+    results_json,
+    results_markdown,
+    results_table,
+)
+from keras_reprogram.report.wilson_interval import wilson_interval
+
+__all__ = [
+    "ClassMetrics",
+    "ClassificationMetrics",
+    "ReportSection",
+    "ResultRow",
+    "classification_metrics",
+    "draw_accuracy_over_queries",
+    "draw_confusion_matrix",
+    "draw_label_map",
+    "draw_program",
+    "draw_source_images",
+    "draw_training_curves",
+    "results_json",
+    "results_markdown",
+    "results_table",
+    "wilson_interval",
+    "write_html_report",
+]

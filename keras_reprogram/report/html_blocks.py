@@ -1,0 +1,202 @@
+"""Turns tables, figures and metrics into HTML, everything escaped."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from keras_reprogram.report.metrics import ClassificationMetrics, Interval
+from keras_reprogram.report.result_row import ResultRow
+from keras_reprogram.report.results_table import (
+    SPREAD_NOTE,
+    has_spread,
+    is_numeric,
+    table_cells,
+)
+
+DOTS_PER_INCH = 144
+CSS_PIXELS_PER_INCH = 96
+# Wider figures are scrolled sideways: shrunk to the page, their text is too small to read.
+WIDEST_SHRUNK = 12.5
+
+
+def paragraphs(text: str) -> str:
+    """Gives plain text as HTML paragraphs.
+
+    Args:
+        text: Plain text; an empty line starts a new paragraph.
+
+    Returns:
+        One `<p>` a paragraph, or nothing for an empty text.
+
+    Example:
+        ```python
+        from keras_reprogram.report.html_blocks import paragraphs
+
+        assert paragraphs("a < b").startswith("<p>a &lt; b</p>")
+        ```
+    """
+    blocks = (" ".join(block.split()) for block in text.replace("\r\n", "\n").split("\n\n"))
+    return "".join(f"<p>{escape(block)}</p>\n" for block in blocks if block)
+
+
+def results_block(rows: Sequence[ResultRow]) -> str:
+    """Gives result rows as an HTML table.
+
+    Args:
+        rows: The results, in the order in which they are shown.
+
+    Returns:
+        The table, with a note under it where ± needs explaining.
+
+    Example:
+        ```python
+        from keras_reprogram.report import ResultRow
+        from keras_reprogram.report.html_blocks import results_block
+
+        assert ".760" in results_block([ResultRow("map only", (0.76,))])
+        ```
+    """
+    heads, body = table_cells(rows)
+    numeric = [is_numeric(position) for position in range(len(heads))]
+    note = f'<p class="note">{escape(SPREAD_NOTE)}</p>\n' if has_spread(rows) else ""
+    return _table(heads, body, numeric) + note
+
+
+def figure_block(figure: Figure, fallback: str) -> str:
+    """Gives a figure as an embedded PNG.
+
+    Args:
+        figure: Any matplotlib figure; its label becomes the alt text.
+        fallback: Alt text of a figure without a label.
+
+    Returns:
+        A `<figure>` element that needs no other file.
+
+    Example:
+        ```python
+        from matplotlib.figure import Figure
+        from keras_reprogram.report.html_blocks import figure_block
+
+        assert "data:image/png;base64," in figure_block(Figure((2, 1)), "An empty figure")
+        ```
+    """
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=DOTS_PER_INCH, facecolor=figure.get_facecolor())
+    data = base64.b64encode(png.getvalue()).decode("ascii")
+    width, height = (
+        round(float(inches) * CSS_PIXELS_PER_INCH) for inches in figure.get_size_inches()
+    )
+    wide = ' class="wide"' if width > WIDEST_SHRUNK * CSS_PIXELS_PER_INCH else ""
+    alt = escape(str(figure.get_label()) or fallback)
+    return (
+        f'<figure{wide} tabindex="0"><img src="data:image/png;base64,{data}" alt="{alt}" '
+        f'width="{width}" height="{height}"></figure>\n'
+    )
+
+
+def metrics_block(metrics: ClassificationMetrics) -> str:
+    """Gives metrics as a list of the overall figures and a table of the classes.
+
+    Args:
+        metrics: What `classification_metrics` returned.
+
+    Returns:
+        A `<dl>`, a `<table>` and a note.
+
+    Example:
+        ```python
+        from keras_reprogram.report import classification_metrics
+        from keras_reprogram.report.html_blocks import metrics_block
+
+        metrics = classification_metrics([0, 1], [[0.9, 0.1], [0.2, 0.8]], ["no", "yes"])
+        assert "balanced accuracy" in metrics_block(metrics)
+        ```
+    """
+    overall = {
+        "examples": f"{metrics.num_examples:,}",
+        "accuracy": _with_interval(metrics.accuracy, metrics.accuracy_interval),
+        "balanced accuracy": _number(metrics.balanced_accuracy),
+        "AUC": _number(metrics.auc),
+    }
+    if metrics.absent_classes:
+        overall["classes without an example"] = ", ".join(metrics.absent_classes)
+    heads = ["class", "examples", "sensitivity", "specificity", "AUC"]
+    body = [
+        [
+            entry.name,
+            f"{entry.support:,}",
+            _with_interval(entry.sensitivity, entry.sensitivity_interval),
+            _with_interval(entry.specificity, entry.specificity_interval),
+            _number(entry.auc),
+        ]
+        for entry in metrics.classes
+    ]
+    note = '<p class="note">In brackets: 95 % Wilson intervals.</p>\n'
+    return details_block(overall) + _table(heads, body, [False, True, True, True, True]) + note
+
+
+def details_block(details: Mapping[Any, Any]) -> str:
+    """Gives a dict as a list of names and values; a dict inside it becomes a list inside it.
+
+    Args:
+        details: Names and values; numbers get thousands separators, None becomes "-".
+
+    Returns:
+        A `<dl>` element.
+
+    Example:
+        ```python
+        from keras_reprogram.report.html_blocks import details_block
+
+        assert "<dt>queries</dt><dd>8,000</dd>" in details_block({"queries": 8000})
+        ```
+    """
+    items = "".join(
+        f"<dt>{escape(str(name))}</dt><dd>{_value(value)}</dd>\n" for name, value in details.items()
+    )
+    return f"<dl>\n{items}</dl>\n"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return details_block(value)
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_value(item) for item in value)
+    if value is None:
+        return "-"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return f"{value:,.6g}" if isinstance(value, float) else escape(str(value))
+
+
+def _table(heads: Sequence[str], body: Sequence[Sequence[str]], numeric: Sequence[bool]) -> str:
+    marks = [' class="number"' if flag else "" for flag in numeric] + [""] * len(heads)
+    head = "".join(
+        f'<th scope="col"{mark}>{escape(cell)}</th>'
+        for cell, mark in zip(heads, marks, strict=False)
+    )
+    lines = "".join(f"<tr>{_row(cells, marks)}</tr>\n" for cells in body)
+    return (
+        f'<div class="scroll" tabindex="0"><table>\n<thead><tr>{head}</tr></thead>\n'
+        f"<tbody>\n{lines}</tbody></table></div>\n"
+    )
+
+
+def _row(cells: Sequence[str], marks: Sequence[str]) -> str:
+    first = f'<th scope="row">{escape(cells[0])}</th>'
+    rest = zip(cells[1:], marks[1:], strict=False)
+    return first + "".join(f"<td{mark}>{escape(cell)}</td>" for cell, mark in rest)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _with_interval(value: float | None, interval: Interval | None) -> str:
+    if value is None or interval is None:
+        return "-"
+    return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"

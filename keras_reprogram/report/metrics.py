@@ -1,0 +1,183 @@
+"""Classification metrics that stay honest on skewed data."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import confusion_matrix as count_confusions
+from sklearn.metrics import roc_auc_score
+
+from keras_reprogram.report.label_checks import checked_probabilities, class_indices
+from keras_reprogram.report.wilson_interval import wilson_interval
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class ClassMetrics:
+    """What one class scores against all others.
+
+    Attributes:
+        name: The class's name.
+        support: Number of examples whose true class this is.
+        sensitivity: Share of its examples that were recognised, or None without any.
+        sensitivity_interval: 95 % Wilson interval of the sensitivity, or None.
+        specificity: Share of the other examples that were not taken for this class, or
+            None where there are no others.
+        specificity_interval: 95 % Wilson interval of the specificity, or None.
+        auc: One-vs-rest area under the ROC curve of the class's probability, or None
+            where either side is empty.
+    """
+
+    name: str
+    support: int
+    sensitivity: float | None
+    sensitivity_interval: Interval | None
+    specificity: float | None
+    specificity_interval: Interval | None
+    auc: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class ClassificationMetrics:
+    """The figures of one classifier on one test set.
+
+    Attributes:
+        num_examples: Number of examples.
+        accuracy: Share of examples whose largest probability is the true class's.
+        accuracy_interval: 95 % Wilson interval of the accuracy.
+        balanced_accuracy: Mean sensitivity of the classes that occur.
+        auc: Macro mean of the one-vs-rest AUCs that are defined; with two classes, the
+            AUC of the second class. None where no AUC is defined.
+        classes: One `ClassMetrics` a class, in the order of the class names.
+        absent_classes: Names of the classes that no example has.
+        confusion_matrix: Counts `(classes, classes)`, rows = true, columns = predicted;
+            read-only.
+    """
+
+    num_examples: int
+    accuracy: float
+    accuracy_interval: Interval
+    balanced_accuracy: float
+    auc: float | None
+    classes: tuple[ClassMetrics, ...]
+    absent_classes: tuple[str, ...]
+    confusion_matrix: np.ndarray
+
+    def to_dict(self) -> dict[str, Any]:
+        """Gives every figure as plain dicts, lists and numbers; undefined ones are None.
+
+        Returns:
+            A dict that `json.dumps(..., allow_nan=False)` takes.
+
+        Example:
+            ```python
+            import json
+            from keras_reprogram.report import classification_metrics
+
+            metrics = classification_metrics([0, 1], [[0.9, 0.1], [0.2, 0.8]], ["no", "yes"])
+            assert json.loads(json.dumps(metrics.to_dict()))["accuracy"] == 1.0
+            ```
+        """
+        return {
+            "num_examples": self.num_examples,
+            "accuracy": self.accuracy,
+            "accuracy_interval": list(self.accuracy_interval),
+            "balanced_accuracy": self.balanced_accuracy,
+            "auc": self.auc,
+            "absent_classes": list(self.absent_classes),
+            "classes": [_with_lists(asdict(entry)) for entry in self.classes],
+            "confusion_matrix": self.confusion_matrix.tolist(),
+        }
+
+
+def classification_metrics(
+    labels: Any, probabilities: Any, class_names: Sequence[str]
+) -> ClassificationMetrics:
+    """Measures probabilities against labels, overall and class by class.
+
+    Accuracy alone flatters a classifier of skewed data (a screening test that always
+    says "healthy"), so balanced accuracy, AUC, sensitivity and specificity stand beside
+    it, each proportion with the 95 % Wilson interval that its number of examples allows.
+    Rows need not sum to 1: quantised models round every probability by itself.
+
+    Args:
+        labels: Integers `(n,)` or `(n, 1)` in `[0, classes)`, or one-hot `(n, classes)`.
+        probabilities: `(n, classes)`, in [0, 1].
+        class_names: One name a class, at least two.
+
+    Returns:
+        A `ClassificationMetrics`. A class that no example has counts in no mean and is
+        named in `absent_classes`; figures that are undefined are None.
+
+    Raises:
+        ValueError: If shapes disagree, something is empty, not finite or out of range.
+
+    Example:
+        ```python
+        from keras_reprogram.report import classification_metrics
+
+        probabilities = [[0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.2, 0.8]]
+        metrics = classification_metrics([0, 0, 1, 1], probabilities, ["benign", "malignant"])
+        assert metrics.accuracy == 0.75
+        assert metrics.classes[1].sensitivity == 0.5
+        ```
+    """
+    names = tuple(str(name) for name in class_names)
+    scores = checked_probabilities(probabilities, len(names))
+    truth = class_indices(labels, len(scores), len(names))
+    matrix = count_confusions(truth, scores.argmax(axis=1), labels=np.arange(len(names)))
+    matrix.setflags(write=False)
+    classes = tuple(
+        _measure_class(name, index, matrix, truth, scores) for index, name in enumerate(names)
+    )
+    hits = int(np.trace(matrix))
+    present = [entry.sensitivity for entry in classes if entry.sensitivity is not None]
+    return ClassificationMetrics(
+        num_examples=len(truth),
+        accuracy=hits / len(truth),
+        accuracy_interval=wilson_interval(hits, len(truth)),
+        balanced_accuracy=float(np.mean(present)),
+        auc=_overall_auc(classes),
+        classes=classes,
+        absent_classes=tuple(entry.name for entry in classes if entry.support == 0),
+        confusion_matrix=matrix,
+    )
+
+
+def _measure_class(
+    name: str, index: int, matrix: np.ndarray, truth: np.ndarray, scores: np.ndarray
+) -> ClassMetrics:
+    support = int(matrix[index].sum())
+    others = len(truth) - support
+    found = int(matrix[index, index])
+    mistaken = int(matrix[:, index].sum()) - found
+    defined = support > 0 and others > 0
+    auc = float(roc_auc_score(truth == index, scores[:, index])) if defined else None
+    return ClassMetrics(
+        name,
+        support,
+        *_proportion(found, support),
+        *_proportion(others - mistaken, others),
+        auc=auc,
+    )
+
+
+def _proportion(successes: int, trials: int) -> tuple[float | None, Interval | None]:
+    if trials == 0:
+        return None, None
+    return successes / trials, wilson_interval(successes, trials)
+
+
+def _overall_auc(classes: Sequence[ClassMetrics]) -> float | None:
+    if len(classes) == 2:
+        return classes[1].auc
+    defined = [entry.auc for entry in classes if entry.auc is not None]
+    return float(np.mean(defined)) if defined else None
+
+
+def _with_lists(fields: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: list(value) if isinstance(value, tuple) else value for key, value in fields.items()
+    }

@@ -1,0 +1,10 @@
+"""Source image -> source scores: frozen or opaque, never trained."""
+
+from keras_reprogram.source.applications import application_names
+from keras_reprogram.source.embedded import embedded_path
+from keras_reprogram.source.frozen_source import FrozenSource
+from keras_reprogram.source.litert_source import LiteRTSource
+from keras_reprogram.source.opaque_source import OpaqueSource
+from keras_reprogram.source.python_source import PythonSource
+from keras_reprogram.source.saved_model_source import SavedModelSource
+from keras_reprogram.source.source import Source

@@ -1,0 +1,77 @@
+"""What an answer of a source must look like. A source may lie: look before learning from it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+# Float softmax outputs sum to 1 within rounding; this is generous.
+_FLOAT_TOLERANCE = 1e-3
+
+
+def default_sum_tolerance(scores: str, num_labels: int, score_step: float) -> float | None:
+    """How far a row of scores may sum from 1: rounding, or `None` where the sum means nothing.
+
+    Each of `num_labels` scores in steps of `score_step` may be off by half a step.
+
+    Args:
+        scores: `"probabilities"` or another kind.
+        num_labels: scores a row.
+        score_step: distance of neighbouring scores, 0 for floats.
+
+    Returns:
+        The tolerance, or `None` for no check.
+    """
+    if scores != "probabilities":
+        return None
+    return _FLOAT_TOLERANCE + num_labels * score_step / 2
+
+
+def check_answer(
+    answer: np.ndarray, num_images: int, num_labels: int, sum_tolerance: float | None, who: str
+) -> np.ndarray:
+    """Checks one answer of a source.
+
+    Args:
+        answer: what came back.
+        num_images: images that were sent.
+        num_labels: scores expected for each.
+        sum_tolerance: largest distance of a row's sum from 1, or `None`.
+        who: the source's name, for the message.
+
+    Returns:
+        float32 array `(num_images, num_labels)`.
+
+    Raises:
+        ValueError: for a wrong shape, values that are not finite, or rows that do not sum to 1.
+    """
+    answer = np.asarray(answer)
+    if answer.dtype == object or not np.issubdtype(answer.dtype, np.number):
+        raise ValueError(f"{who} must answer with numbers. Received: dtype {answer.dtype}.")
+    answer = answer.astype(np.float32)
+    if answer.shape != (num_images, num_labels):
+        raise ValueError(
+            f"{who} must answer {num_images} images with scores of shape "
+            f"{(num_images, num_labels)}. Received: shape {answer.shape}. Check `num_labels`, "
+            "and that there is one row an image, in order."
+        )
+    if not np.isfinite(answer).all():
+        row = int(np.argwhere(~np.isfinite(answer))[0][0])
+        raise ValueError(
+            f"{who} answered with NaN or infinity. Received: image {row}, scores "
+            f"{answer[row, :8]}. Check the value range that it expects and its own logs."
+        )
+    if sum_tolerance is not None:
+        _check_sums(answer, sum_tolerance, who)
+    return answer
+
+
+def _check_sums(answer: np.ndarray, sum_tolerance: float, who: str) -> None:
+    sums = answer.sum(axis=1, dtype=np.float64)
+    worst = int(np.abs(sums - 1.0).argmax())
+    if abs(sums[worst] - 1.0) > sum_tolerance or answer.min() < -sum_tolerance:
+        raise ValueError(
+            f"{who} declares probabilities, whose rows sum to 1 within {sum_tolerance:.4g}. "
+            f"Received: a row that sums to {sums[worst]:.6g}, smallest score "
+            f'{answer.min():.4g}. Pass `scores="logits"` if these are logits, `score_step=` if '
+            "scores are rounded, or `sum_tolerance=None` for partial lists."
+        )

@@ -1,0 +1,225 @@
+"""FrozenSource: a Keras classifier, frozen and differentiable."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_reprogram.source.answer_checks import check_answer
+from keras_reprogram.source.applications import load_application
+from keras_reprogram.source.source import Source
+
+
+@keras.saving.register_keras_serializable(package="keras_reprogram")
+class FrozenSource(Source):
+    """A Keras classifier as a source. It sets the user's model untrainable.
+
+    The model always runs with `training=False`: dropout stays off, BatchNorm statistics stay as
+    they are. Gradients flow through it to the program.
+
+    Args:
+        model: a built Keras model `(n, H, W, C) -> (n, S)`.
+        value_range: `(low, high)` of the pixels that callers send.
+        preprocessing: `(scale, offset)`, each a number or one a channel: the model sees
+            `images * scale + offset`. `from_application` sets it.
+        channel_order: `"rgb"`, or `"bgr"` to turn the channels round before that.
+        output: `"scores"`, or `"features"` for what enters the last layer with weights
+            (Kloberdanz 2020, ch. 4), for `NewHead`.
+        scores: `"probabilities"`, `"logits"`, or `None` to ask the last layer's activation.
+        labels: names of the scores, or `None`.
+        sum_tolerance: how far a row may sum from 1; `None` turns the check off.
+        max_batch: most images at once while estimating gradients.
+        name: layer name.
+
+    Raises:
+        ValueError: if the model has several inputs or outputs, no fixed image size, or answers
+            with something else than it declares.
+
+    Example:
+    ```python
+    import keras
+    from keras_reprogram import FrozenSource
+
+    model = keras.Sequential([
+        keras.Input((32, 32, 3)),
+        keras.layers.Rescaling(1 / 255),
+        keras.layers.GlobalAveragePooling2D(),
+        keras.layers.Dense(10, activation="softmax"),
+    ])
+    source = FrozenSource(model, value_range=(0, 255))
+    assert source.num_labels == 10 and not source.trainable_variables
+    ```
+    """
+
+    differentiable = True
+
+    def __init__(
+        self,
+        model: keras.Model,
+        *,
+        value_range: tuple[float, float],
+        preprocessing: tuple[Any, Any] = (1.0, 0.0),
+        channel_order: str = "rgb",
+        output: str = "scores",
+        scores: str | None = None,
+        labels: Sequence[str] | None = None,
+        sum_tolerance: float | str | None = "auto",
+        max_batch: int | None = 256,
+        name: str = "source",
+    ) -> None:
+        if output not in ("scores", "features"):
+            raise ValueError(f"`output` must be 'scores' or 'features'. Received: {output!r}.")
+        source_shape = _image_shape(model)
+        answering = _features_of(model) if output == "features" else model
+        kind = "features" if output == "features" else scores or _score_kind(model)
+        super().__init__(
+            source_shape,
+            answering.output_shape[-1],
+            value_range=value_range,
+            labels=None if output == "features" else labels,
+            scores=kind,
+            sum_tolerance=sum_tolerance,
+            max_batch=max_batch,
+            name=name,
+        )
+        self.model = model
+        self.output_kind = output
+        self.preprocessing = preprocessing
+        self.channel_order = channel_order
+        # A plain tuple keeps the second view of the same layers out of Keras's tracking.
+        self._answering = (lambda images: answering(images, training=False),)
+        self.model.trainable = False
+        self.built = True
+        self._probe()
+
+    @classmethod
+    def from_application(
+        cls,
+        application: str,
+        *,
+        weights: str | None = "imagenet",
+        output: str = "scores",
+        max_batch: int | None = 256,
+        **options: Any,
+    ) -> FrozenSource:
+        """A `keras.applications` classifier with its own preprocessing inside.
+
+        Args:
+            application: a name such as `"MobileNetV2"`; see `application_names()`.
+            weights: `"imagenet"`, a path, or `None` for random weights.
+            output: `"scores"` or `"features"`.
+            max_batch: most images at once while estimating gradients.
+            **options: for the application itself, e.g. `alpha=0.25, input_shape=(128, 128, 3)`.
+
+        Returns:
+            A source that takes pixels in [0, 255].
+
+        Raises:
+            ValueError: for an unknown name; the message lists what there is.
+
+        Example:
+        ```python
+        from keras_reprogram import FrozenSource
+
+        source = FrozenSource.from_application("MobileNetV2", weights=None)
+        assert source.source_shape == (224, 224, 3)
+        ```
+        """
+        loaded = load_application(application, weights=weights, **options)
+        return cls(
+            loaded.model,
+            value_range=(0.0, 255.0),
+            preprocessing=(loaded.preprocessing.scale, loaded.preprocessing.offset),
+            channel_order=loaded.preprocessing.channel_order,
+            output=output,
+            scores="probabilities",
+            labels=loaded.labels,
+            max_batch=max_batch,
+        )
+
+    def answer(self, images: Any) -> Any:
+        scale, offset = (np.asarray(part, np.float32) for part in self.preprocessing)
+        if self.channel_order == "bgr":
+            images = ops.flip(images, axis=-1)
+        answer = self._answering[0](images * scale + offset)
+        return ops.cast(ops.reshape(answer, (-1, self.num_labels)), "float32")
+
+    @property
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256()
+        for layer in self.model.layers:
+            digest.update(type(layer).__name__.encode())
+        for variable in self.model.weights:
+            array = ops.convert_to_numpy(variable.value)
+            digest.update(f"{array.shape}{array.dtype}".encode())
+            digest.update(array.tobytes())
+        facts = (self.value_range, str(self.preprocessing), self.channel_order, self.output_kind)
+        digest.update(str(facts).encode())
+        return digest.hexdigest()
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "model": keras.saving.serialize_keras_object(self.model),
+            "value_range": self.value_range,
+            "preprocessing": [np.asarray(part).tolist() for part in self.preprocessing],
+            "channel_order": self.channel_order,
+            "output": self.output_kind,
+            "scores": None if self.scores == "features" else self.scores,
+            "labels": self.labels,
+            "sum_tolerance": self.sum_tolerance,
+            "max_batch": self.max_batch,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> FrozenSource:
+        config = dict(config)
+        config["model"] = keras.saving.deserialize_keras_object(config["model"])
+        config["value_range"] = tuple(config["value_range"])
+        config["preprocessing"] = tuple(config["preprocessing"])
+        return cls(**config)
+
+    def _probe(self) -> None:
+        """One mid-range image: a wrong range or a missing softmax shows here, not in training."""
+        middle = sum(self.value_range) / 2
+        image = np.full((1, *self.source_shape), middle, np.float32)
+        answer = ops.convert_to_numpy(self.answer(image))
+        check_answer(answer, 1, self.num_labels, self.sum_tolerance, self.model.name)
+
+
+def _image_shape(model: keras.Model) -> tuple[int, int, int]:
+    if not isinstance(model, keras.Model):
+        raise ValueError(
+            f"`model` must be a keras.Model. Received: {type(model).__name__}. "
+            "Wrap other callables in `OpaqueSource`."
+        )
+    shape = getattr(model, "input_shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:]:
+        raise ValueError(
+            "The source model must take one image of a fixed size, (None, H, W, C). "
+            f"Received: input_shape={shape}. Build it with an `Input((H, W, C))`."
+        )
+    if not isinstance(model.output_shape, tuple):
+        raise ValueError(f"The source model must have one output. Received: {model.output_shape}.")
+    return shape[1:]
+
+
+def _score_kind(model: keras.Model) -> str:
+    activation = getattr(model.layers[-1], "activation", None)
+    return "logits" if activation is keras.activations.linear else "probabilities"
+
+
+def _features_of(model: keras.Model) -> keras.Model:
+    """What enters the last layer that has weights, one row an image."""
+    for layer in reversed(model.layers):
+        if layer.weights:
+            break
+    else:
+        raise ValueError(f"`{model.name}` has no layer with weights, hence no features.")
+    features = keras.layers.Flatten()(layer.input)
+    return keras.Model(model.inputs[0], features, name=f"{model.name}_features")

@@ -1,0 +1,177 @@
+"""LiteRTSource: a .tflite file as an opaque source."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+from keras_reprogram.source.file_hash import check_sha256
+from keras_reprogram.source.python_source import PythonSource
+
+
+@keras.saving.register_keras_serializable(package="keras_reprogram")
+class LiteRTSource(PythonSource):
+    """A `.tflite` classifier: only its scores are seen.
+
+    Quantised files are handled: an 8-bit input is addressed by its 256 codes, an 8-bit output is
+    turned back into scores, whose step becomes `score_step`. There is one interpreter a batch
+    size and thread. A file that refuses another batch size is asked one image at a time.
+
+    Args:
+        path: the `.tflite` file, one image in, one row of scores out.
+        value_range: `(low, high)` of the pixels that callers send. An 8-bit input takes
+            `(0, 255)` if this is `None`; a float input needs to be told.
+        sha256: the file's expected hash, or `None`.
+        labels: names of the scores, or `None`.
+        scores: `"probabilities"` or `"logits"`.
+        sum_tolerance: how far a row may sum from 1; `"auto"` knows the scores' step.
+        max_batch: most images a call.
+        num_threads: threads of an interpreter, or `None` for LiteRT's default.
+        name: layer name.
+
+    Raises:
+        FileNotFoundError: if there is no file.
+        ValueError: if the file is not a LiteRT image classifier, or another than `sha256` says.
+
+    Example:
+    ```python
+    import numpy as np
+    from keras_reprogram import LiteRTSource, embedded_path
+
+    source = LiteRTSource(embedded_path("traffic_signs.tflite"), value_range=(0, 255))
+    scores = source(np.zeros((3, 32, 32, 3), "float32"))
+    assert scores.shape == (3, 43) and source.queries_used == 3
+    ```
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        value_range: tuple[float, float] | None = None,
+        sha256: str | None = None,
+        labels: Sequence[str] | None = None,
+        scores: str = "probabilities",
+        sum_tolerance: float | str | None = "auto",
+        max_batch: int | None = 256,
+        num_threads: int | None = None,
+        name: str = "source",
+    ) -> None:
+        self.model_path = Path(path)
+        self.sha256 = check_sha256(self.model_path, sha256)
+        interpreter = _open(self.model_path, num_threads)
+        self.input_details = _only(interpreter.get_input_details(), "input", self.model_path)
+        self.output_details = _only(interpreter.get_output_details(), "output", self.model_path)
+        shape = tuple(int(n) for n in self.input_details["shape"])
+        if len(shape) != 4:
+            raise ValueError(
+                f"{self.model_path} must take images (1, H, W, C). Received: input shape {shape}."
+            )
+        is_float = np.issubdtype(self.input_details["dtype"], np.floating)
+        if value_range is None and is_float:
+            raise ValueError(
+                f"{self.model_path} takes float pixels, and a file cannot tell in which range. Pass "
+                "`value_range=(0, 255)`, `(0, 1)` or `(-1, 1)`, whatever its maker says."
+            )
+        super().__init__(
+            shape[1:],
+            int(self.output_details["shape"][-1]),
+            value_range=value_range or (0.0, 255.0),
+            labels=labels,
+            scores=scores,
+            score_step=_step(self.output_details),
+            sum_tolerance=sum_tolerance,
+            max_batch=max_batch,
+            name=name,
+        )
+        self.num_threads = num_threads
+        self._one_at_a_time = False
+        # In a list of one, so that Keras does not try to track thread-local interpreters.
+        self._local = threading.local()
+
+    def ask(self, images: np.ndarray) -> np.ndarray:
+        codes = self._encode(images)
+        if not self._one_at_a_time and len(codes) > 1:
+            try:
+                return self._decode(self._invoke(codes))
+            except (RuntimeError, ValueError):
+                # Some files cannot be resized (XNNPACK fails to reshape a node). The images are
+                # asked again singly, which costs nothing: the model is on this machine.
+                self._one_at_a_time = True
+        return np.concatenate([self._decode(self._invoke(code[None])) for code in codes])
+
+    @property
+    def fingerprint(self) -> str:
+        return f"{self.sha256}:{self.value_range}"
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "path": str(self.model_path),
+            "value_range": self.value_range,
+            "sha256": self.sha256,
+            "labels": self.labels,
+            "scores": self.scores,
+            "sum_tolerance": self.sum_tolerance,
+            "max_batch": self.max_batch,
+            "num_threads": self.num_threads,
+            "name": self.name,
+        }
+
+    def _invoke(self, codes: np.ndarray) -> np.ndarray:
+        interpreter = self._interpreter(len(codes))
+        interpreter.set_tensor(self.input_details["index"], codes)
+        interpreter.invoke()
+        return interpreter.get_tensor(self.output_details["index"])
+
+    def _interpreter(self, batch_size: int) -> Interpreter:
+        """Resizing takes milliseconds and interpreters are not thread-safe: keep one for each."""
+        if not hasattr(self._local, "interpreters"):
+            self._local.interpreters = {}
+        cache = self._local.interpreters
+        if batch_size not in cache:
+            interpreter = _open(self.model_path, self.num_threads)
+            shape = (batch_size, *self.source_shape)
+            interpreter.resize_tensor_input(self.input_details["index"], shape)
+            interpreter.allocate_tensors()
+            cache[batch_size] = interpreter
+        return cache[batch_size]
+
+    def _encode(self, images: np.ndarray) -> np.ndarray:
+        dtype = self.input_details["dtype"]
+        if np.issubdtype(dtype, np.floating):
+            return images.astype(dtype)
+        low, high = self.value_range
+        limits = np.iinfo(dtype)
+        codes = (images - low) / (high - low) * (limits.max - limits.min) + limits.min
+        return np.clip(np.round(codes), limits.min, limits.max).astype(dtype)
+
+    def _decode(self, output: np.ndarray) -> np.ndarray:
+        output = output.reshape(len(output), -1)
+        if np.issubdtype(output.dtype, np.floating):
+            return output
+        scale, zero_point = self.output_details["quantization"]
+        return ((output.astype(np.float32) - zero_point) * scale).astype(np.float32)
+
+
+def _open(path: Path, num_threads: int | None) -> Interpreter:
+    try:
+        return Interpreter(model_path=str(path), num_threads=num_threads)
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"{path} is not a readable LiteRT (.tflite) file: {error}") from error
+
+
+def _only(details: list[dict[str, Any]], what: str, path: Path) -> dict[str, Any]:
+    if len(details) != 1:
+        raise ValueError(f"{path} must have one {what}. Received: {len(details)}.")
+    return details[0]
+
+
+def _step(details: dict[str, Any]) -> float:
+    is_float = np.issubdtype(details["dtype"], np.floating)
+    return 0.0 if is_float else float(details["quantization"][0])

@@ -1,0 +1,105 @@
+"""OpaqueSource: any Python callable that returns scores."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_reprogram.source.python_source import PythonSource
+
+
+@keras.saving.register_keras_serializable(package="keras_reprogram")
+class OpaqueSource(PythonSource):
+    """A black box: a callable on batches of images of which only the scores are seen.
+
+    "Opaque" and "black box" mean the same. The callable runs eagerly, so that a
+    `ConnectionError` or Ctrl-C inside it comes out as itself. Image queries are counted.
+
+    Args:
+        function: `(n, H, W, C)` float32 array in `value_range` -> `(n, num_labels)` array.
+        source_shape: `(H, W, C)`.
+        num_labels: scores an image gets.
+        value_range: `(low, high)` of the pixels it expects.
+        identity: a string that names the service and its version. It is the source's
+            fingerprint: change it when the service changes.
+        labels: names of the scores, or `None`.
+        scores: `"probabilities"` or `"logits"`.
+        score_step: distance of neighbouring scores where they are rounded.
+        sum_tolerance: how far a row may sum from 1; `None` for partial lists of scores.
+        max_batch: most images a call.
+        name: layer name.
+
+    Raises:
+        TypeError: if `function` cannot be called.
+        ValueError: from a call, if an answer has a wrong shape, NaN, or does not sum to 1.
+
+    Example:
+    ```python
+    import numpy as np
+    from keras_reprogram import OpaqueSource
+
+    def brightness(images):
+        share = images.mean(axis=(1, 2, 3)) / 255
+        return np.stack([share, 1 - share], axis=1)
+
+    source = OpaqueSource(brightness, (32, 32, 3), 2, value_range=(0, 255), identity="demo")
+    source(np.zeros((4, 32, 32, 3), "float32"))
+    assert source.queries_used == 4
+    ```
+    """
+
+    def __init__(
+        self,
+        function: Callable[[np.ndarray], np.ndarray],
+        source_shape: tuple[int, int, int],
+        num_labels: int,
+        *,
+        value_range: tuple[float, float],
+        identity: str,
+        labels: Sequence[str] | None = None,
+        scores: str = "probabilities",
+        score_step: float = 0.0,
+        sum_tolerance: float | str | None = "auto",
+        max_batch: int | None = 256,
+        name: str = "source",
+    ) -> None:
+        super().__init__(
+            source_shape,
+            num_labels,
+            value_range=value_range,
+            labels=labels,
+            scores=scores,
+            score_step=score_step,
+            sum_tolerance=sum_tolerance,
+            max_batch=max_batch,
+            name=name,
+        )
+        if not callable(function):
+            raise TypeError(
+                "`function` must be callable, (n, H, W, C) -> (n, num_labels). "
+                f"Received: {type(function).__name__}."
+            )
+        self.function = function
+        self.identity = identity
+
+    def ask(self, images: np.ndarray) -> np.ndarray:
+        return self.function(images)
+
+    @property
+    def fingerprint(self) -> str:
+        facts = [self.identity, self.source_shape, self.value_range, self.num_labels, self.scores]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+    def get_config(self) -> dict[str, Any]:
+        raise ValueError(
+            "A model whose source is a Python callable cannot be saved as a `.keras` file: the "
+            "callable has no config. Save the trained part with "
+            "`keras_reprogram.save_program(model, path)` and hand the source in again with "
+            "`load_program(path, source)`; for checkpoints use "
+            "`ModelCheckpoint(..., save_weights_only=True)`."
+        )

@@ -1,0 +1,63 @@
+"""PythonSource: what sources that run as Python code share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_reprogram.source.answer_checks import check_answer
+from keras_reprogram.source.source import Source
+
+
+class PythonSource(Source):
+    """A source that runs as Python code: eagerly, one call at a time, checked and counted.
+
+    Inside a graph a Python callback may deadlock and swallows `KeyboardInterrupt`; run eagerly,
+    whatever it raises comes out as itself. A subclass implements
+    `ask(numpy array (n, H, W, C)) -> (n, num_labels)`.
+
+    Attributes:
+        queries_used: images asked so far. An image counts when it is sent: one whose answer
+            never arrived may have been paid for.
+    """
+
+    in_graph = False
+    exportable = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.supports_jit = False
+        self.queries_used = 0
+
+    def ask(self, images: np.ndarray) -> np.ndarray:
+        """Scores of at most `max_batch` images, `(n, H, W, C)` -> `(n, num_labels)`."""
+        raise NotImplementedError(f"{type(self).__name__} must implement `ask(images)`.")
+
+    def answer(self, images: Any) -> Any:
+        images = self._as_array(images)
+        step = self.max_batch or max(len(images), 1)
+        answers = [self._ask_counted(images[i : i + step]) for i in range(0, len(images), step)]
+        if not answers:
+            return np.zeros((0, self.num_labels), np.float32)
+        return np.concatenate(answers)
+
+    def compute_output_spec(self, images: Any) -> keras.KerasTensor:
+        return keras.KerasTensor(self.compute_output_shape(images.shape), dtype="float32")
+
+    def _ask_counted(self, images: np.ndarray) -> np.ndarray:
+        self.queries_used += len(images)
+        answer = self.ask(images)
+        return check_answer(answer, len(images), self.num_labels, self.sum_tolerance, self.name)
+
+    def _as_array(self, images: Any) -> np.ndarray:
+        try:
+            return ops.convert_to_numpy(images)
+        except NotImplementedError as error:
+            raise RuntimeError(
+                f"{self.name} ({type(self).__name__}) runs as Python code and cannot be called "
+                "inside a graph (tf.function). Call it eagerly; `ReprogrammedModel` does so by "
+                "itself."
+            ) from error

@@ -1,0 +1,193 @@
+"""TensorFlowSteps: the training steps that count queries and may estimate gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_reprogram.program.candidate_images import (
+    candidate_images,
+    flat_value,
+    live_coordinates,
+    unflatten,
+)
+from keras_reprogram.split_calls import split_calls
+from keras_reprogram.training.row_losses import row_loss
+
+
+class TensorFlowSteps(keras.Model):
+    """What `ReprogrammedModel` adds to Keras's own steps on the TensorFlow backend.
+
+    A model whose source is differentiable and that has no estimator takes Keras's own step.
+    Otherwise one clean pass asks the source and holds its answer constant: everything after it
+    and the regularisers get exact gradients from one tape, and the program gets the estimate.
+    """
+
+    def prepare_steps(self) -> None:
+        """Makes the state of the steps. Called once, after the layers are set."""
+        # TensorFlow's own variable, which a step in a graph can add to: Keras would save it,
+        # and hand it to optimizers and `stateless_call`.
+        self._graph_queries = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._python_queries = 0
+        self._direction_seed = keras.random.SeedGenerator(self.seed)
+        self._live = live_coordinates(self.program)
+        if self.gradient_estimator is not None:
+            # The loop over slices has rows of unknown number, which XLA does not compile.
+            self.supports_jit = False
+
+    @property
+    def counted_queries(self) -> int:
+        """Image queries of all steps so far."""
+        return self._python_queries + int(self._graph_queries.numpy())
+
+    @property
+    def run_eagerly(self) -> bool:
+        """Always true for sources that run as Python code."""
+        return not self.source.in_graph or super().run_eagerly
+
+    @run_eagerly.setter
+    def run_eagerly(self, value: bool) -> None:
+        keras.Model.run_eagerly.fset(self, value)
+
+    @contextmanager
+    def counting(self, num_images: Any) -> Iterator[None]:
+        """Counts what the source is asked inside: itself if it can, else the declared number."""
+        if self.source.in_graph:
+            self._graph_queries.assign_add(tf.cast(num_images, tf.int64))
+            yield
+            return
+        before = self.source.queries_used
+        try:
+            yield
+        finally:
+            self._python_queries += self.source.queries_used - before
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        cost = tf.shape(x)[0] * self.queries_per_prediction
+        if self.gradient_estimator is None:
+            with self.counting(cost):
+                return super().train_step(data)
+        if self._estimates:
+            cost = cost * (1 + self.gradient_estimator.queries_per_image)
+        with self.counting(cost):
+            return self._estimated_step(x, y, sample_weight)
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        with self.counting(tf.shape(x)[0] * self.queries_per_prediction):
+            return super().test_step(data)
+
+    def predict_step(self, data: Any) -> Any:
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        with self.counting(tf.shape(x)[0] * self.queries_per_prediction):
+            return super().predict_step(data)
+
+    def source_scores(self, x: Any) -> Any:
+        """The source's answers to target images, `(n, V, S)`, at most `max_batch` at once."""
+        x = tf.convert_to_tensor(x)
+        num_scores = (self.queries_per_prediction, self.source.num_labels)
+
+        def scores(start: Any, stop: Any) -> Any:
+            return self.source(self.program(x[start:stop]))
+
+        return split_calls(scores, tf.shape(x)[0], self._rows_per_call, num_scores)
+
+    @property
+    def _rows_per_call(self) -> int:
+        limit = self.source.max_batch or 2**31 - 1
+        return max(1, limit // self.queries_per_prediction)
+
+    @property
+    def _estimates(self) -> bool:
+        """A program of which no coordinate reaches a pixel asks no questions."""
+        return bool(self.program.trainable_variables) and bool(self._live.any())
+
+    def _estimated_step(self, x: Any, y: Any, sample_weight: Any) -> dict[str, Any]:
+        scores = tf.stop_gradient(self.source_scores(x))
+        variables = self.trainable_variables
+        with tf.GradientTape() as tape:
+            probabilities = self.output_map(scores)
+            loss = self.compute_loss(x, y, probabilities, sample_weight, training=True)
+        gradients = tape.gradient(
+            # Keras variables crash with ZERO; their values do not.
+            loss,
+            [variable.value for variable in variables],
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
+        )
+        if self._estimates:
+            estimated = self._estimate(x, y, sample_weight, probabilities)
+            gradients = _add_by_identity(
+                variables, gradients, self.program.trainable_variables, estimated
+            )
+        self.optimizer.apply(gradients, variables)
+        for metric in self.metrics:
+            if metric.name == "loss":
+                metric.update_state(loss, sample_weight=tf.shape(x)[0])
+        return self.compute_metrics(x, y, probabilities, sample_weight=sample_weight)
+
+    def _estimate(self, x: Any, y: Any, sample_weight: Any, probabilities: Any) -> list[Any]:
+        self._direction_seed.state.assign(
+            tf.stack([tf.cast(self.seed, tf.uint32), tf.cast(self.optimizer.iterations, tf.uint32)])
+        )
+        weighted = self._weighted_rows(sample_weight)
+        gradient = self.gradient_estimator.estimate(
+            self._candidate_losses(x, y, weighted),
+            flat_value(self.program),
+            weighted(y, probabilities, slice(None)),
+            self._live,
+            self._direction_seed,
+        )
+        return unflatten(self.program, gradient)
+
+    def _weighted_rows(self, sample_weight: Any) -> Callable[[Any, Any, Any], Any]:
+        """`(labels, probabilities, rows)` -> what each row adds to the mean loss, times n."""
+        rows_of = row_loss(self.loss)
+        if sample_weight is None:
+            return lambda labels, probabilities, rows: rows_of(labels, probabilities)
+        weight = tf.cast(tf.reshape(sample_weight, (-1,)), tf.float32)
+        if getattr(self.loss, "reduction", None) == "mean_with_sample_weight":
+            weight = weight / tf.maximum(tf.reduce_mean(weight), 1e-12)
+
+        def weighted(labels: Any, probabilities: Any, rows: Any) -> Any:
+            chosen = weight if isinstance(rows, slice) else tf.gather(weight, rows)
+            return chosen * rows_of(labels, probabilities)
+
+        return weighted
+
+    def _candidate_losses(self, x: Any, y: Any, weighted: Callable) -> Callable[[Any], Any]:
+        x = tf.convert_to_tensor(x)
+
+        def losses(candidates: Any) -> Any:
+            batch = tf.shape(x)[0]
+            number, per_image = tf.shape(candidates)[0], candidates.shape[1] != 1
+
+            def some(start: Any, stop: Any) -> Any:
+                pairs = tf.range(start, stop)
+                candidate, row = pairs // batch, pairs % batch
+                # One candidate for all images is stored once, and one image needs no second.
+                column = row if per_image else tf.zeros_like(row)
+                values = tf.gather_nd(candidates, tf.stack([candidate, column], axis=1))
+                images = candidate_images(self.program, tf.gather(x, row), values)
+                probabilities = self.output_map(self.source(images))
+                return weighted(tf.gather(y, row), probabilities, row)
+
+            flat = split_calls(some, number * batch, self._rows_per_call, ())
+            return tf.reshape(flat, (number, batch))
+
+        return losses
+
+
+def _add_by_identity(
+    variables: list[Any], gradients: list[Any], estimated_for: list[Any], estimates: list[Any]
+) -> list[Any]:
+    """Adds estimates to the exact gradients (of regularisers) of the same variables."""
+    extra = {id(v): estimate for v, estimate in zip(estimated_for, estimates, strict=True)}
+    return [
+        gradient + extra[id(variable)] if id(variable) in extra else gradient
+        for variable, gradient in zip(variables, gradients, strict=True)
+    ]

@@ -1,0 +1,50 @@
+"""GradientEstimator: the contract of every estimator of a program's gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Losses = Callable[[Any], Any]
+
+
+class GradientEstimator:
+    """Estimates the gradient of the mean loss of a batch from losses alone.
+
+    A subclass implements `estimate` and states `queries_per_image`, the source images that one
+    target image costs a step for one view, the clean pass not counted. The identity that must
+    hold: declared cost = counted queries, and the estimate's mean is the gradient as
+    `smoothing` goes to zero.
+    """
+
+    @property
+    def queries_per_image(self) -> int:
+        """Extra source queries an image and step, for one view."""
+        raise NotImplementedError(f"{type(self).__name__} must state `queries_per_image`.")
+
+    def estimate(self, losses: Losses, value: Any, clean_losses: Any, live: Any, seed: Any) -> Any:
+        """The estimated gradient of `mean(losses)` at `value`.
+
+        Args:
+            losses: takes candidates `(n, batch or 1, size)`, returns `(n, batch)` losses, in one
+                logical source call. A second axis of 1 means one candidate for all images; of
+                `batch`, one candidate an image at the same price.
+            value: `(size,)`, the program's weights as one flat vector.
+            clean_losses: `(batch,)`, the losses at `value`, already paid for.
+            live: bool array `(size,)`, the coordinates that reach a pixel.
+            seed: a `keras.random.SeedGenerator`, set from `[seed, step]` before every step, so
+                that a resumed run asks the same questions.
+
+        Returns:
+            `(size,)`, zero where `live` is not.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must implement `estimate`.")
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments, for saving."""
+        raise NotImplementedError(f"{type(self).__name__} must implement `get_config`.")
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> GradientEstimator:
+        """Rebuilds what `get_config` wrote."""
+        return cls(**config)

@@ -1,0 +1,147 @@
+"""Seeded, stratified division of labelled images: a draw of some, or a validation part."""
+
+import numpy as np
+
+
+def draw_stratified(labels: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
+    """Draws `count` positions so that every class keeps its share and has at least one.
+
+    The images of each class are shuffled and the `j`-th of `n` gets the key `(j + 0.5) / n`; the smallest
+    keys are drawn. So draws with one seed are nested: the 100 of `count=100` are among the 200 of `count=200`.
+
+    Args:
+        labels: Integer array of shape `(num_images,)`.
+        count: How many to draw, from the number of classes in `labels` up to `num_images`.
+        seed: Non-negative integer that decides the draw.
+
+    Returns:
+        Sorted integer array of shape `(count,)` with positions in `labels`.
+
+    Raises:
+        ValueError: If `count` is above the number of images or below the number of classes.
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_reprogram.training.validation_split import draw_stratified
+
+        labels = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1, 2])
+        drawn = draw_stratified(labels, 5, seed=0)
+        print(np.bincount(labels[drawn]))  # [3 1 1]
+        ```
+    """
+    labels = _checked_labels(labels)
+    num_classes = len(np.unique(labels))
+    if count > len(labels):
+        raise ValueError(
+            f"Expected a draw of at most the {len(labels)} images that exist. Received: {count}. "
+            "Ask for fewer."
+        )
+    if count < num_classes:
+        raise ValueError(
+            f"Expected a draw of at least one image for each of the {num_classes} classes. "
+            f"Received: {count}. Ask for {num_classes} or more."
+        )
+    order = np.random.default_rng(seed).permutation(len(labels))
+    return np.sort(order[np.argsort(_keys(labels[order]), kind="stable")[:count]])
+
+
+def split_validation(
+    images: np.ndarray,
+    labels: np.ndarray,
+    fraction: float = 0.2,
+    seed: int = 0,
+    groups: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Divides images into a training and a validation part, stratified by class.
+
+    Every class keeps at least one training image, so a class with a single image is wholly in the training
+    part, and a very rare class may be missing from validation.
+
+    Args:
+        images: Array of shape `(num_images, ...)`; only its length is looked at.
+        labels: Integer array of shape `(num_images,)`.
+        fraction: Share of the validation part, above 0 and below 1.
+        seed: Non-negative integer that decides the split.
+        groups: Optional array of shape `(num_images,)`. Images with one value (frames of one track, scans of
+            one patient) stay together; then the share and the class balance are those of the groups.
+
+    Returns:
+        Two sorted integer arrays: the training positions and the validation positions.
+
+    Raises:
+        ValueError: If `fraction` is not between 0 and 1, if lengths differ, or if there is nothing left
+            for validation because every class has a single image (or group).
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_reprogram.training.validation_split import split_validation
+
+        images, labels = np.zeros((20, 8, 8, 1)), np.arange(20) % 2
+        train_index, validation_index = split_validation(images, labels, fraction=0.2)
+        print(len(train_index), len(validation_index))  # 16 4
+        ```
+    """
+    labels = _checked_labels(labels)
+    _check_split(len(images), labels, fraction, groups)
+    if groups is None:
+        train = draw_stratified(labels, _train_count(labels, fraction), seed)
+        return train, np.setdiff1d(np.arange(len(labels)), train)
+    _, member = np.unique(np.asarray(groups), return_inverse=True)
+    group_labels = _majority_labels(member, labels)
+    train_groups = draw_stratified(group_labels, _train_count(group_labels, fraction), seed)
+    in_train = np.isin(member, train_groups)
+    return np.flatnonzero(in_train), np.flatnonzero(~in_train)
+
+
+def _keys(labels: np.ndarray) -> np.ndarray:
+    keys = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        keys[members] = (np.arange(len(members)) + 0.5) / len(members)
+        keys[members[0]] = -1.0
+    return keys
+
+
+def _majority_labels(member: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    classes, label_index = np.unique(labels, return_inverse=True)
+    counts = np.zeros((member.max() + 1, len(classes)), dtype=np.int64)
+    np.add.at(counts, (member, label_index), 1)
+    return classes[counts.argmax(axis=1)]
+
+
+def _train_count(labels: np.ndarray, fraction: float) -> int:
+    spare = len(labels) - len(np.unique(labels))
+    if spare == 0:
+        raise ValueError(
+            "Expected a class with at least two images (or groups), so that one can be held out. "
+            f"Received: {len(labels)} images (or groups) of {len(labels)} classes. Add images."
+        )
+    return len(labels) - min(max(1, round(fraction * len(labels))), spare)
+
+
+def _checked_labels(labels: np.ndarray) -> np.ndarray:
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or len(labels) == 0 or labels.dtype.kind not in "iu":
+        raise ValueError(
+            "Expected `labels` to be a non-empty integer array of shape (num_images,). "
+            f"Received: shape {labels.shape}, dtype {labels.dtype}. "
+            "For one-hot labels pass `labels.argmax(axis=1)`."
+        )
+    return labels
+
+
+def _check_split(
+    num_images: int, labels: np.ndarray, fraction: float, groups: np.ndarray | None
+) -> None:
+    if not 0 < fraction < 1:
+        raise ValueError(
+            f"Expected `fraction` above 0 and below 1. Received: fraction={fraction}. Try 0.2."
+        )
+    num_groups = num_images if groups is None else len(groups)
+    if not num_images == len(labels) == num_groups:
+        raise ValueError(
+            "Expected images, labels and groups of one length. "
+            f"Received: {num_images} images, {len(labels)} labels, {num_groups} groups."
+        )

@@ -1,0 +1,45 @@
+"""What every test starts from: one backend, quiet TensorFlow, no window, a fixed seed."""
+
+import os
+import random
+import sys
+from pathlib import Path
+
+# Before anything imports Keras, TensorFlow or Matplotlib: they read these once.
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ["MPLBACKEND"] = "Agg"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _fixed_seed() -> None:
+    """Start every test from the same random state, whatever ran before it."""
+    random.seed(0)
+    np.random.seed(0)
+    if keras := sys.modules.get("keras"):
+        keras.utils.set_random_seed(0)
+
+
+def _folder_from_environment(variable: str, what: str) -> Path:
+    value = os.environ.get(variable)
+    if not value:
+        pytest.skip(f"set {variable} to the folder that holds {what}")
+    folder = Path(value)
+    if not folder.is_dir():
+        pytest.fail(f"{variable} is set to {value!r}, which is not a folder")
+    return folder
+
+
+@pytest.fixture
+def keras_home() -> Path:
+    """The folder of pre-trained weights; Keras reads the same variable when it is imported."""
+    return _folder_from_environment("KERAS_HOME", "pre-trained weights (models/*.h5)")
+
+
+@pytest.fixture
+def reprogram_data() -> Path:
+    """The folder of real data sets."""
+    return _folder_from_environment("KERAS_REPROGRAM_DATA", "the real data sets")

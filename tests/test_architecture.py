@@ -1,0 +1,269 @@
+"""The arrows of ARCHITECTURE.md, held by reading the package's syntax trees."""
+
+import ast
+import inspect
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import keras_reprogram
+
+REPOSITORY = Path(__file__).parent.parent
+PACKAGE = "keras_reprogram"
+
+# From top to bottom: a part imports from the rows below its own, never from a part beside it.
+LAYERS = (
+    {"command_line", "__main__"},
+    {"__init__"},
+    {"export", "program_file", "datasets", "baselines", "report", "testing"},
+    {"reprogrammed_model"},
+    {"tensorflow_steps", "batch_order"},  # what reprogrammed_model is put together from
+    {"program", "source", "output_map", "training"},
+    # Modules with no arrows of their own; every part may import them, they import no part.
+    {"version", "image_checks", "split_calls", "whole_file"},
+)
+LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
+
+# Where TensorFlow itself is meant; everything else runs on any Keras backend.
+TENSORFLOW_ALLOWED = (
+    "source/saved_model_source.py",
+    "source/litert_source.py",
+    "source/opaque_source.py",
+    "reprogrammed_model.py",
+    "tensorflow_steps.py",
+    "batch_order.py",
+    "split_calls.py",
+    "export/",
+    "datasets/",
+)
+
+# Distributions whose import name is not their own name.
+IMPORT_NAMES = {"scikit-learn": "sklearn", "pillow": "PIL"}
+
+
+class Import(NamedTuple):
+    """One imported dotted name; `late` if inside a function, so paid for only when called."""
+
+    name: str
+    late: bool
+    line: int
+
+
+def imports_in(tree: ast.AST, path: str) -> Iterator[Import]:
+    """Every name that the file at `path` (relative to the package) imports, made absolute."""
+    late = {id(n) for f in ast.walk(tree) if isinstance(f, FUNCTIONS) for n in ast.walk(f)}
+    late |= {id(n) for i in ast.walk(tree) if is_type_checking(i) for n in ast.walk(i)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(alias.name, id(node) in late, node.lineno)
+        elif isinstance(node, ast.ImportFrom):
+            module = absolute_module(node, path)
+            for alias in node.names:
+                yield Import(f"{module}.{alias.name}", id(node) in late, node.lineno)
+
+
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+
+
+def is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def absolute_module(node: ast.ImportFrom, path: str) -> str:
+    if node.level == 0:
+        return str(node.module)
+    folders = [PACKAGE, *Path(path).parts[:-1]]
+    base = folders[: len(folders) - node.level + 1]
+    return ".".join([*base, *([node.module] if node.module else [])])
+
+
+def part_of(path: str) -> str:
+    """The first name below the package: a folder, or a module without its suffix."""
+    return Path(path).parts[0].removesuffix(".py")
+
+
+def imported_part(name: str) -> str | None:
+    """Which of our parts `name` belongs to; `__init__` for a name of the package itself."""
+    names = name.split(".")
+    if names[0] != PACKAGE:
+        return None
+    is_part = len(names) > 1 and (names[1] in LEVEL or part_exists(names[1]))
+    return names[1] if is_part else "__init__"
+
+
+def part_exists(part: str) -> bool:
+    folder = REPOSITORY / PACKAGE
+    return (folder / part).is_dir() or (folder / f"{part}.py").is_file()
+
+
+def dependencies() -> tuple[set[str], set[str]]:
+    """Import names of the core dependencies, and of the users' extras."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    optional = [line for extra in extras if extra != "dev" for line in extras[extra]]
+    return set(map(import_name, project["dependencies"])), set(map(import_name, optional))
+
+
+def import_name(requirement: str) -> str:
+    name = requirement.partition(">")[0].partition("[")[0].strip()
+    return IMPORT_NAMES.get(name, name.replace("-", "_"))
+
+
+CORE, OPTIONAL = dependencies()
+
+
+def arrow_violations(path: str, imported: Import) -> Iterator[str]:
+    here, there = part_of(path), imported_part(imported.name)
+    if there is None or here == there:
+        return
+    unknown = {here, there} - LEVEL.keys()
+    if unknown:
+        yield f"{unknown.pop()} has no row in LAYERS"
+    elif LEVEL[here] >= LEVEL[there]:
+        yield f"{here} must not import {there}"
+
+
+def third_party_violations(path: str, imported: Import) -> Iterator[str]:
+    top, *rest = imported.name.split(".")
+    if top == "keras" and any(name == "src" or name.startswith("_") for name in rest):
+        yield f"{imported.name} is private to Keras"
+    if top == "tensorflow" and not path.startswith(TENSORFLOW_ALLOWED):
+        yield "tensorflow is not meant here"
+    if top == "tensorflow" and rest[:1] == ["python"]:
+        yield f"{imported.name} is private to TensorFlow"
+    if top in {PACKAGE, *sys.stdlib_module_names, *CORE}:
+        return
+    if top not in OPTIONAL:
+        yield f"{top} is not a declared dependency"
+    elif not imported.late:
+        yield f"{top} is optional: import it in the function that needs it"
+
+
+def statement_violations(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assert):
+            yield node.lineno, "assert: raise ValueError instead"
+        elif isinstance(node, ast.Attribute) and ast.unparse(node).startswith("keras.src"):
+            yield node.lineno, "keras.src is private to Keras"
+
+
+def violations(source: str, path: str) -> list[str]:
+    """What the file `path` (relative to the package) does that the architecture forbids."""
+    tree = ast.parse(source)
+    found = list(statement_violations(tree))
+    for imported in imports_in(tree, path):
+        found += [(imported.line, text) for text in arrow_violations(path, imported)]
+        found += [(imported.line, text) for text in third_party_violations(path, imported)]
+    return [f"{PACKAGE}/{path}:{line}: {text}" for line, text in sorted(set(found))]
+
+
+PATHS = sorted(
+    str(path.relative_to(REPOSITORY / PACKAGE)) for path in (REPOSITORY / PACKAGE).rglob("*.py")
+)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_file_keeps_the_architecture(path: str) -> None:
+    assert violations((REPOSITORY / PACKAGE / path).read_text(), path) == []
+
+
+def test_every_part_has_a_layer() -> None:
+    assert {part_of(path) for path in PATHS} <= LEVEL.keys()
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "expected"),
+    [
+        ("program/canvas.py", "from keras_reprogram.source import Source", "not import source"),
+        ("program/canvas.py", "from ..source.source import Source", "not import source"),
+        ("program/canvas.py", "from .. import source", "not import source"),
+        ("training/x.py", "def f():\n    import keras_reprogram.program", "not import program"),
+        ("source/source.py", "from keras_reprogram import ReprogrammedModel", "import __init__"),
+        ("source/source.py", "import keras_reprogram.reprogrammed_model", "import reprogrammed"),
+        ("export/litert.py", "from keras_reprogram.report import x", "not import report"),
+        ("version.py", "from keras_reprogram.program import x", "version must not import"),
+        ("__init__.py", "from keras_reprogram.command_line import main", "import command_line"),
+        ("new_part.py", "import keras_reprogram.program", "new_part has no row in LAYERS"),
+        ("program/canvas.py", "from keras.src import backend", "private to Keras"),
+        ("program/canvas.py", "import keras\nkeras.src.backend.get()", "private to Keras"),
+        ("export/litert.py", "from tensorflow.python import x", "private to TensorFlow"),
+        ("program/canvas.py", "import tensorflow as tf", "tensorflow is not meant here"),
+        ("program/canvas.py", "def f():\n    import tensorflow", "tensorflow is not meant here"),
+        ("datasets/mnist.py", "import tensorflow_datasets as tfds", "tensorflow_datasets is opt"),
+        ("program/canvas.py", "import jax", "jax is not a declared dependency"),
+        ("program/canvas.py", "assert True", "assert"),
+    ],
+)
+def test_checker_finds_what_is_forbidden(path: str, source: str, expected: str) -> None:
+    found = violations(source, path)
+    assert len(found) == 1
+    assert expected in found[0]
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("export/litert.py", "import tensorflow as tf\nfrom keras_reprogram.source import Source"),
+        ("datasets/mnist.py", "def f():\n    import tensorflow_datasets"),
+        ("program/canvas.py", "from .views import draw\nfrom ..version import __version__"),
+        ("program/canvas.py", "from keras_reprogram.program.views import draw"),
+        ("command_line.py", "from keras_reprogram import ReprogrammedModel"),
+        ("source/source.py", "import json\nimport numpy\nfrom sklearn.svm import SVC"),
+    ],
+)
+def test_checker_allows_the_rest(path: str, source: str) -> None:
+    assert violations(source, path) == []
+
+
+def public_classes_and_functions() -> list[str]:
+    names = keras_reprogram.__all__
+    return [name for name in names if callable(getattr(keras_reprogram, name))]
+
+
+def test_public_names_exist_once() -> None:
+    names = keras_reprogram.__all__
+    assert len(set(names)) == len(names)
+    assert [name for name in names if not hasattr(keras_reprogram, name)] == []
+
+
+@pytest.mark.parametrize("name", public_classes_and_functions())
+def test_public_name_has_a_docstring_with_an_example(name: str) -> None:
+    text = getattr(keras_reprogram, name).__doc__ or ""
+    assert "Example:" in text
+    assert "```python" in text
+
+
+@pytest.mark.parametrize("name", public_classes_and_functions())
+def test_public_methods_of_our_own_have_docstrings(name: str) -> None:
+    public = getattr(keras_reprogram, name)
+    if inspect.isclass(public):
+        assert undocumented_methods(public) == []
+
+
+def undocumented_methods(cls: type) -> list[str]:
+    """Public members that neither have a docstring nor override one that a base documents."""
+    members = {
+        name: member
+        for name, member in vars(cls).items()
+        if not name.startswith("_")
+        and (inspect.isroutine(member) or isinstance(member, (property, classmethod, staticmethod)))
+    }
+    inherited = {name for base in cls.__mro__[1:] for name in vars(base)}
+    return [name for name in members if not members[name].__doc__ and name not in inherited]
+
+
+def test_undocumented_method_is_found() -> None:
+    class Documented:
+        def answer(self) -> None:
+            """Documented."""
+
+    class Bad(Documented):
+        def answer(self) -> None: ...
+        def ask(self) -> None: ...
+
+    assert undocumented_methods(Bad) == ["ask"]

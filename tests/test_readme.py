@@ -1,0 +1,115 @@
+"""The README and the docstrings show Python that runs."""
+
+import inspect
+import re
+import runpy
+import textwrap
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import keras_reprogram
+
+README = Path(__file__).parent.parent / "README.md"
+FENCE = re.compile(r"^(?P<indent> *)```python\n(?P<code>.*?)^ *```$", re.MULTILINE | re.DOTALL)
+SLOW = "<!-- slow -->"
+
+
+class Block(NamedTuple):
+    """One fenced block: where its code starts, the code, and whether it is marked slow."""
+
+    line: int
+    code: str
+    slow: bool
+
+
+def python_blocks(text: str) -> list[Block]:
+    """The ```python blocks of a Markdown text or a docstring, in order."""
+    return [
+        Block(
+            line=text.count("\n", 0, match.start("code")) + 1,
+            code=textwrap.dedent(match["code"]),
+            slow=text[: match.start()].rstrip().endswith(SLOW),
+        )
+        for match in FENCE.finditer(text)
+    ]
+
+
+def run_block(block: Block, name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a block as a script of its own in `folder`, its lines numbered as in its page."""
+    monkeypatch.chdir(folder)
+    script = folder / f"{name}.py"
+    script.write_text("\n" * (block.line - 1) + block.code)
+    runpy.run_path(str(script), run_name="__main__")
+
+
+def readme_blocks() -> list[object]:
+    blocks = python_blocks(README.read_text())
+    marks = {True: [pytest.mark.slow], False: []}
+    return [pytest.param(b, id=f"line {b.line}", marks=marks[b.slow]) for b in blocks]
+
+
+def docstring_blocks() -> list[object]:
+    public = {name: getattr(keras_reprogram, name) for name in keras_reprogram.__all__}
+    return [
+        pytest.param(name, block, id=f"{name} line {block.line}")
+        for name, value in public.items()
+        if callable(value)
+        for block in python_blocks(inspect.cleandoc(value.__doc__ or ""))
+    ]
+
+
+@pytest.mark.parametrize("block", readme_blocks())
+def test_readme_block_runs(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_block(block, "README", tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize(("name", "block"), docstring_blocks())
+def test_docstring_example_runs(
+    name: str, block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_block(block, f"{name}_example", tmp_path, monkeypatch)
+
+
+def test_readme_and_docstrings_have_python_to_run() -> None:
+    assert readme_blocks()
+    assert docstring_blocks()
+
+
+PAGE = """\
+A page.
+
+```python
+first = 1
+```
+
+<!-- slow -->
+```python
+second = 2
+raise KeyError
+```
+
+- in a list:
+  ```python
+  if True:
+      third = 3
+  ```
+
+```bash
+not python
+```
+"""
+
+
+def test_blocks_are_found_with_line_and_mark() -> None:
+    first, second, third = python_blocks(PAGE)
+    assert first == Block(4, "first = 1\n", slow=False)
+    assert second == Block(9, "second = 2\nraise KeyError\n", slow=True)
+    assert third == Block(15, "if True:\n    third = 3\n", slow=False)
+
+
+def test_failing_block_fails_at_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(KeyError) as error:
+        run_block(python_blocks(PAGE)[1], "PAGE", tmp_path, monkeypatch)
+    assert error.traceback[-1].lineno + 1 == 10
