@@ -202,11 +202,15 @@ def run(arguments: argparse.Namespace) -> dict:
 def main() -> None:
     """Parses the command line, trains, and writes the three files."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--output", type=Path, default=Path("saved_models/traffic_signs"))
-    parser.add_argument("--epochs", type=int, default=50)
+    parser.add_argument(
+        "--output", type=Path, default=Path("saved_models/traffic_signs"), help="folder to write to"
+    )
+    parser.add_argument("--epochs", type=int, default=35)
     parser.add_argument("--seed", type=int, default=0, help="of split, weights and augmentation")
     parser.add_argument("--validation-share", type=float, default=0.15, help="of the tracks")
-    parser.add_argument("--no-test", action="store_true", help="for choosing settings")
+    parser.add_argument(
+        "--no-test", action="store_true", help="leave the test images alone (for choosing settings)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace files in --output")
     arguments = parser.parse_args()
     facts_path = arguments.output / "traffic_signs.json"

@@ -5,10 +5,11 @@ from functools import partial
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from keras_reprogram.baselines.baseline import Baseline, Candidate, fit_best
+from keras_reprogram.baselines.baseline import Baseline
+from keras_reprogram.baselines.fit_best import Candidate, fit_best
 
-# Inputs have a mean squared norm of 1 (LosslessRotation), so the grid suits any number of features.
-HEAD_C = (1.0, 10.0, 100.0, 1000.0)
+# Inputs have a mean squared norm of 1 (`fit_rotation`), so the grid suits any number of features.
+HEAD_C = (0.1, 1.0, 10.0, 100.0)
 MAX_ITERATIONS = 300
 
 
@@ -23,8 +24,8 @@ def fit_linear_head(
 ) -> Baseline:
     """Fits multinomial logistic regression on given features, `C` chosen on a validation part.
 
-    It needs the source's penultimate features, which an opaque source does not show: there it is a bound that
-    only the owner of the source could reach.
+    It needs the source's penultimate features, which an opaque source does not show: there it is a
+    bound that only the owner of the source could reach.
 
     Args:
         features: Array of shape `(num_images, num_features)`, finite.
@@ -38,8 +39,8 @@ def fit_linear_head(
         A `Baseline` named `"linear head on features"`; its `predict` and `evaluate` take features.
 
     Raises:
-        ValueError: If `features` is not of rank 2, for NaN, labels out of range, fewer than two classes, or too
-            few images to hold one out.
+        ValueError: If `features` is not of rank 2, for NaN, labels out of range, fewer than two
+            classes, or too few images to hold one out.
 
     Example:
         ```python

@@ -5,10 +5,12 @@ from functools import partial
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from keras_reprogram.baselines.baseline import Baseline, Candidate, fit_best
+from keras_reprogram.baselines.baseline import Baseline
+from keras_reprogram.baselines.fit_best import Candidate, fit_best
 from keras_reprogram.baselines.rbf_svm import RbfSvm
 
-# Inputs have a mean squared norm of 1 (LosslessRotation), where gamma=1 is scikit-learn's gamma="scale".
+# Inputs have a mean squared norm of 1 (`fit_rotation`), where gamma=1 is scikit-learn's
+# gamma="scale".
 RBF_GAMMA = 1.0
 LOGISTIC_C = (0.1, 1.0, 10.0)
 SVM_C = (1.0, 10.0, 100.0)
@@ -27,9 +29,10 @@ def fit_no_source(
 ) -> Baseline:
     """Fits the better of multinomial logistic regression and an RBF-SVM on raw pixels.
 
-    Every reprogramming result is printed beside it: a source that does not beat it has given nothing.
-    Family and `C` are chosen on a validation part of the training images, then the choice is fitted on all of
-    them. Above 10,000 images the SVM learns from a stratified draw of 10,000, and its name says so.
+    Every reprogramming result is printed beside it: a source that does not beat it has given
+    nothing. Family and `C` are chosen on a validation part of the training images, then the choice
+    is fitted on all of them. Above 10,000 images the SVM learns from a stratified draw of 10,000,
+    and its name says so.
 
     Args:
         train_images: Array of shape `(num_images, height, width, channels)`, any range.
@@ -43,7 +46,8 @@ def fit_no_source(
         A `Baseline` named `"logistic regression on pixels"` or `"RBF-SVM on pixels"`.
 
     Raises:
-        ValueError: For NaN, labels out of range, fewer than two classes, or too few images to hold one out.
+        ValueError: For NaN, labels out of range, fewer than two classes, or too few images to hold
+            one out.
 
     Example:
         ```python

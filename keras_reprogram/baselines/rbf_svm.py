@@ -4,11 +4,14 @@ import numpy as np
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.svm import SVC
 
+ROWS_AT_ONCE = 1024
+
 
 class RbfSvm:
-    """scikit-learn's `SVC(kernel="rbf")` on a precomputed kernel: the same answers, about ten times faster.
+    """scikit-learn's `SVC(kernel="rbf")` on a precomputed kernel: the same answers, faster.
 
-    libsvm computes the kernel pair by pair; here a matrix product does it, for `n * n * 8` bytes of memory.
+    libsvm computes the kernel pair by pair; here a matrix product does it, for `n * n * 8` bytes of
+    memory.
 
     Args:
         C: Inverse regularisation, above 0.
@@ -19,12 +22,13 @@ class RbfSvm:
         import numpy as np
         from keras_reprogram.baselines.rbf_svm import RbfSvm
 
-        rows, labels = np.array([[0.0, 0.0], [1.0, 1.0], [0.0, 1.0], [1.0, 0.0]]), np.array([0, 0, 1, 1])
+        rows = np.array([[0.0, 0.0], [1.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
+        labels = np.array([0, 0, 1, 1])
         print(RbfSvm(C=100.0, gamma=1.0).fit(rows, labels).predict(rows))  # [0 0 1 1]
         ```
     """
 
-    def __init__(self, C: float = 1.0, gamma: float = 1.0) -> None:  # noqa: N803 (scikit-learn's name)
+    def __init__(self, C: float = 1.0, gamma: float = 1.0) -> None:
         self.C = C
         self.gamma = gamma
 
@@ -55,7 +59,7 @@ class RbfSvm:
         """Predicts labels.
 
         Args:
-            rows: float array of shape `(m, d)`.
+            rows: float array of shape `(m, d)`, at least one row.
 
         Returns:
             Integer array of shape `(m,)`.
@@ -69,4 +73,8 @@ class RbfSvm:
             print(svm.predict(np.eye(4)[2:]))  # [1 1]
             ```
         """
-        return self._svc.predict(rbf_kernel(rows, self._rows, gamma=self.gamma))
+        parts = [
+            self._svc.predict(rbf_kernel(part, self._rows, gamma=self.gamma))
+            for part in np.array_split(rows, -(-len(rows) // ROWS_AT_ONCE))
+        ]
+        return np.concatenate(parts)

@@ -31,8 +31,8 @@ IMAGE_SIZE = (32, 32)
 def load_cifar10() -> TargetData:
     """Loads CIFAR-10 from `cifar10_jpg.zip` in `KERAS_REPROGRAM_DATA`, or through Keras.
 
-    The zip holds `train/<class>/*.jpg` and `test/<class>/*.jpg`. Those images are lossy JPEG copies and may
-    be fewer than the original 60,000; a note says so.
+    The zip holds `train/<class>/*.jpg` and `test/<class>/*.jpg`. Those images are lossy JPEG copies
+    and may be fewer than the original 60,000; a note says so.
 
     Returns:
         A `TargetData` of shape (32, 32, 3).

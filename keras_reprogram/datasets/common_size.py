@@ -12,15 +12,16 @@ def choose_size(
 ) -> tuple[tuple[int, int], tuple[str, ...]]:
     """Decides which size a set of images gets.
 
-    Images that agree keep their size. Others get `image_size`, or without one the median height and width,
-    both shrunk by one factor if the longer exceeds 224.
+    Images that agree keep their size. Others get `image_size`, or without one the median height and
+    width, both shrunk by one factor if the longer exceeds 224.
 
     Args:
         sizes: `(height, width)` of each image, at least one.
         image_size: Side of a square or `(height, width)`, each at least 1; or `None`.
 
     Returns:
-        The `(height, width)`, and a tuple with a sentence about the resizing (empty if nothing is resized).
+        The `(height, width)`, and a tuple with a sentence about the resizing (empty if nothing is
+        resized).
 
     Raises:
         ValueError: If `image_size` is not one or two positive integers.
@@ -45,8 +46,12 @@ def choose_size(
 
 
 def _checked(image_size: int | tuple[int, int]) -> tuple[int, int]:
-    sides = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
-    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+    sides = (image_size, image_size) if isinstance(image_size, int) else image_size
+    if (
+        not isinstance(sides, tuple)
+        or len(sides) != 2
+        or not all(isinstance(side, int) and side > 0 for side in sides)
+    ):
         raise ValueError(
             "Expected `image_size` to be a positive integer or (height, width). "
             f"Received: image_size={image_size!r}."

@@ -71,5 +71,6 @@ def download(name: str, load: Callable[[], Loaded], expected_file: str) -> Loade
     except Exception as error:  # Keras raises a bare `Exception` where a download fails.
         raise ConnectionError(
             f"Expected to find or download the data set {name!r}. Received: {error}. "
-            f"Without a network, set the environment variable {VARIABLE} to a folder that holds {expected_file}."
+            f"Without a network, set the environment variable {VARIABLE} to a folder that holds "
+            f"{expected_file}."
         ) from error

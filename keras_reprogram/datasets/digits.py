@@ -11,7 +11,7 @@ SPLIT_SEED = 0
 
 
 def load_digits() -> TargetData:
-    """Loads scikit-learn's digits with a fixed stratified split: 1,257 training and 540 test images.
+    """Loads scikit-learn's digits with a fixed stratified split: 1,257 for training, 540 for test.
 
     Returns:
         A `TargetData` of shape (8, 8, 1); the grey levels 0..16 are scaled to 0..255.

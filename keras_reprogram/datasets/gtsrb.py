@@ -62,7 +62,8 @@ def load_gtsrb() -> TargetData:
     """Loads 43 classes of traffic signs from `gtsrb_32_sub.npz` in `KERAS_REPROGRAM_DATA`.
 
     Returns:
-        A `TargetData` of shape (32, 32, 3); its `train_groups` are the tracks of `load_gtsrb_tracks`.
+        A `TargetData` of shape (32, 32, 3); its `train_groups` are the tracks of
+        `load_gtsrb_tracks`.
 
     Raises:
         ValueError: If the file is missing, corrupt, or without one of its arrays.
@@ -96,7 +97,8 @@ def load_gtsrb() -> TargetData:
 def load_gtsrb_tracks() -> np.ndarray:
     """Numbers the tracks of the GTSRB training images.
 
-    The file counts tracks from zero in every class; here each (class, track) has a number of its own.
+    The file counts tracks from zero in every class; here each (class, track) has a number of its
+    own.
 
     Returns:
         Integer array of shape `(num_train,)`, aligned with `load_gtsrb().train_images`.
@@ -126,13 +128,14 @@ def _read() -> tuple[Path, dict[str, np.ndarray]]:
     path = data_file(FILE_NAME)
     if path is None:
         raise ValueError(
-            f"Expected the file {FILE_NAME} in the folder that the environment variable {VARIABLE} names. "
+            f"Expected the file {FILE_NAME} in the folder that the environment variable "
+            f"{VARIABLE} names. "
             "Received: no such file. It has no download: put it there and set the variable."
         )
     try:
-        with np.load(path, allow_pickle=False) as file:
-            missing = [key for key in KEYS if key not in file]
-            arrays = {key: file[key] for key in KEYS if key in file}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            missing = [key for key in KEYS if key not in archive]
+            arrays = {key: archive[key] for key in KEYS if key in archive}
     # NumPy returns a bare array, which is no context manager, for a file that is .npy.
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, TypeError) as error:
         raise ValueError(
@@ -140,6 +143,7 @@ def _read() -> tuple[Path, dict[str, np.ndarray]]:
         ) from error
     if missing:
         raise ValueError(
-            f"Expected {path} to hold the arrays {', '.join(KEYS)}. Received: no {', '.join(missing)}."
+            f"Expected {path} to hold the arrays {', '.join(KEYS)}. Received: no "
+            f"{', '.join(missing)}."
         )
     return path, arrays

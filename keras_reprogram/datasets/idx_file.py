@@ -39,7 +39,8 @@ def read_idx(path: Path, rank: int) -> np.ndarray:
     magic, header_size = bytes([0, 0, 8, rank]), 4 + 4 * rank
     if content[:4] != magic or len(content) < header_size:
         raise ValueError(
-            f"Expected {path} to be an IDX file of unsigned bytes with {rank} axes (first bytes {magic!r}). "
+            f"Expected {path} to be an IDX file of unsigned bytes with {rank} axes (first bytes "
+            f"{magic!r}). "
             f"Received: {content[:4]!r}. Check that images and labels are not swapped."
         )
     shape = tuple(int(n) for n in np.frombuffer(content, ">u4", count=rank, offset=4))

@@ -9,8 +9,14 @@ from PIL import Image, ImageOps
 
 GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B")
 
-_BROKEN_IMAGE = (OSError, EOFError, SyntaxError, ValueError, struct.error)
-_BROKEN_IMAGE += (Image.DecompressionBombError,)
+_BROKEN_IMAGE: tuple[type[Exception], ...] = (
+    OSError,
+    EOFError,
+    SyntaxError,
+    ValueError,
+    struct.error,
+    Image.DecompressionBombError,
+)
 
 
 def image_facts(path: Path) -> tuple[tuple[int, int], bool]:
@@ -48,13 +54,14 @@ def image_facts(path: Path) -> tuple[tuple[int, int], bool]:
 def decode_image(
     file: Path | BinaryIO, name: str, *, grey: bool, size: tuple[int, int] | None = None
 ) -> np.ndarray:
-    """Decodes one image file to 8 bits, as it is shown: EXIF orientation applied, transparency dropped.
+    """Decodes one image file to 8 bits; EXIF orientation is applied, transparency dropped.
 
     Args:
         file: Path or open binary file.
         name: What an error calls the file.
         grey: Whether one channel is wanted; else three.
-        size: Optional `(height, width)`; an image of another size is resized to it (aspect not kept).
+        size: Optional `(height, width)`; an image of another size is resized to it (aspect not
+            kept).
 
     Returns:
         uint8 array of shape `(height, width, 1)` if `grey`, else `(height, width, 3)`.

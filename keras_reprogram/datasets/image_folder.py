@@ -23,23 +23,23 @@ def load_image_folder(
 ) -> TargetData:
     """Loads a folder of class folders.
 
-    Either `folder/<class>/*.jpg`, split 80/20 by class, or `folder/train/<class>/*.jpg` with a `test`,
-    `validation` or `val` folder beside `train` (the first of these that is there is the test part). Images in
-    folders inside a class folder count too; hidden files and files that are not images are left out.
-    Images stay grey if all are grey. Images of one size keep it.
+    Either `folder/<class>/*.jpg`, split 80/20 by class, or `folder/train/<class>/*.jpg` with a
+    `test`, `validation` or `val` folder beside `train` (the first of these that is there is the
+    test part). Images in folders inside a class folder count too; hidden files and files that are
+    not images are left out. Images stay grey if all are grey. Images of one size keep it.
 
     Args:
         folder: The folder.
-        image_size: Side or `(height, width)` for images that come in several sizes; without it they get
-            the median size, at most 224.
+        image_size: Side or `(height, width)` for images that come in several sizes; without it they
+            get the median size, at most 224.
         seed: Decides the split where there is no test folder.
 
     Returns:
         A `TargetData` with uint8 images.
 
     Raises:
-        ValueError: If the folder is missing, has fewer than two class folders, an empty class folder, a test
-            class without training folder, or an image that cannot be read.
+        ValueError: If the folder is missing, has fewer than two class folders, an empty class
+            folder, a test class without training folder, or an image that cannot be read.
 
     Example:
         ```python
@@ -92,17 +92,16 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def _part_folders(root: Path) -> tuple[Path, Path | None, tuple[str, ...]]:
-    if not (root / "train").is_dir() or any(p.is_file() for p in _image_files(root / "train")[0]):
+    folders = {path.name for path in _visible(root) if path.is_dir()}
+    train = root / "train"
+    if "train" not in folders or not any(path.is_dir() for path in _visible(train)):
         return root, None, ()
-    found = [root / name for name in TEST_FOLDERS if (root / name).is_dir()]
-    others = [
-        p.name for p in _visible(root) if p.is_dir() and p.name not in ("train", *TEST_FOLDERS)
-    ]
-    if others:
-        # A class may be called "train": with other classes beside it, that is what it is.
-        return root, None, ()
-    unused = tuple(f"The folder {path.name}/ was not used." for path in found[1:])
-    return root / "train", found[0] if found else None, unused
+    test = next((name for name in TEST_FOLDERS if name in folders), None)
+    others = sorted(folders - {"train", test})
+    if test is None:
+        # With other folders beside it and no test part, "train" is a class: the vehicle.
+        return (root, None, ()) if others else (train, None, ())
+    return train, root / test, tuple(f"The folder {name}/ was not used." for name in others)
 
 
 def _image_files(folder: Path) -> tuple[list[Path], int]:
@@ -127,7 +126,8 @@ def _list_part(
     if len(class_names) < (2 if known is None else 1):
         raise ValueError(
             f"Expected {root} to hold a folder for each of two or more classes. "
-            f"Received: {len(class_names)} folder(s). Put the images of each class in a folder of its own."
+            f"Received: {len(class_names)} folder(s). Put the images of each class in a folder of "
+            "its own."
         )
     if known is not None and not set(class_names) <= set(known):
         raise ValueError(

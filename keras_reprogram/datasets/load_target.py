@@ -25,18 +25,19 @@ def load_target(
 ) -> TargetData:
     """Loads a target task by its name.
 
-    Names are tried in this order: a known data set (`digits`, `mnist`, `cifar10`, `gtsrb`), a folder that
-    exists (write `./digits` for a folder called like a known data set), a TensorFlow Datasets name (`tfds:NAME`
-    asks for it outright, also where it has the name of a known data set).
+    Names are tried in this order: a known data set (`digits`, `mnist`, `cifar10`, `gtsrb`), a
+    folder that exists (write `./digits` for a folder called like a known data set), a TensorFlow
+    Datasets name (`tfds:NAME` asks for it outright, also where it has the name of a known data
+    set).
 
     Images stay as they are: fitting them into a source model is the program's work.
 
     Args:
         name: Name or path.
-        image_size: Side or `(height, width)`, used only where the images of a folder or a TFDS data set come
-            in several sizes.
-        seed: Decides the 80/20 split of a folder or TFDS data set without a test part. Known data sets
-            have fixed parts.
+        image_size: Side or `(height, width)`, used only where the images of a folder or a TFDS data
+            set come in several sizes.
+        seed: Decides the 80/20 split of a folder or TFDS data set without a test part. Known data
+            sets have fixed parts.
 
     Returns:
         The target's images, labels and class names.
@@ -77,6 +78,7 @@ def load_target(
 
 def _unknown(name: str, reason: str) -> str:
     return (
-        f"Expected a target: one of {', '.join(KNOWN_TARGETS)}, an existing folder of class folders, or the name "
-        f"of a data set in TensorFlow Datasets (tfds:NAME, after {INSTALL}). Received: {name!r}; {reason}."
+        f"Expected a target: one of {', '.join(KNOWN_TARGETS)}, an existing folder of class "
+        f"folders, or a name in TensorFlow Datasets (tfds:NAME, after {INSTALL}). "
+        f"Received: {name!r}; {reason}."
     )

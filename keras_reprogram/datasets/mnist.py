@@ -18,9 +18,9 @@ SPLIT_SEED = 0
 def load_mnist() -> TargetData:
     """Loads MNIST from IDX files in `KERAS_REPROGRAM_DATA`, or through Keras.
 
-    With the four published files the official parts are used. With the `t10k` files alone, their 10,000
-    images are split 8,000 / 2,000, always in the same way, and a note says so. With none of them,
-    `keras.datasets.mnist` finds or downloads the data.
+    With the four published files the official parts are used. With the `t10k` files alone, their
+    10,000 images are split 8,000 / 2,000, always in the same way, and a note says so. With none of
+    them, `keras.datasets.mnist` finds or downloads the data.
 
     Returns:
         A `TargetData` of shape (28, 28, 1).
@@ -43,7 +43,8 @@ def load_mnist() -> TargetData:
         return _from_keras()
     if test is None:
         raise ValueError(
-            f"Expected t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz in the folder named by {VARIABLE}. "
+            "Expected t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz in the folder "
+            f"named by {VARIABLE}. "
             "Received: the train files alone. Put the t10k files beside them."
         )
     if train is None:

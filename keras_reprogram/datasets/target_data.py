@@ -14,19 +14,20 @@ class TargetData:
 
     Args:
         name: Short name, for example `"digits"`.
-        train_images: uint8 or float32 array of shape `(num_train, height, width, channels)` in 0..255.
+        train_images: uint8 or float32 array of shape `(num_train, height, width, channels)` in
+            0..255.
         train_labels: Integer array of shape `(num_train,)`, values `0..len(class_names) - 1`.
         test_images: As `train_images`, shape `(num_test, height, width, channels)`.
         test_labels: As `train_labels`, shape `(num_test,)`.
         class_names: At least two different names, in label order.
         origin: A sentence that says which file or package the images came from.
         notes: Sentences that a reader of the results should know (lossy copies, own splits).
-        train_groups: Optional integer array of shape `(num_train,)`; images with one value (frames of one
-            video track) belong together and validation is split by them.
+        train_groups: Optional integer array of shape `(num_train,)`; images with one value (frames
+            of one video track) belong together and validation is split by them.
 
     Raises:
-        ValueError: For wrong ranks, types or lengths, empty parts, NaN, values outside 0..255, and labels
-            without a class name.
+        ValueError: For wrong ranks, types or lengths, empty parts, NaN, values outside 0..255, and
+            labels without a class name.
 
     Example:
         ```python
@@ -62,7 +63,8 @@ class TargetData:
         if self.train_images.shape[1:] != self.test_images.shape[1:]:
             raise ValueError(
                 f"Expected training and test images of {self.name!r} to have one shape. "
-                f"Received: {self.train_images.shape[1:]} and {self.test_images.shape[1:]}. Resize one of them."
+                f"Received: {self.train_images.shape[1:]} and {self.test_images.shape[1:]}. "
+                "Resize one of them."
             )
         if self.train_groups is not None and len(self.train_groups) != len(self.train_labels):
             raise ValueError(

@@ -19,7 +19,7 @@ INSTALL = 'pip install "keras-reprogram[datasets]"'
 
 
 class UnknownTfdsNameError(ValueError):
-    """Raised where TensorFlow Datasets has no data set, configuration or version of the name asked for.
+    """Raised where TensorFlow Datasets lacks the data set, configuration or version.
 
     Example:
         ```python
@@ -35,13 +35,14 @@ def load_tfds(
 ) -> TargetData:
     """Loads a data set of images and class labels through tensorflow-datasets.
 
-    The files are those in `TFDS_DATA_DIR` (or `~/tensorflow_datasets`), downloaded and prepared at the first
-    use. The test part is the split `test`, else `validation`; without either, `train` is split 80/20.
+    The files are those in `TFDS_DATA_DIR` (or `~/tensorflow_datasets`), downloaded and prepared at
+    the first use. The test part is the split `test`, else `validation`; without either, `train` is
+    split 80/20.
 
     Args:
         name: A name in TensorFlow Datasets, for example `"beans"` or `"imagenet_resized/32x32"`.
-        image_size: Side or `(height, width)` for images that come in several sizes; without it they get
-            the median size, at most 224.
+        image_size: Side or `(height, width)` for images that come in several sizes; without it they
+            get the median size, at most 224.
         seed: Decides the split where there is no test part.
 
     Returns:
@@ -49,7 +50,8 @@ def load_tfds(
 
     Raises:
         ImportError: If tensorflow-datasets (or a package that it needs) is not installed.
-        ValueError: If there is no such data set, or if it does not consist of images and class labels.
+        ValueError: If there is no such data set, or if it does not consist of images and class
+            labels.
         ConnectionError: If it is not prepared yet and cannot be downloaded.
 
     Example:
@@ -67,7 +69,8 @@ def load_tfds(
     splits = builder.info.splits
     if "train" not in splits:
         raise ValueError(
-            f"Expected the TFDS data set {name!r} to have a split 'train'. Received: {sorted(splits)}."
+            f"Expected the TFDS data set {name!r} to have a split 'train'. Received: "
+            f"{sorted(splits)}."
         )
     test_split = next((split for split in ("test", "validation") if split in splits), None)
     wanted = ["train"] if test_split is None else ["train", test_split]
@@ -124,8 +127,10 @@ def _prepared(name: str) -> Any:
         Exception
     ) as error:  # TFDS passes on whatever its download or the data set's own code raises.
         raise ConnectionError(
-            f"Expected to find or download the TFDS data set {name!r}. Received: {error}. Without a network, "
-            f"prepare it elsewhere and set TFDS_DATA_DIR to its folder (looked for in {builder.data_dir})."
+            f"Expected to find or download the TFDS data set {name!r}. Received: {error}. Without "
+            "a network, "
+            "prepare it elsewhere and set TFDS_DATA_DIR to its folder (looked for in "
+            f"{builder.data_dir})."
         ) from error
     return builder
 

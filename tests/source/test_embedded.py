@@ -66,7 +66,7 @@ def test_model_is_what_the_facts_say(model: keras.Model) -> None:
 def test_keras_file_holds_no_optimizer(model: keras.Model) -> None:
     with zipfile.ZipFile(embedded_path("traffic_signs.keras")) as archive:
         config = json.loads(archive.read("config.json"))
-    assert config.get("compile_config") is None
+    assert not config.get("compile_config")
     assert getattr(model, "optimizer", None) is None
     stored = sum(4 * int(np.prod(weight.shape)) for weight in model.weights)
     # The weights alone; AdamW's two moments would triple the file.

@@ -1,0 +1,151 @@
+"""Chooses among classifiers on a validation split, then fits the choice on everything."""
+
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits
+
+from keras_reprogram.baselines.baseline import Baseline
+from keras_reprogram.baselines.rotated_inputs import fit_rotation, rotate
+from keras_reprogram.training.lossless_rotation import LosslessRotation
+from keras_reprogram.training.validation_split import draw_stratified, split_validation
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A classifier family with one setting of its regularisation.
+
+    Args:
+        name: What the family is called in a report.
+        make: A function without arguments that returns an unfitted scikit-learn classifier.
+        most_rows: Most training rows that the family is fitted on, or `None`; above it a stratified
+            draw is taken (the cost of a kernel machine grows with the square of the rows).
+
+    Example:
+        ```python
+        from sklearn.linear_model import LogisticRegression
+        from keras_reprogram.baselines.fit_best import Candidate
+
+        print(Candidate("logistic regression", LogisticRegression).make())  # LogisticRegression()
+        ```
+    """
+
+    name: str
+    make: Callable[[], Any]
+    most_rows: int | None = None
+
+
+def fit_best(
+    candidates: Iterable[Candidate],
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    *,
+    num_classes: int,
+    validation_fraction: float = 0.2,
+    seed: int = 0,
+    groups: np.ndarray | None = None,
+) -> Baseline:
+    """Fits every candidate, keeps the one that is best on validation and refits it on all inputs.
+
+    Args:
+        candidates: At least one; of equals the first is kept.
+        inputs: Array of shape `(num_images, ...)`, flattened and scaled inside.
+        labels: Integer array of shape `(num_images,)`, values `0..num_classes - 1`, at least two
+            classes.
+        num_classes: Number of classes of the task.
+        validation_fraction: Share held out for the choice, above 0 and below 1.
+        seed: Non-negative integer that decides the split.
+        groups: Optional array of shape `(num_images,)`; images of one group are held out together.
+
+    Returns:
+        The fitted `Baseline`.
+
+    Raises:
+        ValueError: For inputs that are not finite, labels out of range, or fewer than two classes.
+
+    Example:
+        ```python
+        import numpy as np
+        from sklearn.linear_model import LogisticRegression
+        from keras_reprogram.baselines.fit_best import Candidate, fit_best
+
+        labels = np.arange(20) % 2
+        candidates = [Candidate("logistic regression", LogisticRegression)]
+        best = fit_best(candidates, np.eye(2)[labels], labels, num_classes=2)
+        print(best.validation_accuracy)  # 1.0
+        ```
+    """
+    inputs, labels = np.asarray(inputs), np.asarray(labels)
+    _check(inputs, labels, num_classes)
+    train, held_out = split_validation(inputs, labels, validation_fraction, seed, groups)
+    best, best_accuracy = None, -1.0
+    prepared: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+    for candidate in candidates:
+        size = min(candidate.most_rows or len(train), len(train))
+        if size not in prepared:
+            rotation, rows, rotated = _reduce(inputs, labels, train, size, seed)
+            prepared[size] = rows, rotated, rotate(rotation, inputs[held_out])
+        rows, rotated, rotated_held_out = prepared[size]
+        classifier, _ = _fit(candidate, rotated, labels[rows])
+        accuracy = _accuracy(classifier, rotated_held_out, labels[held_out])
+        if accuracy > best_accuracy:
+            best, best_accuracy = candidate, accuracy
+    if best is None:
+        raise ValueError("Expected at least one candidate. Received: none.")
+    size = min(best.most_rows or len(labels), len(labels))
+    rotation, rows, rotated = _reduce(inputs, labels, np.arange(len(labels)), size, seed)
+    classifier, converged = _fit(best, rotated, labels[rows])
+    drawn = "" if size == len(labels) else f" ({size:,} of {len(labels):,} images)"
+    return Baseline(best.name + drawn, best_accuracy, size, converged, rotation, classifier)
+
+
+def _reduce(
+    inputs: np.ndarray, labels: np.ndarray, rows: np.ndarray, size: int, seed: int
+) -> tuple[LosslessRotation, np.ndarray, np.ndarray]:
+    if size < len(rows):
+        rows = rows[draw_stratified(labels[rows], size, seed)]
+    rotation, rotated = fit_rotation(inputs[rows])
+    return rotation, rows, rotated
+
+
+def _accuracy(classifier: Any, rows: np.ndarray, labels: np.ndarray) -> float:
+    with threadpool_limits(1):
+        return float(np.mean(classifier.predict(rows) == labels))
+
+
+def _fit(candidate: Candidate, rotated: np.ndarray, labels: np.ndarray) -> tuple[Any, bool]:
+    # A solver stopped early is a candidate like another: validation decides, `converged` reports.
+    # One thread, for the reason given in `fit_rotation`.
+    with threadpool_limits(1), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        classifier = candidate.make().fit(rotated, labels)
+    stopped_early = False
+    for warning in caught:
+        if issubclass(warning.category, ConvergenceWarning):
+            stopped_early = True
+        else:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
+    return classifier, not stopped_early
+
+
+def _check(inputs: np.ndarray, labels: np.ndarray, num_classes: int) -> None:
+    if inputs.ndim < 2 or labels.dtype.kind not in "iu" or labels.shape != inputs.shape[:1]:
+        raise ValueError(
+            "Expected inputs of shape (num_images, ...) with one integer label each. "
+            f"Received: inputs {inputs.shape}, labels {labels.shape} of {labels.dtype}. "
+            "For one-hot labels pass `labels.argmax(axis=1)`."
+        )
+    present = np.unique(labels)
+    if len(present) < 2 or present[0] < 0 or present[-1] >= num_classes:
+        raise ValueError(
+            f"Expected labels of two or more classes in 0..{num_classes - 1}. "
+            f"Received: {len(present)} classes, {present[:5].tolist()} first."
+        )
+    if not np.isfinite(inputs).all():
+        raise ValueError("Expected finite inputs. Received: NaN or infinity. Remove those rows.")

@@ -1,0 +1,14 @@
+"""A data folder of the test's own, whatever the environment says."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that `KERAS_REPROGRAM_DATA` names."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    monkeypatch.setenv("KERAS_REPROGRAM_DATA", str(folder))
+    return folder

@@ -1,0 +1,106 @@
+"""TargetData checks itself and draws stratified parts."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from keras_reprogram.datasets import TargetData
+
+
+def arguments(**changes: Any) -> dict[str, Any]:
+    images = np.arange(30 * 4 * 5 * 3, dtype=np.uint32).reshape(30, 4, 5, 3).astype(np.uint8)
+    labels = np.repeat(np.arange(3), (15, 10, 5))
+    good = {
+        "name": "toy",
+        "train_images": images,
+        "train_labels": labels,
+        "test_images": images[::3],
+        "test_labels": labels[::3],
+        "class_names": ("a", "b", "c"),
+        "origin": "Made by hand.",
+    }
+    return good | changes
+
+
+def with_value(value: float) -> np.ndarray:
+    images = np.zeros((30, 4, 5, 3), np.float32)
+    images[7, 1, 2, 0] = value
+    return images
+
+
+def test_shape_and_repr_are_short() -> None:
+    target = TargetData(**arguments())
+    assert target.target_shape == (4, 5, 3)
+    assert "array" not in repr(target)
+    assert "Made by hand." in repr(target)
+
+
+def test_float_images_are_accepted() -> None:
+    assert TargetData(**arguments(train_images=with_value(254.5))).train_images.max() == 254.5
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train_images": np.zeros((30, 4, 5), np.uint8)}, r"images\[..., None\]"),
+        ({"train_images": np.zeros((0, 4, 5, 3), np.uint8)}, "none of them 0"),
+        ({"train_images": np.zeros((30, 4, 5, 3))}, "Received: float64"),
+        ({"train_images": [[1]]}, "Received: list"),
+        ({"train_images": with_value(np.nan)}, "`train_images` of 'toy' to be finite"),
+        ({"train_images": with_value(-1)}, r"in 0\.\.255"),
+        ({"train_images": with_value(256)}, r"in 0\.\.255"),
+        ({"test_images": np.zeros((10, 4, 4, 3), np.uint8)}, r"\(4, 5, 3\) and \(4, 4, 3\)"),
+        ({"test_labels": np.zeros(10)}, "float64 of shape"),
+        ({"test_labels": np.eye(10, 3, dtype=int)}, "argmax"),
+        ({"test_labels": [0] * 10}, "Received: list"),
+        ({"test_labels": np.zeros(9, int)}, "9 labels, 10 images"),
+        ({"test_labels": np.full(10, 3)}, r"in 0\.\.2"),
+        ({"test_labels": np.full(10, -1)}, "labels from -1"),
+        ({"class_names": ["a", "b", "c"]}, "tuple of two or more"),
+        ({"class_names": ("a", "a", "b")}, "different strings"),
+        ({"class_names": ("a",)}, "two or more"),
+        ({"train_groups": np.zeros(29, int)}, "29 groups, 30 images"),
+    ],
+)
+def test_bad_data_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TargetData(**arguments(**changes))
+
+
+def test_draw_is_stratified_seeded_aligned_and_noted() -> None:
+    target = TargetData(**arguments(train_groups=np.arange(30), notes=("Old.",)))
+    drawn = target.draw(12, 5, seed=1)
+    assert np.bincount(drawn.train_labels).tolist() == [6, 4, 2]
+    assert np.array_equal(drawn.train_images, target.train_images[drawn.train_groups])
+    assert np.array_equal(drawn.train_labels, target.train_labels[drawn.train_groups])
+    assert drawn.notes == (
+        "Old.",
+        "12 of 30 training images drawn, seed 1.",
+        "5 of 10 test images drawn, seed 1.",
+    )
+    assert np.array_equal(target.draw(12, 5, seed=1).train_groups, drawn.train_groups)
+    assert not np.array_equal(target.draw(12, 5, seed=2).train_groups, drawn.train_groups)
+
+
+def test_draw_of_everything_changes_nothing() -> None:
+    target = TargetData(**arguments())
+    drawn = target.draw(None, None, seed=0)
+    assert np.array_equal(drawn.train_images, target.train_images)
+    assert np.array_equal(drawn.test_labels, target.test_labels)
+    assert drawn.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ((31, None), "31 training images of 'toy'.*at most the 30"),
+        ((None, 11), "11 test images of 'toy'.*at most the 10"),
+        ((2, None), "each of the 3 classes"),
+        ((0, None), "each of the 3 classes"),
+        ((None, 2), "each of the 3 classes"),
+    ],
+)
+def test_impossible_draw_is_refused(counts: tuple[Any, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TargetData(**arguments()).draw(*counts, seed=0)
