@@ -23,6 +23,8 @@ class BatchOrder(keras.callbacks.Callback):
         seed: any integer >= 0.
         shuffle: `False` keeps the arrays' order.
         initial_epoch: the epoch that `fit` starts with when nothing is restored.
+        steps_per_epoch: batches that Keras calls an epoch, or `None` for all of them. With a
+            number, one pass over the arrays follows the other, each in an order of its own.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class BatchOrder(keras.callbacks.Callback):
         seed: int,
         shuffle: bool,
         initial_epoch: int,
+        steps_per_epoch: int | None = None,
     ) -> None:
         super().__init__()
         self.arrays = arrays
@@ -39,51 +42,84 @@ class BatchOrder(keras.callbacks.Callback):
         self.seed = seed
         self.shuffle = shuffle
         self.initial_epoch = initial_epoch
-        self.epoch = initial_epoch
+        self.steps_per_epoch = steps_per_epoch
         self.num_batches = -(-len(arrays[0]) // batch_size)
         self._steps_before = 0
-        self._done = 0
+        self._next = (initial_epoch, 0)
+        self._started = False
 
     def watch(self, model: keras.Model) -> None:
-        """Notes the optimizer's steps before any callback restores others."""
-        self._steps_before = _steps(model)
+        """Notes the model's steps before any callback restores others."""
+        self._steps_before = int(model.steps_taken)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.epoch = epoch
-        done = _steps(self.model) - self._steps_before
-        self._done = max(done - (epoch - self.initial_epoch) * self.num_batches, 0)
+        done = int(self.model.steps_taken) - self._steps_before
+        if self.steps_per_epoch is not None:
+            done += self.initial_epoch * self.steps_per_epoch
+            self._next = divmod(done, self.num_batches)
+        else:
+            self._next = epoch, max(done - (epoch - self.initial_epoch) * self.num_batches, 0)
+        self._started = False
 
     def order(self, epoch: int) -> np.ndarray:
-        """Positions of all images in the order of one epoch."""
+        """Positions of all images in the order of one pass over them."""
         count = len(self.arrays[0])
         if not self.shuffle:
             return np.arange(count)
         return np.random.default_rng([self.seed, epoch]).permutation(count)
 
-    def dataset(self, resumes_mid_epoch: bool) -> tf.data.Dataset:
-        """A `tf.data.Dataset` that starts a new epoch at each iteration.
-
-        Args:
-            resumes_mid_epoch: whether an epoch may start after its first batch, so that its
-                length is not known.
-        """
+    def dataset(self) -> tf.data.Dataset:
+        """A `tf.data.Dataset` that gives an epoch, or what is left of it, at each iteration."""
         signature = tuple(
             tf.TensorSpec((None, *array.shape[1:]), array.dtype) for array in self.arrays
         )
         dataset = tf.data.Dataset.from_generator(self._batches, output_signature=signature)
-        if not resumes_mid_epoch:
-            dataset = dataset.apply(tf.data.experimental.assert_cardinality(self.num_batches))
+        if self.steps_per_epoch is None:
+            # Keras wants to know the length, of which a resumed epoch is only a part. The second
+            # repetition gives nothing, which ends the data.
+            dataset = dataset.repeat().take(self.num_batches)
         return dataset.prefetch(2)
 
     def _batches(self) -> Iterator[tuple[np.ndarray, ...]]:
-        order = self.order(self.epoch)
-        for batch in range(self._done, self.num_batches):
+        if self._started:
+            return
+        self._started = True
+        number, done = self._next
+        yield from self._pass(number, done)
+        while self.steps_per_epoch is not None:
+            number += 1
+            yield from self._pass(number, 0)
+
+    def _pass(self, number: int, done: int) -> Iterator[tuple[np.ndarray, ...]]:
+        order = self.order(number)
+        for batch in range(done, self.num_batches):
             rows = order[batch * self.batch_size : (batch + 1) * self.batch_size]
             yield tuple(array[rows] for array in self.arrays)
 
 
-def _steps(model: keras.Model) -> int:
-    return int(keras.ops.convert_to_numpy(model.optimizer.iterations))
+def split_last(
+    arrays: tuple[np.ndarray, ...], share: float
+) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+    """Training part and the last images as validation, as Keras splits arrays.
+
+    Args:
+        arrays: arrays of one length.
+        share: of the validation part, in (0, 1).
+
+    Returns:
+        Training arrays and validation arrays.
+
+    Raises:
+        ValueError: if a part would be empty.
+    """
+    count = len(arrays[0])
+    split = int(count * (1 - share))
+    if not 0 < split < count:
+        raise ValueError(
+            "`validation_split` must leave images on both sides. "
+            f"Received: {share} of {count} images. Pass a share such as 0.2, or more images."
+        )
+    return tuple(a[:split] for a in arrays), tuple(a[split:] for a in arrays)
 
 
 class QueryLog(keras.callbacks.Callback):

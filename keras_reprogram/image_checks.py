@@ -1,22 +1,15 @@
-"""What is checked before a single image is spent: shapes, ranges, labels."""
+"""What images and labels must look like before a single image is spent on them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import keras
 import numpy as np
 
 # Rounding in a user's own preprocessing may step over the range by this share of it.
 _RANGE_SLACK = 1e-3
 
-
-def is_array(x: Any) -> bool:
-    """Whether `x` is an array or a list, in contrast to something that yields batches."""
-    return isinstance(x, list | tuple) or (
-        hasattr(x, "shape") and hasattr(x, "__array__") and hasattr(x, "dtype")
-    )
+EMPTY = "At least one image is needed. Received: an empty data set. Check where it is read from."
 
 
 def check_images(
@@ -41,7 +34,8 @@ def check_images(
         raise ValueError(
             f"Images must have 4 axes (n, h, w, c), here (n, {', '.join(map(str, target_shape))})."
             f" Received: shape {images.shape}. Add a channel axis to grey images "
-            "(`images[..., None]`) or a batch axis to a single one (`image[None]`)."
+            "(`images[..., None]`), a batch axis to a single one (`image[None]`), or `.batch(32)` "
+            "to a data set of single images."
         )
     if images.shape[1:] != tuple(target_shape):
         raise ValueError(
@@ -50,9 +44,11 @@ def check_images(
             f"the program with `target_shape={images.shape[1:]}`."
         )
     if len(images) == 0:
-        raise ValueError("There are no images. Received: an empty data set.")
+        raise ValueError(EMPTY)
     if not np.issubdtype(images.dtype, np.number):
-        raise ValueError(f"Images must be numbers. Received: dtype {images.dtype}.")
+        raise ValueError(
+            f"Images must be numbers. Received: dtype {images.dtype}. Pass pixels, not file names."
+        )
     _check_values(images, target_range)
     return images
 
@@ -60,7 +56,10 @@ def check_images(
 def _check_values(images: np.ndarray, target_range: tuple[float, float] | None) -> None:
     if not np.isfinite(images).all():
         row = int(np.argwhere(~np.isfinite(images))[0][0])
-        raise ValueError(f"Images must be finite. Received: NaN or infinity in image {row}.")
+        raise ValueError(
+            f"Images must be finite. Received: NaN or infinity in image {row}. Leave such images "
+            "out, or mend what made them."
+        )
     if target_range is None:
         return
     low, high = target_range
@@ -88,7 +87,9 @@ def check_labels(labels: Any, num_images: int, num_classes: int) -> np.ndarray:
         ValueError: for missing labels, another length, or labels outside [0, K).
     """
     if labels is None:
-        raise ValueError("Labels are needed here. Received: y=None.")
+        raise ValueError(
+            "Labels are needed here. Received: y=None. Pass `y`, or a data set of (x, y) batches."
+        )
     labels = np.asarray(labels)
     if labels.ndim == 2 and labels.shape[1] == num_classes:
         labels = labels.argmax(axis=1)
@@ -96,17 +97,29 @@ def check_labels(labels: Any, num_images: int, num_classes: int) -> np.ndarray:
     if labels.shape != (num_images,):
         raise ValueError(
             f"Labels must be ({num_images},) integers or ({num_images}, {num_classes}) one-hot "
-            f"rows. Received: shape {labels.shape}."
+            f"rows. Received: shape {labels.shape}. Give every image one label, or build the "
+            "output map with another `num_classes`."
         )
-    if not np.issubdtype(labels.dtype, np.number) or (labels != labels.astype(int)).any():
-        raise ValueError(f"Labels must be whole numbers. Received: dtype {labels.dtype}.")
-    labels = labels.astype(int)
+    labels = _whole_numbers(labels)
     if labels.min() < 0 or labels.max() >= num_classes:
         raise ValueError(
             f"Labels must lie in [0, {num_classes}), the output map's classes. "
-            f"Received: labels from {labels.min()} to {labels.max()}."
+            f"Received: labels from {labels.min()} to {labels.max()}. Number the classes from 0, "
+            "or build the map with a larger `num_classes`."
         )
     return labels
+
+
+def _whole_numbers(labels: np.ndarray) -> np.ndarray:
+    advice = "Number the classes from 0, or pass one-hot rows."
+    if labels.dtype.kind not in "biuf":
+        raise ValueError(f"Labels must be whole numbers. Received: dtype {labels.dtype}. {advice}")
+    # NaN and infinity have no remainder of 0 either.
+    with np.errstate(invalid="ignore"):
+        broken = labels[labels % 1 != 0] if labels.dtype.kind == "f" else labels[:0]
+    if len(broken):
+        raise ValueError(f"Labels must be whole numbers. Received: label {broken[0]}. {advice}")
+    return labels.astype(int)
 
 
 def check_every_class(labels: np.ndarray, num_classes: int, class_names: Any) -> None:
@@ -118,35 +131,3 @@ def check_every_class(labels: np.ndarray, num_classes: int, class_names: Any) ->
             f"Every class needs at least one training image. Received: none of {names}. "
             "Add images of them, or leave the classes out."
         )
-
-
-def batches(
-    x: Any, y: Any = None, sample_weight: Any = None, batch_size: int = 64
-) -> Iterator[tuple[Any, Any, Any]]:
-    """`(x, y, sample_weight)` batches of arrays or of whatever yields batches.
-
-    Args:
-        x: arrays, a `tf.data.Dataset`, a `PyDataset` or another iterable of batches.
-        y: labels, with arrays.
-        sample_weight: weights, with arrays.
-        batch_size: rows a batch, with arrays.
-
-    Yields:
-        NumPy batches; absent parts are `None`.
-    """
-    if is_array(x):
-        for start in range(0, len(x), batch_size):
-            rows = slice(start, start + batch_size)
-            yield tuple(None if part is None else part[rows] for part in (x, y, sample_weight))  # type: ignore[misc]
-        return
-    steps = x if not isinstance(x, keras.utils.PyDataset) else (x[i] for i in range(len(x)))
-    for batch in steps:
-        parts = keras.utils.unpack_x_y_sample_weight(batch)
-        yield tuple(None if part is None else np.asarray(part) for part in parts)  # type: ignore[misc]
-
-
-def first_batch(x: Any) -> tuple[Any, Any, Any] | None:
-    """The first batch of a data set that can be read again, or `None` for a plain generator."""
-    if isinstance(x, Iterator):
-        return None
-    return next(batches(x), None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,17 @@ from keras_reprogram.whole_file import write_whole_file
 
 _FORMAT = 1
 _SUFFIX = ".reprogram"
+# What reading a file that is damaged, or none of ours, may raise.
+_UNREADABLE: tuple[type[Exception], ...] = (zipfile.BadZipFile, zlib.error, OSError, EOFError)
+_UNREADABLE += (KeyError, ValueError, NotImplementedError, RuntimeError)
 _PARTS = ("program", "output_map", "gradient_estimator")
 # An opaque source may round or serve from another machine; a changed model answers elsewhere.
 _PROBE_TOLERANCE = 0.05
+_FIELDS = {*_PARTS, "class_names", "seed", "source", "fingerprint", "probe"}
+
+
+class _UnknownFormatError(ValueError):
+    """A program file, but of another version."""
 
 
 def save_program(model: ReprogrammedModel, path: str | Path, *, overwrite: bool = False) -> Path:
@@ -61,6 +70,7 @@ def save_program(model: ReprogrammedModel, path: str | Path, *, overwrite: bool 
         raise ValueError(f"A program file must end in `{_SUFFIX}`. Received: {path.name}.")
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists already. Pass `overwrite=True` to replace it.")
+    path.parent.mkdir(parents=True, exist_ok=True)
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("program.json", json.dumps(_describe(model), indent=1))
@@ -105,7 +115,10 @@ def load_program(
     )
     variables = _small_part(model)
     if [list(v.shape) for v in variables] != [list(w.shape) for w in weights]:
-        raise ValueError(f"{path} is corrupt: its weights do not fit its own description.")
+        raise ValueError(
+            f"{path} is corrupt: its weights do not fit its own description. Received: shapes "
+            f"{[w.shape for w in weights]}. Copy it again, or save the program anew."
+        )
     for variable, weight in zip(variables, weights, strict=True):
         variable.assign(weight)
     return model
@@ -166,21 +179,32 @@ def _read(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
         raise FileNotFoundError(f"There is no program file at {path}. Check the path.")
     try:
         with zipfile.ZipFile(path) as archive:
-            described = json.loads(archive.read("program.json"))
+            described = _checked_format(json.loads(archive.read("program.json")), path)
             stored = np.load(io.BytesIO(archive.read("weights.npz")), allow_pickle=False)
             weights = [stored[f"arr_{i}"] for i in range(len(stored.files))]
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
+    except _UnknownFormatError:
+        raise
+    except _UNREADABLE as error:
         raise ValueError(
-            f"{path} is not a program file, or it is corrupt ({error}). Expected what "
-            "`save_program` wrote."
+            f"{path} is not a program file, or it is corrupt. Expected what `save_program` wrote. "
+            f"Received: {type(error).__name__}: {error}. Copy it again, or save the program anew."
         ) from error
-    if described.get("format") != _FORMAT:
-        raise ValueError(
-            f"{path} has format {described.get('format')}; this version reads format {_FORMAT}. "
+    return described, weights
+
+
+def _checked_format(described: Any, path: Path) -> dict[str, Any]:
+    if not isinstance(described, dict) or "format" not in described:
+        raise ValueError("program.json does not describe a program")
+    if described["format"] != _FORMAT:
+        raise _UnknownFormatError(
+            f"{path} has format {described['format']}; this version reads format {_FORMAT}. "
             f"Received: a file of keras_reprogram {described.get('keras_reprogram')}, here is "
             f"{__version__}. Install a version that fits."
         )
-    return described, weights
+    missing = sorted(_FIELDS - described.keys())
+    if missing:
+        raise ValueError(f"program.json lacks {missing}")
+    return described
 
 
 def _check_source(path: Path, described: dict[str, Any], source: Source, check_probe: bool) -> None:
@@ -193,7 +217,7 @@ def _check_source(path: Path, described: dict[str, Any], source: Source, check_p
     probe = described["probe"]
     if probe is None or not check_probe:
         return
-    difference = float(np.abs(np.subtract(_probe_answer(source), probe)).max())
+    difference = float(np.abs(np.asarray(_probe_answer(source)) - np.asarray(probe)).max())
     if difference > _PROBE_TOLERANCE:
         raise ValueError(
             f"The source answers the probe image stored in {path} differently: scores differ by "

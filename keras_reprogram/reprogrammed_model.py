@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from keras_reprogram.batch_order import BatchOrder, QueryLog
-from keras_reprogram.image_checks import (
-    batches,
-    check_every_class,
-    check_images,
-    check_labels,
-    first_batch,
-    is_array,
-)
-from keras_reprogram.tensorflow_steps import TensorFlowSteps
+from keras_reprogram.batch_order import BatchOrder, QueryLog, split_last
+from keras_reprogram.data_batches import is_array, is_endless
+from keras_reprogram.data_checks import DataChecks
+from keras_reprogram.exact_fit import ExactFit
+from keras_reprogram.part_checks import check_parts, check_seed, check_source_images
 from keras_reprogram.training.gradient_estimator import GradientEstimator
-from keras_reprogram.training.map_fitting import fit_logistic_regression
 from keras_reprogram.training.random_directions import RandomDirections
+from keras_reprogram.training.row_losses import row_loss
 
 
 @keras.saving.register_keras_serializable(package="keras_reprogram")
-class ReprogrammedModel(TensorFlowSteps):
+class ReprogrammedModel(ExactFit):
     """A source model, frozen or opaque, re-used for a new task.
 
     ```
@@ -44,7 +37,7 @@ class ReprogrammedModel(TensorFlowSteps):
         gradient_estimator: a `GradientEstimator`. `None`: autodiff where the source is
             differentiable, else `RandomDirections()`.
         class_names: names of the target classes, or `None`.
-        seed: draws the batch order and the estimator's directions.
+        seed: draws the batch order and the estimator's directions; in [0, 2**32).
         name: model name.
 
     Raises:
@@ -82,10 +75,11 @@ class ReprogrammedModel(TensorFlowSteps):
         name: str = "reprogrammed_model",
     ) -> None:
         # === Functional model ===
-        _check_parts(program, source, output_map, class_names)
+        check_parts(program, source, output_map, class_names)
         output_map.attach(source.scores, source.score_step)
         image = keras.Input(program.target_shape, name="image", dtype="float32")
         source_images = program(image)
+        check_source_images(source_images.shape, source)
         outputs = output_map(source(source_images))
         super().__init__(inputs=image, outputs=outputs, name=name)
         # === Parts ===
@@ -96,12 +90,14 @@ class ReprogrammedModel(TensorFlowSteps):
             gradient_estimator = RandomDirections()
         self.gradient_estimator = gradient_estimator
         self.class_names = tuple(class_names) if class_names is not None else None
-        self.seed = int(seed)
+        self.seed = check_seed(seed)
         self.queries_per_prediction = int(source_images.shape[1])
+        self.data_checks = DataChecks(
+            target_shape=tuple(program.target_shape),
+            target_range=getattr(program, "target_range", None),
+            num_classes=output_map.num_classes,
+        )
         self.prepare_steps()
-        self._answer_batch = self.source_scores
-        if source.in_graph:
-            self._answer_batch = tf.function(self.source_scores, reduce_retracing=True)
 
     # === What is trained ===
 
@@ -154,50 +150,63 @@ class ReprogrammedModel(TensorFlowSteps):
         class_weight: Any = None,
         sample_weight: Any = None,
         initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
         **options: Any,
     ) -> keras.callbacks.History:
         """Keras's `fit`, with the same arguments, for program and output map.
 
-        The order of batches is a permutation drawn from `[seed, epoch]`, so that a run that was
-        killed and resumed (`BackupAndRestore`) equals the uninterrupted one. Logs and History
-        hold `queries_used` after each epoch, validation included.
+        The order of batches of arrays is a permutation drawn from `[seed, epoch]`, so that a run
+        that was killed and resumed (`BackupAndRestore`) equals the uninterrupted one. Logs and
+        History hold `queries_used` after each epoch, validation included.
 
         Raises:
             ValueError: for images or labels that do not fit, and for a map that must be fitted
                 first.
         """
-        self._check_ready("fit")
         callbacks = [QueryLog(), *_as_list(callbacks)]
-        options |= {"epochs": epochs, "verbose": verbose, "initial_epoch": initial_epoch}
+        self._check_before_fit(callbacks)
+        self.data_checks.validation(validation_data)
+        options |= {"batch_size": batch_size, "epochs": epochs, "verbose": verbose}
+        options |= {"initial_epoch": initial_epoch, "steps_per_epoch": steps_per_epoch}
         options |= {"class_weight": class_weight, "validation_data": validation_data}
-        self._check_validation(validation_data)
         if not is_array(x):
-            self._check_first_batch(x)
-            # A data set comes in its own order; `True` would only make Keras warn.
-            return super().fit(x, y, callbacks=callbacks, shuffle=False, **options)
-        arrays = self._checked_arrays(x, y, sample_weight)
+            self.data_checks.first_batch(x, labelled=True)
+            options |= {"validation_split": validation_split, "sample_weight": sample_weight}
+            # Keras shuffles the batches of a `PyDataset`; elsewhere `True` would make it warn.
+            shuffle = shuffle and isinstance(x, keras.utils.PyDataset) and not is_endless(x)
+            return super().fit(x, y, callbacks=callbacks, shuffle=shuffle, **options)
+        arrays = self.data_checks.arrays(x, y, sample_weight)
         if validation_split and validation_data is None:
-            arrays, options["validation_data"] = _split_last(arrays, validation_split)
-        order = BatchOrder(arrays, batch_size or 32, self.seed, shuffle, initial_epoch)
-        if self.optimizer is not None:
+            arrays, options["validation_data"] = split_last(arrays, validation_split)
+        size = options.pop("batch_size") or 32
+        if options.get("validation_batch_size") is None:
+            options["validation_batch_size"] = size
+        order = BatchOrder(arrays, size, self.seed, shuffle, initial_epoch, steps_per_epoch)
+        if self.compiled:
             order.watch(self)
-        options.setdefault("validation_batch_size", batch_size)
-        dataset = order.dataset(any(map(_backs_up_batches, callbacks)))
         # The data set is in order already.
-        return super().fit(dataset, callbacks=[*callbacks, order], shuffle=False, **options)
+        return super().fit(order.dataset(), callbacks=[*callbacks, order], shuffle=False, **options)
 
-    def evaluate(self, x: Any = None, y: Any = None, **options: Any) -> Any:
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        sample_weight: Any = None,
+        **options: Any,
+    ) -> Any:
         """Keras's `evaluate`, with the same arguments; see `fit` for what is checked."""
         self._check_ready("evaluate")
         # `fit` evaluates a cached iterator, whose data it checked.
         if not options.get("_use_cached_eval_dataset"):
             if is_array(x):
-                self._checked_arrays(x, y, options.get("sample_weight"))
+                x, y, sample_weight = (*self.data_checks.arrays(x, y, sample_weight), None)[:3]
             else:
-                self._check_first_batch(x)
-        return super().evaluate(x, y, **options)
+                self.data_checks.first_batch(x, labelled=True)
+        return super().evaluate(x, y, batch_size, verbose, sample_weight, **options)
 
-    def predict(self, x: Any, **options: Any) -> np.ndarray:
+    def predict(self, x: Any, batch_size: int | None = None, **options: Any) -> np.ndarray:
         """Keras's `predict`, with the same arguments.
 
         Returns:
@@ -205,68 +214,36 @@ class ReprogrammedModel(TensorFlowSteps):
         """
         self._check_ready("predict")
         if is_array(x):
-            x = self._checked_images(x)
+            x = self.data_checks.images(x)
         else:
-            self._check_first_batch(x)
-        return super().predict(x, **options)
+            self.data_checks.first_batch(x, labelled=False)
+        return super().predict(x, batch_size, **options)
 
-    # === Exact fit on paid answers ===
+    def _check_ready(self, what: str) -> None:
+        if not self.output_map.ready:
+            raise ValueError(
+                f"The output map must be fitted before `{what}`: call "
+                "`model.fit_output_map(x, y)`. It asks the source once per image and view, and "
+                f"fits the map exactly. Received: a {type(self.output_map).__name__} without "
+                "answers."
+            )
 
-    def collect_scores(self, x: Any, *, batch_size: int = 64, verbose: Any = "auto") -> np.ndarray:
-        """Asks the source once per image and view.
-
-        Args:
-            x: images `(n, h, w, c)`, or anything that yields batches of them.
-            batch_size: images at once.
-            verbose: 0 for silence.
-
-        Returns:
-            Scores `(n, V, S)`, for `fit_output_map(scores=...)`.
-        """
-        return self._collect(x, None, None, batch_size, verbose)[0]
-
-    def fit_output_map(
-        self,
-        x: Any = None,
-        y: Any = None,
-        *,
-        sample_weight: Any = None,
-        class_weight: dict[int, float] | None = None,
-        validation_split: float = 0.2,
-        scores: np.ndarray | None = None,
-        batch_size: int = 64,
-        verbose: Any = "auto",
-    ) -> Any:
-        """Asks the source once per image and view, and fits the output map exactly.
-
-        Args:
-            x: images `(n, h, w, c)`, or a `tf.data.Dataset`, `PyDataset` or other iterable of
-                `(x, y)` or `(x, y, sample_weight)` batches.
-            y: integer or one-hot labels, with arrays.
-            sample_weight: `(n,)`, with arrays.
-            class_weight: weight for each class, by index.
-            validation_split: share held out to choose the regularisation; the map is fitted on
-                all images afterwards.
-            scores: answers `(n, V, S)` that were paid for; then `x` is not needed, and nothing
-                is asked.
-            batch_size: images at once.
-            verbose: 0 for silence.
-
-        Returns:
-            A `MapFit` for maps that are solved, `None` for those that assign labels.
-
-        Raises:
-            ValueError: for images or labels that do not fit, and for a class without an image.
-        """
-        if scores is None:
-            scores, y, sample_weight = self._collect(x, y, sample_weight, batch_size, verbose)
-        labels = check_labels(y, len(scores), self.output_map.num_classes)
-        check_every_class(labels, self.output_map.num_classes, self.class_names)
-        weight = _image_weights(labels, sample_weight, class_weight)
-        solver = partial(_solve, self.output_map.num_classes, validation_split, self.seed)
-        return self.output_map.fit_answers(scores, labels, solver=solver, sample_weight=weight)
+    def _check_before_fit(self, callbacks: list[Any]) -> None:
+        """What would otherwise fail after the first queries are paid."""
+        self._check_ready("fit")
+        if self.compiled and self.estimates:
+            row_loss(self.loss)
+        for callback in callbacks:
+            saves = isinstance(callback, keras.callbacks.ModelCheckpoint)
+            if saves and not callback.save_weights_only:
+                self.get_config()
 
     # === Saving ===
+
+    def save(self, filepath: Any, overwrite: bool = True, **options: Any) -> None:
+        """Keras's `save`; a source without a config is refused before the file is opened."""
+        self.get_config()
+        super().save(filepath, overwrite=overwrite, **options)
 
     def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
@@ -289,143 +266,6 @@ class ReprogrammedModel(TensorFlowSteps):
             )
         return cls(**parts)
 
-    # === Checks ===
-
-    def _collect(
-        self, x: Any, y: Any, sample_weight: Any, batch_size: int, verbose: Any
-    ) -> tuple[np.ndarray, Any, Any]:
-        """Scores, labels and weights of all batches; arrays are checked before one is asked."""
-        total = None
-        if is_array(x):
-            x = self._checked_images(x)
-            total = -(-len(x) // batch_size)
-            y = None if y is None else np.asarray(y)
-        bar = keras.utils.Progbar(total, verbose=_verbosity(verbose), unit_name="batch")
-        parts: list[tuple[Any, Any, Any]] = []
-        for batch, labels, weight in batches(x, y, sample_weight, batch_size):
-            images = self._checked_images(batch).astype(np.float32)
-            with self.counting(len(images) * self.queries_per_prediction):
-                answer = np.asarray(self._answer_batch(images))
-            parts.append((answer, labels, weight))
-            bar.update(len(parts), [("queries_used", self.queries_used)])
-        if not parts:
-            raise ValueError("There are no images. Received: an empty data set.")
-        scores, labels, weights = zip(*parts, strict=True)
-        return np.concatenate(scores), _joined(labels), _joined(weights)
-
-    def _checked_images(self, x: Any) -> np.ndarray:
-        target_range = getattr(self.program, "target_range", None)
-        return check_images(x, self.input_shape[1:], target_range)
-
-    def _checked_arrays(self, x: Any, y: Any, sample_weight: Any) -> tuple[np.ndarray, ...]:
-        images = self._checked_images(x).astype(np.float32)
-        check_labels(y, len(images), self.output_map.num_classes)
-        arrays = (images, np.asarray(y))
-        if sample_weight is None:
-            return arrays
-        weight = np.asarray(sample_weight, np.float32)
-        if len(weight) != len(images):
-            raise ValueError(
-                f"`sample_weight` must have {len(images)} rows. Received: {len(weight)}."
-            )
-        return (*arrays, weight)
-
-    def _check_first_batch(self, x: Any) -> None:
-        """Data sets are checked where that costs little: in their first batch."""
-        batch = first_batch(x)
-        if batch is not None:
-            images = self._checked_images(batch[0])
-            if batch[1] is not None:
-                check_labels(batch[1], len(images), self.output_map.num_classes)
-        elif not hasattr(x, "__next__"):
-            raise ValueError("There are no images. Received: an empty data set.")
-
-    def _check_validation(self, validation_data: Any) -> None:
-        if validation_data is None:
-            return
-        if isinstance(validation_data, list | tuple):
-            self._checked_arrays(*validation_data[:2], None)
-        else:
-            self._check_first_batch(validation_data)
-
-    def _check_ready(self, what: str) -> None:
-        if not self.output_map.ready:
-            raise ValueError(
-                f"The output map must be fitted before `{what}`: call "
-                "`model.fit_output_map(x, y)`. It asks the source once per image and view, and "
-                f"fits the map exactly. Received: a {type(self.output_map).__name__} without "
-                "answers."
-            )
-
-
-def _check_parts(program: Any, source: Any, output_map: Any, class_names: Any) -> None:
-    if not hasattr(program, "target_shape"):
-        raise ValueError(
-            "`program` must be a layer with a `target_shape` (h, w, c), such as `ProgramLayer`. "
-            f"Received: {type(program).__name__}."
-        )
-    program_range = getattr(program, "source_range", None)
-    if program_range is not None and tuple(program_range) != tuple(source.value_range):
-        raise ValueError(
-            f"The program must write the range that the source reads, {source.value_range}. "
-            f"Received: source_range={tuple(program_range)}. Build it with "
-            "`source_range=source.value_range`."
-        )
-    if class_names is not None and len(class_names) != output_map.num_classes:
-        raise ValueError(
-            f"`class_names` must name the output map's {output_map.num_classes} classes. "
-            f"Received: {len(class_names)} names."
-        )
-
-
-def _solve(
-    num_classes: int,
-    validation_split: float,
-    seed: int,
-    features: np.ndarray,
-    labels: np.ndarray,
-    sample_weight: np.ndarray | None,
-) -> Any:
-    return fit_logistic_regression(
-        features,
-        labels,
-        num_classes=num_classes,
-        sample_weight=sample_weight,
-        validation_split=validation_split,
-        seed=seed,
-    )
-
-
-def _image_weights(
-    labels: np.ndarray, sample_weight: Any, class_weight: dict[int, float] | None
-) -> np.ndarray | None:
-    """One weight an image from weights of images and of classes."""
-    if sample_weight is None and class_weight is None:
-        return None
-    weight = np.ones(len(labels)) if sample_weight is None else np.asarray(sample_weight, float)
-    if weight.reshape(-1).shape != labels.shape:
-        raise ValueError(f"`sample_weight` must be {labels.shape}. Received: {weight.shape}.")
-    by_class = class_weight or {}
-    return weight.reshape(-1) * np.array([by_class.get(int(label), 1.0) for label in labels])
-
-
-def _split_last(
-    arrays: tuple[np.ndarray, ...], share: float
-) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
-    """Training part and the last images as validation, as Keras splits arrays."""
-    split = int(len(arrays[0]) * (1 - share))
-    if split == 0 or split == len(arrays[0]):
-        raise ValueError(
-            f"`validation_split` must leave images on both sides. Received: {share} of "
-            f"{len(arrays[0])} images."
-        )
-    return tuple(a[:split] for a in arrays), tuple(a[split:] for a in arrays)
-
-
-def _backs_up_batches(callback: Any) -> bool:
-    backs_up = isinstance(callback, keras.callbacks.BackupAndRestore)
-    return backs_up and callback.save_freq != "epoch"
-
 
 def _as_list(callbacks: Any) -> list[Any]:
     if callbacks is None:
@@ -438,11 +278,3 @@ def _as_list(callbacks: Any) -> list[Any]:
 def _without(variables: list[Any], taken: list[Any]) -> list[Any]:
     ids = {id(variable) for variable in taken}
     return [variable for variable in variables if id(variable) not in ids]
-
-
-def _joined(parts: Sequence[Any]) -> Any:
-    return None if parts[0] is None else np.concatenate([np.asarray(part) for part in parts])
-
-
-def _verbosity(verbose: Any) -> int:
-    return 1 if verbose == "auto" else int(verbose)

@@ -53,6 +53,13 @@ class TensorFlowSteps(keras.Model):
     def run_eagerly(self, value: bool) -> None:
         keras.Model.run_eagerly.fset(self, value)
 
+    @property
+    def steps_taken(self) -> Any:
+        """Training steps so far, also where the optimizer updates at every k-th step only."""
+        if self.optimizer.gradient_accumulation_steps:
+            return self.optimizer.variables[0]
+        return self.optimizer.iterations
+
     @contextmanager
     def counting(self, num_images: Any) -> Iterator[None]:
         """Counts what the source is asked inside: itself if it can, else the declared number."""
@@ -69,12 +76,13 @@ class TensorFlowSteps(keras.Model):
     def train_step(self, data: Any) -> dict[str, Any]:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         cost = tf.shape(x)[0] * self.queries_per_prediction
-        if self.gradient_estimator is None:
-            with self.counting(cost):
-                return super().train_step(data)
-        if self._estimates:
+        if self.estimates:
             cost = cost * (1 + self.gradient_estimator.queries_per_image)
-        with self.counting(cost):
+        # Where data end unannounced, a last step without a batch is tried. In a graph it would
+        # still advance the optimizer's counter, and with it a resumed run's order and directions.
+        with tf.control_dependencies([x]), self.counting(cost):
+            if self.gradient_estimator is None:
+                return super().train_step(data)
             return self._estimated_step(x, y, sample_weight)
 
     def test_step(self, data: Any) -> dict[str, Any]:
@@ -87,13 +95,19 @@ class TensorFlowSteps(keras.Model):
         with self.counting(tf.shape(x)[0] * self.queries_per_prediction):
             return super().predict_step(data)
 
+    def get_metrics_result(self) -> dict[str, Any]:
+        # A run that was killed at the end of an epoch resumes with none of its batches left.
+        if not all(getattr(metric, "built", True) for metric in self.metrics):
+            return {}
+        return super().get_metrics_result()
+
     def source_scores(self, x: Any) -> Any:
         """The source's answers to target images, `(n, V, S)`, at most `max_batch` at once."""
         x = tf.convert_to_tensor(x)
         num_scores = (self.queries_per_prediction, self.source.num_labels)
 
         def scores(start: Any, stop: Any) -> Any:
-            return self.source(self.program(x[start:stop]))
+            return self._answers(self.program(x[start:stop]))
 
         return split_calls(scores, tf.shape(x)[0], self._rows_per_call, num_scores)
 
@@ -102,9 +116,20 @@ class TensorFlowSteps(keras.Model):
         limit = self.source.max_batch or 2**31 - 1
         return max(1, limit // self.queries_per_prediction)
 
+    def _answers(self, source_images: Any) -> Any:
+        """Answers to `(n, V, H, W, C)`, by groups of views where one image has too many."""
+        limit = self.source.max_batch or self.queries_per_prediction
+        if limit >= self.queries_per_prediction:
+            return self.source(source_images)
+        starts = range(0, self.queries_per_prediction, limit)
+        parts = [self.source(source_images[:, start : start + limit]) for start in starts]
+        return tf.concat(parts, axis=1)
+
     @property
-    def _estimates(self) -> bool:
-        """A program of which no coordinate reaches a pixel asks no questions."""
+    def estimates(self) -> bool:
+        """Whether `fit` estimates: a program that reaches no pixel asks no questions."""
+        if self.gradient_estimator is None:
+            return False
         return bool(self.program.trainable_variables) and bool(self._live.any())
 
     def _estimated_step(self, x: Any, y: Any, sample_weight: Any) -> dict[str, Any]:
@@ -113,13 +138,15 @@ class TensorFlowSteps(keras.Model):
         with tf.GradientTape() as tape:
             probabilities = self.output_map(scores)
             loss = self.compute_loss(x, y, probabilities, sample_weight, training=True)
+            # What an optimizer for low precision multiplies, it divides again in `apply`.
+            scaled = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(
+            scaled,
             # Keras variables crash with ZERO; their values do not.
-            loss,
             [variable.value for variable in variables],
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
-        if self._estimates:
+        if self.estimates:
             estimated = self._estimate(x, y, sample_weight, probabilities)
             gradients = _add_by_identity(
                 variables, gradients, self.program.trainable_variables, estimated
@@ -132,7 +159,7 @@ class TensorFlowSteps(keras.Model):
 
     def _estimate(self, x: Any, y: Any, sample_weight: Any, probabilities: Any) -> list[Any]:
         self._direction_seed.state.assign(
-            tf.stack([tf.cast(self.seed, tf.uint32), tf.cast(self.optimizer.iterations, tf.uint32)])
+            tf.stack([tf.cast(self.seed, tf.uint32), tf.cast(self.steps_taken, tf.uint32)])
         )
         weighted = self._weighted_rows(sample_weight)
         gradient = self.gradient_estimator.estimate(
@@ -142,11 +169,16 @@ class TensorFlowSteps(keras.Model):
             self._live,
             self._direction_seed,
         )
-        return unflatten(self.program, gradient)
+        return unflatten(self.program, self.optimizer.scale_loss(gradient))
 
     def _weighted_rows(self, sample_weight: Any) -> Callable[[Any, Any, Any], Any]:
         """`(labels, probabilities, rows)` -> what each row adds to the mean loss, times n."""
-        rows_of = row_loss(self.loss)
+        unweighted = row_loss(self.loss)
+
+        def rows_of(labels: Any, probabilities: Any) -> Any:
+            # Keras's losses cast like this, and users' own may count on it.
+            return unweighted(tf.cast(labels, probabilities.dtype), probabilities)
+
         if sample_weight is None:
             return lambda labels, probabilities, rows: rows_of(labels, probabilities)
         weight = tf.cast(tf.reshape(sample_weight, (-1,)), tf.float32)
@@ -173,7 +205,7 @@ class TensorFlowSteps(keras.Model):
                 column = row if per_image else tf.zeros_like(row)
                 values = tf.gather_nd(candidates, tf.stack([candidate, column], axis=1))
                 images = candidate_images(self.program, tf.gather(x, row), values)
-                probabilities = self.output_map(self.source(images))
+                probabilities = self.output_map(self._answers(images))
                 return weighted(tf.gather(y, row), probabilities, row)
 
             flat = split_calls(some, number * batch, self._rows_per_call, ())

@@ -90,8 +90,21 @@ def _convert(model: ReprogrammedModel, source: Source | None) -> bytes:
             str(saved), signature_keys=["serving_default"]
         )
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        with _quiet():
-            return converter.convert()
+        try:
+            with _quiet():
+                return converter.convert()
+        # TensorFlow's class for it is private, and other errors come out of the converter too.
+        except Exception as error:
+            raise ValueError(
+                "This model cannot be converted with LiteRT's builtin operations; nothing was "
+                f"written. Received: {_first_lines(error)}\nReplace the layer that the message "
+                "names, or use `export_saved_model`."
+            ) from error
+
+
+def _first_lines(error: Exception, count: int = 3) -> str:
+    """The converter's message without its pages of locations."""
+    return "\n".join(str(error).strip().splitlines()[:count])
 
 
 @contextlib.contextmanager

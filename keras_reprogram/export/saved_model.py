@@ -100,7 +100,9 @@ def write_saved_model(
     def serve(image: Any) -> dict[str, Any]:
         return {"scores": model.output_map(embedded(model.program(image)))}
 
-    tf.saved_model.save(module, str(path), signatures={"serving_default": serve})
+    # An opaque source refuses its gradient, which TensorFlow would ask for and store.
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(module, str(path), signatures={"serving_default": serve}, options=options)
 
 
 def _check_reloaded(model: ReprogrammedModel, path: Path, embedded: Source) -> None:

@@ -5,3 +5,5 @@ from keras_reprogram.output_map.label_assignment import assign_labels
 from keras_reprogram.output_map.multi_label_map import MultiLabelMap
 from keras_reprogram.output_map.new_head import NewHead
 from keras_reprogram.output_map.output_map import OutputMap
+
+__all__ = ["DenseMap", "MultiLabelMap", "NewHead", "OutputMap", "assign_labels"]

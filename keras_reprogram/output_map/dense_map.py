@@ -18,10 +18,11 @@ _STD_FLOOR = 0.05
 class DenseMap(OutputMap):
     """Multinomial logistic regression on the source's log-scores of all views.
 
-    `softmax(standardise(log(scores + epsilon)) @ kernel + bias)`, where epsilon is half the
-    step of the source's scores (1e-7 for floats) and the standard deviation is floored at 0.05.
-    Logits are turned into log-probabilities instead. This is the dense output map of AutoVP
-    (Tsao et al. 2024, "FullyMap"), read on a log scale.
+    `softmax(standardise(centre(log(scores + epsilon))) @ kernel + bias)`, where epsilon is half
+    the step of the source's scores (1e-7 for floats), `centre` takes the mean off each answer
+    (the centred log-ratio, Aitchison 1982), and the standard deviation is floored at 0.05.
+    Logits are read without the logarithm. This is the dense output map of AutoVP (Tsao et al.
+    2024, "FullyMap"), read on a log scale.
 
     `ReprogrammedModel.fit_output_map` standardises and solves it exactly on answers that were
     paid for; `fit` may train it further, beside the program. Without `adapt` training diverges,
@@ -51,6 +52,7 @@ class DenseMap(OutputMap):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         views, num_source_labels = check_num_views(input_shape, self.name)
+        self.input_spec = keras.InputSpec(shape=(None, *input_shape[1:]))
         size = views * num_source_labels
         self.kernel = self.add_weight(
             shape=(size, self.num_classes), initializer="zeros", name="kernel"
@@ -72,9 +74,7 @@ class DenseMap(OutputMap):
         Args:
             scores: `(n, views, S)`.
         """
-        scores = np.asarray(scores, np.float32)
-        if not self.built:
-            self.build(scores.shape)
+        scores = self.build_for(scores)
         logs = ops.convert_to_numpy(self._log_scores(scores))
         self.mean.assign(logs.mean(axis=0))
         self.std.assign(np.maximum(logs.std(axis=0), _STD_FLOOR))
@@ -107,8 +107,9 @@ class DenseMap(OutputMap):
 
     def _log_scores(self, scores: Any) -> Any:
         scores = ops.cast(scores, "float32")
-        if self.scores == "logits":
-            logs = ops.log_softmax(scores, axis=-1)
-        else:
-            logs = ops.log(ops.maximum(scores, 0.0) + self.epsilon)
+        if self.scores != "logits":
+            scores = ops.log(ops.maximum(scores, 0.0) + self.epsilon)
+        # The scores of one answer share a normalisation that says nothing about the class.
+        # Without it, logits and their probabilities read alike.
+        logs = scores - ops.mean(scores, axis=-1, keepdims=True)
         return ops.reshape(logs, (-1, scores.shape[-2] * scores.shape[-1]))

@@ -67,8 +67,14 @@ def assign_labels(
             '"frequency" counts stored answers: pass `scores=` and `labels=`. '
             f"Received: scores={scores}, labels={labels}."
         )
-    preference = _preference(scores, labels, num_classes, sample_weight)
-    return _pick_greedily(preference, labels_per_class)
+    scores = np.asarray(scores, np.float64)
+    if scores.shape[-1] != num_source_labels or len(scores) != len(labels):
+        raise ValueError(
+            f"`scores` must be (n, {num_source_labels}) or (n, views, {num_source_labels}), with "
+            f"n labels. Received: scores of shape {scores.shape}, {len(labels)} labels."
+        )
+    counts, mean_scores = _preference(scores, labels, num_classes, sample_weight)
+    return _pick_greedily(counts, mean_scores, labels_per_class)
 
 
 def check_label_budget(num_classes: int, num_source_labels: int, labels_per_class: int) -> None:
@@ -87,36 +93,28 @@ def check_label_budget(num_classes: int, num_source_labels: int, labels_per_clas
 
 def _preference(
     scores: np.ndarray, labels: np.ndarray, num_classes: int, sample_weight: np.ndarray | None
-) -> np.ndarray:
-    """`(S, K)`: counts of first places, with the mean score as a tie-breaker below one count."""
-    scores = np.asarray(scores, np.float64)
-    if scores.ndim == 3:
-        labels = np.repeat(labels, scores.shape[1])
-        if sample_weight is not None:
-            sample_weight = np.repeat(sample_weight, scores.shape[1])
-        scores = scores.reshape(-1, scores.shape[-1])
+) -> tuple[np.ndarray, np.ndarray]:
+    """How often each source label comes first in each class, and its mean score: `(S, K)` both."""
     weight = np.ones(len(labels)) if sample_weight is None else np.asarray(sample_weight, float)
     one_hot = np.eye(num_classes)[np.asarray(labels, int)] * weight[:, None]
+    if scores.ndim == 3:
+        one_hot = np.repeat(one_hot, scores.shape[1], axis=0)
+        scores = scores.reshape(-1, scores.shape[-1])
     first = np.eye(scores.shape[1])[scores.argmax(axis=1)]
-    counts = first.T @ one_hot
-    # A share in (0, 1/2): comparable between classes whatever their size.
-    mean_score = _rescaled(scores).T @ (one_hot / np.maximum(one_hot.sum(axis=0), 1e-12))
-    smallest = weight[weight > 0].min() if (weight > 0).any() else 1.0
-    return counts + 0.49 * smallest * mean_score
+    # A mean, so that it is comparable between classes whatever their size.
+    share = one_hot / np.maximum(one_hot.sum(axis=0), 1e-12)
+    return first.T @ one_hot, scores.T @ share
 
 
-def _rescaled(scores: np.ndarray) -> np.ndarray:
-    low, high = scores.min(), scores.max()
-    return (scores - low) / (high - low) if high > low else np.zeros_like(scores)
-
-
-def _pick_greedily(preference: np.ndarray, labels_per_class: int) -> np.ndarray:
-    preference = preference.copy()
-    chosen: list[list[int]] = [[] for _ in range(preference.shape[1])]
-    for _ in range(preference.shape[1] * labels_per_class):
-        label, target = np.unravel_index(preference.argmax(), preference.shape)
-        chosen[target].append(int(label))
-        preference[label] = -np.inf
-        if len(chosen[target]) == labels_per_class:
-            preference[:, target] = -np.inf
+def _pick_greedily(
+    counts: np.ndarray, mean_scores: np.ndarray, labels_per_class: int
+) -> np.ndarray:
+    """From the largest count down, mean scores deciding between equals."""
+    chosen: list[list[int]] = [[] for _ in range(counts.shape[1])]
+    used = np.zeros(len(counts), bool)
+    for position in np.lexsort((-mean_scores.ravel(), -counts.ravel())):
+        label, target = divmod(int(position), counts.shape[1])
+        if not used[label] and len(chosen[target]) < labels_per_class:
+            chosen[target].append(label)
+            used[label] = True
     return np.array(chosen)

@@ -76,6 +76,7 @@ class MultiLabelMap(OutputMap):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         _, num_source_labels = check_num_views(input_shape, self.name)
+        self.input_spec = keras.InputSpec(shape=(None, *input_shape[1:]))
         if self._given is not None and len(self._given) != num_source_labels:
             raise ValueError(
                 f"`weights` must have a row for each of the source's {num_source_labels} labels. "
@@ -118,6 +119,7 @@ class MultiLabelMap(OutputMap):
         sample_weight: np.ndarray | None = None,
     ) -> None:
         del solver
+        scores = self.build_for(scores)
         if self.trains:
             self._assign(scores=scores, labels=labels, sample_weight=sample_weight)
 

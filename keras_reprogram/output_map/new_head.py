@@ -49,6 +49,7 @@ class NewHead(OutputMap):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         views, width = check_num_views(input_shape, self.name)
+        self.input_spec = keras.InputSpec(shape=(None, *input_shape[1:]))
         self.kernel = self.add_weight(
             shape=(views * width, self.num_classes), initializer="glorot_uniform", name="kernel"
         )
@@ -65,7 +66,7 @@ class NewHead(OutputMap):
         solver: Solver,
         sample_weight: np.ndarray | None = None,
     ) -> Any:
-        features = ops.convert_to_numpy(_flat(np.asarray(scores, np.float32)))
+        features = ops.convert_to_numpy(_flat(self.build_for(scores)))
         mean, std = features.mean(axis=0), np.maximum(features.std(axis=0), _STD_FLOOR)
         solution = solver((features - mean) / std, labels, sample_weight)
         # The standardisation is folded into the layer, which reads features as they are.

@@ -95,7 +95,24 @@ class OutputMap(keras.layers.Layer):
 
     def base_config(self) -> dict[str, Any]:
         """The part of `get_config` that all maps share."""
-        return {"num_classes": self.num_classes, "name": self.name}
+        return {"num_classes": self.num_classes, "name": self.name, "trainable": self.trainable}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> OutputMap:
+        """Rebuilds what `get_config` wrote."""
+        config = dict(config)
+        trainable = config.pop("trainable", True)
+        layer = cls(**config)
+        layer.trainable = trainable
+        return layer
+
+    def build_for(self, scores: np.ndarray) -> np.ndarray:
+        """Builds the layer for stored scores `(n, V, S)` if need be; returns them as float32."""
+        scores = np.asarray(scores, np.float32)
+        check_num_views(scores.shape, self.name)
+        if not self.built:
+            self.build((None, *scores.shape[1:]))
+        return scores
 
 
 def check_num_views(input_shape: tuple[int | None, ...], name: str) -> tuple[int, int]:

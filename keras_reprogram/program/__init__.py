@@ -3,3 +3,5 @@
 from keras_reprogram.program.placement import Placement, View
 from keras_reprogram.program.program_layer import ProgramLayer
 from keras_reprogram.program.views import draw_views
+
+__all__ = ["ProgramLayer", "Placement", "View", "draw_views"]

@@ -41,10 +41,9 @@ def resize_matrix(input_size: int, output_size: int) -> np.ndarray:
         )
     scale = input_size / output_size
     centres = (np.arange(output_size) + 0.5) * scale - 0.5
-    # Clipping keeps border pixels at full weight instead of fading towards nothing.
-    centres = np.clip(centres, 0.0, input_size - 1.0)
     distance = np.abs(np.arange(input_size)[None, :] - centres[:, None])
     kernel = np.maximum(1.0 - distance / max(scale, 1.0), 0.0)
+    # What a triangle loses beyond the border, its other pixels make up for.
     return (kernel / kernel.sum(axis=1, keepdims=True)).astype(np.float32)
 
 

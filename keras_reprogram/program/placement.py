@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import keras
@@ -16,8 +16,6 @@ from keras_reprogram.program.canvas import (
     resize_matrix,
 )
 
-Grid = tuple[tuple[tuple[float, ...], ...], ...]
-
 
 @dataclass(frozen=True)
 class View:
@@ -28,16 +26,19 @@ class View:
         left: first canvas column of the image, in pixels.
         height: rows that the image takes on the canvas.
         width: columns that the image takes on the canvas.
-        colour_matrix: `(c, C)` nested tuples; target to source channels, on values in [0, 1].
+        colour_matrix: `(c, C)`; target to source channels, on values in [0, 1]. Empty: grey is
+            repeated, colour becomes its luminance, equal counts stay.
         colour_offset: `C` numbers added after the matrix; the result is clipped to [0, 1].
-        background: `(k, k, C)` nested tuples in [0, 1], resized smoothly to the canvas, shown
-            where the image is not. Empty: mid-range, the papers' empty canvas.
+        background: `(k, l, C)` in [0, 1], resized smoothly to the canvas, shown where the image
+            is not. Empty: mid-range, the papers' empty canvas.
+
+    Lists and arrays become nested tuples, so that views can be compared.
 
     Example:
     ```python
     from keras_reprogram import View
 
-    view = View(top=12, left=12, height=8, width=8, colour_matrix=((1.0, 1.0, 1.0),))
+    view = View(top=12, left=12, height=8, width=8, colour_matrix=[[1.0, 0.0, 0.0]])
     ```
     """
 
@@ -45,15 +46,38 @@ class View:
     left: int
     height: int
     width: int
-    colour_matrix: tuple[tuple[float, ...], ...]
-    colour_offset: tuple[float, ...] = ()
-    background: Grid = field(default=())
+    colour_matrix: Sequence[Sequence[float]] | np.ndarray = ()
+    colour_offset: Sequence[float] | np.ndarray = ()
+    background: Sequence[Sequence[Sequence[float]]] | np.ndarray = ()
+
+    def __post_init__(self) -> None:
+        for name in ("colour_matrix", "colour_offset", "background"):
+            object.__setattr__(self, name, _tuples(getattr(self, name)))
+
+    def colours(self, target_channels: int, source_channels: int) -> tuple[np.ndarray, np.ndarray]:
+        """Matrix `(c, C)` and offset `(C,)` from target to source channels."""
+        default = channel_matrix(target_channels, source_channels)
+        matrix = np.asarray(self.colour_matrix or default, np.float32)
+        offset = np.asarray(self.colour_offset or (0.0,) * source_channels, np.float32)
+        if matrix.shape != default.shape or offset.shape != (source_channels,):
+            raise ValueError(
+                f"A view needs a `colour_matrix` of shape {default.shape} and a `colour_offset` "
+                f"of shape {(source_channels,)} for these images. "
+                f"Received: shapes {matrix.shape} and {offset.shape}."
+            )
+        return matrix, offset
 
     def background_pixels(self, source_shape: tuple[int, int, int]) -> np.ndarray:
         """The background on the whole canvas, `(H, W, C)` in [0, 1]."""
         if not self.background:
             return np.full(source_shape, 0.5, np.float32)
         grid = np.asarray(self.background, np.float32)
+        in_range = grid.size > 0 and grid.min() >= 0.0 and grid.max() <= 1.0
+        if grid.ndim != 3 or grid.shape[2] != source_shape[2] or not in_range:
+            raise ValueError(
+                f"A view's `background` must have shape (k, l, {source_shape[2]}) and values in "
+                f"[0, 1]. Received: shape {grid.shape}."
+            )
         rows = resize_matrix(grid.shape[0], source_shape[0])
         columns = resize_matrix(grid.shape[1], source_shape[1])
         return np.einsum("Hi,ijC,Wj->HWC", rows, grid, columns).astype(np.float32)
@@ -107,7 +131,7 @@ class Placement:
         canvas = source_shape[:2]
         free = np.stack([free_pixels(canvas, *_box(view)) for view in self.views])[..., None]
         backgrounds = np.stack([view.background_pixels(source_shape) for view in self.views])
-        default = channel_matrix(channels, source_shape[2])
+        colours = [view.colours(channels, source_shape[2]) for view in self.views]
         return {
             "rows": np.stack(
                 [placement_matrix(height, v.height, v.top, canvas[0]) for v in self.views]
@@ -115,15 +139,8 @@ class Placement:
             "columns": np.stack(
                 [placement_matrix(width, v.width, v.left, canvas[1]) for v in self.views]
             ),
-            "colours": np.stack(
-                [np.asarray(v.colour_matrix or default, np.float32) for v in self.views]
-            ),
-            "offsets": np.stack(
-                [
-                    np.asarray(v.colour_offset or (0.0,) * source_shape[2], np.float32)
-                    for v in self.views
-                ]
-            ),
+            "colours": np.stack([matrix for matrix, _ in colours]),
+            "offsets": np.stack([offset for _, offset in colours]),
             "backgrounds": backgrounds * free,
             "free": free,
         }
@@ -135,7 +152,7 @@ class Placement:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Placement:
         """Rebuilds what `get_config` wrote."""
-        return cls([View(**{k: _tuples(v) for k, v in view.items()}) for view in config["views"]])
+        return cls([View(**view) for view in config["views"]])
 
 
 def _box(view: View) -> tuple[int, int, int, int]:
@@ -143,7 +160,9 @@ def _box(view: View) -> tuple[int, int, int, int]:
 
 
 def _tuples(value: Any) -> Any:
-    """Nested lists, which JSON gives back, as nested tuples, so that views compare equal."""
+    """Nested lists (which JSON gives back) and arrays as nested tuples."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
     if isinstance(value, list | tuple):
         return tuple(_tuples(item) for item in value)
     return value

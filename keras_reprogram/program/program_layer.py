@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_reprogram.program.canvas import largest_fit, resize_matrix
-from keras_reprogram.program.placement import Placement, View
-from keras_reprogram.program.views import draw_views, plain_view
+from keras_reprogram.program import argument_checks as checks
+from keras_reprogram.program.canvas import resize_matrix
+from keras_reprogram.program.named_placements import OVERSIZED, fitting_size, resolve_placement
+from keras_reprogram.program.placement import Placement
 
 _OPERATIONS = ("add", "subtract", "multiply")
-_PLACEMENTS = ("center", "full", "views")
-_OVERSIZED = ("shrink", "refuse")
 
 
 @keras.saving.register_keras_serializable(package="keras_reprogram")
@@ -104,26 +102,35 @@ class ProgramLayer(keras.layers.Layer):
         name: str = "program",
     ) -> None:
         super().__init__(name=name, dtype="float32")
-        self.target_shape = _image_shape("target_shape", target_shape)
-        self.source_shape = _image_shape("source_shape", source_shape)
-        self.source_range = _value_range("source_range", source_range)
-        self.target_range = _value_range("target_range", target_range)
-        self.operation = _one_of("operation", operation, _OPERATIONS)
-        self.oversized = _one_of("oversized", oversized, _OVERSIZED)
-        if isinstance(image_size, int):
-            image_size = (image_size, image_size)
-        self.image_size = image_size
+        self.target_shape = checks.image_shape("target_shape", target_shape)
+        self.source_shape = checks.image_shape("source_shape", source_shape)
+        self.source_range = checks.value_range("source_range", source_range)
+        self.target_range = checks.value_range("target_range", target_range)
+        self.operation = checks.one_of("operation", operation, _OPERATIONS)
+        self.oversized = checks.one_of("oversized", oversized, OVERSIZED)
+        self.image_size = checks.image_size_or_none(image_size)
+        if placement == "center" and self.image_size is None:
+            # The resolved size goes into the config, so that a reloaded layer does not warn again.
+            self.image_size = fitting_size(self.target_shape, self.source_shape, self.oversized)
         self.seed = seed
-        self.placement = self._resolve_placement(placement, num_views)
+        self.placement = resolve_placement(
+            placement,
+            self.target_shape,
+            self.source_shape,
+            num_views=num_views,
+            image_size=self.image_size,
+            seed=seed,
+        )
         self.num_views = self.placement.num_views
-        self.grid = _positive_or_none("grid", grid)
+        self.grid = None if grid is None else checks.positive_integer("grid", grid)
         self.per_view = per_view
         self.masked = masked
-        self.strength = float(_positive_or_none("strength", strength) or 0.0)
+        self.strength = checks.positive_number("strength", strength)
         if isinstance(regularizer, int | float):
             regularizer = keras.regularizers.L2(regularizer)
         self.regularizer = keras.regularizers.get(regularizer)
         self._constants = self.placement.constants(self.target_shape, self.source_shape)
+        self.input_spec = keras.InputSpec(shape=(None, *self.target_shape))
         # Built at once: every shape is known, and a program file restores weights before data.
         self.build((None, *self.target_shape))
 
@@ -197,6 +204,7 @@ class ProgramLayer(keras.layers.Layer):
             "image_size": self.image_size,
             "oversized": self.oversized,
             "name": self.name,
+            "trainable": self.trainable,
         }
 
     @classmethod
@@ -209,7 +217,10 @@ class ProgramLayer(keras.layers.Layer):
             config[key] = tuple(config[key])
         if config["image_size"] is not None:
             config["image_size"] = tuple(config["image_size"])
-        return cls(**config)
+        trainable = config.pop("trainable")
+        layer = cls(**config)
+        layer.trainable = trainable
+        return layer
 
     def _place(self, images: Any) -> Any:
         """The images on the canvas, `(batch, V, H, W, C)` in [0, 1]."""
@@ -217,7 +228,7 @@ class ProgramLayer(keras.layers.Layer):
         images = (ops.cast(images, "float32") - low) / (high - low)
         constants = self._constants
         images = ops.einsum("bhwc,vcC->bvhwC", images, constants["colours"])
-        images = images + constants["offsets"][:, None, None, :]
+        images = ops.clip(images + constants["offsets"][:, None, None, :], 0.0, 1.0)
         images = ops.einsum("vHh,bvhwC->bvHwC", constants["rows"], images)
         images = ops.einsum("vWw,bvHwC->bvHWC", constants["columns"], images)
         return images + constants["backgrounds"]
@@ -247,78 +258,3 @@ class ProgramLayer(keras.layers.Layer):
         height, width, _ = self.source_shape
         grid = self.grid or height
         return resize_matrix(grid, height), resize_matrix(grid, width)
-
-    def _resolve_placement(self, placement: str | Placement, num_views: int) -> Placement:
-        if isinstance(placement, Placement):
-            if num_views not in (1, placement.num_views):
-                raise ValueError(
-                    f"`num_views` must match the placement's {placement.num_views} views. "
-                    f"Received: num_views={num_views}. Leave `num_views` out."
-                )
-            return placement
-        _one_of("placement", placement, _PLACEMENTS)
-        if placement == "views":
-            return draw_views(self.target_shape, self.source_shape, num_views, self.seed)
-        view = (
-            plain_view(self.target_shape, self.source_shape)
-            if placement == "full"
-            else self._center_view()
-        )
-        return Placement([view] * num_views)
-
-    def _center_view(self) -> View:
-        canvas = self.source_shape[:2]
-        height, width = self.image_size or self._fitting_size()
-        if height > canvas[0] or width > canvas[1]:
-            raise ValueError(
-                "`image_size` must not exceed the source's image. "
-                f"Received: image_size={(height, width)}, source_shape={self.source_shape}. "
-                "Pass a smaller `image_size`."
-            )
-        # The resolved size goes into the config, so that a reloaded layer does not warn again.
-        self.image_size = (height, width)
-        top, left = (canvas[0] - height) // 2, (canvas[1] - width) // 2
-        return View(top, left, height, width, colour_matrix=())
-
-    def _fitting_size(self) -> tuple[int, int]:
-        own, canvas = self.target_shape[:2], self.source_shape[:2]
-        size = largest_fit(own, canvas)
-        if size == own:
-            return size
-        message = f"The target image {own} is larger than the source's canvas {canvas}"
-        if self.oversized == "refuse":
-            raise ValueError(
-                f'{message}. Received: oversized="refuse". Pass `image_size={size}`, '
-                'or `oversized="shrink"`.'
-            )
-        warnings.warn(f"{message}: it is shrunk to {size}.", stacklevel=4)
-        return size
-
-
-def _image_shape(name: str, shape: tuple[int, int, int]) -> tuple[int, int, int]:
-    shape = tuple(shape)
-    if len(shape) != 3 or any(not isinstance(n, int | np.integer) or n < 1 for n in shape):
-        raise ValueError(
-            f"`{name}` must be (height, width, channels), three positive integers. "
-            f"Received: {name}={shape}. Add a channel axis to grey images: `images[..., None]`."
-        )
-    return int(shape[0]), int(shape[1]), int(shape[2])
-
-
-def _value_range(name: str, value_range: tuple[float, float]) -> tuple[float, float]:
-    low, high = (float(value) for value in value_range)
-    if not low < high:
-        raise ValueError(f"`{name}` must be (low, high) with low < high. Received: {value_range}.")
-    return low, high
-
-
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
-    if value not in allowed:
-        raise ValueError(f"`{name}` must be one of {allowed}. Received: {name}={value!r}.")
-    return value
-
-
-def _positive_or_none(name: str, value: Any) -> Any:
-    if value is not None and not value > 0:
-        raise ValueError(f"`{name}` must be greater than 0. Received: {name}={value}.")
-    return value

@@ -65,8 +65,7 @@ def plain_view(target_shape: tuple[int, int, int], source_shape: tuple[int, int,
         A `View` without free pixels.
     """
     height, width, channels = source_shape
-    matrix = channel_matrix(target_shape[2], channels)
-    return View(0, 0, height, width, _nested(matrix))
+    return View(0, 0, height, width, channel_matrix(target_shape[2], channels))
 
 
 def _draw_view(
@@ -82,9 +81,7 @@ def _draw_view(
     left = int(random.integers(0, width - size[1] + 1))
     matrix, offset = _draw_colours(random, target_shape[2], channels)
     background = random.uniform(size=(_BACKGROUND_GRID, _BACKGROUND_GRID, channels))
-    return View(
-        top, left, int(size[0]), int(size[1]), _nested(matrix), _nested(offset), _nested(background)
-    )
+    return View(top, left, int(size[0]), int(size[1]), matrix, offset, background)
 
 
 def _draw_colours(
@@ -106,9 +103,3 @@ def _draw_two_colours(random: np.random.Generator, channels: int) -> tuple[np.nd
     # One channel may rise while another falls: that gives colours, not only shades of grey.
     falls = random.uniform(size=channels) < 0.5
     return np.where(falls, high, low), np.where(falls, low, high)
-
-
-def _nested(array: np.ndarray) -> tuple:
-    if array.ndim == 1:
-        return tuple(float(value) for value in array)
-    return tuple(_nested(row) for row in array)

@@ -57,7 +57,7 @@ def draw_accuracy_over_queries(curves: Mapping[str, Sequence[tuple[int, float]]]
     _scale_queries(axes, [queries for points in paid for queries, _ in points])
     axes.set(xlabel="image queries for training", ylabel="accuracy")
     axes.grid(True)
-    figure.legend(loc="outside lower center", ncols=min(len(lines), 3))
+    figure.legend(loc="outside lower center", ncols=min(len(lines), 2))
     return figure
 
 

@@ -8,3 +8,14 @@ from keras_reprogram.source.opaque_source import OpaqueSource
 from keras_reprogram.source.python_source import PythonSource
 from keras_reprogram.source.saved_model_source import SavedModelSource
 from keras_reprogram.source.source import Source
+
+__all__ = [
+    "FrozenSource",
+    "LiteRTSource",
+    "OpaqueSource",
+    "PythonSource",
+    "SavedModelSource",
+    "Source",
+    "application_names",
+    "embedded_path",
+]

@@ -2,37 +2,51 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 # Float softmax outputs sum to 1 within rounding; this is generous.
 _FLOAT_TOLERANCE = 1e-3
 
 
-def default_sum_tolerance(scores: str, num_labels: int, score_step: float) -> float | None:
+def resolve_sum_tolerance(
+    sum_tolerance: float | str | None, scores: str, num_labels: int, score_step: float
+) -> float | None:
     """How far a row of scores may sum from 1: rounding, or `None` where the sum means nothing.
 
-    Each of `num_labels` scores in steps of `score_step` may be off by half a step.
-
     Args:
-        scores: `"probabilities"` or another kind.
+        sum_tolerance: a number or `None`, which are kept; or `"auto"`: each of `num_labels`
+            scores in steps of `score_step` may be off by half a step.
+        scores: `"probabilities"` or another kind, whose sum is not looked at.
         num_labels: scores a row.
         score_step: distance of neighbouring scores, 0 for floats.
 
     Returns:
         The tolerance, or `None` for no check.
+
+    Raises:
+        ValueError: for another word than `"auto"`, or a negative number.
     """
-    if scores != "probabilities":
-        return None
-    return _FLOAT_TOLERANCE + num_labels * score_step / 2
+    if sum_tolerance == "auto":
+        if scores != "probabilities":
+            return None
+        return _FLOAT_TOLERANCE + num_labels * score_step / 2
+    if isinstance(sum_tolerance, str) or (sum_tolerance is not None and not sum_tolerance >= 0):
+        raise ValueError(
+            "`sum_tolerance` must be a number of at least 0, 'auto', or None for no check. "
+            f"Received: sum_tolerance={sum_tolerance!r}."
+        )
+    return sum_tolerance
 
 
 def check_answer(
-    answer: np.ndarray, num_images: int, num_labels: int, sum_tolerance: float | None, who: str
+    answer: Any, num_images: int, num_labels: int, sum_tolerance: float | None, who: str
 ) -> np.ndarray:
     """Checks one answer of a source.
 
     Args:
-        answer: what came back.
+        answer: what came back, an array or nested lists.
         num_images: images that were sent.
         num_labels: scores expected for each.
         sum_tolerance: largest distance of a row's sum from 1, or `None`.
@@ -44,7 +58,13 @@ def check_answer(
     Raises:
         ValueError: for a wrong shape, values that are not finite, or rows that do not sum to 1.
     """
-    answer = np.asarray(answer)
+    try:
+        answer = np.asarray(answer)
+    except ValueError as error:
+        raise ValueError(
+            f"{who} must answer with one row of {num_labels} scores an image. "
+            f"Received: rows of different lengths ({error})."
+        ) from error
     if answer.dtype == object or not np.issubdtype(answer.dtype, np.number):
         raise ValueError(f"{who} must answer with numbers. Received: dtype {answer.dtype}.")
     answer = answer.astype(np.float32)

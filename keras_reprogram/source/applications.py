@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-Channels = float | tuple[float, float, float]
+Channels = float | tuple[float, ...]
 
 _TORCH_MEAN = (0.485, 0.456, 0.406)
 _TORCH_STD = (0.229, 0.224, 0.225)

@@ -21,14 +21,14 @@ def sha256_of(path: Path) -> str:
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"There is no source model at {path}. Check the path.")
-    digest = hashlib.sha256()
     if path.is_file():
-        digest.update(path.read_bytes())
-        return digest.hexdigest()
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
     for file in sorted(path.rglob("*")):
         if file.is_file():
-            digest.update(str(file.relative_to(path).as_posix()).encode())
-            digest.update(file.read_bytes())
+            # The bytes' own hash has a fixed length, so that none of them pass for a name.
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+            digest.update(f"{file.relative_to(path).as_posix()}\0".encode())
     return digest.hexdigest()
 
 

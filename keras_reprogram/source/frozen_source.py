@@ -12,6 +12,12 @@ from keras import ops
 
 from keras_reprogram.source.answer_checks import check_answer
 from keras_reprogram.source.applications import load_application
+from keras_reprogram.source.keras_classifier import (
+    features_of,
+    image_shape_of,
+    layer_facts,
+    score_kind_of,
+)
 from keras_reprogram.source.source import Source
 
 
@@ -74,9 +80,13 @@ class FrozenSource(Source):
     ) -> None:
         if output not in ("scores", "features"):
             raise ValueError(f"`output` must be 'scores' or 'features'. Received: {output!r}.")
-        source_shape = _image_shape(model)
-        answering = _features_of(model) if output == "features" else model
-        kind = "features" if output == "features" else scores or _score_kind(model)
+        if channel_order not in ("rgb", "bgr"):
+            raise ValueError(
+                f"`channel_order` must be 'rgb' or 'bgr'. Received: {channel_order!r}."
+            )
+        source_shape = image_shape_of(model)
+        answering = features_of(model) if output == "features" else model
+        kind = "features" if output == "features" else scores or score_kind_of(model)
         super().__init__(
             source_shape,
             answering.output_shape[-1],
@@ -89,7 +99,7 @@ class FrozenSource(Source):
         )
         self.model = model
         self.output_kind = output
-        self.preprocessing = preprocessing
+        self.preprocessing = tuple(_channel_values(part, source_shape[2]) for part in preprocessing)
         self.channel_order = channel_order
         # A plain tuple keeps the second view of the same layers out of Keras's tracking.
         self._answering = (lambda images: answering(images, training=False),)
@@ -104,6 +114,7 @@ class FrozenSource(Source):
         *,
         weights: str | None = "imagenet",
         output: str = "scores",
+        scores: str | None = None,
         max_batch: int | None = 256,
         **options: Any,
     ) -> FrozenSource:
@@ -113,6 +124,7 @@ class FrozenSource(Source):
             application: a name such as `"MobileNetV2"`; see `application_names()`.
             weights: `"imagenet"`, a path, or `None` for random weights.
             output: `"scores"` or `"features"`.
+            scores: as above; `None` asks the last layer's activation.
             max_batch: most images at once while estimating gradients.
             **options: for the application itself, e.g. `alpha=0.25, input_shape=(128, 128, 3)`.
 
@@ -137,7 +149,7 @@ class FrozenSource(Source):
             preprocessing=(loaded.preprocessing.scale, loaded.preprocessing.offset),
             channel_order=loaded.preprocessing.channel_order,
             output=output,
-            scores="probabilities",
+            scores=scores,
             labels=loaded.labels,
             max_batch=max_batch,
         )
@@ -152,13 +164,12 @@ class FrozenSource(Source):
     @property
     def fingerprint(self) -> str:
         digest = hashlib.sha256()
-        for layer in self.model.layers:
-            digest.update(type(layer).__name__.encode())
+        digest.update(str(layer_facts(self.model)).encode())
         for variable in self.model.weights:
             array = ops.convert_to_numpy(variable.value)
             digest.update(f"{array.shape}{array.dtype}".encode())
             digest.update(array.tobytes())
-        facts = (self.value_range, str(self.preprocessing), self.channel_order, self.output_kind)
+        facts = (self.value_range, self.preprocessing, self.channel_order, self.scores)
         digest.update(str(facts).encode())
         return digest.hexdigest()
 
@@ -192,34 +203,12 @@ class FrozenSource(Source):
         check_answer(answer, 1, self.num_labels, self.sum_tolerance, self.model.name)
 
 
-def _image_shape(model: keras.Model) -> tuple[int, int, int]:
-    if not isinstance(model, keras.Model):
+def _channel_values(part: Any, channels: int) -> float | tuple[float, ...]:
+    """A number or one a channel, in the one form that configs and fingerprints are made of."""
+    values = np.asarray(part, float)
+    if values.shape not in ((), (channels,)):
         raise ValueError(
-            f"`model` must be a keras.Model. Received: {type(model).__name__}. "
-            "Wrap other callables in `OpaqueSource`."
+            f"`preprocessing` must be (scale, offset), each a number or {channels} numbers, one a "
+            f"channel. Received: shape {values.shape}."
         )
-    shape = getattr(model, "input_shape", None)
-    if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:]:
-        raise ValueError(
-            "The source model must take one image of a fixed size, (None, H, W, C). "
-            f"Received: input_shape={shape}. Build it with an `Input((H, W, C))`."
-        )
-    if not isinstance(model.output_shape, tuple):
-        raise ValueError(f"The source model must have one output. Received: {model.output_shape}.")
-    return shape[1:]
-
-
-def _score_kind(model: keras.Model) -> str:
-    activation = getattr(model.layers[-1], "activation", None)
-    return "logits" if activation is keras.activations.linear else "probabilities"
-
-
-def _features_of(model: keras.Model) -> keras.Model:
-    """What enters the last layer that has weights, one row an image."""
-    for layer in reversed(model.layers):
-        if layer.weights:
-            break
-    else:
-        raise ValueError(f"`{model.name}` has no layer with weights, hence no features.")
-    features = keras.layers.Flatten()(layer.input)
-    return keras.Model(model.inputs[0], features, name=f"{model.name}_features")
+    return float(values) if values.ndim == 0 else tuple(values.tolist())

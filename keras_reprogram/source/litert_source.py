@@ -14,14 +14,18 @@ from ai_edge_litert.interpreter import Interpreter
 from keras_reprogram.source.file_hash import check_sha256
 from keras_reprogram.source.python_source import PythonSource
 
+# Enough for training; a server that is sent every batch size must not keep an arena for each.
+_MOST_INTERPRETERS = 4
+
 
 @keras.saving.register_keras_serializable(package="keras_reprogram")
 class LiteRTSource(PythonSource):
     """A `.tflite` classifier: only its scores are seen.
 
-    Quantised files are handled: an 8-bit input is addressed by its 256 codes, an 8-bit output is
-    turned back into scores, whose step becomes `score_step`. There is one interpreter a batch
-    size and thread. A file that refuses another batch size is asked one image at a time.
+    Quantised files are handled: `value_range` is spread over the 256 codes of an 8-bit input,
+    and an 8-bit output is turned back into scores, whose step becomes `score_step`. There is one
+    interpreter a batch size (the last few of them) and thread. A file that refuses another batch
+    size is asked one image at a time.
 
     Args:
         path: the `.tflite` file, one image in, one row of scores out.
@@ -73,10 +77,10 @@ class LiteRTSource(PythonSource):
             raise ValueError(
                 f"{self.model_path} must take images (1, H, W, C). Received: input shape {shape}."
             )
-        is_float = np.issubdtype(self.input_details["dtype"], np.floating)
+        is_float = _check_types(self.input_details, self.output_details, self.model_path)
         if value_range is None and is_float:
             raise ValueError(
-                f"{self.model_path} takes float pixels, and a file cannot tell in which range. Pass "
+                f"{self.model_path} takes float pixels; a file cannot tell in which range. Pass "
                 "`value_range=(0, 255)`, `(0, 1)` or `(-1, 1)`, whatever its maker says."
             )
         super().__init__(
@@ -92,7 +96,6 @@ class LiteRTSource(PythonSource):
         )
         self.num_threads = num_threads
         self._one_at_a_time = False
-        # In a list of one, so that Keras does not try to track thread-local interpreters.
         self._local = threading.local()
 
     def ask(self, images: np.ndarray) -> np.ndarray:
@@ -139,6 +142,8 @@ class LiteRTSource(PythonSource):
             shape = (batch_size, *self.source_shape)
             interpreter.resize_tensor_input(self.input_details["index"], shape)
             interpreter.allocate_tensors()
+            if len(cache) >= _MOST_INTERPRETERS:
+                del cache[next(iter(cache))]
             cache[batch_size] = interpreter
         return cache[batch_size]
 
@@ -170,6 +175,23 @@ def _only(details: list[dict[str, Any]], what: str, path: Path) -> dict[str, Any
     if len(details) != 1:
         raise ValueError(f"{path} must have one {what}. Received: {len(details)}.")
     return details[0]
+
+
+def _check_types(input_details: dict, output_details: dict, path: Path) -> bool:
+    """Whether the input takes floats; raises a ValueError for types that are no image's."""
+    is_float = bool(np.issubdtype(input_details["dtype"], np.floating))
+    if not is_float and input_details["dtype"] not in (np.uint8, np.int8):
+        raise ValueError(
+            f"{path} must take float or 8-bit pixels. "
+            f"Received: {np.dtype(input_details['dtype'])} input."
+        )
+    is_score = np.issubdtype(output_details["dtype"], np.floating)
+    if not is_score and not output_details["quantization"][0]:
+        raise ValueError(
+            f"{path} must answer with scores. Received: {np.dtype(output_details['dtype'])} output "
+            "without a scale, such as a class number. Convert the model without its `argmax`."
+        )
+    return is_float
 
 
 def _step(details: dict[str, Any]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import keras
@@ -10,6 +11,10 @@ from keras import ops
 
 from keras_reprogram.source.answer_checks import check_answer
 from keras_reprogram.source.source import Source
+
+# Keras builds exceptions anew from their message, and turns those that take more (an HTTP status)
+# into RuntimeErrors. One that has this attribute passes through as it is.
+_KEEPS_ITS_FORM = "_keras_call_info_injected"
 
 
 class PythonSource(Source):
@@ -31,6 +36,7 @@ class PythonSource(Source):
         super().__init__(*args, **kwargs)
         self.supports_jit = False
         self.queries_used = 0
+        self._counting = threading.Lock()
 
     def ask(self, images: np.ndarray) -> np.ndarray:
         """Scores of at most `max_batch` images, `(n, H, W, C)` -> `(n, num_labels)`."""
@@ -48,9 +54,14 @@ class PythonSource(Source):
         return keras.KerasTensor(self.compute_output_shape(images.shape), dtype="float32")
 
     def _ask_counted(self, images: np.ndarray) -> np.ndarray:
-        self.queries_used += len(images)
-        answer = self.ask(images)
-        return check_answer(answer, len(images), self.num_labels, self.sum_tolerance, self.name)
+        with self._counting:
+            self.queries_used += len(images)
+        try:
+            answer = self.ask(images)
+            return check_answer(answer, len(images), self.num_labels, self.sum_tolerance, self.name)
+        except Exception as error:
+            setattr(error, _KEEPS_ITS_FORM, True)
+            raise
 
     def _as_array(self, images: Any) -> np.ndarray:
         try:

@@ -172,6 +172,11 @@ def _image_input(function: Any, path: Path) -> tuple[str, tuple[int, int, int]]:
             f"Received: {shapes}."
         )
     name, shape = next(iter(shapes.items()))
+    if shape[0] is not None or not inputs[name].dtype.is_floating:
+        raise ValueError(
+            f"The signature of {path} must take float images in batches of any size. "
+            f"Received: {inputs[name]}. Export it with `tf.TensorSpec((None, H, W, C))`."
+        )
     return name, tuple(shape[1:])
 
 
@@ -179,7 +184,7 @@ def _score_output(function: Any, output: str | None, path: Path) -> str:
     outputs = sorted(function.structured_outputs)
     if output is None and len(outputs) == 1:
         return outputs[0]
-    if output not in outputs:
+    if output is None or output not in outputs:
         raise ValueError(
             f"Pass `output=` to say which output of {path} holds the scores. "
             f"It has: {outputs}. Received: output={output!r}."

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_reprogram.source.answer_checks import default_sum_tolerance
+from keras_reprogram.source.answer_checks import resolve_sum_tolerance
 
 SCORE_KINDS = ("probabilities", "logits", "features")
 
@@ -82,9 +82,9 @@ class Source(keras.layers.Layer):
         self.labels = tuple(labels) if labels is not None else None
         self.scores = scores
         self.score_step = float(score_step)
-        if sum_tolerance == "auto":
-            sum_tolerance = default_sum_tolerance(scores, self.num_labels, self.score_step)
-        self.sum_tolerance = sum_tolerance
+        self.sum_tolerance = resolve_sum_tolerance(
+            sum_tolerance, scores, self.num_labels, self.score_step
+        )
         self.max_batch = max_batch
 
     def answer(self, images: Any) -> Any:
@@ -114,8 +114,10 @@ class Source(keras.layers.Layer):
         keras.layers.Layer.trainable.fset(self, False)
 
     def call(self, images: Any) -> Any:
+        self.check_image_shape(images.shape)
         leading = ops.shape(images)[:-3]
-        flat = ops.reshape(images, (-1, *self.source_shape))
+        # Keras leaves integers as they are, and pixels often come as such.
+        flat = ops.reshape(ops.cast(images, "float32"), (-1, *self.source_shape))
         return ops.reshape(self.answer(flat), (*leading, self.num_labels))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -129,6 +131,14 @@ class Source(keras.layers.Layer):
                 f"{self.name} takes images of shape (..., {', '.join(map(str, self.source_shape))})"
                 f". Received: shape {tuple(shape)}. Give the program the same `source_shape`."
             )
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Source:
+        """Rebuilds what `get_config` wrote.
+
+        Keras's own would turn every error (a moved or another file) into a TypeError.
+        """
+        return cls(**config)
 
     def describe(self) -> dict[str, Any]:
         """The facts as plain values, for files and reports."""

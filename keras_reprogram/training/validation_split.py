@@ -6,8 +6,9 @@ import numpy as np
 def draw_stratified(labels: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
     """Draws `count` positions so that every class keeps its share and has at least one.
 
-    The images of each class are shuffled and the `j`-th of `n` gets the key `(j + 0.5) / n`; the smallest
-    keys are drawn. So draws with one seed are nested: the 100 of `count=100` are among the 200 of `count=200`.
+    The images of each class are shuffled and the `j`-th of `n` gets the key `(j + 0.5) / n`; the
+    smallest keys are drawn. So draws with one seed are nested: the 100 of `count=100` are among the
+    200 of `count=200`.
 
     Args:
         labels: Integer array of shape `(num_images,)`.
@@ -55,23 +56,24 @@ def split_validation(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Divides images into a training and a validation part, stratified by class.
 
-    Every class keeps at least one training image, so a class with a single image is wholly in the training
-    part, and a very rare class may be missing from validation.
+    Every class keeps at least one training image, so a class with a single image is wholly in the
+    training part, and a very rare class may be missing from validation.
 
     Args:
         images: Array of shape `(num_images, ...)`; only its length is looked at.
         labels: Integer array of shape `(num_images,)`.
         fraction: Share of the validation part, above 0 and below 1.
         seed: Non-negative integer that decides the split.
-        groups: Optional array of shape `(num_images,)`. Images with one value (frames of one track, scans of
-            one patient) stay together; then the share and the class balance are those of the groups.
+        groups: Optional array of shape `(num_images,)`. Images with one value (frames of one track,
+            scans of one patient) stay together; then the share and the class balance are those of
+            the groups.
 
     Returns:
         Two sorted integer arrays: the training positions and the validation positions.
 
     Raises:
-        ValueError: If `fraction` is not between 0 and 1, if lengths differ, or if there is nothing left
-            for validation because every class has a single image (or group).
+        ValueError: If `fraction` is not between 0 and 1, if lengths differ, or if there is nothing
+            left for validation because every class has a single image (or group).
 
     Example:
         ```python

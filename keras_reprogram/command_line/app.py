@@ -1,0 +1,106 @@
+"""The typer application: one file beside this one for each command."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keras_reprogram.command_line.console import quiet_tensorflow
+from keras_reprogram.command_line.evaluate import evaluate
+from keras_reprogram.command_line.exit_codes import notes_for_warnings, with_exit_codes
+from keras_reprogram.command_line.export_command import export
+from keras_reprogram.command_line.inspect_command import inspect
+from keras_reprogram.command_line.predict import predict
+from keras_reprogram.command_line.train import train
+from keras_reprogram.version import __version__
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"keras-reprogram {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def keras_reprogram(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and stop."
+        ),
+    ] = False,
+) -> None:
+    """Re-use a trained image classifier for a new task without touching its weights.
+
+    A program turns your images into images for the classifier (the source), the source answers as
+    it always did, and an output map reads its answers as your classes. The source may be a Keras
+    model, a SavedModel or a TFLite file, or a black box that shows scores only.
+
+    Start with: keras-reprogram demo
+    """
+
+
+@app.command()
+@with_exit_codes
+def demo(
+    output: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for the exports and the report.")
+    ] = Path("saved_models"),
+    seeds: Annotated[
+        int,
+        typer.Option(
+            min=1, metavar="N", help="Runs with different seeds; the table shows their spread."
+        ),
+    ] = 3,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the figures here too.")
+    ] = None,
+) -> None:
+    """See it work, offline, in minutes.
+
+    The built-in classifier of traffic signs learns handwritten digits. Only its scores are used,
+    as if it were somebody's paid service.
+    """
+    quiet_tensorflow()
+    from keras_reprogram.command_line.demo import run_demo
+
+    run_demo(output, seeds=seeds, quiet=quiet, json_file=json_file)
+
+
+for _command in (train, evaluate, predict, export, inspect):
+    app.command()(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and ends the process with its exit code.
+
+    Args:
+        arguments: what follows `keras-reprogram`; `None` takes the process's own.
+
+    Raises:
+        SystemExit: always.
+
+    Example:
+    ```python
+    from keras_reprogram.command_line import main
+
+    try:
+        main(["--version"])
+    except SystemExit as end:
+        assert end.code == 0
+    ```
+    """
+    with notes_for_warnings():
+        app(args=arguments, prog_name="keras-reprogram")

@@ -1,0 +1,188 @@
+"""Keras models as sources: applications, files, the embedded one, and black boxes around them."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_reprogram.command_line.console import stdout_is_for_data
+from keras_reprogram.source import (
+    FrozenSource,
+    OpaqueSource,
+    Source,
+    application_names,
+    embedded_path,
+)
+from keras_reprogram.source.embedded import TRAFFIC_SIGN_LABELS
+
+PIXELS = (0.0, 255.0)
+
+
+def embedded_keras() -> FrozenSource:
+    """The traffic-sign classifier that ships with the package, as a Keras model.
+
+    Returns:
+        A transparent source.
+
+    Example:
+    ```python
+    from keras_reprogram.command_line.keras_sources import embedded_keras
+
+    assert embedded_keras().num_labels == 43
+    ```
+    """
+    model = keras.saving.load_model(embedded_path("traffic_signs.keras"), compile=False)
+    return FrozenSource(model, value_range=PIXELS, labels=TRAFFIC_SIGN_LABELS)
+
+
+def keras_application(text: str) -> FrozenSource:
+    """An application of Keras with its options.
+
+    Args:
+        text: its name, or its name and options: `MobileNet:alpha=0.25,input_shape=128`.
+            `weights=none` takes random weights, `weights=FILE` a file's.
+
+    Returns:
+        A transparent source.
+
+    Raises:
+        ValueError: for options that the application does not take.
+        ConnectionError: if weights must be downloaded and cannot.
+
+    Example:
+    ```python
+    from keras_reprogram.command_line.keras_sources import keras_application
+
+    source = keras_application("MobileNet:alpha=0.25,input_shape=128,weights=none")
+    assert source.source_shape == (128, 128, 3)
+    ```
+    """
+    name, _, options = text.partition(":")
+    try:
+        with stdout_is_for_data():
+            return FrozenSource.from_application(name, **_options(options))
+    except Exception as error:  # Keras raises a bare `Exception` where a download fails.
+        if "fetch failure" in str(error):
+            raise ConnectionError(
+                f"The weights of {name} could not be downloaded ({error}). Set the environment "
+                "variable KERAS_HOME to a folder that holds them in `models/`, or choose a source "
+                "on this machine."
+            ) from error
+        if isinstance(error, ValueError | TypeError):
+            raise ValueError(f"{text} cannot be built: {error}") from error
+        raise
+
+
+def _options(text: str) -> dict[str, Any]:
+    """`alpha=0.25,input_shape=128` as arguments for `keras.applications`."""
+    options: dict[str, Any] = {}
+    for part in filter(None, text.split(",")):
+        key, separator, value = part.partition("=")
+        if not separator:
+            raise ValueError(
+                "Options of an application are name=value. "
+                f"Received: {part!r}. Write MobileNet:alpha=0.25,input_shape=128."
+            )
+        options[key.strip()] = _value(value.strip())
+    if isinstance(options.get("input_shape"), int):
+        options["input_shape"] = (options["input_shape"], options["input_shape"], 3)
+    return options
+
+
+def _value(text: str) -> Any:
+    try:
+        return ast.literal_eval("None" if text == "none" else text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def keras_file(path: Path, value_range: tuple[float, float]) -> FrozenSource:
+    """A Keras model's file as a source.
+
+    Args:
+        path: a `.keras` or `.h5` file.
+        value_range: pixels that the model expects.
+
+    Returns:
+        A transparent source.
+
+    Raises:
+        ValueError: if it cannot be loaded.
+
+    Example:
+    ```python
+    from keras_reprogram import embedded_path
+    from keras_reprogram.command_line.keras_sources import keras_file
+
+    assert keras_file(embedded_path("traffic_signs.keras"), (0, 255)).num_labels == 43
+    ```
+    """
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except (ValueError, TypeError, OSError, KeyError) as error:
+        raise ValueError(f"{path} is not a Keras model that can be loaded: {error}") from error
+    return FrozenSource(model, value_range=value_range)
+
+
+def scores_only(frozen: FrozenSource, text: str) -> Source:
+    """A black box around a Keras model: compiled, and without a gradient.
+
+    Args:
+        frozen: the model.
+        text: how it was named on the command line.
+
+    Returns:
+        A source whose identity is that name with the fingerprint of the weights.
+
+    Example:
+    ```python
+    from keras_reprogram.command_line.keras_sources import embedded_keras, scores_only
+
+    source = scores_only(embedded_keras(), "traffic-signs")
+    assert not source.differentiable and source.identity.startswith("traffic-signs:")
+    ```
+    """
+    image = keras.Input(frozen.source_shape)
+    model = keras.Model(image, frozen(image))
+    # Without the folder: a file that moves is the same source.
+    name = f"{text}:imagenet" if text in application_names() else Path(text).name
+    return OpaqueSource(
+        model.predict_on_batch,
+        frozen.source_shape,
+        frozen.num_labels,
+        value_range=frozen.value_range,
+        identity=f"{name}:{frozen.fingerprint}",
+        labels=frozen.labels,
+        scores=frozen.scores,
+        sum_tolerance=frozen.sum_tolerance,
+        max_batch=frozen.max_batch,
+    )
+
+
+def features_of(frozen: FrozenSource) -> FrozenSource:
+    """The same network, answering with its penultimate features.
+
+    Args:
+        frozen: a source that answers with scores.
+
+    Returns:
+        A source that answers with features.
+
+    Example:
+    ```python
+    from keras_reprogram.command_line.keras_sources import embedded_keras, features_of
+
+    assert features_of(embedded_keras()).scores == "features"
+    ```
+    """
+    return FrozenSource(
+        frozen.model,
+        value_range=frozen.value_range,
+        preprocessing=(frozen.preprocessing[0], frozen.preprocessing[1]),
+        channel_order=frozen.channel_order,
+        output="features",
+        max_batch=frozen.max_batch,
+    )

@@ -1,0 +1,108 @@
+"""`keras-reprogram predict`: classes of image files, as CSV."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from keras_reprogram.command_line.console import Talk, quiet_tensorflow
+from keras_reprogram.command_line.exit_codes import with_exit_codes
+from keras_reprogram.command_line.json_file import check_json_path, write_json
+from keras_reprogram.command_line.run_folder import Run, read_run
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_ROWS_AT_ONCE = 64
+
+
+@with_exit_codes
+def predict(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="The folder that train left, as runs/NAME.")
+    ],
+    images: Annotated[
+        list[Path],
+        typer.Argument(metavar="IMAGES...", help="Image files, or folders of them."),
+    ],
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json", metavar="FILE", help="Write every class's probability here."),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+) -> None:
+    """Name the class of image files.
+
+    Writes CSV to stdout: file, class, probability. Images are resized to the size that the program
+    was trained for. Example:
+
+    keras-reprogram predict runs/digits-traffic-signs photos/ > classes.csv
+    """
+    check_json_path(json_file)
+    opened = read_run(run)
+    files = _image_files(images)
+    quiet_tensorflow()
+    class_names = opened.facts["target"]["class_names"]
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(("file", "class", "probability"))
+    every = []
+    for file, row in _probabilities(opened, files, Talk(quiet)):
+        best = int(row.argmax())
+        writer.writerow((file, class_names[best], f"{row[best]:.4f}"))
+        every.append(_as_facts(file, class_names, row))
+    if json_file is not None:
+        write_json(json_file, every)
+
+
+def _image_files(paths: list[Path]) -> list[Path]:
+    from keras_reprogram.datasets.image_folder import IMAGE_SUFFIXES
+
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+            if not inside:
+                raise ValueError(
+                    f"There is no image in the folder {path}. "
+                    f"Expected files ending in {', '.join(sorted(IMAGE_SUFFIXES))}."
+                )
+            files += inside
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise FileNotFoundError(f"There is no image {path}. Check the path.")
+    return files
+
+
+def _probabilities(run: Run, files: list[Path], talk: Talk) -> Iterator[tuple[Path, np.ndarray]]:
+    """Decodes and asks a few images at a time: a folder need not fit into memory."""
+    import numpy as np
+
+    from keras_reprogram.command_line.asking import read
+    from keras_reprogram.datasets.image_decoding import decode_image
+
+    model = run.load_model(run.open_source())
+    height, width, channels = model.program.target_shape
+    for rows in talk.slices("asking the source", len(files), _ROWS_AT_ONCE):
+        size = (height, width)
+        batch = np.stack(
+            [decode_image(f, str(f), grey=channels == 1, size=size) for f in files[rows]]
+        )
+        probabilities = read(model, model.collect_scores(batch, verbose=0))
+        yield from zip(files[rows], probabilities, strict=True)
+
+
+def _as_facts(file: Path, class_names: list[str], row: np.ndarray) -> dict[str, Any]:
+    best = int(row.argmax())
+    probabilities = {name: float(p) for name, p in zip(class_names, row, strict=True)}
+    return {
+        "file": str(file),
+        "class": class_names[best],
+        "probability": float(row[best]),
+        "probabilities": probabilities,
+    }

@@ -1,0 +1,148 @@
+"""Training the program: steps, an exact fit of the map after each epoch, the best one kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_reprogram.command_line.asking import ask, read, set_trained_state, trained_state
+from keras_reprogram.command_line.console import Talk
+from keras_reprogram.command_line.train_options import TrainOptions
+from keras_reprogram.datasets import TargetData
+from keras_reprogram.reprogrammed_model import ReprogrammedModel
+from keras_reprogram.training.validation_split import split_validation
+
+_VALIDATION_SHARE = 0.2
+
+
+@dataclass
+class Refinement:
+    """What the epochs showed.
+
+    Args:
+        curve: `(queries so far, validation accuracy)`, the map alone first.
+        history: metric -> values, one an epoch, as Keras's `History.history`.
+        best_epoch: the epoch that was kept, 0 for the map alone.
+    """
+
+    curve: list[tuple[int, float]] = field(default_factory=list)
+    history: dict[str, list[float]] = field(default_factory=dict)
+    best_epoch: int = 0
+
+    @property
+    def note(self) -> str:
+        """What was kept, for the table."""
+        if self.best_epoch:
+            return f"epoch {self.best_epoch} of {len(self.curve) - 1} kept"
+        return "no epoch beat the map alone on validation"
+
+
+def refine(
+    model: ReprogrammedModel,
+    target: TargetData,
+    answers: np.ndarray | None,
+    options: TrainOptions,
+    talk: Talk,
+) -> Refinement:
+    """Trains the program; the map alone is the first candidate, so it never gets worse.
+
+    "Worse" is measured on a validation part of the training images. The winner's map is fitted
+    on all of them in the end, from answers that are there.
+
+    Args:
+        model: whose map is fitted.
+        target: training images and labels.
+        answers: the source's answers to the training images, or `None` if none were asked for.
+        options: the recipe's settings.
+        talk: shows progress.
+
+    Returns:
+        A `Refinement`.
+    """
+    images, labels = target.train_images, target.train_labels
+    parts = split_validation(images, labels, _VALIDATION_SHARE, model.seed, target.train_groups)
+    model.compile(
+        keras.optimizers.Adam(options.resolved_learning_rate(model.source)),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    found = Refinement()
+    if answers is None:
+        answers = ask(model, images, talk, "asking the source")
+    best_accuracy = _validate(model, found, answers, labels, parts)
+    best = trained_state(model), answers
+    epochs = options.resolved_epochs(model.source)
+    for epoch in range(1, epochs + 1):
+        name = f"epoch {epoch}/{epochs}"
+        _one_epoch(model, found, images[parts[0]], labels[parts[0]], options, epoch, name, talk)
+        answers = ask(model, images, talk, f"{name}: asking for the map")
+        accuracy = _validate(model, found, answers, labels, parts)
+        found.history.setdefault("val_accuracy", []).append(accuracy)
+        if accuracy > best_accuracy:
+            best_accuracy, found.best_epoch = accuracy, epoch
+            best = trained_state(model), answers
+    set_trained_state(model, best[0])
+    _fit_map(model, best[1], labels)
+    return found
+
+
+def _one_epoch(
+    model: ReprogrammedModel,
+    found: Refinement,
+    images: np.ndarray,
+    labels: np.ndarray,
+    options: TrainOptions,
+    epoch: int,
+    name: str,
+    talk: Talk,
+) -> None:
+    # The map stands still under the steps: it is fitted exactly after them.
+    model.output_map.trainable = False
+    steps = -(-len(images) // options.batch_size)
+    with talk.bar(f"{name}: training the program", steps) as advance:
+        shown = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: advance(1))
+        logs = model.fit(
+            images,
+            labels,
+            batch_size=options.batch_size,
+            epochs=epoch,
+            initial_epoch=epoch - 1,
+            callbacks=[shown],
+            verbose=0,
+        ).history
+    model.output_map.trainable = True
+    for metric in ("loss", "accuracy"):
+        found.history.setdefault(metric, []).append(float(logs[metric][-1]))
+
+
+def _validate(
+    model: ReprogrammedModel,
+    found: Refinement,
+    answers: np.ndarray,
+    labels: np.ndarray,
+    parts: tuple[np.ndarray, np.ndarray],
+) -> float:
+    """Fits the map on the training part's answers and reads the held-out ones with it."""
+    train, held_out = parts
+    _fit_map(model, answers[train], labels[train])
+    predicted = read(model, answers[held_out]).argmax(axis=1)
+    accuracy = float((predicted == labels[held_out]).mean())
+    found.curve.append((model.queries_used, accuracy))
+    return accuracy
+
+
+def _fit_map(model: ReprogrammedModel, answers: np.ndarray, labels: np.ndarray) -> None:
+    if map_is_fitted(model.output_map):
+        model.fit_output_map(scores=answers, y=labels, verbose=0)
+
+
+def map_is_fitted(output_map: Any) -> bool:
+    """Whether a map learns from answers; a random assignment does not.
+
+    Args:
+        output_map: an `OutputMap`.
+    """
+    return bool(getattr(output_map, "trains", True))

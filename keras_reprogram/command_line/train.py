@@ -1,0 +1,199 @@
+"""`keras-reprogram train`: learn a target task with a frozen or an opaque source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keras_reprogram.command_line.console import Talk, quiet_tensorflow
+from keras_reprogram.command_line.exit_codes import with_exit_codes
+from keras_reprogram.command_line.source_option import parse_value_range
+from keras_reprogram.command_line.train_options import OutputMapKind, PlacementKind, TrainOptions
+
+
+@with_exit_codes
+def train(
+    source: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|PATH",
+            help="The classifier to re-use: traffic-signs (built in), an application of Keras "
+            "such as MobileNetV2 or MobileNet:alpha=0.25,input_shape=128, a .keras or .tflite "
+            "file, or a SavedModel folder.",
+        ),
+    ],
+    target: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|PATH",
+            help="The task to learn: digits, mnist, cifar10, gtsrb, a folder with a folder "
+            "of images for each class, or a name in TensorFlow Datasets (tfds:NAME). Files are "
+            "looked for in the folder that KERAS_REPROGRAM_DATA names, else downloaded.",
+        ),
+    ],
+    opaque: Annotated[
+        bool,
+        typer.Option("--opaque", help="Use the source's scores only, as if it were a web service."),
+    ] = False,
+    value_range: Annotated[
+        str,
+        typer.Option(
+            metavar="LOW,HIGH",
+            help="Pixels that a .keras, .tflite or SavedModel source expects.",
+        ),
+    ] = "0,255",
+    output_map: Annotated[
+        OutputMapKind,
+        typer.Option(
+            metavar="MAP",
+            help="How scores are read as classes: dense weighs all source labels, frequency "
+            "and random assign some to each class, new-head replaces the last layer.",
+        ),
+    ] = OutputMapKind.DENSE,
+    labels_per_class: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Source labels a class, for frequency and random. [default: 10]",
+        ),
+    ] = None,
+    num_views: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Source images that one target image becomes. More cost more queries, for each "
+            "prediction too, and help where the source has few labels.",
+        ),
+    ] = 1,
+    placement: Annotated[
+        PlacementKind,
+        typer.Option(
+            metavar="WHERE",
+            help="views: the first view fills the source's canvas, others differ in size, place "
+            "and colour. full: fills it. center: in its own size, the program around it.",
+        ),
+    ] = PlacementKind.VIEWS,
+    image_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Side of the image on the canvas, for --placement center."
+        ),
+    ] = None,
+    target_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Side that images of a folder get if they come in several sizes.",
+        ),
+    ] = None,
+    train_images: Annotated[
+        int | None,
+        typer.Option(min=2, metavar="N", help="Draw this many training images. [default: all]"),
+    ] = None,
+    test_images: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Draw this many test images. [default: all]"),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Epochs for the program, after the map was fitted. Without gradients they cost "
+            "many queries. [default: 5, with --opaque 0]",
+        ),
+    ] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            min=1e-9, metavar="RATE", help="For the program. [default: 0.02, with --opaque 0.01]"
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Decides everything that is drawn.")
+    ] = 0,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Train with so many seeds, SEED and the next ones; the table shows the spread, "
+            "the run folder keeps the first.",
+        ),
+    ] = 1,
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder for run folders.")] = Path(
+        "runs"
+    ),
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Name of the run folder; a number is added if it is taken. "
+            "[default: TARGET-SOURCE]",
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the run folder of that name instead.")
+    ] = False,
+    no_baseline: Annotated[
+        bool,
+        typer.Option(
+            "--no-baseline",
+            help="Leave out the comparison with no source at all, and with a linear head on the "
+            "source's features.",
+        ),
+    ] = False,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the figures here too.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+) -> None:
+    """Teach a classifier a new task.
+
+    The classifier stays as it is. First the output map is fitted exactly on its answers to the
+    training images. Where gradients can be had, a program over the images is trained too, and kept
+    if it helps on a validation part. The test images are looked at once, in the end.
+
+    The table shows accuracy and what it cost in queries (images shown to the source). A folder
+    runs/NAME keeps the program, the figures and a report with pictures. Examples:
+
+    keras-reprogram train --source traffic-signs --opaque --target digits
+
+    keras-reprogram train --source MobileNetV2 --target my/class/folders
+    """
+    options = TrainOptions(
+        output_map=output_map,
+        labels_per_class=labels_per_class,
+        num_views=num_views,
+        placement=placement,
+        image_size=image_size,
+        epochs=epochs,
+        learning_rate=learning_rate,
+    )
+    pixels = parse_value_range(value_range)
+    quiet_tensorflow()
+    from keras_reprogram.command_line.job import Job
+    from keras_reprogram.command_line.training_run import run_job
+
+    job = Job(
+        source=source,
+        target=target,
+        opaque=opaque,
+        value_range=pixels,
+        target_size=target_size,
+        train_images=train_images,
+        test_images=test_images,
+        seeds=tuple(range(seed, seed + seeds)),
+        baseline=not no_baseline,
+        options=options,
+        output=output,
+        name=name,
+        overwrite=overwrite,
+        json_file=json_file,
+    )
+    run_job(job, Talk(quiet))

@@ -1,0 +1,198 @@
+"""What `train` was asked for, checked, and the model that it means."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from keras_reprogram.output_map import OutputMap
+    from keras_reprogram.program import ProgramLayer
+    from keras_reprogram.reprogrammed_model import ReprogrammedModel
+    from keras_reprogram.source import Source
+
+_MOST_LABELS_PER_CLASS = 10
+# Estimated gradients need few coordinates and small steps; true ones can move every pixel.
+_ESTIMATED_GRID = 8
+_ESTIMATED_DIRECTIONS = 4
+_ESTIMATED_LEARNING_RATE = 0.01
+_TRUE_LEARNING_RATE = 0.02
+_TRANSPARENT_EPOCHS = 5
+
+
+class OutputMapKind(StrEnum):
+    """How source scores are read as target classes."""
+
+    DENSE = "dense"
+    FREQUENCY = "frequency"
+    RANDOM = "random"
+    NEW_HEAD = "new-head"
+
+
+class PlacementKind(StrEnum):
+    """Where a target image goes on the source's canvas."""
+
+    VIEWS = "views"
+    FULL = "full"
+    CENTER = "center"
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """The recipe's settings.
+
+    Args:
+        output_map: how scores are read as classes.
+        labels_per_class: source labels a class, for `frequency` and `random`; `None` for as many
+            as there are, at most 10.
+        num_views: source images a target image becomes.
+        placement: where the image goes.
+        image_size: its size on the canvas, for `center`.
+        epochs: epochs for the program; `None` for 5 with gradients and 0 without.
+        learning_rate: for the program; `None` for 0.02 with gradients and 0.01 without.
+        batch_size: images a step.
+
+    Raises:
+        ValueError: for settings that contradict each other.
+
+    Example:
+    ```python
+    from keras_reprogram.command_line.train_options import TrainOptions
+
+    assert TrainOptions(num_views=8).num_views == 8
+    ```
+    """
+
+    output_map: OutputMapKind = OutputMapKind.DENSE
+    labels_per_class: int | None = None
+    num_views: int = 1
+    placement: PlacementKind = PlacementKind.VIEWS
+    image_size: int | None = None
+    epochs: int | None = None
+    learning_rate: float | None = None
+    batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        if self.image_size is not None and self.placement != PlacementKind.CENTER:
+            raise ValueError(
+                "--image-size is for --placement center; the other placements choose sizes "
+                f"themselves. Received: --placement {self.placement}. Leave one of them out."
+            )
+        assigns = self.output_map in (OutputMapKind.FREQUENCY, OutputMapKind.RANDOM)
+        if self.labels_per_class is not None and not assigns:
+            raise ValueError(
+                "--labels-per-class is for --output-map frequency or random. "
+                f"Received: --output-map {self.output_map}, which reads all source labels."
+            )
+        if self.num_views > 1 and self.placement != PlacementKind.VIEWS:
+            raise ValueError(
+                "Several views differ with --placement views only. "
+                f"Received: --num-views {self.num_views} --placement {self.placement}."
+            )
+
+    def resolved_epochs(self, source: Source) -> int:
+        """Epochs for this source.
+
+        Args:
+            source: whose gradient can be had or not.
+        """
+        if self.epochs is not None:
+            return self.epochs
+        return _TRANSPARENT_EPOCHS if source.differentiable else 0
+
+    def resolved_learning_rate(self, source: Source) -> float:
+        """The program's learning rate for this source.
+
+        Args:
+            source: whose gradient can be had or not.
+        """
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return _TRUE_LEARNING_RATE if source.differentiable else _ESTIMATED_LEARNING_RATE
+
+    def as_facts(self) -> dict[str, Any]:
+        """The settings as plain values for `run.json`."""
+        return {
+            key: str(value) if isinstance(value, StrEnum) else value
+            for key, value in asdict(self).items()
+        }
+
+
+def build_model(
+    options: TrainOptions,
+    source: Source,
+    target_shape: tuple[int, int, int],
+    class_names: tuple[str, ...],
+    seed: int,
+) -> ReprogrammedModel:
+    """Joins program, source and output map as the options say.
+
+    Args:
+        options: the recipe's settings.
+        source: the source model.
+        target_shape: `(h, w, c)` of the target images, in 0..255.
+        class_names: names of the target classes.
+        seed: draws views, labels, batches and directions.
+
+    Returns:
+        An untrained model.
+
+    Raises:
+        ValueError: if the source has too few labels, or the image does not fit.
+
+    Example:
+    ```python
+    from keras_reprogram.command_line.source_option import resolve_source
+    from keras_reprogram.command_line.train_options import TrainOptions, build_model
+
+    source = resolve_source("traffic-signs", opaque=True).source
+    model = build_model(TrainOptions(num_views=2), source, (8, 8, 1), ("no", "yes"), seed=0)
+    assert model.queries_per_prediction == 2
+    ```
+    """
+    from keras_reprogram.reprogrammed_model import ReprogrammedModel
+    from keras_reprogram.training import RandomDirections
+
+    estimator = None if source.differentiable else RandomDirections(_ESTIMATED_DIRECTIONS)
+    program = _program(options, source, target_shape, seed)
+    output_map = _output_map(options, source, len(class_names), seed)
+    return ReprogrammedModel(program, source, output_map, estimator, class_names, seed)
+
+
+def _program(
+    options: TrainOptions, source: Source, target_shape: tuple[int, int, int], seed: int
+) -> ProgramLayer:
+    from keras_reprogram.program import ProgramLayer
+
+    return ProgramLayer(
+        target_shape,
+        source.source_shape,
+        source_range=source.value_range,
+        num_views=options.num_views,
+        placement=str(options.placement),
+        image_size=options.image_size,
+        grid=None if source.differentiable else _ESTIMATED_GRID,
+        # An image on the whole canvas leaves no pixel free beside it.
+        masked=options.placement == PlacementKind.CENTER,
+        seed=seed,
+    )
+
+
+def _output_map(options: TrainOptions, source: Source, num_classes: int, seed: int) -> OutputMap:
+    from keras_reprogram.output_map import DenseMap, MultiLabelMap, NewHead
+
+    if options.output_map == OutputMapKind.DENSE:
+        return DenseMap(num_classes)
+    if options.output_map == OutputMapKind.NEW_HEAD:
+        return NewHead(num_classes)
+    labels_per_class = options.labels_per_class
+    if labels_per_class is None:
+        fitting = source.num_labels // num_classes
+        labels_per_class = max(1, min(_MOST_LABELS_PER_CLASS, fitting))
+    return MultiLabelMap(
+        num_classes,
+        labels_per_class=labels_per_class,
+        assignment=str(options.output_map),
+        seed=seed,
+    )

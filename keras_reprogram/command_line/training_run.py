@@ -1,0 +1,155 @@
+"""The job behind `train`: load, train every seed, print the table, leave a run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from keras_reprogram.command_line.beside import LINEAR_HEAD, NO_SOURCE, linear_head, no_source
+from keras_reprogram.command_line.console import Talk, print_table
+from keras_reprogram.command_line.exit_codes import INTERRUPTED
+from keras_reprogram.command_line.job import Job
+from keras_reprogram.command_line.json_file import check_json_path, write_json
+from keras_reprogram.command_line.recipe import Outcome, SeedRun, train_seed
+from keras_reprogram.command_line.run_draft import RunDraft
+from keras_reprogram.command_line.run_report import write_run_report
+from keras_reprogram.command_line.source_option import resolve_source
+from keras_reprogram.datasets import load_target
+from keras_reprogram.program_file import save_program
+from keras_reprogram.report import (
+    ResultRow,
+    classification_metrics,
+    results_json,
+    results_table,
+    wilson_interval,
+)
+from keras_reprogram.reprogrammed_model import ReprogrammedModel
+
+
+def run_job(job: Job, talk: Talk) -> Path:
+    """Trains, prints the table on stdout and writes the run folder.
+
+    Args:
+        job: what to do.
+        talk: shows progress.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        ValueError: for a source or target that cannot be used.
+        typer.Exit: with code 130 after Ctrl-C, when it was said what is kept.
+    """
+    check_json_path(job.json_file)
+    draft = RunDraft(job.output, job.run_name, job.overwrite)
+    try:
+        rows, facts = _Training(job, draft, talk).run()
+        folder = draft.finish()
+    except KeyboardInterrupt:
+        typer.echo(_keep(draft), err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    finally:
+        draft.discard()
+    target, kind = facts["target"], " (opaque)" if job.opaque else ""
+    print_table(results_table(rows, f"{target['name']} from {job.source}{kind}"))
+    print(f"data    {' '.join((target['origin'], *target['notes']))}")
+    print(f"run     {folder}")
+    print(f"report  {folder / draft.report.name}")
+    if job.json_file is not None:
+        write_json(job.json_file, {"run": str(folder), **facts})
+    return folder
+
+
+class _Training:
+    """One job on its way: what is loaded, and the outcomes so far."""
+
+    def __init__(self, job: Job, draft: RunDraft, talk: Talk) -> None:
+        self.job, self.draft, self.talk = job, draft, talk
+        self.facts: dict[str, Any] = {}
+        self.outcomes: dict[str, list[Outcome]] = {}
+        self.target = load_target(job.target, image_size=job.target_size, seed=job.seeds[0])
+        self.resolved = resolve_source(
+            job.source, opaque=job.opaque, value_range=job.value_range, features=job.features
+        )
+
+    def run(self) -> tuple[list[ResultRow], dict[str, Any]]:
+        """Trains all seeds; what the run folder keeps is the first one's."""
+        first = self._seed(self.job.seeds[0], keep=True)
+        for seed in self.job.seeds[1:]:
+            self._seed(seed, keep=False)
+        rows = [_row(name, results) for name, results in self.outcomes.items()]
+        self._write(first, rows)
+        return rows, self.facts
+
+    def _seed(self, seed: int, keep: bool) -> SeedRun:
+        target = self.target.draw(self.job.train_images, self.job.test_images, seed)
+        if keep:
+            self.facts = self.job.facts(self.resolved.source, target)
+            self.talk.note("\n".join((target.origin, *target.notes)))
+        elif not self.talk.quiet:
+            self.talk.note(f"Seed {seed}.")
+        outcomes = {}
+        if self.job.baseline:
+            outcomes[NO_SOURCE] = no_source(target, seed, self.talk)
+        checkpoint = self._checkpoint if keep else _forget
+        source, options = self.resolved.source, self.job.options
+        run = train_seed(source, target, options, seed, self.talk, checkpoint)
+        outcomes |= run.outcomes
+        if self.job.baseline and self.resolved.keras_source is not None:
+            load = self.resolved.keras_source
+            outcomes[LINEAR_HEAD] = linear_head(load, target, seed, self.talk)
+        for name, outcome in outcomes.items():
+            self.outcomes.setdefault(name, []).append(outcome)
+        return run
+
+    def _checkpoint(self, model: ReprogrammedModel) -> None:
+        """What Ctrl-C leaves behind."""
+        save_program(model, self.draft.program, overwrite=True)
+        self.draft.write_facts({"complete": False, **self.facts})
+
+    def _write(self, first: SeedRun, rows: list[ResultRow]) -> None:
+        metrics = classification_metrics(
+            first.target.test_labels, first.result.probabilities, first.target.class_names
+        )
+        self.facts |= {
+            "results": results_json(rows),
+            "metrics": metrics.to_dict(),
+            "curve": [list(point) for point in first.curve],
+            "history": first.history,
+        }
+        self.draft.write_facts({"complete": True, **self.facts})
+        write_run_report(self.draft.report, first, rows, metrics, self.facts)
+
+
+def _forget(model: ReprogrammedModel) -> None:
+    """Later seeds are for the spread only."""
+    del model
+
+
+def _keep(draft: RunDraft) -> str:
+    """Gives the folder its name if a program is in it; says what was kept."""
+    if not draft.program.is_file():
+        return "\nStopped. Nothing was kept."
+    folder = draft.finish()
+    return (
+        f"\nStopped. {folder} keeps the program of the last stage that was finished, without "
+        f"figures and report. Measure it with: keras-reprogram evaluate {folder}"
+    )
+
+
+def _row(name: str, results: list[Outcome]) -> ResultRow:
+    first = results[0]
+    notes = list(dict.fromkeys(result.note for result in results if result.note))
+    if len(results) == 1:
+        low, high = wilson_interval(round(first.accuracy * first.num_test), first.num_test)
+        notes.insert(0, f"95 %: {low:.3f} to {high:.3f}")
+    return ResultRow(
+        name,
+        tuple(result.accuracy for result in results),
+        first.training_queries,
+        first.queries_per_prediction,
+        sum(result.seconds for result in results) / len(results),
+        "; ".join(notes),
+    )

@@ -1,0 +1,135 @@
+"""What a program's arguments must look like, and what to do where they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+def image_shape(name: str, shape: Sequence[int]) -> tuple[int, int, int]:
+    """`shape` as `(height, width, channels)`.
+
+    Args:
+        name: the argument's name, for the message.
+        shape: three positive integers.
+
+    Returns:
+        A tuple of three integers.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    sizes = tuple(shape) if isinstance(shape, Sequence | np.ndarray) else (shape,)
+    if len(sizes) != 3 or not all(_is_whole(size) and size > 0 for size in sizes):
+        raise ValueError(
+            f"`{name}` must be (height, width, channels), three positive integers. "
+            f"Received: {name}={shape}. Add a channel axis to grey images: `images[..., None]`."
+        )
+    height, width, channels = (int(size) for size in sizes)
+    return height, width, channels
+
+
+def image_size_or_none(size: int | Sequence[int] | None) -> tuple[int, int] | None:
+    """The argument `image_size` as `(height, width)`.
+
+    Args:
+        size: a positive integer, two of them, or `None`.
+
+    Returns:
+        `(height, width)` or `None`.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if size is None:
+        return None
+    sizes = tuple(size) if isinstance(size, Sequence) else (size, size)
+    if len(sizes) != 2 or not all(_is_whole(side) and side > 0 for side in sizes):
+        raise ValueError(
+            "`image_size` must be a positive integer or (height, width). "
+            f"Received: image_size={size}."
+        )
+    return int(sizes[0]), int(sizes[1])
+
+
+def value_range(name: str, limits: Sequence[float]) -> tuple[float, float]:
+    """`limits` as `(low, high)`.
+
+    Args:
+        name: the argument's name, for the message.
+        limits: two finite numbers, the smaller one first.
+
+    Returns:
+        A tuple of two floats.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    pair = tuple(limits)
+    if len(pair) != 2 or not np.isfinite(pair).all() or not pair[0] < pair[1]:
+        raise ValueError(
+            f"`{name}` must be (low, high), two finite numbers with low < high. "
+            f"Received: {name}={limits}."
+        )
+    return float(pair[0]), float(pair[1])
+
+
+def one_of(name: str, value: Any, allowed: tuple[str, ...]) -> str:
+    """`value`, which must be one of `allowed`.
+
+    Args:
+        name: the argument's name, for the message.
+        value: what was given.
+        allowed: the choices.
+
+    Returns:
+        `value`.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if value not in allowed:
+        raise ValueError(f"`{name}` must be one of {allowed}. Received: {name}={value!r}.")
+    return value
+
+
+def positive_integer(name: str, value: Any) -> int:
+    """`value` as an integer of at least 1.
+
+    Args:
+        name: the argument's name, for the message.
+        value: what was given.
+
+    Returns:
+        An integer.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if not _is_whole(value) or value < 1:
+        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}.")
+    return int(value)
+
+
+def positive_number(name: str, value: Any) -> float:
+    """`value` as a finite float above 0.
+
+    Args:
+        name: the argument's name, for the message.
+        value: what was given.
+
+    Returns:
+        A float.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if not isinstance(value, int | float | np.number) or not 0 < value < float("inf"):
+        raise ValueError(f"`{name}` must be a number greater than 0. Received: {name}={value!r}.")
+    return float(value)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)

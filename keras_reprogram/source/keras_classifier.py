@@ -1,0 +1,96 @@
+"""What can be read off a Keras classifier: image size, kind of scores, penultimate features."""
+
+from __future__ import annotations
+
+import keras
+
+
+def image_shape_of(model: keras.Model) -> tuple[int, int, int]:
+    """`(H, W, C)` of the images that a classifier takes.
+
+    Args:
+        model: a built Keras model.
+
+    Returns:
+        The shape without the batch axis.
+
+    Raises:
+        ValueError: unless there is one image of a fixed size in and one row of scores out.
+    """
+    if not isinstance(model, keras.Model):
+        raise ValueError(
+            f"`model` must be a keras.Model. Received: {type(model).__name__}. "
+            "Wrap other callables in `OpaqueSource`."
+        )
+    shape = getattr(model, "input_shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:]:
+        raise ValueError(
+            "The source model must take one image of a fixed size, (None, H, W, C). "
+            f"Received: input_shape={shape}. Build it with an `Input((H, W, C))`."
+        )
+    answer = model.output_shape
+    if not isinstance(answer, tuple) or len(answer) < 2 or any(n != 1 for n in answer[1:-1]):
+        raise ValueError(
+            "The source model must have one output, a row of scores an image (None, labels). "
+            f"Received: output_shape={answer}. An application needs `include_top=True`."
+        )
+    return shape[1:]
+
+
+def score_kind_of(model: keras.Model) -> str:
+    """`"logits"` if the last layer has a linear activation, else `"probabilities"`.
+
+    Args:
+        model: a built Keras model.
+
+    Returns:
+        A kind of scores, see `Source`.
+    """
+    last = model.layers[-1]
+    if isinstance(last, keras.Model):
+        return score_kind_of(last)
+    activation = getattr(last, "activation", None)
+    return "logits" if activation is keras.activations.linear else "probabilities"
+
+
+def features_of(model: keras.Model) -> keras.Model:
+    """What enters the last layer that has weights, one row an image.
+
+    Args:
+        model: a built Keras model.
+
+    Returns:
+        A model `(n, H, W, C) -> (n, width)` of the same layers.
+
+    Raises:
+        ValueError: if no layer has weights.
+    """
+    for layer in reversed(model.layers):
+        if layer.weights:
+            break
+    else:
+        raise ValueError(f"`{model.name}` has no layer with weights, hence no features.")
+    entering = layer.input
+    if isinstance(layer, keras.Model):
+        # A classifier inside the model: its last layer is meant, not the image that enters it.
+        entering = features_of(layer)(entering)
+    features = keras.layers.Flatten(name="keras_reprogram_features")(entering)
+    return keras.Model(model.inputs[0], features, name=f"{model.name}_features")
+
+
+def layer_facts(model: keras.Model) -> list[str]:
+    """Classes and activations of all layers in order, without names, which vary.
+
+    Args:
+        model: a built Keras model.
+
+    Returns:
+        Strings such as `"Dense softmax"`, those of models inside it in their place.
+    """
+    facts = []
+    for layer in model.layers:
+        activation = getattr(getattr(layer, "activation", None), "__name__", "")
+        facts.append(f"{type(layer).__name__} {activation}")
+        if isinstance(layer, keras.Model):
+            facts += layer_facts(layer)
+    return facts

@@ -1,0 +1,159 @@
+"""The command as a process: exit codes, streams, Ctrl-C, and how fast it starts."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+from command_runs import Command
+
+import keras_reprogram
+
+COMMAND = (sys.executable, "-c", "from keras_reprogram.command_line import main; main()")
+TRAIN = ("train", "--source", "traffic-signs", "--target", "digits", "--no-baseline")
+
+
+# The package that is tested, also where it is not installed.
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": str(Path(keras_reprogram.__file__).parent.parent),
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+def start(command: list[str], cwd: Path) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=240
+    )
+
+
+def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess:
+    command = [*COMMAND, *map(str, arguments)]
+    return start(command, cwd)
+
+
+def run_python(code: str, cwd: Path) -> str:
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    done = start(command, cwd)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--version"], ["--help"], ["train", "--help"], ["predict", "--help"], ["export", "--help"]],
+    ids=" ".join,
+)
+def test_help_does_not_wait_for_tensorflow(tmp_path: Path, arguments: list[str]) -> None:
+    # The package's own `__init__` is left out: this is about the command line.
+    printed = run_python(
+        f"""
+        import importlib.util, sys, types
+
+        package = types.ModuleType("keras_reprogram")
+        found = importlib.util.find_spec("keras_reprogram")
+        package.__path__ = list(found.submodule_search_locations)
+        sys.modules["keras_reprogram"] = package
+        from keras_reprogram.command_line import main
+
+        try:
+            main({arguments})
+        except SystemExit as end:
+            assert not end.code, end.code
+        slow = {{"tensorflow", "keras", "sklearn", "matplotlib", "numpy"}} & sys.modules.keys()
+        print("slow:", sorted(slow))
+        """,
+        tmp_path,
+    )
+
+    assert printed.endswith("slow: []\n")
+    assert len(printed) > len("slow: []\n")
+
+
+def test_data_and_progress_go_separate_ways(tmp_path: Path) -> None:
+    done = run(*TRAIN, "--opaque", "--train-images", 40, "--test-images", 20, cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert "map only" in done.stdout
+    assert "asking the source" not in done.stdout
+    assert "asking the source" in done.stderr
+    assert "map only" not in done.stderr
+    assert (tmp_path / "runs" / "digits-traffic-signs" / "report.html").is_file()
+
+
+def test_wrong_input_ends_with_2(tmp_path: Path) -> None:
+    done = run("evaluate", "nowhere", cwd=tmp_path)
+
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "Error: There is no run folder nowhere." in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_fault_of_ours_ends_with_1_and_a_traceback(tmp_path: Path) -> None:
+    code = """
+    from keras_reprogram.command_line import main, training_run
+
+    training_run.load_target = lambda *arguments, **options: int("a fault")
+    main(["train", "--source", "traffic-signs", "--target", "digits"])
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    done = start(command, tmp_path)
+
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "a fault" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def interrupted(arguments: tuple, awaited: str, cwd: Path) -> tuple[int, str]:
+    """Sends Ctrl-C when the command has said `awaited`."""
+    log = cwd / "log.txt"
+    with log.open("w") as err:
+        process = subprocess.Popen(
+            [*COMMAND, *map(str, arguments)],
+            cwd=cwd,
+            env=ENVIRONMENT,
+            stdout=subprocess.DEVNULL,
+            stderr=err,
+        )
+        deadline = time.monotonic() + 120
+        while awaited not in log.read_text():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        code = process.wait(timeout=120)
+    text = log.read_text()
+    log.unlink()
+    return code, text
+
+
+def test_ctrl_c_during_training_keeps_the_map(command: Command, tmp_path: Path) -> None:
+    arguments = (*TRAIN, "--train-images", 40, "--test-images", 20, "--epochs", 100_000)
+    code, err = interrupted(arguments, "epoch 1/100000: asking for the map", tmp_path)
+
+    folder = tmp_path / "runs" / "digits-traffic-signs"
+    assert code == 130, err
+    assert "Traceback" not in err
+    assert "Stopped. runs/digits-traffic-signs keeps the program" in err
+    assert sorted(path.name for path in folder.iterdir()) == ["program.reprogram", "run.json"]
+
+    assert "training was stopped" in command("inspect", folder).out
+    measured = command("evaluate", folder)
+    assert measured.code == 0, measured.err
+
+
+def test_ctrl_c_before_anything_was_learned(tmp_path: Path) -> None:
+    # 32 views of all images take long enough to be stopped before the map is fitted.
+    arguments = (*TRAIN, "--opaque", "--num-views", 32, "--output", "out")
+    code, err = interrupted(arguments, "scikit-learn", tmp_path)
+
+    assert code == 130, err
+    assert "Traceback" not in err
+    assert err.rstrip().endswith("Stopped. Nothing was kept.")
+    assert list(tmp_path.iterdir()) == []

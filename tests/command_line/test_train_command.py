@@ -1,0 +1,152 @@
+"""`train`, from its arguments to the table and the run folder."""
+
+import json
+from pathlib import Path
+
+import pytest
+from command_runs import Command, TrainedRun
+
+SMALL = ("--target", "digits", "--train-images", 60, "--test-images", 40, "--no-baseline")
+
+
+def figures_of(folder: Path) -> dict:
+    return json.loads((folder / "run.json").read_text())
+
+
+def test_table_is_the_data_on_stdout(opaque_run: TrainedRun) -> None:
+    assert opaque_run.ended.code == 0, opaque_run.ended.err
+    out = opaque_run.ended.out
+    for row in ("no source", "map only", "linear head on features"):
+        assert row in out
+    assert "95 %:" in out
+    assert f"run     {opaque_run.folder}\n" in out
+    assert "asking the source" not in out
+    assert "asking the source" in opaque_run.ended.err
+
+
+def test_origin_of_the_images_is_printed(opaque_run: TrainedRun) -> None:
+    for said in (opaque_run.ended.err, opaque_run.ended.out):
+        assert "scikit-learn's load_digits" in said
+        assert "100 of 1,257 training images drawn, seed 0." in said
+
+
+def test_training_queries_are_images_times_views(opaque_run: TrainedRun) -> None:
+    row = {row["method"]: row for row in figures_of(opaque_run.folder)["results"]}["map only"]
+
+    assert row["training_queries"] == 100 * 2
+    assert row["queries_per_prediction"] == 2
+    assert 0.7 < row["accuracies"][0] <= 1.0
+
+
+def test_json_file_holds_the_figures_of_the_run(opaque_run: TrainedRun) -> None:
+    figures = json.loads(opaque_run.figures.read_text())
+
+    assert figures.pop("run") == str(opaque_run.folder)
+    assert figures.items() <= figures_of(opaque_run.folder).items()
+    assert figures["metrics"]["num_examples"] == 60
+    assert figures["source"]["fingerprint"]
+    assert figures["versions"]["tensorflow"]
+
+
+def test_run_folder_holds_program_figures_and_report(opaque_run: TrainedRun) -> None:
+    names = {path.name for path in opaque_run.folder.iterdir()}
+    assert names == {"program.reprogram", "run.json", "report.html"}
+    assert [path.name for path in opaque_run.folder.parent.glob(".*")] == []
+
+    report = (opaque_run.folder / "report.html").read_text()
+    for heading in ("Accuracy and price", "source images they become", "source labels stand for"):
+        assert heading in report
+    assert "balanced accuracy" in report
+    assert report.count("data:image/png") == 3
+
+
+def test_gradients_train_a_program_that_validation_judges(command: Command, tmp_path: Path) -> None:
+    ended = command(
+        *("train", "--source", "traffic-signs", *SMALL, "--epochs", 2, "--output", tmp_path)
+    )
+
+    assert ended.code == 0, ended.err
+    folder = tmp_path / "digits-traffic-signs"
+    figures = figures_of(folder)
+    map_only, result = figures["results"]
+    assert (map_only["method"], result["method"]) == ("map only", "map and program")
+    # The map's 60 images; then, each epoch, 48 to train on and 60 to fit the map.
+    assert map_only["training_queries"] == 60
+    assert result["training_queries"] == 60 + 2 * (48 + 60)
+    assert [queries for queries, _ in figures["curve"]] == [60, 168, 276]
+    assert len(figures["history"]["val_accuracy"]) == 2
+    assert "Training curves" in (folder / "report.html").read_text()
+
+
+def test_kept_epoch_is_never_worse_on_validation(command: Command, tmp_path: Path) -> None:
+    # A learning rate that ruins the program: the map alone must be kept.
+    arguments = ("--epochs", 1, "--learning-rate", 1e3, "--output", tmp_path)
+    ended = command("train", "--source", "traffic-signs", *SMALL, *arguments)
+
+    assert ended.code == 0, ended.err
+    figures = figures_of(tmp_path / "digits-traffic-signs")
+    (_, map_only), (_, ruined) = figures["curve"]
+    assert ruined < map_only
+    assert figures["results"][1]["note"].endswith("no epoch beat the map alone on validation")
+    assert figures["results"][0]["accuracies"] == figures["results"][1]["accuracies"]
+
+
+def test_opaque_steps_cost_what_the_estimator_declares(command: Command, tmp_path: Path) -> None:
+    arguments = ("--opaque", "--epochs", 1, "--output", tmp_path)
+    ended = command("train", "--source", "traffic-signs", *SMALL, *arguments)
+
+    assert ended.code == 0, ended.err
+    result = figures_of(tmp_path / "digits-traffic-signs")["results"][1]
+    # Four directions and the point itself for 48 images, and the map's answers before and after.
+    assert result["training_queries"] == 60 + 48 * (1 + 4) + 60
+
+
+@pytest.mark.parametrize(
+    ("arguments", "queries"),
+    [
+        (("--opaque", "--output-map", "frequency"), 60),
+        (("--opaque", "--output-map", "random", "--labels-per-class", 2), 0),
+        (("--output-map", "new-head", "--epochs", 0), 60),
+        (("--placement", "center", "--image-size", 20, "--epochs", 0), 60),
+    ],
+)
+def test_maps_and_placements(
+    command: Command, tmp_path: Path, arguments: tuple, queries: int
+) -> None:
+    ended = command("train", "--source", "traffic-signs", *SMALL, *arguments, "--output", tmp_path)
+
+    assert ended.code == 0, ended.err
+    (row,) = figures_of(tmp_path / "digits-traffic-signs")["results"]
+    assert row["training_queries"] == queries
+
+
+def test_several_seeds_show_their_spread(command: Command, tmp_path: Path) -> None:
+    arguments = ("--opaque", "--seed", 3, "--seeds", 2, "--output", tmp_path)
+    ended = command("train", "--source", "traffic-signs", *SMALL, *arguments)
+
+    assert ended.code == 0, ended.err
+    assert " ± " in ended.out
+    figures = figures_of(tmp_path / "digits-traffic-signs")
+    assert (figures["seed"], figures["seeds"]) == (3, [3, 4])
+    first, second = figures["results"][0]["accuracies"]
+    assert first == figures["metrics"]["accuracy"]
+    assert first != second
+
+
+def test_same_seed_gives_the_same_figures(command: Command, tmp_path: Path) -> None:
+    arguments = ("--opaque", "--seed", 1, "--output", tmp_path, "--name", "same")
+    for _ in range(2):
+        assert command("train", "--source", "traffic-signs", *SMALL, *arguments).code == 0
+
+    one, two = figures_of(tmp_path / "same"), figures_of(tmp_path / "same-2")
+    assert one["metrics"] == two["metrics"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["same", "same-2"]
+
+
+def test_quiet_says_nothing_on_stderr(command: Command, tmp_path: Path) -> None:
+    arguments = ("--opaque", "--quiet", "--output", tmp_path)
+    ended = command("train", "--source", "traffic-signs", *SMALL, *arguments)
+
+    assert ended.code == 0
+    assert ended.err == ""
+    assert "map only" in ended.out

@@ -1,0 +1,284 @@
+"""Each mistake has a message: what was expected, what came, how to fix it."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from small_models import (
+    NUM_CLASSES,
+    SOURCE_SHAPE,
+    TARGET_SHAPE,
+    directions,
+    frozen_source,
+    images_and_labels,
+    network,
+    opaque_source,
+    program_for,
+    small_model,
+)
+
+from keras_reprogram import (
+    DenseMap,
+    MultiLabelMap,
+    NewHead,
+    OpaqueSource,
+    ProgramLayer,
+    ReprogrammedModel,
+)
+
+IMAGES, LABELS = images_and_labels(12)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return small_model(opaque_source())
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_asked(model):
+    """Every check comes before the first query."""
+    before = model.queries_used
+    yield
+    assert model.queries_used == before
+
+
+METHODS = {
+    "fit": lambda model, x, y: model.fit(x, y, verbose=0),
+    "evaluate": lambda model, x, y: model.evaluate(x, y, verbose=0),
+    "predict": lambda model, x, y: model.predict(x, verbose=0),
+    "fit_output_map": lambda model, x, y: model.fit_output_map(x, y, verbose=0),
+    "collect_scores": lambda model, x, y: model.collect_scores(x, verbose=0),
+    "validation": lambda model, x, y: model.fit(IMAGES, LABELS, validation_data=(x, y), verbose=0),
+}
+
+
+def changed(value):
+    images = IMAGES.copy()
+    images[3, 1, 1, 0] = value
+    return images
+
+
+BAD_IMAGES = {
+    "no channel axis": (IMAGES[..., 0], r"4 axes.*\(n, 4, 4, 1\).*Received: shape \(12, 4, 4\)"),
+    "single image": (IMAGES[0], r"4 axes.*Received: shape \(4, 4, 1\).*image\[None\]"),
+    "size": (np.zeros((2, 5, 4, 1)), r"shape \(4, 4, 1\). Received: shape \(5, 4, 1\). Resize"),
+    "channels": (np.zeros((2, 4, 4, 3)), r"Received: shape \(4, 4, 3\).*convert their channels"),
+    "too bright": (changed(256.5), r"`target_range` \(0, 255\). Received: .* to 256.5. Rescale"),
+    "negative": (changed(-9), r"`target_range` \(0, 255\). Received: values from -9 to"),
+    "nan": (changed(np.nan), r"finite. Received: NaN or infinity in image 3"),
+    "infinity": (changed(np.inf), r"finite. Received: NaN or infinity in image 3"),
+    "empty": (IMAGES[:0], "At least one image is needed. Received: an empty data set"),
+    "text": (np.full((2, *TARGET_SHAPE), "a"), r"must be numbers. Received: dtype <U1"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_IMAGES)
+@pytest.mark.parametrize("method", METHODS)
+def test_images(method, kind, model) -> None:
+    images, message = BAD_IMAGES[kind]
+    with pytest.raises(ValueError, match=message):
+        METHODS[method](model, images, LABELS[: len(images)])
+
+
+BAD_LABELS = {
+    "negative": (LABELS - 1, r"lie in \[0, 3\).*Received: labels from -1 to 1. Number"),
+    "too large": (LABELS + 1, r"lie in \[0, 3\).*Received: labels from 1 to 3"),
+    "too few": (LABELS[:5], r"\(12,\) integers or \(12, 3\) one-hot rows. Received: shape \(5,\)"),
+    "one-hot of others": (np.eye(4)[LABELS], r"Received: shape \(12, 4\).*num_classes"),
+    "none": (None, r"Labels are needed here. Received: y=None"),
+    "fractions": (LABELS + 0.5, r"whole numbers. Received: label 0.5. Number"),
+    "nan": (np.where(LABELS, np.nan, 0.0), r"whole numbers. Received: label nan"),
+    "text": (np.array(["a", "b", "c"] * 4), r"whole numbers. Received: dtype <U1.*one-hot"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_LABELS)
+@pytest.mark.parametrize("method", ["fit", "evaluate", "fit_output_map", "validation"])
+def test_labels(method, kind, model) -> None:
+    labels, message = BAD_LABELS[kind]
+    with pytest.raises(ValueError, match=message):
+        METHODS[method](model, IMAGES, labels)
+
+
+class Batches(keras.utils.PyDataset):
+    def __init__(self, batches) -> None:
+        super().__init__()
+        self.batches = batches
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __getitem__(self, index):
+        return self.batches[index]
+
+
+def as_data(*arrays):
+    return tf.data.Dataset.from_tensor_slices(arrays)
+
+
+@pytest.mark.parametrize("method", ["fit", "evaluate", "predict", "fit_output_map"])
+def test_data_sets(method, model) -> None:
+    empty = as_data(IMAGES, LABELS).take(0).batch(4)
+    for data in (empty, Batches([])):
+        with pytest.raises(ValueError, match="At least one image is needed. Received: an empty"):
+            METHODS[method](model, data, None)
+    with pytest.raises(ValueError, match=r"Received: shape \(4, 4, 1\).*\.batch\(32\)"):
+        METHODS[method](model, as_data(IMAGES, LABELS), None)
+    with pytest.raises(ValueError, match=r"Received: values from"):
+        METHODS[method](model, Batches([(IMAGES * 3, LABELS)]), None)
+    if method != "predict":
+        with pytest.raises(ValueError, match=r"Labels are needed here.*\(x, y\) batches"):
+            METHODS[method](model, as_data(IMAGES).batch(4), None)
+        with pytest.raises(ValueError, match=r"Received: labels from 1 to 3"):
+            METHODS[method](model, as_data(IMAGES, LABELS + 1).batch(12), None)
+
+
+def test_the_last_batch_is_looked_at_before_the_first_is_paid(model) -> None:
+    for images, labels, message in (
+        (changed(999), LABELS, "target_range"),
+        (IMAGES, np.where(np.arange(12) == 11, 7, LABELS), "labels from"),
+        (IMAGES, LABELS // 2, r"Received: none of \['2'\]"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.fit_output_map(as_data(images, labels).batch(2), verbose=0)
+    with pytest.raises(ValueError, match="target_range"):
+        model.collect_scores(as_data(changed(999)).batch(2), verbose=0)
+
+
+def test_endless_data_sets_are_refused(model) -> None:
+    class Endless(Batches):
+        num_batches = None
+
+    for data in (as_data(IMAGES, LABELS).batch(4).repeat(), Endless([(IMAGES, LABELS)])):
+        with pytest.raises(ValueError, match=r"must end.*Received: an endless data set.*take"):
+            model.fit_output_map(data, verbose=0)
+
+
+def test_a_class_without_a_training_image(model) -> None:
+    with pytest.raises(ValueError, match=r"Every class .*Received: none of \['1', '2'\]. Add"):
+        model.fit_output_map(IMAGES, np.zeros(12, int), verbose=0)
+    named = small_model(opaque_source(), class_names=("stop", "go", "wait"))
+    with pytest.raises(ValueError, match=r"Received: none of \['go'\]"):
+        named.fit_output_map(IMAGES, np.where(LABELS == 1, 0, LABELS), verbose=0)
+
+
+@pytest.mark.parametrize("method", ["fit", "evaluate", "fit_output_map"])
+def test_sample_weights_of_another_length(method, model) -> None:
+    with pytest.raises(
+        ValueError, match=r"`sample_weight` must be \(12,\).*Received: shape \(5,\)"
+    ):
+        getattr(model, method)(IMAGES, LABELS, sample_weight=np.ones(5), verbose=0)
+
+
+def test_arguments_that_belong_to_arrays_are_refused_with_data_sets(model) -> None:
+    data = as_data(IMAGES, LABELS).batch(4)
+    for options in (
+        {"y": LABELS},
+        {"sample_weight": np.ones(12)},
+        {"validation_split": 0.2},
+    ):
+        with pytest.raises(ValueError, match=r"(should not be passed|only supported)"):
+            model.fit(data, **options, verbose=0)
+
+
+def test_stored_scores_of_another_model(model) -> None:
+    for scores in (np.zeros((12, 5)), np.zeros((12, 2, 5)), np.full((12, 1, 5), np.nan)):
+        with pytest.raises(ValueError, match=r"`scores` must be .*\(n, 1, 5\).*Received: shape"):
+            model.fit_output_map(y=LABELS, scores=scores, verbose=0)
+    with pytest.raises(ValueError, match=r"Received: shape \(12,\)"):
+        model.fit_output_map(y=LABELS, scores=np.full((4, 1, 5), 0.2), verbose=0)
+
+
+@pytest.mark.parametrize("output_map", [DenseMap, MultiLabelMap])
+@pytest.mark.parametrize("method", ["fit", "evaluate", "predict"])
+def test_a_map_that_was_never_fitted(method, output_map) -> None:
+    model = small_model(opaque_source(), output_map(NUM_CLASSES), fitted=False)
+    with pytest.raises(
+        ValueError, match=rf"before `{method}`.*fit_output_map.*Received: a {output_map.__name__}"
+    ):
+        METHODS[method](model, IMAGES, LABELS)
+    assert model.queries_used == 0
+
+
+def lying(answer, **options):
+    facts = {"value_range": (0, 255), "identity": "liar"} | options
+    return OpaqueSource(answer, SOURCE_SHAPE, 5, **facts)
+
+
+LIES = {
+    "shape": (lambda images: np.full((len(images), 4), 0.25), r"Received: shape \(12, 4\)"),
+    "rows": (lambda images: np.full((3, 5), 0.2), r"answer 12 images.*Received: shape \(3, 5\)"),
+    "nan": (lambda images: np.full((len(images), 5), np.nan), r"NaN.*Received: image 0"),
+    "sum": (lambda images: np.full((len(images), 5), 0.1), r"Received: a row that sums to 0.5"),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_source_that_lies(lie) -> None:
+    answer, message = LIES[lie]
+    source = lying(answer)
+    model = ReprogrammedModel(program_for(source), source, DenseMap(NUM_CLASSES))
+    with pytest.raises(ValueError, match=message):
+        model.fit_output_map(IMAGES, LABELS, verbose=0)
+
+
+# === Parts that do not fit together ===
+
+
+def joined(program=None, source=None, output_map=None, **options):
+    source = source or opaque_source()
+    return ReprogrammedModel(
+        program or program_for(source), source, output_map or DenseMap(NUM_CLASSES), **options
+    )
+
+
+class FourAxes(keras.layers.Layer):
+    target_shape = TARGET_SHAPE
+
+    def call(self, images):
+        return keras.ops.zeros((keras.ops.shape(images)[0], *SOURCE_SHAPE))
+
+
+def test_parts_that_do_not_fit_together() -> None:
+    other_range = ProgramLayer(TARGET_SHAPE, SOURCE_SHAPE, source_range=(0, 1))
+    other_shape = ProgramLayer(TARGET_SHAPE, (9, 9, 3), source_range=(0, 255))
+    for message, parts in {
+        r"reads, \(0.0, 255.0\). Received: source_range=\(0.0, 1.0\)": {"program": other_range},
+        r"\(n, views, 8, 8, 3\). Received: shape \(None, 1, 9, 9, 3\)": {"program": other_shape},
+        r"Received: shape \(None, 8, 8, 3\).*needs its axis": {"program": FourAxes()},
+        r"`target_shape`.*Received: Dense": {"program": keras.layers.Dense(3)},
+        r"must be a `Source`. Received: Sequential. .*FrozenSource": {"source": network()},
+        r"3 classes. Received: 2 names": {"class_names": ("a", "b")},
+        r"`seed` must lie in .*Received: seed=-1": {"seed": -1},
+        r"3 classes with 2 source labels each need 6.*Received: a source with 5. Pass": {
+            "output_map": MultiLabelMap(NUM_CLASSES, labels_per_class=2)
+        },
+        r"6 classes .*Received: a source with 5. Use a `DenseMap`": {
+            "output_map": MultiLabelMap(6)
+        },
+        r"NewHead reads features.*Received: a source with scores='probabilities'": {
+            "output_map": NewHead(NUM_CLASSES)
+        },
+    }.items():
+        parts.setdefault("program", program_for(frozen_source()))
+        with pytest.raises(ValueError, match=message):
+            joined(**parts)
+
+
+def test_a_model_that_is_not_compiled_is_refused_by_keras() -> None:
+    model = joined(output_map=NewHead(3), source=frozen_source(output="features"))
+    with pytest.raises(ValueError, match=r"call `compile\(\)`"):
+        model.fit(IMAGES, LABELS, verbose=0)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [None, {"output_map": "mse"}, keras.losses.SparseCategoricalCrossentropy(reduction="sum")],
+)
+def test_losses_that_no_estimator_can_follow(loss) -> None:
+    source = frozen_source(output="features")
+    model = joined(source=source, output_map=NewHead(NUM_CLASSES), gradient_estimator=directions())
+    model.compile("sgd", loss)
+    with pytest.raises(ValueError, match=r"Estimating a gradient needs.*Received: "):
+        model.fit(IMAGES, LABELS, verbose=0)
+    assert model.queries_used == 0
