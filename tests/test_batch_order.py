@@ -86,15 +86,15 @@ def test_the_last_images_validate() -> None:
             split_last((np.arange(3),), share)
 
 
-# === Killed and resumed ===
+# === KilledError and resumed ===
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """What stops a run."""
 
 
 class KillAt(keras.callbacks.Callback):
-    def __init__(self, epoch, batch, error=Killed) -> None:
+    def __init__(self, epoch, batch, error=KilledError) -> None:
         super().__init__()
         self.at, self.error, self.epoch = (epoch, batch), error, None
 
@@ -133,7 +133,7 @@ def backup(folder, save_freq="epoch"):
 def test_killed_and_resumed_equals_uninterrupted(kind, tmp_path) -> None:
     expected = trained_values(run(kind))
     # Keras keeps its backup after batches 2 and 5 of each epoch here.
-    for save_freq, kill_at, error in (("epoch", (1, 3), Killed), (3, (1, 4), SystemExit)):
+    for save_freq, kill_at, error in (("epoch", (1, 3), KilledError), (3, (1, 4), SystemExit)):
         folder = tmp_path / str(save_freq)
         with pytest.raises(error):
             run(kind, backup(folder, save_freq), KillAt(*kill_at, error=error))
@@ -146,7 +146,7 @@ def test_killed_and_resumed_equals_uninterrupted(kind, tmp_path) -> None:
 @pytest.mark.parametrize("kill_at", [(1, "end"), (0, 2), (2, 5)])
 def test_runs_killed_at_the_edges_resume_too(kill_at, tmp_path) -> None:
     expected = trained_values(run("callable"))
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         # The kill comes first: Keras keeps no backup of that epoch's end.
         run("callable", KillAt(*kill_at), backup(tmp_path / "backup", 3))
     resumed = run("callable", backup(tmp_path / "backup", 3))
@@ -157,14 +157,14 @@ def test_runs_killed_at_the_edges_resume_too(kill_at, tmp_path) -> None:
 def test_a_run_killed_twice_in_one_epoch_resumes(tmp_path) -> None:
     expected = trained_values(run("callable"))
     for kill_at in ((1, 3), (1, 1)):
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             run("callable", backup(tmp_path / "backup", 2), KillAt(*kill_at))
     assert_equal_values(trained_values(run("callable", backup(tmp_path / "backup", 2))), expected)
 
 
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
 def test_resumed_epochs_are_whole_again(tmp_path) -> None:
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         run("callable", backup(tmp_path / "backup", 2), KillAt(1, 3))
     batches = []
     count = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: batches.append(1))
@@ -183,7 +183,7 @@ def test_runs_with_accumulated_gradients_resume(tmp_path) -> None:
         return trained_values(each)
 
     expected = fit()
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         fit(backup(tmp_path / "backup"), KillAt(1, 3))
     assert_equal_values(fit(backup(tmp_path / "backup")), expected)
 

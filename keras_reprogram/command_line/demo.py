@@ -93,7 +93,6 @@ def _write_outputs(
     console: Console,
 ) -> None:
     model = outcomes[BEST][0].model
-    assert model is not None
     progress.print(
         "Exporting. A .tflite source cannot become part of a graph: the export is handed the same "
         "network as a Keras model, and checks that both answer alike."

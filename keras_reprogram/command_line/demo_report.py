@@ -6,6 +6,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from matplotlib.figure import Figure
 
 from keras_reprogram.command_line.demo_methods import (
     BEST,
@@ -25,7 +26,6 @@ from keras_reprogram.report import (
     draw_source_images,
     write_html_report,
 )
-
 
 
 def write_demo_report(
@@ -67,7 +67,7 @@ _READING = (
 )
 
 
-def _curves(rows: list[ResultRow]) -> object:
+def _curves(rows: list[ResultRow]) -> Figure:
     curves: dict[str, list[tuple[int, float]]] = {}
     for row in rows:
         name = "exact map, 1 to 8 views" if row.method.startswith("exact map") else row.method

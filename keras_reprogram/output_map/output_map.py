@@ -28,6 +28,30 @@ class OutputMap(keras.layers.Layer):
 
     Raises:
         ValueError: if there are fewer than two classes.
+
+    Example:
+    ```python
+    import keras
+    import numpy as np
+    from keras import ops
+    from keras_reprogram import OutputMap
+
+    class LoudestView(OutputMap):
+        # Each class has the source label of its own number, in the view that likes it best.
+
+        def call(self, scores):
+            best = ops.max(scores, axis=1)[:, : self.num_classes]
+            return keras.activations.softmax(ops.log(best + self.epsilon))
+
+        def fit_answers(self, scores, labels, *, solver, sample_weight=None):
+            return None  # nothing to fit
+
+        def get_config(self):
+            return self.base_config()
+
+    output_map = LoudestView(num_classes=3)
+    assert output_map(np.full((2, 4, 5), 0.2, "float32")).shape == (2, 3)
+    ```
     """
 
     # Which kinds of source scores the map can read.

@@ -27,6 +27,25 @@ class PythonSource(Source):
     Attributes:
         queries_used: images asked so far. An image counts when it is sent: one whose answer
             never arrived may have been paid for.
+
+    Example:
+    ```python
+    import numpy as np
+    from keras_reprogram import PythonSource
+
+    class Brightness(PythonSource):
+        def ask(self, images):
+            share = images.mean(axis=(1, 2, 3)) / 255
+            return np.stack([share, 1 - share], axis=1)
+
+        @property
+        def fingerprint(self):
+            return "brightness 1"
+
+    source = Brightness((8, 8, 3), 2, value_range=(0, 255), max_batch=4)
+    source(np.zeros((5, 4, 8, 8, 3), "float32"))
+    assert source.queries_used == 20
+    ```
     """
 
     in_graph = False

@@ -44,6 +44,25 @@ class Source(keras.layers.Layer):
 
     Raises:
         ValueError: if the number of names differs from `num_labels`, or for unknown kinds.
+
+    Example:
+    ```python
+    import numpy as np
+    from keras import ops
+    from keras_reprogram import Source
+
+    class Brightness(Source):
+        def answer(self, images):
+            share = ops.mean(images, axis=(1, 2, 3)) / 255
+            return ops.stack([share, 1 - share], axis=1)
+
+        @property
+        def fingerprint(self):
+            return "brightness 1"
+
+    source = Brightness((8, 8, 3), 2, value_range=(0, 255))
+    assert source(np.zeros((5, 4, 8, 8, 3), "float32")).shape == (5, 4, 2)
+    ```
     """
 
     differentiable = False

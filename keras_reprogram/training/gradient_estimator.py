@@ -15,6 +15,37 @@ class GradientEstimator:
     target image costs a step for one view, the clean pass not counted. The identity that must
     hold: declared cost = counted queries, and the estimate's mean is the gradient as
     `smoothing` goes to zero.
+
+    Example:
+    ```python
+    import numpy as np
+    from keras import ops
+    from keras_reprogram import GradientEstimator
+
+    class EveryCoordinate(GradientEstimator):
+        # A step along each coordinate in turn: exact and dear.
+
+        def __init__(self, size, step=1e-3):
+            self.size, self.step = size, step
+
+        @property
+        def queries_per_image(self):
+            return self.size
+
+        def estimate(self, losses, value, clean_losses, live, seed):
+            ahead = losses(value + self.step * ops.eye(self.size)[:, None])
+            slopes = ops.mean(ahead - clean_losses, axis=1) / self.step
+            return slopes * np.asarray(live, "float32")
+
+        def get_config(self):
+            return {"size": self.size, "step": self.step}
+
+    found = EveryCoordinate(2).estimate(
+        lambda candidates: ops.sum(ops.square(candidates), axis=-1),
+        np.ones(2, "float32"), np.full(1, 2.0, "float32"), np.ones(2, bool), seed=None,
+    )
+    assert np.allclose(found, 2, atol=0.01)
+    ```
     """
 
     @property

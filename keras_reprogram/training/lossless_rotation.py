@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 # Below this share of the largest variance a direction is rounding noise of float32.
 SMALLEST_SHARE = 1e-7
@@ -12,10 +13,11 @@ SMALLEST_SHARE = 1e-7
 class LosslessRotation:
     """Flattens, centres and scales inputs, and rotates them into the space that the rows span.
 
-    The rows' mean squared norm becomes 1, so that one grid of regularisations suits any number of features.
-    With `n` rows of `d > n` features only `n` axes carry anything: rotating to those keeps all inner products
-    and distances between rows. Ridge-regularised linear models and RBF kernels see nothing else, so their fit
-    and predictions are the same as on `d` features, at a fraction of the time.
+    The rows' mean squared norm becomes 1, so that one grid of regularisations suits any number of
+    features. With `n` rows of `d > n` features only `n` axes carry anything: rotating to those
+    keeps all inner products and distances between rows. Ridge-regularised linear models see
+    nothing else, so their fit and predictions are the same as on `d` features, at a fraction of
+    the time.
 
     Args:
         mean: float32 array of shape `(d,)`.
@@ -44,7 +46,7 @@ class LosslessRotation:
             inputs: Array of shape `(n, ...)`, finite.
 
         Returns:
-            The rotation, and the rotated rows, a float64 array of shape `(n, r)` with `r <= min(n, d)`.
+            The rotation, and the rotated rows, a float64 array `(n, r)` with `r <= min(n, d)`.
 
         Example:
             ```python
@@ -101,7 +103,10 @@ def _flat(inputs: np.ndarray) -> np.ndarray:
 
 def _axes(rows: np.ndarray) -> np.ndarray:
     # With rows = U S V^T, rows rows^T = U S^2 U^T is the small matrix, and V = rows^T U / S.
-    variances, directions = np.linalg.eigh((rows @ rows.T).astype(np.float64))
+    with threadpool_limits(1):
+        variances, directions = np.linalg.eigh((rows @ rows.T).astype(np.float64))
     kept = variances > SMALLEST_SHARE * max(variances[-1], np.finfo(np.float64).tiny)
-    scaled = directions[:, kept] / np.sqrt(variances[kept])
+    # Rows that are all alike have no axis of their own; one keeps the shapes.
+    kept[-1] = True
+    scaled = directions[:, kept] / np.sqrt(np.where(variances > 0, variances, 1.0)[kept])
     return rows.T @ scaled.astype(np.float32)

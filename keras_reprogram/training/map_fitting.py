@@ -32,6 +32,16 @@ class MapFit:
         bias: float32 array `(K,)`.
         regularization: the inverse regularisation C that was chosen.
         validation_accuracy: accuracy on the held-out part that chose it, or `None`.
+
+    Example:
+    ```python
+    import numpy as np
+    from keras_reprogram import fit_logistic_regression
+
+    features = np.random.default_rng(0).normal(size=(60, 4))
+    fit = fit_logistic_regression(features, (features[:, 0] > 0).astype(int), num_classes=2)
+    chosen = (features @ fit.kernel + fit.bias).argmax(axis=1)
+    ```
     """
 
     kernel: np.ndarray

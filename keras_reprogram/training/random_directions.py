@@ -44,13 +44,14 @@ class RandomDirections(GradientEstimator):
 
     Example:
     ```python
-    import numpy as np
     import keras
+    import numpy as np
+    from keras import ops
     from keras_reprogram import RandomDirections
 
     estimator = RandomDirections(num_directions=500, smoothing=1e-3)
     slopes = np.array([1.0, -2.0, 0.0], "float32")
-    losses = lambda candidates: candidates @ slopes
+    losses = lambda candidates: ops.sum(candidates * slopes, axis=-1)
     gradient = estimator.estimate(
         losses, np.zeros(3, "float32"), np.zeros(1, "float32"), np.ones(3, bool),
         keras.random.SeedGenerator(0),
