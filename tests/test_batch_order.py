@@ -131,19 +131,19 @@ def backup(folder, save_freq="epoch"):
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
 @pytest.mark.parametrize("kind", MODELS)
 def test_killed_and_resumed_equals_uninterrupted(kind, tmp_path) -> None:
-    expected = trained_values(run(kind))
-    # Keras keeps its backup after batches 2 and 5 of each epoch here.
+    expected = trained_values(run(kind, epochs=2))
+    # With `save_freq=3` Keras keeps its backup after batches 2 and 5 of each epoch here.
     for save_freq, kill_at, error in (("epoch", (1, 3), KilledError), (3, (1, 4), SystemExit)):
         folder = tmp_path / str(save_freq)
         with pytest.raises(error):
             run(kind, backup(folder, save_freq), KillAt(*kill_at, error=error))
-        resumed = run(kind, backup(folder, save_freq))
+        resumed = run(kind, backup(folder, save_freq), epochs=2)
         assert_equal_values(trained_values(resumed), expected)
         assert not folder.exists()
 
 
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
-@pytest.mark.parametrize("kill_at", [(1, "end"), (0, 2), (2, 5)])
+@pytest.mark.parametrize("kill_at", [(1, "end"), (0, 2)])
 def test_runs_killed_at_the_edges_resume_too(kill_at, tmp_path) -> None:
     expected = trained_values(run("callable"))
     with pytest.raises(KilledError):

@@ -49,6 +49,8 @@ def test_a_loaded_model_predicts_and_trains_on_as_the_saved_one(kind, tmp_path) 
         class_names=("a", "b", "c"),
         seed=3,
     )
+    # Tracing takes longer than these steps.
+    model.run_eagerly = True
     options = {"batch_size": 8, "verbose": 0}
     model.fit(IMAGES, LABELS, **options)
     path = tmp_path / "model.keras"
@@ -65,6 +67,7 @@ def test_a_loaded_model_predicts_and_trains_on_as_the_saved_one(kind, tmp_path) 
     assert again.gradient_estimator.get_config() == model.gradient_estimator.get_config()
     assert again.source.trainable_variables == []
     assert again.queries_used == 0
+    again.run_eagerly = True
     for each in (model, again):
         each.fit(IMAGES, LABELS, initial_epoch=1, epochs=2, **options)
     np.testing.assert_allclose(

@@ -81,7 +81,7 @@ def test_exact_fit_takes_every_form_of_data(form) -> None:
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int32", "float16", "float64"])
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "float64"])
 def test_pixels_of_any_type_predict_the_same(dtype) -> None:
     model = eager_head()
     pixels = np.round(IMAGES)
@@ -106,14 +106,13 @@ def test_one_hot_labels_give_the_same_fit(fitted_on_arrays) -> None:
 
 
 @pytest.mark.parametrize("source", [None, opaque_source])
-@pytest.mark.parametrize(
-    "shaped", [lambda y: y[:, None], lambda y: y.astype("float32"), lambda y: y.astype("int8")]
-)
-def test_label_columns_and_whole_floats_are_labels(shaped, source) -> None:
+def test_label_columns_and_whole_floats_are_labels(source) -> None:
     model = small_model(source and source())
     model.run_eagerly = True
-    model.fit(IMAGES, shaped(LABELS), verbose=0)
-    model.fit_output_map(IMAGES, shaped(LABELS), verbose=0)
+    for labels in (LABELS[:, None], LABELS.astype("float32"), LABELS.astype("int8").tolist()):
+        model.fit(IMAGES, labels, batch_size=26, verbose=0)
+        fit = model.fit_output_map(IMAGES, labels, verbose=0)
+        assert fit.validation_accuracy == 1
 
 
 def test_boolean_labels_are_two_classes() -> None:
@@ -226,7 +225,7 @@ def test_focal_losses(estimated) -> None:
         "categorical_focal_crossentropy",
     ):
         model.compile("adam", loss, metrics=["accuracy"])
-        history = model.fit(IMAGES, one_hot, epochs=2, verbose=0).history
+        history = model.fit(IMAGES, one_hot, batch_size=26, verbose=0).history
         assert np.isfinite(history["loss"]).all()
 
 
@@ -265,7 +264,7 @@ def test_py_dataset_batches_are_shuffled_as_keras_shuffles_them() -> None:
             return super().__getitem__(index)
 
     keras.utils.set_random_seed(1)
-    eager_head().fit(Watched(IMAGES, LABELS, size=2), epochs=2, verbose=0)
+    eager_head().fit(Watched(IMAGES, LABELS, size=2), verbose=0)
     last = seen[-13:]
     assert sorted(last) == list(range(13))
     assert last != list(range(13))

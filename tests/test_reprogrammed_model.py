@@ -284,4 +284,4 @@ def test_low_precision_policy_changes_nothing() -> None:
     for one, other in zip(
         values(model.trainable_variables), values(expected.trainable_variables), strict=True
     ):
-        np.testing.assert_allclose(one, other, rtol=0.02, atol=1e-3)
+        np.testing.assert_allclose(one, other, rtol=0.02, atol=3e-3)

@@ -34,19 +34,39 @@ def run(path, images=IMAGES):
     return interpreter.get_signature_runner("serving_default")(image=images)["scores"]
 
 
-@pytest.mark.parametrize("num_views", [1, 3])
-def test_file_agrees_with_the_model_in_any_batch(num_views, tmp_path) -> None:
+def programmed_model(num_views):
     model = small_model(num_views=num_views)
     model.program.program_weights.assign(
         np.random.default_rng(0).normal(0, 1, model.program.program_weights.shape)
     )
-    path = export_litert(model, str(tmp_path / "new" / "signs.tflite"))
+    return model
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """One conversion, which takes seconds, for all that only look at it."""
+    model = programmed_model(num_views=1)
+    return model, export_litert(model, tmp_path_factory.mktemp("new") / "a" / "signs.tflite")
+
+
+def check_any_batch(model, path):
     expected = model.predict(IMAGES, verbose=0)
     for size in (1, 5, 13):
         np.testing.assert_allclose(run(path, IMAGES[:size]), expected[:size], atol=1e-5)
     details = Interpreter(model_path=str(path)).get_input_details()[0]
     assert details["shape_signature"].tolist() == [-1, 4, 4, 1]
     assert details["dtype"] == np.float32
+
+
+def test_file_agrees_with_the_model_in_any_batch(exported) -> None:
+    check_any_batch(*exported)
+
+
+def test_all_views_are_inside_and_the_converter_is_quiet(tmp_path, capfd) -> None:
+    model = programmed_model(num_views=3)
+    path = export_litert(model, str(tmp_path / "signs.tflite"))
+    assert capfd.readouterr().out == ""
+    check_any_batch(model, path)
 
 
 @pytest.mark.parametrize("kind", ["features", "labels", "saved_model"])
@@ -61,8 +81,8 @@ def test_other_sources_and_maps_are_converted(kind, tmp_path) -> None:
     np.testing.assert_allclose(run(path), model.predict(IMAGES, verbose=0), atol=1e-5)
 
 
-def test_only_builtin_operations_are_inside(tmp_path) -> None:
-    path = export_litert(small_model(), tmp_path / "signs.tflite")
+def test_only_builtin_operations_are_inside(exported) -> None:
+    path = exported[1]
     # A file with others names them, and a plain interpreter would not load it.
     assert b"Flex" not in path.read_bytes()
     operations = {op["op_name"] for op in Interpreter(model_path=str(path))._get_ops_details()}
@@ -70,9 +90,8 @@ def test_only_builtin_operations_are_inside(tmp_path) -> None:
     assert not any(name.startswith("Flex") or name == "CUSTOM" for name in operations)
 
 
-def test_a_file_is_a_source_again(tmp_path) -> None:
-    model = small_model()
-    path = export_litert(model, tmp_path / "signs.tflite")
+def test_a_file_is_a_source_again(exported) -> None:
+    model, path = exported
     source = LiteRTSource(path, value_range=(0, 255))
     np.testing.assert_allclose(source(IMAGES), model.predict(IMAGES, verbose=0), atol=1e-5)
 
@@ -86,8 +105,17 @@ def test_the_keras_twin_of_a_litert_source_is_converted(tmp_path) -> None:
     np.testing.assert_allclose(run(path), model.predict(IMAGES, verbose=0), atol=2e-4)
 
 
-def test_suffix_and_overwriting_are_checked_first(tmp_path) -> None:
-    model = small_model()
+@pytest.fixture
+def converted(exported, monkeypatch):
+    """The model, whose conversion is the one that there is."""
+    model, path = exported
+    content = path.read_bytes()
+    monkeypatch.setattr(litert, "_convert", lambda *arguments: content)
+    return model
+
+
+def test_suffix_and_overwriting_are_checked_first(converted, tmp_path) -> None:
+    model = converted
     with pytest.raises(ValueError, match=r"must end in `.tflite`. Received: signs.lite"):
         export_litert(model, tmp_path / "signs.lite")
     path = tmp_path / "signs.tflite"
@@ -122,30 +150,17 @@ def test_what_cannot_be_converted_says_so(tmp_path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_disagrees_is_not_kept(tmp_path, monkeypatch) -> None:
-    model = small_model()
-    convert = litert._convert
-
-    def other_weights(model, source):
-        content = convert(model, source)
-        model.output_map.bias.assign(model.output_map.bias + [0.0, 1.0, 0.0])
-        return content
-
-    monkeypatch.setattr(litert, "_convert", other_weights)
+def test_a_file_that_disagrees_is_not_kept(converted, tmp_path) -> None:
+    bias = converted.output_map.bias
+    bias.assign(bias + [0.0, 1.0, 0.0])
     with pytest.raises(ValueError, match="does not agree with the model: scores differ by 0"):
-        export_litert(model, tmp_path / "signs.tflite")
+        export_litert(converted, tmp_path / "signs.tflite")
+    bias.assign(bias - [0.0, 1.0, 0.0])
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_is_left_when_writing_is_interrupted(tmp_path, monkeypatch) -> None:
-    model = small_model()
+def test_nothing_is_left_when_writing_is_interrupted(converted, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("os.fsync", lambda handle: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        export_litert(model, tmp_path / "signs.tflite")
+        export_litert(converted, tmp_path / "signs.tflite")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_converter_is_quiet(tmp_path, capfd) -> None:
-    export_litert(small_model(), tmp_path / "signs.tflite")
-    printed = capfd.readouterr()
-    assert printed.out == ""
