@@ -82,6 +82,8 @@ class ReprogrammedModel(ExactFit):
         check_source_images(source_images.shape, source)
         outputs = output_map(source(source_images))
         super().__init__(inputs=image, outputs=outputs, name=name)
+        # Under a policy of half precision Keras would round the images before the program.
+        self.dtype_policy = keras.DTypePolicy("float32")
         # === Parts ===
         self.program = program
         self.source = source

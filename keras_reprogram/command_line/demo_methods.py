@@ -27,7 +27,7 @@ ZEROTH_ORDER = "1 view + zeroth-order"
 WHITE_BOX = "white box: true gradients"
 _VALUE_RANGE = (0.0, 255.0)
 _ZEROTH_ORDER_EPOCHS = 2
-_WHITE_BOX_EPOCHS = 8
+_WHITE_BOX_EPOCHS = 5
 # Where the image does not fill the canvas ("center"), the program has room around it.
 _CENTERED_SIZE = 24
 

@@ -8,6 +8,8 @@ from rich.text import Text
 
 from keras_reprogram.report.result_row import ResultRow
 
+# Longer names wrap in a terminal of 80 columns.
+_WIDEST_NAME = 28
 SPREAD_NOTE = "± is the standard deviation over seeds."
 
 
@@ -32,7 +34,13 @@ def results_table(rows: Sequence[ResultRow], title: str) -> Table:
     heads, body = table_cells(rows)
     table = Table(title=Text(title), caption=SPREAD_NOTE if has_spread(rows) else None)
     for position, head in enumerate(heads):
-        table.add_column(head, justify="right" if is_numeric(position) else "left")
+        # Names stay on one line; the heads of numbers take two.
+        longest = max((len(cells[position]) for cells in body), default=0) if not position else 0
+        table.add_column(
+            head if not is_numeric(position) else "\n".join(head.rsplit(" ", 1)),
+            justify="right" if is_numeric(position) else "left",
+            min_width=min(longest, _WIDEST_NAME) or None,
+        )
     for cells in body:
         table.add_row(*(Text(cell) for cell in cells))
     return table
