@@ -31,7 +31,7 @@ class ExactFit(TensorFlowSteps):
             return self.source_scores
         image = tf.TensorSpec((None, *self.data_checks.target_shape), tf.float32)
         # A concrete function: TensorFlow warns of `tf.function`s that several models trace.
-        return tf.function(self.source_scores).get_concrete_function(image)
+        return tf.function(self.source_scores, autograph=False).get_concrete_function(image)
 
     def collect_scores(self, x: Any, *, batch_size: int = 64, verbose: Any = "auto") -> np.ndarray:
         """Asks the source once per image and view.

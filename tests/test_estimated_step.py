@@ -76,14 +76,14 @@ def test_many_directions_point_along_the_true_gradient(options) -> None:
 
 
 @pytest.mark.parametrize(
-    "loss",
+    ("loss", "weight"),
     [
-        "sparse_categorical_crossentropy",
-        keras.losses.SparseCategoricalCrossentropy(reduction="mean"),
-        keras.losses.SparseCategoricalCrossentropy(reduction="mean_with_sample_weight"),
+        (keras.losses.SparseCategoricalCrossentropy(reduction="mean_with_sample_weight"), None),
+        ("sparse_categorical_crossentropy", WEIGHT),
+        (keras.losses.SparseCategoricalCrossentropy(reduction="mean"), WEIGHT),
+        (keras.losses.SparseCategoricalCrossentropy(reduction="mean_with_sample_weight"), WEIGHT),
     ],
 )
-@pytest.mark.parametrize("weight", [None, WEIGHT])
 def test_weights_and_reductions_enter_as_in_keras(loss, weight) -> None:
     estimated, exact = pair(directions(400, smoothing=0.002))
     gradients = one_step(estimated, loss, weight), one_step(exact, loss, weight)

@@ -19,7 +19,7 @@ IMAGES, LABELS = images_and_labels(26)
 
 
 class Batches(keras.utils.PyDataset):
-    def __init__(self, *arrays, size=8):
+    def __init__(self, *arrays, size=13):
         super().__init__()
         self.arrays, self.size = arrays, size
 
@@ -31,7 +31,7 @@ class Batches(keras.utils.PyDataset):
         return tuple(array[rows] for array in self.arrays)
 
 
-def dataset(*arrays, size=8):
+def dataset(*arrays, size=13):
     return tf.data.Dataset.from_tensor_slices(arrays).batch(size)
 
 
@@ -49,7 +49,7 @@ def eager_head(**options):
 @pytest.fixture(scope="module")
 def fitted_on_arrays():
     model = eager_head()
-    model.fit(IMAGES, LABELS, batch_size=8, shuffle=False, verbose=0)
+    model.fit(IMAGES, LABELS, batch_size=13, shuffle=False, verbose=0)
     return weights(model), model.evaluate(IMAGES, LABELS, verbose=0), model.predict(IMAGES)
 
 
@@ -96,7 +96,7 @@ def test_one_hot_labels_give_the_same_fit(fitted_on_arrays) -> None:
     one_hot = keras.utils.to_categorical(LABELS, NUM_CLASSES)
     model = eager_head()
     model.compile(keras.optimizers.Adam(0.01), "categorical_crossentropy", metrics=["accuracy"])
-    model.fit(IMAGES, one_hot, batch_size=8, shuffle=False, verbose=0)
+    model.fit(IMAGES, one_hot, batch_size=13, shuffle=False, verbose=0)
     for one, other in zip(weights(model), fitted_on_arrays[0], strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
     exact, from_one_hot = small_model(opaque_source()), small_model(opaque_source(), fitted=False)
@@ -145,12 +145,12 @@ def test_class_weight_equals_sample_weight() -> None:
     by_class = {0: 1.0, 1: 5.0, 2: 0.5}
     by_image = np.array([by_class[label] for label in LABELS], "float32")
     one, other = eager_head(), eager_head()
-    one.fit(IMAGES, LABELS, batch_size=8, class_weight=by_class, verbose=0)
-    other.fit(IMAGES, LABELS, batch_size=8, sample_weight=by_image, verbose=0)
+    one.fit(IMAGES, LABELS, batch_size=13, class_weight=by_class, verbose=0)
+    other.fit(IMAGES, LABELS, batch_size=13, sample_weight=by_image, verbose=0)
     for left, right in zip(weights(one), weights(other), strict=True):
         np.testing.assert_allclose(left, right, atol=1e-6)
     plain = eager_head()
-    plain.fit(IMAGES, LABELS, batch_size=8, verbose=0)
+    plain.fit(IMAGES, LABELS, batch_size=13, verbose=0)
     assert np.abs(weights(plain)[-1] - weights(one)[-1]).max() > 1e-3
 
 
@@ -159,7 +159,7 @@ def test_weights_inside_a_data_set(form) -> None:
     weight = np.linspace(0.1, 2, 26).astype("float32")
     one, other = eager_head(), eager_head()
     one.fit(form(IMAGES, LABELS, weight), shuffle=False, verbose=0)
-    other.fit(IMAGES, LABELS, 8, sample_weight=weight, shuffle=False, verbose=0)
+    other.fit(IMAGES, LABELS, 13, sample_weight=weight, shuffle=False, verbose=0)
     for left, right in zip(weights(one), weights(other), strict=True):
         np.testing.assert_allclose(left, right, atol=1e-6)
     solved, expected = (small_model(opaque_source(), fitted=False) for _ in range(2))
@@ -272,9 +272,9 @@ def test_py_dataset_batches_are_shuffled_as_keras_shuffles_them() -> None:
 
 def test_steps_per_epoch_with_arrays_goes_through_all_images() -> None:
     model = eager_head()
-    history = model.fit(IMAGES, LABELS, batch_size=8, steps_per_epoch=2, epochs=3, verbose=0)
-    # Batches of 8, 8 | 8, 2 | 8, 8.
-    assert history.history["queries_used"] == [16, 26, 42]
+    history = model.fit(IMAGES, LABELS, batch_size=10, steps_per_epoch=2, epochs=3, verbose=0)
+    # Batches of 10, 10 | 6, 10 | 10, 6.
+    assert history.history["queries_used"] == [20, 36, 52]
 
 
 def test_arguments_by_position_are_those_of_keras() -> None:

@@ -96,7 +96,9 @@ def write_saved_model(
     ]
     module.loaded = getattr(embedded, "loaded", None)
 
-    @tf.function(input_signature=[tf.TensorSpec(model.input_shape, tf.float32, name="image")])
+    image = tf.TensorSpec(model.input_shape, tf.float32, name="image")
+
+    @tf.function(input_signature=[image], autograph=False)
     def serve(image: Any) -> dict[str, Any]:
         return {"scores": model.output_map(embedded(model.program(image)))}
 

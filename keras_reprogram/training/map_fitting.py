@@ -16,6 +16,11 @@ from keras_reprogram.training.validation_split import split_validation
 
 # Inverse regularisation C for features of mean squared norm 1, from a strong prior to hardly any.
 REGULARIZATIONS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0)
+# The power of its spread that a principal axis of the features keeps. 1 is plain ridge; less lets
+# axes speak along which the answers hardly vary, where a source knows more than its first label.
+SPREAD_POWERS = (1.0, 0.75)
+# An axis with less than this share of the largest spread is noise, not to be blown up.
+_SPREAD_FLOOR = 1e-3
 # Where nothing can be held out: the middle of what validation chooses on real sources.
 _DEFAULT_REGULARIZATION = 100.0
 # The logit of a class that was never seen; far below any that was.
@@ -31,6 +36,7 @@ class MapFit:
         kernel: float32 array `(d, K)`.
         bias: float32 array `(K,)`.
         regularization: the inverse regularisation C that was chosen.
+        spread_power: the power of their spread that principal axes kept.
         validation_accuracy: accuracy on the held-out part that chose it, or `None`.
 
     Example:
@@ -47,6 +53,7 @@ class MapFit:
     kernel: np.ndarray
     bias: np.ndarray
     regularization: float
+    spread_power: float
     validation_accuracy: float | None
 
 
@@ -62,9 +69,10 @@ def fit_logistic_regression(
     """Multinomial logistic regression, its regularisation chosen on a held-out part.
 
     Minimises `||kernel||^2 / 2 + C * sum_i weight_i * cross_entropy_i` (with two classes
-    `||kernel||^2`, scikit-learn's single vector) on features scaled to mean squared norm 1. C is
-    the one with the lowest cross-entropy on the validation part; the result is then fitted on
-    all rows. More features than rows are rotated into the rows' span first, which changes
+    `||kernel||^2`, scikit-learn's single vector) on features scaled to mean squared norm 1,
+    whose principal axes keep a power of their spread (see `SPREAD_POWERS`). Power and C are those
+    with the lowest cross-entropy on the validation part; the result is then fitted on all rows.
+    More features than rows are rotated into the rows' span first, which changes
     nothing but the time.
 
     Args:
@@ -98,16 +106,39 @@ def fit_logistic_regression(
             f"Received: labels of class {np.unique(labels).tolist()} only."
         )
     rotation, rows = LosslessRotation.fit(features)
+    axes, rows = _principal_axes(rotation, rows)
     weight = np.ones(len(rows)) if sample_weight is None else np.asarray(sample_weight, float)
     held_out = _held_out(labels, validation_split, seed)
     if held_out is None:
-        regularization, accuracy = _DEFAULT_REGULARIZATION, None
+        power, regularization, accuracy = SPREAD_POWERS[0], _DEFAULT_REGULARIZATION, None
     else:
-        regularization, accuracy = _choose(rows, labels, weight, *held_out)
-    solution = _solve(rows, labels, weight, regularization)
+        power, regularization, accuracy = _choose(rows, labels, weight, *held_out)
+    scales = _axis_scales(rows, power)
+    solution = _solve(rows * scales, labels, weight, regularization)
     kernel, bias = _all_classes(solution, num_classes)
-    kernel, bias = _unrotate(rotation, kernel, bias)
-    return MapFit(kernel.astype(np.float32), bias.astype(np.float32), regularization, accuracy)
+    kernel = axes @ (scales[:, None] * kernel) / rotation.scale
+    bias = bias - rotation.mean @ kernel
+    return MapFit(
+        kernel.astype(np.float32), bias.astype(np.float32), regularization, power, accuracy
+    )
+
+
+def _principal_axes(rotation: LosslessRotation, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Axes `(d, r)` and the rows along them; a rotation has them already."""
+    if rotation.axes is not None:
+        return rotation.axes, rows
+    with threadpool_limits(1):
+        _, axes = np.linalg.eigh(rows.T @ rows)
+    return axes, rows @ axes
+
+
+def _axis_scales(rows: np.ndarray, power: float) -> np.ndarray:
+    """Factors that leave each axis this power of its spread, and the mean squared norm at 1."""
+    spread = np.sqrt(np.mean(rows**2, axis=0))
+    largest = float(spread.max()) or 1.0
+    scales = np.maximum(spread, _SPREAD_FLOOR * largest) ** (power - 1.0)
+    norm = float(np.sqrt(np.sum((spread * scales) ** 2))) or 1.0
+    return scales / norm
 
 
 def _held_out(
@@ -125,21 +156,24 @@ def _choose(
     weight: np.ndarray,
     train: np.ndarray,
     validation: np.ndarray,
-) -> tuple[float, float]:
+) -> tuple[float, float, float]:
     trials = []
-    for regularization in REGULARIZATIONS:
-        solution = _solve(rows[train], labels[train], weight[train], regularization)
-        probabilities = solution.predict_proba(rows[validation])
-        loss = log_loss(
-            labels[validation],
-            probabilities,
-            labels=solution.classes_,
-            sample_weight=weight[validation] if weight[validation].any() else None,
-        )
-        predicted = solution.classes_[probabilities.argmax(axis=1)]
-        trials.append((loss, regularization, float((predicted == labels[validation]).mean())))
-    _, regularization, accuracy = min(trials)
-    return regularization, accuracy
+    for power in SPREAD_POWERS:
+        scaled = rows * _axis_scales(rows, power)
+        for regularization in REGULARIZATIONS:
+            solution = _solve(scaled[train], labels[train], weight[train], regularization)
+            probabilities = solution.predict_proba(scaled[validation])
+            loss = log_loss(
+                labels[validation],
+                probabilities,
+                labels=solution.classes_,
+                sample_weight=weight[validation] if weight[validation].any() else None,
+            )
+            predicted = solution.classes_[probabilities.argmax(axis=1)]
+            accuracy = float((predicted == labels[validation]).mean())
+            trials.append((loss, power, regularization, accuracy))
+    _, power, regularization, accuracy = min(trials)
+    return power, regularization, accuracy
 
 
 def _solve(
@@ -167,10 +201,3 @@ def _all_classes(solution: LogisticRegression, num_classes: int) -> tuple[np.nda
     all_kernel[:, solution.classes_] = kernel
     all_bias[solution.classes_] = bias
     return all_kernel, all_bias
-
-
-def _unrotate(
-    rotation: LosslessRotation, kernel: np.ndarray, bias: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    kernel = (kernel if rotation.axes is None else rotation.axes @ kernel) / rotation.scale
-    return kernel, bias - rotation.mean @ kernel

@@ -21,9 +21,13 @@ def probabilities(fit, features):
     return exponents / exponents.sum(axis=1, keepdims=True)
 
 
-def direct(features, labels, regularization, weight=None):
+def direct(features, labels, regularization, weight=None, power=1.0):
     """scikit-learn on features of mean squared norm 1, which the regularisation refers to."""
     centred = features - features.mean(axis=0)
+    if power != 1.0:
+        left, spread, _ = np.linalg.svd(centred, full_matrices=False)
+        kept = spread > 1e-6 * spread[0]
+        centred = left[:, kept] * spread[kept] ** power
     scaled = centred / np.sqrt(np.mean(np.sum(centred**2, axis=1)))
     model = LogisticRegression(C=regularization, max_iter=5000, tol=1e-8)
     return model.fit(scaled, labels, sample_weight=weight).predict_proba(scaled)
@@ -39,8 +43,20 @@ def test_solution_is_scikit_learns(count, width, num_classes):
     assert fit.kernel.shape == (width, num_classes)
     assert fit.bias.shape == (num_classes,)
     assert fit.kernel.dtype == fit.bias.dtype == np.float32
-    expected = direct(features, labels, fit.regularization)
+    expected = direct(features, labels, fit.regularization, power=fit.spread_power)
     np.testing.assert_allclose(probabilities(fit, features), expected, atol=2e-3)
+
+
+@pytest.mark.parametrize("power", [1.0, 0.75, 0.5])
+@pytest.mark.parametrize(("count", "width"), [(120, 5), (30, 200)])
+def test_axes_keep_that_power_of_their_spread(monkeypatch, power, count, width):
+    monkeypatch.setattr(map_fitting, "SPREAD_POWERS", (power,))
+    features, labels = blobs(count, width, 3)
+    features = features * np.geomspace(1.0, 0.1, width)
+    fit = fit_logistic_regression(features, labels, num_classes=3)
+    assert fit.spread_power == power
+    expected = direct(features, labels, fit.regularization, power=power)
+    np.testing.assert_allclose(probabilities(fit, features), expected, atol=5e-3)
 
 
 @pytest.mark.parametrize("absent", [0, 1, 3])
