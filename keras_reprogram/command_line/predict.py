@@ -18,8 +18,6 @@ from keras_reprogram.command_line.run_folder import Run, read_run
 if TYPE_CHECKING:
     import numpy as np
 
-_ROWS_AT_ONCE = 64
-
 
 @with_exit_codes
 def predict(
@@ -83,12 +81,12 @@ def _probabilities(run: Run, files: list[Path], talk: Talk) -> Iterator[tuple[Pa
     """Decodes and asks a few images at a time: a folder need not fit into memory."""
     import numpy as np
 
-    from keras_reprogram.command_line.asking import read
+    from keras_reprogram.command_line.asking import read, rows_at_once
     from keras_reprogram.datasets.image_decoding import decode_image
 
     model = run.load_model(run.open_source())
     height, width, channels = model.program.target_shape
-    for rows in talk.slices("asking the source", len(files), _ROWS_AT_ONCE):
+    for rows in talk.slices("asking the source", len(files), rows_at_once(model)):
         size = (height, width)
         batch = np.stack(
             [decode_image(f, str(f), grey=channels == 1, size=size) for f in files[rows]]
