@@ -22,9 +22,10 @@ from keras_reprogram.training.row_losses import row_loss
 class TensorFlowSteps(keras.Model):
     """What `ReprogrammedModel` adds to Keras's own steps on the TensorFlow backend.
 
-    A model whose source is differentiable and that has no estimator takes Keras's own step.
-    Otherwise one clean pass asks the source and holds its answer constant: everything after it
-    and the regularisers get exact gradients from one tape, and the program gets the estimate.
+    A model whose source is differentiable and that has no estimator takes Keras's own step; if
+    its map observes, the same step, which shows it the answers too. Otherwise one clean pass asks
+    the source and holds its answer constant: everything after it and the regularisers get exact
+    gradients from one tape, and the program gets the estimate.
     """
 
     def prepare_steps(self) -> None:
@@ -38,6 +39,7 @@ class TensorFlowSteps(keras.Model):
         if self.gradient_estimator is not None:
             # The loop over slices has rows of unknown number, which XLA does not compile.
             self.supports_jit = False
+            self.gradient_estimator.attach(self._live)
 
     @property
     def counted_queries(self) -> int:
@@ -81,9 +83,11 @@ class TensorFlowSteps(keras.Model):
         # Where data end unannounced, a last step without a batch is tried. In a graph it would
         # still advance the optimizer's counter, and with it a resumed run's order and directions.
         with tf.control_dependencies([x]), self.counting(cost):
-            if self.gradient_estimator is None:
-                return super().train_step(data)
-            return self._estimated_step(x, y, sample_weight)
+            if self.gradient_estimator is not None:
+                return self._estimated_step(x, y, sample_weight)
+            if self.output_map.observes:
+                return self._observed_step(x, y, sample_weight)
+            return super().train_step(data)
 
     def test_step(self, data: Any) -> dict[str, Any]:
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
@@ -132,8 +136,31 @@ class TensorFlowSteps(keras.Model):
             return False
         return bool(self.program.trainable_variables) and bool(self._live.any())
 
+    def _observed_step(self, x: Any, y: Any, sample_weight: Any) -> dict[str, Any]:
+        variables = self.trainable_variables
+        with tf.GradientTape() as tape:
+            scores = self.source(self.program(x, training=True))
+            probabilities = self.output_map(scores)
+            loss = self.compute_loss(x, y, probabilities, sample_weight, training=True)
+            scaled = self.optimizer.scale_loss(loss)
+        self.output_map.observe(scores, y, sample_weight)
+        # A program that stands still leaves the map to follow the data.
+        if variables:
+            gradients = tape.gradient(scaled, variables)
+            self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        return self._step_results(x, y, sample_weight, probabilities, loss)
+
+    def _step_results(
+        self, x: Any, y: Any, sample_weight: Any, probabilities: Any, loss: Any
+    ) -> dict[str, Any]:
+        for metric in self.metrics:
+            if metric.name == "loss":
+                metric.update_state(loss, sample_weight=tf.shape(x)[0])
+        return self.compute_metrics(x, y, probabilities, sample_weight=sample_weight)
+
     def _estimated_step(self, x: Any, y: Any, sample_weight: Any) -> dict[str, Any]:
         scores = tf.stop_gradient(self.source_scores(x))
+        self.output_map.observe(scores, y, sample_weight)
         variables = self.trainable_variables
         with tf.GradientTape() as tape:
             probabilities = self.output_map(scores)
@@ -147,25 +174,25 @@ class TensorFlowSteps(keras.Model):
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
         if self.estimates:
-            estimated = self._estimate(x, y, sample_weight, probabilities)
+            estimated = self._estimate(x, y, sample_weight, scores, probabilities)
             gradients = _add_by_identity(
                 variables, gradients, self.program.trainable_variables, estimated
             )
         self.optimizer.apply(gradients, variables)
-        for metric in self.metrics:
-            if metric.name == "loss":
-                metric.update_state(loss, sample_weight=tf.shape(x)[0])
-        return self.compute_metrics(x, y, probabilities, sample_weight=sample_weight)
+        return self._step_results(x, y, sample_weight, probabilities, loss)
 
-    def _estimate(self, x: Any, y: Any, sample_weight: Any, probabilities: Any) -> list[Any]:
+    def _estimate(
+        self, x: Any, y: Any, sample_weight: Any, scores: Any, probabilities: Any
+    ) -> list[Any]:
         self._direction_seed.state.assign(
             tf.stack([tf.cast(self.seed, tf.uint32), tf.cast(self.steps_taken, tf.uint32)])
         )
         weighted = self._weighted_rows(sample_weight)
+        clean = weighted(y, probabilities, slice(None))
         gradient = self.gradient_estimator.estimate(
-            self._candidate_losses(x, y, weighted),
+            self._candidate_losses(x, self._loss_of_answers(y, weighted, scores, clean)),
             flat_value(self.program),
-            weighted(y, probabilities, slice(None)),
+            clean,
             self._live,
             self._direction_seed,
         )
@@ -191,7 +218,31 @@ class TensorFlowSteps(keras.Model):
 
         return weighted
 
-    def _candidate_losses(self, x: Any, y: Any, weighted: Callable) -> Callable[[Any], Any]:
+    def _loss_of_answers(
+        self, y: Any, weighted: Callable, scores: Any, clean: Any
+    ) -> Callable[[Any, Any], Any]:
+        """`(answers, rows)` -> losses, exact or linear in the scores around the clean ones."""
+        if self.gradient_estimator.differences == "loss":
+            return lambda answers, rows: weighted(
+                tf.gather(y, rows), self.output_map(answers), rows
+            )
+        with tf.GradientTape() as tape:
+            tape.watch(scores)
+            rows_losses = weighted(y, self.output_map(scores), slice(None))
+        # A row's loss depends on its own scores only, so the sum's gradient is every row's own.
+        slopes = tape.gradient(
+            rows_losses, scores, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
+
+        def linear(answers: Any, rows: Any) -> Any:
+            moved = answers - tf.gather(scores, rows)
+            return tf.gather(clean, rows) + tf.reduce_sum(
+                tf.gather(slopes, rows) * moved, axis=(1, 2)
+            )
+
+        return linear
+
+    def _candidate_losses(self, x: Any, loss_of_answers: Callable) -> Callable[[Any], Any]:
         x = tf.convert_to_tensor(x)
 
         def losses(candidates: Any) -> Any:
@@ -205,8 +256,7 @@ class TensorFlowSteps(keras.Model):
                 column = row if per_image else tf.zeros_like(row)
                 values = tf.gather_nd(candidates, tf.stack([candidate, column], axis=1))
                 images = candidate_images(self.program, tf.gather(x, row), values)
-                probabilities = self.output_map(self._answers(images))
-                return weighted(tf.gather(y, row), probabilities, row)
+                return loss_of_answers(self._answers(images), row)
 
             flat = split_calls(some, number * batch, self._rows_per_call, ())
             return tf.reshape(flat, (number, batch))

@@ -23,7 +23,7 @@ LAYERS = (
     {"reprogrammed_model"},
     # What reprogrammed_model is put together from.
     {"exact_fit"},
-    {"tensorflow_steps", "batch_order", "data_checks", "part_checks"},
+    {"tensorflow_steps", "batch_order", "map_updates", "data_checks", "part_checks"},
     {"program", "source", "output_map", "training"},
     # Modules with no arrows of their own; every part may import them, they import no part.
     {"version", "image_checks", "data_batches", "split_calls", "whole_file"},

@@ -54,12 +54,12 @@ class RunDraft:
 
     @property
     def program(self) -> Path:
-        """Where the program file goes for now."""
+        """Where the program file waits for `finish`."""
         return self.folder / PROGRAM
 
     @property
     def report(self) -> Path:
-        """Where the report goes for now."""
+        """Where the report waits for `finish`."""
         return self.folder / REPORT
 
     def write_facts(self, facts: dict[str, Any]) -> None:

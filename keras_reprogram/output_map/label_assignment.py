@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from keras_reprogram.output_map.label_counts import label_counts
+
 METHODS = ("random", "frequency")
 
 
@@ -73,8 +75,8 @@ def assign_labels(
             f"`scores` must be (n, {num_source_labels}) or (n, views, {num_source_labels}), with "
             f"n labels. Received: scores of shape {scores.shape}, {len(labels)} labels."
         )
-    counts, mean_scores = _preference(scores, labels, num_classes, sample_weight)
-    return _pick_greedily(counts, mean_scores, labels_per_class)
+    found = label_counts(scores, labels, num_classes=num_classes, sample_weight=sample_weight)
+    return labels_from_counts(found.counts, found.score_sums, labels_per_class)
 
 
 def check_label_budget(num_classes: int, num_source_labels: int, labels_per_class: int) -> None:
@@ -91,28 +93,25 @@ def check_label_budget(num_classes: int, num_source_labels: int, labels_per_clas
         )
 
 
-def _preference(
-    scores: np.ndarray, labels: np.ndarray, num_classes: int, sample_weight: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """How often each source label comes first in each class, and its mean score: `(S, K)` both."""
-    weight = np.ones(len(labels)) if sample_weight is None else np.asarray(sample_weight, float)
-    one_hot = np.eye(num_classes)[np.asarray(labels, int)] * weight[:, None]
-    if scores.ndim == 3:
-        one_hot = np.repeat(one_hot, scores.shape[1], axis=0)
-        scores = scores.reshape(-1, scores.shape[-1])
-    first = np.eye(scores.shape[1])[scores.argmax(axis=1)]
-    # A mean, so that it is comparable between classes whatever their size.
-    share = one_hot / np.maximum(one_hot.sum(axis=0), 1e-12)
-    return first.T @ one_hot, scores.T @ share
-
-
-def _pick_greedily(
-    counts: np.ndarray, mean_scores: np.ndarray, labels_per_class: int
+def labels_from_counts(
+    counts: np.ndarray, score_sums: np.ndarray, labels_per_class: int
 ) -> np.ndarray:
-    """From the largest count down, mean scores deciding between equals."""
+    """Picks greedily, from the largest count down; mean scores decide between equals.
+
+    Args:
+        counts: `(S, K)`, see `label_counts`; infinite for a pick that is settled.
+        score_sums: `(S, K)`.
+        labels_per_class: m, with `K * m <= S`.
+
+    Returns:
+        int array `(K, m)`.
+    """
+    total = counts.sum(axis=0)
+    # A mean, so that it is comparable between classes whatever their size.
+    means = score_sums / np.where(np.isfinite(total), np.maximum(total, 1e-12), 1.0)
     chosen: list[list[int]] = [[] for _ in range(counts.shape[1])]
     used = np.zeros(len(counts), bool)
-    for position in np.lexsort((-mean_scores.ravel(), -counts.ravel())):
+    for position in np.lexsort((-means.ravel(), -counts.ravel())):
         label, target = divmod(int(position), counts.shape[1])
         if not used[label] and len(chosen[target]) < labels_per_class:
             chosen[target].append(label)

@@ -22,6 +22,9 @@ class OutputMap(keras.layers.Layer):
     Contract: exactly `(n, views, S) -> (n, num_classes)`; the softmax is the last operation, so
     rows sum to 1 and Keras finds its numerically stable cross-entropy through it.
 
+    A map that follows the program without extra queries has `observes = True`, collects answers
+    in `observe` and uses them in `reassign`; see `MultiLabelMap`.
+
     Args:
         num_classes: target classes K, >= 2.
         name: layer name.
@@ -70,6 +73,11 @@ class OutputMap(keras.layers.Layer):
         """Whether the map may be used and trained; `False` asks for `fit_output_map` first."""
         return True
 
+    @property
+    def observes(self) -> bool:
+        """Whether the map wants to see the answers that training steps got, see `observe`."""
+        return False
+
     def attach(self, scores: str, score_step: float) -> None:
         """Tells the map what the source's scores are. `ReprogrammedModel` calls it once.
 
@@ -108,6 +116,29 @@ class OutputMap(keras.layers.Layer):
             What the solver returned, or `None` for maps that need none.
         """
         raise NotImplementedError(f"{type(self).__name__} must implement `fit_answers`.")
+
+    def observe(self, scores: Any, labels: Any, sample_weight: Any = None) -> None:
+        """Takes note of answers that a training step paid for anyway, inside its graph.
+
+        Called in each step of `fit` where `observes` is true; whatever the map remembers must be
+        in its non-trainable weights, so that a run that was killed resumes with it. The default
+        does nothing.
+
+        Args:
+            scores: `(n, views, S)`, the clean answers.
+            labels: what `fit` was given: `(n,)`, `(n, 1)`, or `(n, num_classes)` one-hot.
+            sample_weight: `(n,)`, `(n, 1)` or `None`.
+        """
+        del scores, labels, sample_weight
+
+    def reassign(self) -> None:
+        """Fits itself to what was observed, and forgets it. Called at the end of each epoch.
+
+        Without anything observed it changes nothing. The default does nothing.
+        """
+
+    def forget_observed(self) -> None:
+        """Forgets what was observed. Called when `fit` begins. The default does nothing."""
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return (input_shape[0], self.num_classes)

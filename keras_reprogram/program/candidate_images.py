@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import keras
@@ -71,13 +72,20 @@ def candidate_images(program: keras.layers.Layer, images: Any, values: Any) -> A
     if hasattr(program, "transform"):
         return program.transform(images, values)
     non_trainable = [v.value for v in program.non_trainable_variables]
+    options = {"training": False} if _takes_training(program) else {}
 
     def one_row(row: tuple[Any, Any]) -> Any:
         image, value = row
         outputs, _ = program.stateless_call(
-            unflatten(program, value), non_trainable, image[None], training=False
+            unflatten(program, value), non_trainable, image[None], **options
         )
         return outputs[0]
 
     values = ops.broadcast_to(values, (ops.shape(images)[0], values.shape[-1]))
     return ops.map(one_row, (images, values))
+
+
+def _takes_training(program: keras.layers.Layer) -> bool:
+    """Whether `call` has the argument: Keras hands it only to layers that do."""
+    parameters = inspect.signature(program.call).parameters.values()
+    return any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters)

@@ -47,20 +47,23 @@ def resize_matrix(input_size: int, output_size: int) -> np.ndarray:
     return (kernel / kernel.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def placement_matrix(input_size: int, size: int, start: int, canvas_size: int) -> np.ndarray:
+def placement_matrix(
+    input_size: int, size: int, start: int, canvas_size: int, flipped: bool = False
+) -> np.ndarray:
     """Matrix that resizes one axis to `size` and puts it at `start` on an empty canvas axis.
 
     Args:
         input_size: pixels of the target image along this axis.
-        size: pixels that it takes on the canvas.
-        start: first canvas pixel that it takes.
+        size: pixels that it takes on the canvas; more than the canvas has zooms in.
+        start: first canvas pixel that it takes; negative cuts off its beginning.
         canvas_size: pixels of the canvas along this axis.
+        flipped: mirrors the axis.
 
     Returns:
         float32 array `(canvas_size, input_size)`; rows outside the image are zero.
 
     Raises:
-        ValueError: if the image would leave the canvas.
+        ValueError: if nothing of the image would lie on the canvas.
 
     Example:
     ```python
@@ -70,14 +73,22 @@ def placement_matrix(input_size: int, size: int, start: int, canvas_size: int) -
     assert matrix[:12].sum() == 0
     ```
     """
-    if start < 0 or start + size > canvas_size:
-        raise ValueError(
-            f"The image must lie on the canvas of {canvas_size} pixels. "
-            f"Received: start={start}, size={size}. Pass a smaller size or another place."
-        )
+    first, last = _on_canvas(size, start, canvas_size)
+    resized = resize_matrix(input_size, size)
     matrix = np.zeros((canvas_size, input_size), np.float32)
-    matrix[start : start + size] = resize_matrix(input_size, size)
+    matrix[first:last] = (resized[::-1] if flipped else resized)[first - start : last - start]
     return matrix
+
+
+def _on_canvas(size: int, start: int, canvas_size: int) -> tuple[int, int]:
+    """First canvas pixel of an image, and the one after its last."""
+    first, last = max(start, 0), min(start + size, canvas_size)
+    if first >= last:
+        raise ValueError(
+            f"A part of the image must lie on the canvas of {canvas_size} pixels. "
+            f"Received: start={start}, size={size}. Pass another place or size."
+        )
+    return first, last
 
 
 def free_pixels(
@@ -103,7 +114,8 @@ def free_pixels(
     ```
     """
     mask = np.ones(canvas_size, np.float32)
-    mask[top : top + height, left : left + width] = 0.0
+    rows, columns = _on_canvas(height, top, canvas_size[0]), _on_canvas(width, left, canvas_size[1])
+    mask[slice(*rows), slice(*columns)] = 0.0
     return mask
 
 

@@ -1,4 +1,4 @@
-"""The placements that have a name: `"center"`, `"full"` and `"views"`."""
+"""The placements that have a name: `"center"`, `"full"`, `"views"` and `"gentle_views"`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from keras_reprogram.program.canvas import largest_fit
 from keras_reprogram.program.placement import Placement, View
 from keras_reprogram.program.views import draw_views, plain_view
 
-PLACEMENTS = ("center", "full", "views")
+PLACEMENTS = ("center", "full", "views", "gentle_views")
 OVERSIZED = ("shrink", "refuse")
 
 Shape = tuple[int, int, int]
@@ -35,7 +35,7 @@ def resolve_placement(
         source_shape: `(H, W, C)`.
         num_views: how many views; with a `Placement` its own number, or 1.
         image_size: `(height, width)` on the canvas, for `"center"`.
-        seed: draws the views of `"views"`.
+        seed: draws the views of `"views"` and `"gentle_views"`.
 
     Returns:
         A `Placement`.
@@ -55,6 +55,8 @@ def resolve_placement(
     num_views = positive_integer("num_views", num_views)
     if placement == "views":
         return draw_views(target_shape, source_shape, num_views, seed)
+    if placement == "gentle_views":
+        return draw_views(target_shape, source_shape, num_views, seed, style="gentle")
     if placement == "full":
         return Placement([plain_view(target_shape, source_shape)] * num_views)
     size = image_size or largest_fit(target_shape[:2], source_shape[:2])

@@ -22,15 +22,16 @@ class View:
     """One fixed way to put a target image on the source's canvas.
 
     Args:
-        top: first canvas row of the image, in pixels.
-        left: first canvas column of the image, in pixels.
-        height: rows that the image takes on the canvas.
+        top: first canvas row of the image, in pixels; negative cuts off its upper rows.
+        left: first canvas column of the image, in pixels; negative cuts off its left columns.
+        height: rows that the image takes on the canvas; more than the canvas has zooms in.
         width: columns that the image takes on the canvas.
         colour_matrix: `(c, C)`; target to source channels, on values in [0, 1]. Empty: grey is
             repeated, colour becomes its luminance, equal counts stay.
         colour_offset: `C` numbers added after the matrix; the result is clipped to [0, 1].
         background: `(k, l, C)` in [0, 1], resized smoothly to the canvas, shown where the image
             is not. Empty: mid-range, the papers' empty canvas.
+        flipped: mirrored from left to right.
 
     Lists and arrays become nested tuples, so that views can be compared.
 
@@ -49,6 +50,7 @@ class View:
     colour_matrix: Sequence[Sequence[float]] | np.ndarray = ()
     colour_offset: Sequence[float] | np.ndarray = ()
     background: Sequence[Sequence[Sequence[float]]] | np.ndarray = ()
+    flipped: bool = False
 
     def __post_init__(self) -> None:
         for name in ("colour_matrix", "colour_offset", "background"):
@@ -137,7 +139,7 @@ class Placement:
                 [placement_matrix(height, v.height, v.top, canvas[0]) for v in self.views]
             ),
             "columns": np.stack(
-                [placement_matrix(width, v.width, v.left, canvas[1]) for v in self.views]
+                [placement_matrix(width, v.width, v.left, canvas[1], v.flipped) for v in self.views]
             ),
             "colours": np.stack([matrix for matrix, _ in colours]),
             "offsets": np.stack([offset for _, offset in colours]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -38,7 +38,8 @@ class ProgramLayer(keras.layers.Layer):
         num_views: source images V that one target image becomes.
         placement: `"center"`, `"full"` (resized to the whole canvas; nothing is free, so pass
             `masked=False` to train a program there), `"views"` (see `draw_views`; view 0 is
-            the plain image on the whole canvas), or a `Placement`.
+            the plain image on the whole canvas), `"gentle_views"` (mirrored and zoomed, colours
+            kept, for sources of many labels and colour images), or a `Placement`.
         grid: `None` for one weight a pixel, or `k` for a `k x k` grid of weights resized to the
             canvas: few coordinates, which estimated gradients need.
         per_view: a program for each view instead of one for all.
@@ -135,11 +136,9 @@ class ProgramLayer(keras.layers.Layer):
         self.build((None, *self.target_shape))
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        height, width, channels = self.source_shape
-        size = (self.grid, self.grid) if self.grid else (height, width)
         num_programs = self.num_views if self.per_view else 1
         self.program_weights = self.add_weight(
-            shape=(num_programs, *size, channels),
+            shape=(num_programs, *self._one_program()),
             initializer="zeros",
             regularizer=self.regularizer,
             name="program_weights",
@@ -178,6 +177,26 @@ class ProgramLayer(keras.layers.Layer):
             free = np.einsum("Hi,vHWc,Wj->vijc", rows, free, columns)
         return np.broadcast_to(free > 0, shape).reshape(-1)
 
+    def use_placement(self, placement: Placement) -> None:
+        """Other views, as many as before, under the same weights.
+
+        What was traced or compiled with the old ones stays as it was: `ReprogrammedModel`
+        discards it, see its `use_placement`.
+
+        Args:
+            placement: `num_views` views.
+
+        Raises:
+            ValueError: for another number of views.
+        """
+        if placement.num_views != self.num_views:
+            raise ValueError(
+                f"Other views must be as many as before, {self.num_views}. "
+                f"Received: {placement.num_views}. Build a new `ProgramLayer(placement=...)`."
+            )
+        self.placement = placement
+        self._constants = placement.constants(self.target_shape, self.source_shape)
+
     def program_images(self) -> np.ndarray:
         """The program `P` itself, `(num_views, H, W, C)` in [-strength, strength], to look at."""
         program = ops.convert_to_numpy(self._program(self.program_weights))
@@ -208,7 +227,7 @@ class ProgramLayer(keras.layers.Layer):
         }
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> ProgramLayer:
+    def from_config(cls, config: dict[str, Any]) -> Self:
         config = dict(config)
         config["placement"] = Placement.from_config(config["placement"])
         config["num_views"] = config["placement"].num_views
@@ -234,15 +253,24 @@ class ProgramLayer(keras.layers.Layer):
         return images + constants["backgrounds"]
 
     def _program(self, weights: Any) -> Any:
-        """`P` for weights `(..., programs, rows, columns, C)`: `(..., programs or V, H, W, C)`."""
-        weights = ops.convert_to_tensor(weights)
-        if self.grid:
-            rows, columns = self._grid_matrices()
-            weights = ops.einsum("Hi,...ijC->...HjC", rows, weights)
-            weights = ops.einsum("Wj,...HjC->...HWC", columns, weights)
+        """`P` for weights `(..., programs, *_one_program())`: `(..., programs or V, H, W, C)`."""
+        pattern = self._pattern(ops.convert_to_tensor(weights))
         if self.masked:
-            weights = weights * self._constants["free"]
-        return self.strength * ops.tanh(weights)
+            pattern = pattern * self._constants["free"]
+        return self.strength * ops.tanh(pattern)
+
+    def _one_program(self) -> tuple[int, ...]:
+        """Shape of the weights of one program."""
+        height, width, channels = self.source_shape
+        return (self.grid or height, self.grid or width, channels)
+
+    def _pattern(self, weights: Any) -> Any:
+        """`W` on the whole canvas, `(..., programs, H, W, C)`."""
+        if not self.grid:
+            return weights
+        rows, columns = self._grid_matrices()
+        weights = ops.einsum("Hi,...ijC->...HjC", rows, weights)
+        return ops.einsum("Wj,...HjC->...HWC", columns, weights)
 
     def _join(self, placed: Any, program: Any) -> Any:
         if self.operation == "add":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from keras_reprogram.program.argument_checks import one_of
 from keras_reprogram.program.canvas import channel_matrix
 from keras_reprogram.program.placement import Placement, View
 
@@ -11,6 +12,13 @@ from keras_reprogram.program.placement import Placement, View
 _BACKGROUND_GRID = 4
 # A view smaller than this share of the canvas carries too little of the image.
 _SMALLEST_SHARE = 0.45
+# A gentle view shows at least 1 / 1.4 of the image a side: less, and the object leaves it.
+_LARGEST_ZOOM = 1.4
+# From this many labels on, a source tells everyday pictures apart, and sees them best untouched.
+_MANY_LABELS = 100
+
+VIEW_STYLES = ("bold", "gentle", "mixed")
+
 # Grey images are drawn from a dark to a light colour at least this far apart.
 _SMALLEST_CONTRAST = 0.5
 
@@ -20,24 +28,27 @@ def draw_views(
     source_shape: tuple[int, int, int],
     num_views: int,
     seed: int = 0,
+    style: str = "bold",
 ) -> Placement:
     """Draws `num_views` fixed random programs for the same image.
 
-    View 0 is the plain image, resized to the whole canvas. Each further view has a size, a
-    place, colours and a smooth background of its own. View `i` depends on `seed` and `i` only:
-    asking for more views keeps the first ones, so that answers already paid for stay useful.
+    View 0 is the plain image, resized to the whole canvas. Each further `"bold"` view has a size,
+    a place, colours and a smooth background of its own; `"gentle"` ones are mirrored or zoomed in
+    and keep their colours; `"mixed"` takes turns. View `i` depends on `seed`, `style` and `i`
+    only: asking for more views keeps the first ones, so that answers already paid for stay useful.
 
     Args:
         target_shape: `(h, w, c)` of target images.
         source_shape: `(H, W, C)` of source images.
         num_views: how many, >= 1.
         seed: any integer >= 0.
+        style: `"bold"`, `"gentle"` or `"mixed"`; see `suggested_style`.
 
     Returns:
         A `Placement` with `num_views` views.
 
     Raises:
-        ValueError: if `num_views` is smaller than 1.
+        ValueError: if `num_views` is smaller than 1, or for an unknown style.
 
     Example:
     ```python
@@ -49,9 +60,32 @@ def draw_views(
     """
     if num_views < 1:
         raise ValueError(f"`num_views` must be at least 1. Received: num_views={num_views}.")
-    plain = plain_view(target_shape, source_shape)
-    drawn = [_draw_view(target_shape, source_shape, seed, i) for i in range(1, num_views)]
-    return Placement([plain, *drawn])
+    one_of("style", style, VIEW_STYLES)
+    views = [plain_view(target_shape, source_shape)]
+    for index in range(1, num_views):
+        bold = style == "bold" or (style == "mixed" and index % 2 == 1)
+        # The n-th bold view of a mixture is the n-th bold view.
+        turn = (index + 1) // 2 if style == "mixed" else index
+        draw = _draw_bold_view if bold else _draw_gentle_view
+        views.append(draw(target_shape, source_shape, seed, turn))
+    return Placement(views)
+
+
+def suggested_style(target_channels: int, num_source_labels: int) -> str:
+    """The style of views that suits a source where nothing was asked yet.
+
+    Sources of few labels learn most from unlike views. A source of many labels knows colour
+    pictures as they are.
+
+    Args:
+        target_channels: 1 for grey, 3 for colour.
+        num_source_labels: S.
+
+    Returns:
+        `"bold"` or `"gentle"`.
+    """
+    gentle = target_channels == 3 and num_source_labels >= _MANY_LABELS
+    return "gentle" if gentle else "bold"
 
 
 def plain_view(target_shape: tuple[int, int, int], source_shape: tuple[int, int, int]) -> View:
@@ -68,7 +102,7 @@ def plain_view(target_shape: tuple[int, int, int], source_shape: tuple[int, int,
     return View(0, 0, height, width, channel_matrix(target_shape[2], channels))
 
 
-def _draw_view(
+def _draw_bold_view(
     target_shape: tuple[int, int, int], source_shape: tuple[int, int, int], seed: int, index: int
 ) -> View:
     random = np.random.default_rng([seed, index])
@@ -82,6 +116,23 @@ def _draw_view(
     matrix, offset = _draw_colours(random, target_shape[2], channels)
     background = random.uniform(size=(_BACKGROUND_GRID, _BACKGROUND_GRID, channels))
     return View(top, left, int(size[0]), int(size[1]), matrix, offset, background)
+
+
+def _draw_gentle_view(
+    target_shape: tuple[int, int, int], source_shape: tuple[int, int, int], seed: int, index: int
+) -> View:
+    height, width, channels = source_shape
+    colours = channel_matrix(target_shape[2], channels)
+    flipped = index % 2 == 1
+    if index == 1:
+        return View(0, 0, height, width, colours, flipped=flipped)
+    random = np.random.default_rng([seed, index, len(VIEW_STYLES)])
+    zoom = random.uniform(1.0, _LARGEST_ZOOM)
+    stretch = random.uniform(0.9, 1.1, size=2)
+    size = np.maximum((height, width), np.round(zoom * stretch * (height, width)).astype(int))
+    top = -int(random.integers(0, size[0] - height + 1))
+    left = -int(random.integers(0, size[1] - width + 1))
+    return View(top, left, int(size[0]), int(size[1]), colours, flipped=flipped)
 
 
 def _draw_colours(

@@ -120,6 +120,8 @@ def interrupted(arguments: tuple, awaited: str, cwd: Path) -> tuple[int, str]:
             env=ENVIRONMENT,
             stdout=subprocess.DEVNULL,
             stderr=err,
+            # Shells start jobs in the background with Ctrl-C ignored, which children inherit.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         deadline = time.monotonic() + 120
         while awaited not in log.read_text():

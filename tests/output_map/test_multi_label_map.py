@@ -5,7 +5,7 @@ import pytest
 from checks.check_output_map import as_array, fitted
 from checks.tiny_models import random_scores
 
-from keras_reprogram import MultiLabelMap, assign_labels
+from keras_reprogram import MultiLabelMap, assign_labels, bayesian_weights
 
 
 def table_of(output_map):
@@ -78,6 +78,85 @@ def test_given_matrix_is_used_as_it_is():
     assert output_map.trainable_variables == []
 
 
+def test_own_table_takes_the_mean_of_each_row():
+    output_map = MultiLabelMap(2, assignment="self-defined", label_table=[[3], [0, 2]])
+    assert not output_map.trains
+    scores = np.array([[[0.4, 0.2, 0.0, 0.4]]], "float32")
+    # Class 0: .4; class 1: the mean of .4 and .0.
+    np.testing.assert_allclose(as_array(output_map(scores)), [[2 / 3, 1 / 3]], rtol=1e-5)
+    before = as_array(output_map.label_weights)
+    fitted(output_map, scores.repeat(2, axis=0), np.array([0, 1]))
+    np.testing.assert_array_equal(as_array(output_map.label_weights), before)
+
+
+@pytest.mark.parametrize("kind", ["probabilities", "logits"])
+@pytest.mark.parametrize("assignment", ["bayesian", "bayesian_plus"])
+def test_bayesian_map_holds_the_weights_of_the_function(assignment, kind):
+    scores, labels = random_scores(40, 2), np.arange(40) % 3
+    weight = np.linspace(0.1, 2, 40)
+    expected = bayesian_weights(
+        assignment, num_classes=3, scores=scores, labels=labels, sample_weight=weight
+    )
+    output_map = MultiLabelMap(3, assignment=assignment)
+    output_map.attach(kind, 0.0)
+    answers = np.log(scores + 1e-30) + 3 if kind == "logits" else scores
+    fitted(output_map, answers, labels, sample_weight=weight)
+    np.testing.assert_allclose(as_array(output_map.label_weights), expected, atol=1e-5)
+
+
+OBSERVING = ["iterative", "bayesian", "bayesian_plus"]
+
+
+@pytest.mark.parametrize("kind", ["probabilities", "logits"])
+@pytest.mark.parametrize("assignment", OBSERVING)
+def test_observed_batches_assign_as_stored_answers_do(assignment, kind):
+    """Four batches that pass by, with weights, are worth the same answers in one array."""
+    old, scores = random_scores(60, 2, seed=1), random_scores(60, 2, seed=2)
+    if kind == "logits":
+        old, scores = np.log(old + 1e-9), np.log(scores + 1e-9)
+    labels, weight = np.arange(60) % 3, np.linspace(0.5, 2, 60).astype("float32")
+    followed, fresh = (MultiLabelMap(3, assignment=assignment) for _ in range(2))
+    for output_map, answers in ((followed, old), (fresh, scores)):
+        output_map.attach(kind, 0.0)
+        fitted(output_map, answers, labels, sample_weight=weight)
+    before = as_array(followed.label_weights)
+    for rows in np.split(np.arange(60), 4):
+        followed.observe(scores[rows], labels[rows], weight[rows])
+    np.testing.assert_array_equal(as_array(followed.label_weights), before)
+    followed.reassign()
+    found = as_array(followed.label_weights)
+    assert np.abs(found - before).max() > 0.01
+    np.testing.assert_allclose(found, as_array(fresh.label_weights), atol=1e-5)
+    # What was seen is used once.
+    followed.reassign()
+    np.testing.assert_array_equal(as_array(followed.label_weights), found)
+
+
+@pytest.mark.parametrize("assignment", OBSERVING)
+def test_a_class_that_was_not_shown_keeps_its_labels(assignment):
+    output_map = MultiLabelMap(2, assignment=assignment)
+    first = np.eye(4, dtype="float32")[:, None]
+    fitted(output_map, first[[1, 1, 2, 2]], np.array([0, 0, 1, 1]))
+    assert table_of(output_map) == [[1], [2]]
+    # Only images of class 1 came, and label 1, which stands for class 0, answered most of them.
+    output_map.observe(first[[1, 1, 3]], np.array([1, 1, 1]))
+    output_map.reassign()
+    assert table_of(output_map) == [[1], [3] if assignment == "iterative" else [1, 3]]
+
+
+def test_maps_that_do_not_observe_are_left_alone():
+    scores = random_scores(9)
+    for assignment in ("random", "frequency"):
+        output_map = fitted(MultiLabelMap(3, assignment=assignment), scores, np.arange(9) % 3)
+        before = output_map.get_weights()
+        assert not output_map.observes
+        output_map.observe(scores[::-1], np.arange(9) % 3)
+        output_map.reassign()
+        output_map.forget_observed()
+        assert len(before) == len(output_map.get_weights()) == 1
+        np.testing.assert_array_equal(before[0], output_map.get_weights()[0])
+
+
 def test_more_classes_than_labels_names_what_would_do():
     with pytest.raises(ValueError, match=r"3 classes with 4.*need 12.*Pass `labels_per_class=2`"):
         MultiLabelMap(3, labels_per_class=4).build((None, 1, 6))
@@ -85,6 +164,7 @@ def test_more_classes_than_labels_names_what_would_do():
         MultiLabelMap(7).build((None, 1, 6))
 
 
+OWN = {"assignment": "self-defined"}
 WRONG = [
     ({"assignment": "best"}, "`assignment` must be one of"),
     ({"weights": np.ones((6, 2))}, r"`weights` must have shape \(source labels, 3\).*\(6, 2\)"),
@@ -92,6 +172,19 @@ WRONG = [
     ({"weights": -np.ones((6, 3))}, "non-negative.*smallest -1"),
     ({"weights": np.eye(6)[:, :3] * [1, 1, 0]}, "with some weight for every class"),
     ({"weights": np.full((6, 3), np.nan)}, "must be finite"),
+    ({"assignment": "self-defined"}, "belong together.*label_table=None"),
+    ({"label_table": [[0], [1], [2]]}, "belong together.*assignment='frequency'"),
+    ({**OWN, "label_table": 3}, "must be a list of lists of whole numbers.*Received: 3"),
+    ({**OWN, "label_table": [[0], [1], ["a"]]}, "list of lists of whole numbers"),
+    ({**OWN, "label_table": [[0], [1], [2.5]]}, "list of lists of whole numbers"),
+    ({**OWN, "label_table": [[0], [1]]}, r"a row for each of 3 classes.*lengths \[1, 1\]"),
+    ({**OWN, "label_table": [[0], [], [1, 2]]}, r"one source label or more.*\[1, 0, 2\]"),
+    ({**OWN, "label_table": [[0], [1], [2, 0]]}, r"may stand twice.*more than once \[0\]"),
+    ({**OWN, "label_table": [[0], [1], [-2]]}, "numbers >= 0.*smallest -2"),
+    ({**OWN, "label_table": [[0], [1], [6]]}, r"labels in \[0, 6\).*Received: label 6"),
+    ({**OWN, "label_table": [[0], [1], [2]], "weights": np.eye(6)[:, :3]}, "Received: both"),
+    ({"assignment": "bayesian", "labels_per_class": 2}, "`labels_per_class` is for.*Received: 2"),
+    ({"assignment": "iterative", "labels_per_class": 3}, "Pass `labels_per_class=2`"),
     ({"labels_per_class": 0}, "`labels_per_class` must be at least 1. Received: 0"),
 ]
 

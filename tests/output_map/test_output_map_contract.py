@@ -13,6 +13,13 @@ MAPS = {
     "frequency": lambda: MultiLabelMap(3),
     "frequency two labels": lambda: MultiLabelMap(3, labels_per_class=2),
     "random": lambda: MultiLabelMap(3, labels_per_class=2, assignment="random", seed=4),
+    "iterative": lambda: MultiLabelMap(3, labels_per_class=2, assignment="iterative"),
+    "bayesian": lambda: MultiLabelMap(3, assignment="bayesian"),
+    "bayesian_plus": lambda: MultiLabelMap(3, assignment="bayesian_plus"),
+    "bayesian, more classes than labels": lambda: MultiLabelMap(8, assignment="bayesian"),
+    "self-defined": lambda: MultiLabelMap(
+        3, assignment="self-defined", label_table=[[5], [0, 2], [1]]
+    ),
     "weights": lambda: MultiLabelMap(3, weights=MATRIX),
     "dense": lambda: DenseMap(3),
     "dense two classes": lambda: DenseMap(2),
@@ -69,7 +76,7 @@ def test_map_trains_in_a_plain_keras_model(name):
     assert model.evaluate(scores, labels, verbose=0)[1] > 0.9
 
 
-@pytest.mark.parametrize("name", ["frequency", "dense", "head"])
+@pytest.mark.parametrize("name", ["frequency", "bayesian_plus", "self-defined", "dense", "head"])
 def test_map_survives_a_keras_file(name, tmp_path):
     scores = np.random.default_rng(0).dirichlet(np.ones(6), size=(64, 2)).astype("float32")
     layer = MAPS[name]()

@@ -57,7 +57,19 @@ def test_placement_matrix_is_a_resize_on_an_empty_axis():
     assert matrix[:3].sum() == matrix[5:].sum() == 0
 
 
-@pytest.mark.parametrize(("start", "size"), [(-1, 2), (7, 2), (0, 9)])
+def test_placement_matrix_cuts_off_what_leaves_the_canvas():
+    matrix = placement_matrix(input_size=4, size=8, start=-2, canvas_size=5)
+    np.testing.assert_array_equal(matrix, resize_matrix(4, 8)[2:7])
+
+
+def test_flipped_placement_matrix_mirrors_the_image_where_it_is():
+    plain = placement_matrix(4, 4, 1, 8)
+    flipped = placement_matrix(4, 4, 1, 8, flipped=True)
+    np.testing.assert_array_equal(flipped[1:5], plain[1:5][::-1])
+    assert flipped[:1].sum() == flipped[5:].sum() == 0
+
+
+@pytest.mark.parametrize(("start", "size"), [(-2, 2), (8, 2)])
 def test_image_beyond_the_canvas_is_refused(start, size):
     with pytest.raises(ValueError, match=f"canvas of 8 pixels. Received: start={start}"):
         placement_matrix(4, size, start, 8)

@@ -189,7 +189,7 @@ WRONG = [
     ({"image_size": 9}, r"must not exceed.*image_size=\(9, 9\).*Pass a smaller"),
     ({"image_size": (0, 4)}, r"`image_size` must be a positive integer or.*\(0, 4\)"),
     ({"image_size": (4, 4, 3)}, "`image_size` must be"),
-    ({"placement": Placement([View(6, 0, 4, 4)])}, "must lie on the canvas of 8 pixels"),
+    ({"placement": Placement([View(8, 0, 4, 4)])}, "must lie on the canvas of 8 pixels"),
     (
         {"placement": Placement([View(0, 0, 4, 4, colour_matrix=[[1.0]])])},
         r"`colour_matrix` of shape \(3, 3\).*Received: shapes \(1, 1\)",

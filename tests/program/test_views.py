@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from keras_reprogram import Placement, ProgramLayer, View, draw_views
+from keras_reprogram.program.views import suggested_style
 
 SHAPES = [((4, 4, 1), (8, 8, 3)), ((5, 6, 3), (9, 7, 3)), ((5, 6, 3), (8, 8, 1))]
 
@@ -70,3 +71,57 @@ def test_placement_without_views_is_refused():
         Placement([])
     with pytest.raises(ValueError, match="`num_views` must be at least 1. Received: num_views=0"):
         draw_views((4, 4, 1), (8, 8, 3), 0)
+
+
+@pytest.mark.parametrize(("target", "source"), SHAPES)
+def test_gentle_views_cover_the_canvas_and_keep_colours(target, source):
+    views = draw_views(target, source, 30, seed=1, style="gentle").views
+    assert len(set(views)) > 20  # a small canvas has few places
+    for view in views:
+        assert view.top <= 0 <= view.top + view.height - source[0]
+        assert view.left <= 0 <= view.left + view.width - source[1]
+        assert view.height <= 1.6 * source[0]
+        assert view.colour_matrix == views[0].colour_matrix
+        assert not view.background
+    assert sum(view.flipped for view in views) == 15
+
+
+def test_mixed_views_take_turns():
+    mixed = draw_views(*SHAPES[1], 7, seed=1, style="mixed").views
+    bold = draw_views(*SHAPES[1], 4, seed=1).views
+    gentle = draw_views(*SHAPES[1], 4, seed=1, style="gentle").views
+    assert mixed[1::2] == bold[1:]
+    assert mixed[2::2] == gentle[1:]
+
+
+def test_flipped_view_is_the_mirrored_image():
+    views = [View(0, 0, 4, 4), View(0, 0, 4, 4, flipped=True)]
+    program = ProgramLayer(
+        (4, 4, 3), (4, 4, 3), source_range=(0, 1), target_range=(0, 1), placement=Placement(views)
+    )
+    image = np.random.default_rng(0).uniform(size=(1, 4, 4, 3)).astype("float32")
+    plain, flipped = np.asarray(program(image))[0]
+    np.testing.assert_allclose(flipped, plain[:, ::-1], atol=1e-6)
+
+
+def test_zoomed_view_shows_the_middle_of_the_image():
+    view = View(-2, -2, 8, 8)
+    program = ProgramLayer(
+        (4, 4, 1), (4, 4, 1), source_range=(0, 1), target_range=(0, 1), placement=Placement([view])
+    )
+    image = np.zeros((1, 4, 4, 1), "float32")
+    image[0, 1:3, 1:3] = 1.0
+    source_image = np.asarray(program(image))[0, 0, :, :, 0]
+    assert source_image[1:3, 1:3].min() == 1.0
+    assert source_image.sum() > image.sum()
+    assert program.live_coordinates().sum() == 0
+
+
+def test_unknown_style_is_refused():
+    with pytest.raises(ValueError, match="`style` must be one of .*Received: style='wild'"):
+        draw_views((4, 4, 1), (8, 8, 3), 2, style="wild")
+
+
+def test_suggested_style_depends_on_colours_and_labels():
+    assert suggested_style(3, 1000) == "gentle"
+    assert suggested_style(1, 1000) == suggested_style(3, 43) == "bold"
