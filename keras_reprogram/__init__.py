@@ -5,8 +5,23 @@ target image -> program -> source images -> source -> source scores -> output ma
 """
 
 from keras_reprogram.export import export_blockers, export_litert, export_saved_model
-from keras_reprogram.output_map import DenseMap, MultiLabelMap, NewHead, OutputMap, assign_labels
-from keras_reprogram.program import Placement, ProgramLayer, View, draw_views
+from keras_reprogram.opaque_log import OpaqueFit, OpaqueStage
+from keras_reprogram.output_map import (
+    DenseMap,
+    MultiLabelMap,
+    NewHead,
+    OutputMap,
+    assign_labels,
+    bayesian_weights,
+)
+from keras_reprogram.program import (
+    DecoderProgram,
+    Placement,
+    ProgramLayer,
+    View,
+    draw_views,
+    train_decoder,
+)
 from keras_reprogram.program_file import load_program, read_description, save_program
 from keras_reprogram.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source import (
@@ -20,16 +35,25 @@ from keras_reprogram.source import (
     embedded_path,
 )
 from keras_reprogram.training import (
+    SPSA,
+    CoordinateWise,
     GradientEstimator,
+    GrowDirections,
     MapFit,
+    ProgramSearch,
     RandomDirections,
     fit_logistic_regression,
+    search_program,
+    spsa_learning_rate,
 )
 from keras_reprogram.version import __version__
+from keras_reprogram.view_choice import ViewSelection
 
 # In the order of the data's way through a model.
 __all__ = [
     "ProgramLayer",
+    "DecoderProgram",
+    "train_decoder",
     "View",
     "Placement",
     "draw_views",
@@ -46,11 +70,21 @@ __all__ = [
     "DenseMap",
     "NewHead",
     "assign_labels",
+    "bayesian_weights",
     "GradientEstimator",
     "RandomDirections",
+    "CoordinateWise",
+    "SPSA",
+    "spsa_learning_rate",
+    "GrowDirections",
+    "search_program",
+    "ProgramSearch",
     "MapFit",
     "fit_logistic_regression",
     "ReprogrammedModel",
+    "ViewSelection",
+    "OpaqueFit",
+    "OpaqueStage",
     "save_program",
     "load_program",
     "read_description",

@@ -88,7 +88,7 @@ class ExactFit(TensorFlowSteps):
             scores, y, sample_weight = self._ask(x, y, sample_weight, batch_size, verbose)
         scores = self._checked_scores(scores)
         labels = self._labels(y, len(scores))
-        weight = _image_weights(labels, sample_weight, class_weight)
+        weight = image_weights(labels, sample_weight, class_weight)
         solver = partial(_solve, self.output_map.num_classes, validation_split, self.seed)
         return self.output_map.fit_answers(scores, labels, solver=solver, sample_weight=weight)
 
@@ -169,7 +169,7 @@ def _solve(
     )
 
 
-def _image_weights(
+def image_weights(
     labels: np.ndarray, sample_weight: Any, class_weight: dict[int, float] | None
 ) -> np.ndarray | None:
     """One weight an image from weights of images and of classes."""

@@ -11,7 +11,8 @@ import numpy as np
 from keras_reprogram.batch_order import BatchOrder, QueryLog, split_last
 from keras_reprogram.data_batches import is_array, is_endless
 from keras_reprogram.data_checks import DataChecks
-from keras_reprogram.exact_fit import ExactFit
+from keras_reprogram.map_updates import MapUpdates
+from keras_reprogram.opaque_training import OpaqueTraining
 from keras_reprogram.part_checks import check_parts, check_seed, check_source_images
 from keras_reprogram.training.gradient_estimator import GradientEstimator
 from keras_reprogram.training.random_directions import RandomDirections
@@ -19,7 +20,7 @@ from keras_reprogram.training.row_losses import row_loss
 
 
 @keras.saving.register_keras_serializable(package="keras_reprogram")
-class ReprogrammedModel(ExactFit):
+class ReprogrammedModel(OpaqueTraining):
     """A source model, frozen or opaque, re-used for a new task.
 
     ```
@@ -165,7 +166,8 @@ class ReprogrammedModel(ExactFit):
             ValueError: for images or labels that do not fit, and for a map that must be fitted
                 first.
         """
-        callbacks = [QueryLog(), *_as_list(callbacks)]
+        updates = [MapUpdates(self.output_map)] if self.output_map.observes else []
+        callbacks = [QueryLog(), *updates, *_as_list(callbacks)]
         self._check_before_fit(callbacks)
         self.data_checks.validation(validation_data)
         options |= {"batch_size": batch_size, "epochs": epochs, "verbose": verbose}

@@ -35,11 +35,20 @@ class TensorFlowSteps(keras.Model):
         self._graph_queries = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._python_queries = 0
         self._direction_seed = keras.random.SeedGenerator(self.seed)
-        self._live = live_coordinates(self.program)
         if self.gradient_estimator is not None:
             # The loop over slices has rows of unknown number, which XLA does not compile.
             self.supports_jit = False
+        self.prepare_live_coordinates()
+
+    def prepare_live_coordinates(self) -> None:
+        """Finds the weights that reach a pixel; again after every change of the views."""
+        self._live = live_coordinates(self.program)
+        if self.gradient_estimator is not None:
             self.gradient_estimator.attach(self._live)
+
+    def add_queries(self, number: int) -> None:
+        """Counts queries that were asked on this model's behalf."""
+        self._python_queries += number
 
     @property
     def counted_queries(self) -> int:
@@ -159,9 +168,23 @@ class TensorFlowSteps(keras.Model):
         return self.compute_metrics(x, y, probabilities, sample_weight=sample_weight)
 
     def _estimated_step(self, x: Any, y: Any, sample_weight: Any) -> dict[str, Any]:
-        scores = tf.stop_gradient(self.source_scores(x))
+        return self.step_on_answers(self.source_scores(x), x, y, sample_weight)
+
+    def step_on_answers(
+        self, scores: Any, x: Any, y: Any, sample_weight: Any, variables: Any = None
+    ) -> dict[str, Any]:
+        """One estimated step from clean answers `(n, V, S)` that were asked already.
+
+        Args:
+            scores: `(n, V, S)`.
+            x: images.
+            y: labels.
+            sample_weight: `(n,)` or `None`.
+            variables: what is trained; `None` for all that is trainable.
+        """
+        scores = tf.stop_gradient(scores)
         self.output_map.observe(scores, y, sample_weight)
-        variables = self.trainable_variables
+        variables = self.trainable_variables if variables is None else variables
         with tf.GradientTape() as tape:
             probabilities = self.output_map(scores)
             loss = self.compute_loss(x, y, probabilities, sample_weight, training=True)

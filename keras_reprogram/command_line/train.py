@@ -28,9 +28,10 @@ def train(
         str,
         typer.Option(
             metavar="NAME|PATH",
-            help="The task to learn: digits, mnist, cifar10, gtsrb, a folder with a folder "
-            "of images for each class, or a name in TensorFlow Datasets (tfds:NAME). Files are "
-            "looked for in the folder that KERAS_REPROGRAM_DATA names, else downloaded.",
+            help="The task to learn: digits, mnist, cifar10, gtsrb, ham10000, abide, a folder "
+            "with a folder of images for each class, or a name in TensorFlow Datasets "
+            "(tfds:NAME). Files are looked for in the folder that KERAS_REPROGRAM_DATA names, "
+            "else downloaded.",
         ),
     ],
     opaque: Annotated[
@@ -48,8 +49,9 @@ def train(
         OutputMapKind,
         typer.Option(
             metavar="MAP",
-            help="How scores are read as classes: dense weighs all source labels, frequency "
-            "and random assign some to each class, new-head replaces the last layer.",
+            help="How scores are read as classes: dense weighs all source labels, frequency, "
+            "iterative (again after each epoch) and random assign some to each class, bayesian "
+            "and bayesian-plus count how much each says, new-head replaces the last layer.",
         ),
     ] = OutputMapKind.DENSE,
     labels_per_class: Annotated[
@@ -57,7 +59,7 @@ def train(
         typer.Option(
             min=1,
             metavar="N",
-            help="Source labels a class, for frequency and random. [default: 10]",
+            help="Source labels a class, for frequency, iterative and random. [default: 10]",
         ),
     ] = None,
     num_views: Annotated[

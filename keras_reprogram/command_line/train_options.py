@@ -26,8 +26,14 @@ class OutputMapKind(StrEnum):
 
     DENSE = "dense"
     FREQUENCY = "frequency"
+    ITERATIVE = "iterative"
     RANDOM = "random"
+    BAYESIAN = "bayesian"
+    BAYESIAN_PLUS = "bayesian-plus"
     NEW_HEAD = "new-head"
+
+
+_PICKS_LABELS = (OutputMapKind.FREQUENCY, OutputMapKind.ITERATIVE, OutputMapKind.RANDOM)
 
 
 class PlacementKind(StrEnum):
@@ -44,8 +50,8 @@ class TrainOptions:
 
     Args:
         output_map: how scores are read as classes.
-        labels_per_class: source labels a class, for `frequency` and `random`; `None` for as many
-            as there are, at most 10.
+        labels_per_class: source labels a class, for `frequency`, `iterative` and `random`;
+            `None` for as many as there are, at most 10.
         num_views: source images a target image becomes.
         placement: where the image goes.
         image_size: its size on the canvas, for `center`.
@@ -79,10 +85,9 @@ class TrainOptions:
                 "--image-size is for --placement center; the other placements choose sizes "
                 f"themselves. Received: --placement {self.placement}. Leave one of them out."
             )
-        assigns = self.output_map in (OutputMapKind.FREQUENCY, OutputMapKind.RANDOM)
-        if self.labels_per_class is not None and not assigns:
+        if self.labels_per_class is not None and self.output_map not in _PICKS_LABELS:
             raise ValueError(
-                "--labels-per-class is for --output-map frequency or random. "
+                f"--labels-per-class is for --output-map {', '.join(_PICKS_LABELS)}. "
                 f"Received: --output-map {self.output_map}, which reads all source labels."
             )
         if self.num_views > 1 and self.placement != PlacementKind.VIEWS:
@@ -125,15 +130,17 @@ def build_model(
     target_shape: tuple[int, int, int],
     class_names: tuple[str, ...],
     seed: int,
+    target_range: tuple[float, float] = (0.0, 255.0),
 ) -> ReprogrammedModel:
     """Joins program, source and output map as the options say.
 
     Args:
         options: the recipe's settings.
         source: the source model.
-        target_shape: `(h, w, c)` of the target images, in 0..255.
+        target_shape: `(h, w, c)` of the target images.
         class_names: names of the target classes.
         seed: draws views, labels, batches and directions.
+        target_range: `(low, high)` of the target images.
 
     Returns:
         An untrained model.
@@ -155,13 +162,17 @@ def build_model(
     from keras_reprogram.training import RandomDirections
 
     estimator = None if source.differentiable else RandomDirections(_ESTIMATED_DIRECTIONS)
-    program = _program(options, source, target_shape, seed)
+    program = _program(options, source, target_shape, seed, target_range)
     output_map = _output_map(options, source, len(class_names), seed)
     return ReprogrammedModel(program, source, output_map, estimator, class_names, seed)
 
 
 def _program(
-    options: TrainOptions, source: Source, target_shape: tuple[int, int, int], seed: int
+    options: TrainOptions,
+    source: Source,
+    target_shape: tuple[int, int, int],
+    seed: int,
+    target_range: tuple[float, float],
 ) -> ProgramLayer:
     from keras_reprogram.program import ProgramLayer
 
@@ -169,6 +180,7 @@ def _program(
         target_shape,
         source.source_shape,
         source_range=source.value_range,
+        target_range=target_range,
         num_views=options.num_views,
         placement=str(options.placement),
         image_size=options.image_size,
@@ -186,13 +198,13 @@ def _output_map(options: TrainOptions, source: Source, num_classes: int, seed: i
         return DenseMap(num_classes)
     if options.output_map == OutputMapKind.NEW_HEAD:
         return NewHead(num_classes)
-    labels_per_class = options.labels_per_class
-    if labels_per_class is None:
+    labels_per_class = options.labels_per_class or 1
+    if options.labels_per_class is None and options.output_map in _PICKS_LABELS:
         fitting = source.num_labels // num_classes
         labels_per_class = max(1, min(_MOST_LABELS_PER_CLASS, fitting))
     return MultiLabelMap(
         num_classes,
         labels_per_class=labels_per_class,
-        assignment=str(options.output_map),
+        assignment=str(options.output_map).replace("-", "_"),
         seed=seed,
     )

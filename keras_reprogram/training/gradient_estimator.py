@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 Losses = Callable[[Any], Any]
 
 
@@ -15,6 +17,10 @@ class GradientEstimator:
     target image costs a step for one view, the clean pass not counted. The identity that must
     hold: declared cost = counted queries, and the estimate's mean is the gradient as
     `smoothing` goes to zero.
+
+    With `differences = "scores"` the model hands over linearised losses, `clean + dL/dscores .
+    (scores(candidate) - scores(clean))` an image: finite differences are then those of the score
+    vector, and what stands between scores and loss enters by its exact gradient.
 
     Example:
     ```python
@@ -47,6 +53,18 @@ class GradientEstimator:
     assert np.allclose(found, 2, atol=0.01)
     ```
     """
+
+    differences = "loss"
+
+    def attach(self, live: np.ndarray) -> None:
+        """Told once, when a model is made, which coordinates reach a pixel.
+
+        An estimator whose cost depends on their number overrides this; it then belongs to one
+        model.
+
+        Args:
+            live: bool array `(size,)`.
+        """
 
     @property
     def queries_per_image(self) -> int:

@@ -9,6 +9,13 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_reprogram.training.estimator_arguments import (
+    check_clip,
+    check_count,
+    check_differences,
+    check_positive,
+    clip_norm,
+)
 from keras_reprogram.training.gradient_estimator import GradientEstimator, Losses
 
 _DISTRIBUTIONS = ("sphere", "gaussian", "rademacher")
@@ -22,6 +29,10 @@ class RandomDirections(GradientEstimator):
     unit vectors `u_j` and b the number of live coordinates, which makes the estimate unbiased
     for small steps; the gradient is the mean over j. Two-sided (SPSA, Spall 1992) takes
     `(f(W + beta u_j) - f(W - beta u_j)) / (2 beta)` and costs twice as much.
+
+    BAR's own symbols: its step length is `beta = smoothing * sqrt(d)` and its factor is b = d, for
+    d live coordinates; with `per_image=False` and the sphere the estimate is BAR's. Another b
+    only rescales the estimate, so it is a factor on the learning rate, b / d.
 
     Deviations from BAR: directions live on the coordinates that reach a pixel (theirs spend most
     of their length elsewhere), and each image may have its own direction, at the same price: the
@@ -38,6 +49,10 @@ class RandomDirections(GradientEstimator):
         per_image: a direction for each image instead of one for the batch.
         two_sided: differences around the point instead of from it.
         distribution: `"sphere"`, `"gaussian"` or `"rademacher"`.
+        clip: longest estimate: `None` (any), `"sqrt"` (the square root of the number of live
+            coordinates, Park et al. 2025), or a number greater than 0. A longer one is scaled down.
+        differences: `"loss"`, or `"scores"` to chain differences of the source's scores with the
+            exact gradient of the loss.
 
     Raises:
         ValueError: for values outside of these.
@@ -62,7 +77,8 @@ class RandomDirections(GradientEstimator):
     References:
         Tsai, Chen, Ho, "Transfer Learning without Knowing", ICML 2020, eq. 5. Spall,
         "Multivariate stochastic approximation using a simultaneous perturbation gradient
-        approximation", IEEE TAC 1992.
+        approximation", IEEE TAC 1992. Park et al., "ZIP: An Efficient Zeroth-order Prompt Tuning
+        for Black-box Vision-Language Models", ICLR 2025.
     """
 
     def __init__(
@@ -72,20 +88,20 @@ class RandomDirections(GradientEstimator):
         per_image: bool = True,
         two_sided: bool = False,
         distribution: str = "sphere",
+        clip: str | float | None = None,
+        differences: str = "loss",
     ) -> None:
-        if num_directions < 1:
-            raise ValueError(f"`num_directions` must be at least 1. Received: {num_directions}.")
-        if not smoothing > 0:
-            raise ValueError(f"`smoothing` must be greater than 0. Received: {smoothing}.")
         if distribution not in _DISTRIBUTIONS:
             raise ValueError(
                 f"`distribution` must be one of {_DISTRIBUTIONS}. Received: {distribution!r}."
             )
-        self.num_directions = num_directions
-        self.smoothing = smoothing
+        self.num_directions = check_count("num_directions", num_directions)
+        self.smoothing = check_positive("smoothing", smoothing)
         self.per_image = per_image
         self.two_sided = two_sided
         self.distribution = distribution
+        self.clip = check_clip(clip)
+        self.differences = check_differences(differences)
 
     @property
     def queries_per_image(self) -> int:
@@ -106,7 +122,8 @@ class RandomDirections(GradientEstimator):
         if not self.per_image:
             slopes = ops.mean(slopes, axis=1, keepdims=True)
         count = ops.cast(ops.size(slopes), "float32")
-        return ops.einsum("nb,nbd->d", slopes, directions) / count
+        gradient = ops.einsum("nb,nbd->d", slopes, directions) / count
+        return clip_norm(gradient, self.clip, int(np.sum(live)))
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -115,6 +132,8 @@ class RandomDirections(GradientEstimator):
             "per_image": self.per_image,
             "two_sided": self.two_sided,
             "distribution": self.distribution,
+            "clip": self.clip,
+            "differences": self.differences,
         }
 
     def _draw(self, shape: tuple[Any, ...], live: Any, seed: Any) -> Any:

@@ -39,6 +39,7 @@ def estimate(estimator, losses=smooth_losses, seed=0):
     value = point()
     clean = smooth_losses(value[None, None])[0]
     generator = keras.random.SeedGenerator(seed)
+    estimator.attach(LIVE)
     return np.asarray(estimator.estimate(losses, value, clean, LIVE, generator))
 
 

@@ -105,6 +105,8 @@ def test_opaque_steps_cost_what_the_estimator_declares(command: Command, tmp_pat
     ("arguments", "queries"),
     [
         (("--opaque", "--output-map", "frequency"), 60),
+        (("--opaque", "--output-map", "iterative", "--labels-per-class", 2), 60),
+        (("--opaque", "--output-map", "bayesian-plus"), 60),
         (("--opaque", "--output-map", "random", "--labels-per-class", 2), 0),
         (("--output-map", "new-head", "--epochs", 0), 60),
         (("--placement", "center", "--image-size", 20, "--epochs", 0), 60),

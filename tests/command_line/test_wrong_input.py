@@ -21,6 +21,10 @@ FEW = ("--train-images", 40, "--test-images", 20)
         ((*TRAIN, "--output-map", "sparse"), "'frequency'"),
         ((*TRAIN, "--image-size", 20), "--image-size is for --placement center"),
         ((*TRAIN, "--labels-per-class", 2), "--labels-per-class is for"),
+        (
+            (*TRAIN, "--output-map", "bayesian", "--labels-per-class", 2),
+            "--output-map frequency, iterative, random",
+        ),
         ((*TRAIN, "--placement", "full", "--num-views", 2), "--placement views only"),
         ((*TRAIN, "--value-range", "1"), "Write 0,255 or 0,1 or -1,1"),
         ((*TRAIN, "--name", "../up"), "the name of a folder"),

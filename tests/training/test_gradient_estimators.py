@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from checks import check_gradient_estimator as checks
 
-from keras_reprogram import GradientEstimator, RandomDirections
+from keras_reprogram import SPSA, CoordinateWise, GradientEstimator, RandomDirections
 
 
 def random_directions(distribution, per_image, two_sided):
@@ -35,6 +35,28 @@ ESTIMATORS = {
 }
 
 
+def coordinates(**options):
+    return lambda quality: CoordinateWise(3 if quality == "few" else None, 0.01, **options)
+
+
+def spsa(number, **options):
+    return lambda quality: SPSA(3 if quality == "few" else number, 0.002, **options)
+
+
+ESTIMATORS |= {
+    "sphere per image of scores": lambda quality: RandomDirections(
+        3 if quality == "few" else 3000, smoothing=0.002, differences="scores"
+    ),
+    "coordinates": coordinates(),
+    "coordinates 1-sided": coordinates(two_sided=False),
+    "coordinates uniform": coordinates(importance=False),
+    "coordinates of scores": coordinates(differences="scores"),
+    "SPSA": spsa(6000),
+    "SPSA per image": spsa(3000, per_image=True),
+    "SPSA of scores": spsa(6000, differences="scores"),
+}
+
+
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_estimator_keeps_the_contract(name):
     checks.check_gradient_estimator(ESTIMATORS[name])
@@ -55,6 +77,47 @@ def test_smoothing_is_the_rms_step_of_a_live_coordinate(distribution):
         assert np.ptp(lengths) > 1
     else:
         np.testing.assert_allclose(lengths, np.sqrt(checks.LIVE.sum()), rtol=0.02)
+
+
+def test_shared_direction_on_the_sphere_is_the_formula_of_bar():
+    """`g = b (f(W + eps u) - f(W)) / eps u`, b = d, |u| = 1, mean over q, in plain NumPy."""
+    size, number, smoothing = 6, 4, 0.01
+    value = np.linspace(-1, 1, size).astype("float32")
+    centres = np.random.default_rng(0).normal(size=(3, size)).astype("float32")
+    asked = []
+
+    def losses(candidates):
+        asked.append(np.asarray(candidates))
+        return np.square(np.asarray(candidates) - centres).sum(axis=-1)
+
+    clean = np.square(value - centres).sum(axis=-1)
+    estimator = RandomDirections(number, smoothing, per_image=False)
+    generator = checks.keras.random.SeedGenerator(0)
+    found = estimator.estimate(losses, value, clean, np.ones(size, bool), generator)
+    d, length = size, smoothing * np.sqrt(size)
+    units = (asked[0][:, 0].astype("float64") - value) / length
+    np.testing.assert_allclose(np.linalg.norm(units, axis=1), 1, rtol=1e-4)
+    gradients = []
+    for u in units:
+        ahead = np.square(value + length * u - centres).sum(axis=-1).mean()
+        gradients.append(d * (ahead - clean.mean()) / length * u)
+    np.testing.assert_allclose(found, np.mean(gradients, axis=0), rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("build", [RandomDirections, SPSA])
+def test_clip_scales_a_long_estimate_down_and_leaves_a_short_one(build):
+    free = checks.estimate(build(5, 0.01))
+    length = np.linalg.norm(free)
+    np.testing.assert_allclose(
+        checks.estimate(build(5, 0.01, clip=length / 2)), free / 2, rtol=1e-4, atol=1e-6
+    )
+    np.testing.assert_array_equal(checks.estimate(build(5, 0.01, clip=2 * length)), free)
+
+    def steep(candidates):
+        return 1e4 * checks.smooth_losses(candidates)
+
+    clipped = checks.estimate(build(5, 0.01, clip="sqrt"), steep)
+    assert np.linalg.norm(clipped) == pytest.approx(np.sqrt(checks.LIVE.sum()), rel=1e-4)
 
 
 def test_two_sided_takes_the_point_as_the_middle():
@@ -102,6 +165,10 @@ WRONG = [
     ({"num_directions": 0}, "`num_directions` must be at least 1. Received: 0"),
     ({"smoothing": 0.0}, "`smoothing` must be greater than 0. Received: 0.0"),
     ({"smoothing": float("nan")}, "`smoothing` must be greater than 0"),
+    ({"clip": 0.0}, '`clip` must be None, "sqrt" or a number.*Received: 0.0'),
+    ({"clip": "root"}, "`clip` must be .*Received: 'root'"),
+    ({"clip": True}, "`clip` must be .*Received: True"),
+    ({"differences": "labels"}, "`differences` must be one of.*Received: 'labels'"),
     ({"distribution": "cauchy"}, "`distribution` must be one of.*Received: 'cauchy'"),
 ]
 

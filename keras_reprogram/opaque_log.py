@@ -1,0 +1,93 @@
+"""OpaqueFit: what `fit_opaque` asked, tried and kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class OpaqueStage:
+    """One candidate of the recipe.
+
+    Args:
+        stage: `"map"` or `"steps, epoch k"`.
+        queries_used: image queries of this fit so far, validation included.
+        validation_accuracy: share of held-out images read right, in [0, 1].
+        validation_loss: their mean cross-entropy, in nats.
+        kept: whether it is better than everything before it.
+
+    Example:
+    ```python
+    from keras_reprogram import OpaqueStage
+
+    stage = OpaqueStage("map", 1000, validation_accuracy=0.95, validation_loss=0.2, kept=True)
+    ```
+    """
+
+    stage: str
+    queries_used: int
+    validation_accuracy: float
+    validation_loss: float
+    kept: bool
+
+
+@dataclass
+class OpaqueFit:
+    """The result of `ReprogrammedModel.fit_opaque`.
+
+    Args:
+        query_budget: image queries that were allowed.
+        queries_used: image queries that were asked.
+        num_images: labelled images that the budget paid for, validation included.
+        stages: the candidates in order, see `OpaqueStage`.
+        views: what was done about views, in words.
+        useful_views: views that the map reads; the rest were asked and found to add nothing.
+
+    Example:
+    ```python
+    from keras_reprogram import OpaqueFit, OpaqueStage
+
+    fit = OpaqueFit(query_budget=100, queries_used=90, num_images=90)
+    fit.stages.append(OpaqueStage("map", 90, 0.8, 0.5, True))
+    print(fit)
+    ```
+    """
+
+    query_budget: int
+    queries_used: int = 0
+    num_images: int = 0
+    stages: list[OpaqueStage] = field(default_factory=list)
+    views: str = ""
+    useful_views: int = 1
+
+    @property
+    def kept(self) -> OpaqueStage:
+        """The candidate that the model holds now."""
+        return [stage for stage in self.stages if stage.kept][-1]
+
+    @property
+    def accuracy_over_queries(self) -> list[tuple[int, float]]:
+        """`(queries, validation accuracy)` of all candidates, for a plot."""
+        return [(stage.queries_used, stage.validation_accuracy) for stage in self.stages]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers and strings, for JSON."""
+        return {
+            "query_budget": self.query_budget,
+            "queries_used": self.queries_used,
+            "num_images": self.num_images,
+            "views": self.views,
+            "useful_views": self.useful_views,
+            "stages": [vars(stage) for stage in self.stages],
+        }
+
+    def __str__(self) -> str:
+        lines = [f"{self.queries_used:,} of {self.query_budget:,} queries; {self.views}"]
+        for stage in self.stages:
+            mark = "kept" if stage.kept else "not kept"
+            lines.append(
+                f"{stage.stage}: validation accuracy {stage.validation_accuracy:.3f}, "
+                f"loss {stage.validation_loss:.3f} after {stage.queries_used:,} queries ({mark})"
+            )
+        return "\n".join(lines)

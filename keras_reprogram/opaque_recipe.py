@@ -1,0 +1,303 @@
+"""OpaqueRecipe: exact map, then views, then estimated steps, within a budget of queries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_reprogram.opaque_log import OpaqueFit, OpaqueStage
+from keras_reprogram.program.placement import Placement
+from keras_reprogram.training.map_fitting import fit_logistic_regression
+from keras_reprogram.training.validation_split import draw_stratified
+
+# A pool beyond this size hardly holds better views.
+_LARGEST_POOL = 48
+# Fewer pilot images than this a class choose views by chance.
+_PILOT_IMAGES_A_CLASS = 6
+# The share of the images that the largest pilot takes.
+_PILOT_SHARE = 0.25
+# The share of the queries beyond the base answers that a pilot may take; steps get the rest.
+_PILOT_BUDGET = 0.5
+# Epochs without a better validation loss after which steps are given up.
+_PATIENCE = 2
+_BATCH_SIZE = 32
+
+
+@dataclass
+class LabelledImages:
+    """Images, integer labels and weights of one part.
+
+    Args:
+        images: `(n, h, w, c)`.
+        labels: `(n,)` integers.
+        targets: the labels as the compiled loss takes them.
+        weight: `(n,)` or `None`.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    targets: np.ndarray
+    weight: np.ndarray | None
+
+    def take(self, rows: np.ndarray) -> LabelledImages:
+        """The given rows."""
+        weight = None if self.weight is None else self.weight[rows]
+        return LabelledImages(self.images[rows], self.labels[rows], self.targets[rows], weight)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class OpaqueRecipe:
+    """One run of `ReprogrammedModel.fit_opaque`.
+
+    Args:
+        model: a `ReprogrammedModel`.
+        train: what may be learned from.
+        validation: what decides, and is asked within the budget too.
+        refit_on_all: whether validation images are ours to learn from in the end.
+        query_budget: image queries that may be asked.
+        choose_views: whether the program's views may be changed.
+        batch_size: images at once.
+        verbose: 0 for silence.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        train: LabelledImages,
+        validation: LabelledImages,
+        *,
+        refit_on_all: bool,
+        query_budget: int,
+        choose_views: bool,
+        batch_size: int,
+        verbose: int,
+    ) -> None:
+        self.model, self.train, self.validation = model, train, validation
+        self.refit_on_all, self.choose_views = refit_on_all, choose_views
+        self.batch_size = batch_size
+        self.views = model.queries_per_prediction
+        self.start = model.queries_used
+        self.fit = OpaqueFit(query_budget, num_images=len(train) + len(validation))
+        self.bar = keras.utils.Progbar(query_budget, verbose=verbose, unit_name="query")
+
+    def run(self) -> OpaqueFit:
+        """The whole recipe."""
+        self.fit.views = self._choose_views() if self.choose_views else "views as they were"
+        self.train_answers = self._ask(self.train)
+        self.validation_answers = self._ask(self.validation)
+        self.best_loss = np.inf
+        self._try("map")
+        try:
+            self._take_steps()
+        finally:
+            # Ctrl-C and a failing source keep the best that was found.
+            self._finish()
+        return self.fit
+
+    # === Budget ===
+
+    @property
+    def used(self) -> int:
+        """Image queries of this run so far."""
+        return self.model.queries_used - self.start
+
+    @property
+    def left(self) -> int:
+        """Image queries that may still be asked."""
+        return self.fit.query_budget - self.used
+
+    def _show(self) -> None:
+        # The bar's own last step is the end of the run, not of the budget.
+        self.bar.update(min(self.used, self.fit.query_budget - 1))
+
+    def _ask(self, part: LabelledImages) -> np.ndarray:
+        """Clean answers `(n, V, S)` under the program as it is."""
+        answers = []
+        for start in range(0, len(part), self.batch_size):
+            images = part.images[start : start + self.batch_size]
+            answers.append(self.model.collect_scores(images, batch_size=len(images), verbose=0))
+            self._show()
+        return np.concatenate(answers)
+
+    # === Views ===
+
+    def _choose_views(self) -> str:
+        """Changes the views for better ones of a pool, if the budget has room for a pilot."""
+        pilot_size, pool_size = self._pilot_plan()
+        if not pool_size:
+            return "no room in the budget to choose views"
+        pilot = draw_stratified(self.train.labels, pilot_size, self.model.seed)
+        own = self.model.program.placement.views
+        extra = self.model.draw_pool(pool_size, "mixed").views
+        pool = Placement(
+            [*own, *[view for view in extra if view not in own][: pool_size - len(own)]]
+        )
+        answers = self.model.pool_answers(pool, self.train.images[pilot], self.batch_size)
+        self._show()
+        found = self.model.view_pool(answers, self.train.labels[pilot])
+        order = found.choose(self.views)
+        asked = f"{pool.num_views} views, {pilot_size} images"
+        if order.errors[-1] >= found.error(tuple(range(self.views))):
+            return f"own views kept ({asked})"
+        self.model.use_placement(Placement([pool.views[view] for view in order.views]))
+        return f"chosen {list(order.views)} of a pool ({asked})"
+
+    def _pilot_plan(self) -> tuple[int, int]:
+        """Images and views of the pilot: as large a pool as the spare queries pay."""
+        classes = len(np.unique(self.train.labels))
+        smallest = min(_PILOT_IMAGES_A_CLASS * classes, len(self.train))
+        images = max(smallest, int(_PILOT_SHARE * len(self.train)))
+        spare = self.left - (len(self.train) + len(self.validation)) * self.views
+        for count in (images, smallest):
+            pool = min(_LARGEST_POOL, int(_PILOT_BUDGET * spare) // count)
+            if pool >= self.views + max(2, self.views // 2):
+                return count, pool
+        return 0, 0
+
+    # === Maps ===
+
+    def _try(self, stage: str) -> bool:
+        """Fits the map on the training answers, and keeps it if validation says so."""
+        counts = [self.fit.useful_views] if self.fit.stages else self._view_counts()
+        best = min(self._trial(count) for count in counts)
+        loss, error, count = best
+        # The first candidate is the map alone: what is kept later is never worse than it.
+        kept = loss < self.best_loss and error <= self._kept_error()
+        self.fit.stages.append(OpaqueStage(stage, self.used, 1.0 - error, loss, kept))
+        if kept:
+            self.best_loss = loss
+            self.fit.useful_views = count
+            self.best_weights = [v.numpy() for v in self.model.program.trainable_variables]
+            self.best_answers = self.train_answers.copy(), self.validation_answers.copy()
+        return kept
+
+    def _kept_error(self) -> float:
+        return 1.0 - self.fit.kept.validation_accuracy if self.fit.stages else 1.0
+
+    def _view_counts(self) -> list[int]:
+        """How many of the views the map may read: all, or a power of two of them."""
+        powers = [2**k for k in range(self.views.bit_length()) if 2**k < self.views]
+        return [self.views, *reversed(powers)] if self._is_dense else [self.views]
+
+    @property
+    def _is_dense(self) -> bool:
+        return hasattr(self.model.output_map, "kernel")
+
+    def _trial(self, count: int) -> tuple[float, float, int]:
+        """Validation loss and error of a map that reads the first `count` views."""
+        self._fit_map(self.train, self.train_answers, count)
+        probabilities = keras.ops.convert_to_numpy(
+            self.model.output_map(np.asarray(self.validation_answers, np.float32))
+        )
+        labels = self.validation.labels
+        own = probabilities[np.arange(len(labels)), labels]
+        loss = float(np.mean(-np.log(np.maximum(own, 1e-7))))
+        return loss, float(np.mean(probabilities.argmax(axis=1) != labels)), count
+
+    def _fit_map(self, part: LabelledImages, answers: np.ndarray, count: int) -> None:
+        solver = partial(
+            _solve, self.model.output_map.num_classes, self.model.seed, count / self.views
+        )
+        self.model.output_map.fit_answers(
+            answers, part.labels, solver=solver, sample_weight=part.weight
+        )
+
+    def _finish(self) -> None:
+        """The best program, and its map fitted on everything that was paid for it."""
+        for variable, value in zip(
+            self.model.program.trainable_variables, self.best_weights, strict=True
+        ):
+            variable.assign(value)
+        part, answers = self.train, self.best_answers[0]
+        if self.refit_on_all:
+            part = _joined(self.train, self.validation)
+            answers = np.concatenate(self.best_answers)
+        self._fit_map(part, answers, self.fit.useful_views)
+        self.fit.queries_used = self.used
+        self.bar.update(self.fit.query_budget, finalize=True)
+
+    # === Estimated steps ===
+
+    def _take_steps(self) -> None:
+        """Epochs of estimated steps, as long as the budget lasts and validation improves."""
+        model, estimator = self.model, self.model.gradient_estimator
+        if not model.estimates:
+            return
+        price = len(self.train) * self.views * (1 + estimator.queries_per_image)
+        price += len(self.validation) * self.views
+        epoch = waited = 0
+        step = self._compiled_step()
+        while self.left >= price and waited < _PATIENCE:
+            epoch += 1
+            self._one_epoch(step, epoch)
+            self.validation_answers = self._ask(self.validation)
+            waited = 0 if self._try(f"steps, epoch {epoch}") else waited + 1
+
+    def _one_epoch(self, step: Any, epoch: int) -> None:
+        """Steps over all training images; their clean answers are the next map's."""
+        order = np.random.default_rng([self.model.seed, epoch]).permutation(len(self.train))
+        cost = self.views * (1 + self.model.gradient_estimator.queries_per_image)
+        for start in range(0, len(order), _BATCH_SIZE):
+            rows = order[start : start + _BATCH_SIZE]
+            part = self.train.take(rows)
+            weight = np.ones(len(rows)) if part.weight is None else part.weight
+            with self.model.counting(len(rows) * cost):
+                answers = step(
+                    tf.constant(part.images, tf.float32),
+                    tf.constant(part.targets),
+                    tf.constant(weight, tf.float32),
+                )
+            self.train_answers[rows] = np.asarray(answers)
+            self._show()
+
+    def _compiled_step(self) -> Any:
+        model = self.model
+        if not model.compiled:
+            model.compile(keras.optimizers.Adam(0.02), loss="sparse_categorical_crossentropy")
+        # The map stands still under the steps: it is fitted exactly after them.
+        variables = model.program.trainable_variables
+        model.optimizer.build(model.trainable_variables)
+
+        def step(images: Any, targets: Any, weight: Any) -> Any:
+            scores = model.source_scores(images)
+            model.step_on_answers(scores, images, targets, weight, variables)
+            return scores
+
+        if not model.source.in_graph:
+            return step
+        return tf.function(step, autograph=False, reduce_retracing=True)
+
+
+def _solve(
+    num_classes: int,
+    seed: int,
+    share: float,
+    features: np.ndarray,
+    labels: np.ndarray,
+    sample_weight: np.ndarray | None,
+) -> Any:
+    """The exact fit on the features of the first views; ridge leaves the others' kernel at 0."""
+    read = features.copy()
+    read[:, round(share * features.shape[1]) :] = 0.0
+    return fit_logistic_regression(
+        read, labels, num_classes=num_classes, sample_weight=sample_weight, seed=seed
+    )
+
+
+def _joined(one: LabelledImages, other: LabelledImages) -> LabelledImages:
+    weight = None
+    if one.weight is not None and other.weight is not None:
+        weight = np.concatenate([one.weight, other.weight])
+    return LabelledImages(
+        np.concatenate([one.images, other.images]),
+        np.concatenate([one.labels, other.labels]),
+        np.concatenate([one.targets, other.targets]),
+        weight,
+    )

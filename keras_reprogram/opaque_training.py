@@ -1,0 +1,168 @@
+"""OpaqueTraining: `fit_opaque`, the whole recipe for sources that only answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_reprogram.exact_fit import image_weights
+from keras_reprogram.image_checks import check_every_class, check_labels
+from keras_reprogram.opaque_log import OpaqueFit
+from keras_reprogram.opaque_recipe import LabelledImages, OpaqueRecipe
+from keras_reprogram.training.validation_split import draw_stratified, split_validation
+from keras_reprogram.view_choice import ViewChoice
+
+
+class OpaqueTraining(ViewChoice):
+    """The part of `ReprogrammedModel` that learns from queries alone, within a budget."""
+
+    def fit_opaque(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        query_budget: int,
+        validation_data: Any = None,
+        validation_split: float = 0.2,
+        sample_weight: Any = None,
+        class_weight: dict[int, float] | None = None,
+        groups: np.ndarray | None = None,
+        choose_views: bool | None = None,
+        batch_size: int = 64,
+        verbose: Any = "auto",
+    ) -> OpaqueFit:
+        """Learns from queries alone: exact map, then views, then estimated steps while they pay.
+
+        1. If the budget has room, a pilot looks for better views (`select_views`).
+        2. Every image is asked once under every view, and the map is fitted exactly. Whether it
+           reads all views or the first few of them is chosen on validation.
+        3. What is left of the budget goes into epochs of estimated steps for the program. The
+           steps' own clean answers refit the map, so that nothing is asked twice. Two epochs
+           without a better validation loss end it.
+
+        The budget is never exceeded; validation counts. If it does not pay for all images, a
+        stratified part of them is used. What is kept is never worse on validation than the map
+        alone. In the end the map is fitted on training and held-out images together, unless
+        `validation_data` was given.
+
+        Args:
+            x: images `(n, h, w, c)`.
+            y: integer or one-hot labels.
+            query_budget: image queries that may be asked: `n * num_views` for views as they are,
+                more to choose views and to train the program.
+            validation_data: `(x, y)` of your own; `None` holds out a part of `x`.
+            validation_split: that part, in (0, 1).
+            sample_weight: `(n,)`.
+            class_weight: weight for each class, by index.
+            groups: `(n,)`; images with one value (a patient's, a track's) stay on one side of the
+                split.
+            choose_views: `False` keeps the program's views; `None` chooses others where view 0
+                covers the whole canvas (`placement="views"` or `"full"`), not where the image was
+                given a place with a frame around it.
+            batch_size: images at once.
+            verbose: 0 for silence.
+
+        Returns:
+            An `OpaqueFit`.
+
+        Raises:
+            ValueError: for data that do not fit, or a budget that does not pay for four images of
+                every class.
+
+        Example:
+        ```python
+        import numpy as np
+        from keras_reprogram import (
+            DenseMap, LiteRTSource, ProgramLayer, ReprogrammedModel, embedded_path,
+        )
+
+        source = LiteRTSource(embedded_path("traffic_signs.tflite"), value_range=(0, 255))
+        program = ProgramLayer((8, 8, 1), source.source_shape, source_range=(0, 255),
+                               placement="views", num_views=2)
+        model = ReprogrammedModel(program, source, DenseMap(num_classes=3))
+        x = np.random.default_rng(0).uniform(0, 255, (60, 8, 8, 1))
+        y = np.arange(60) % 3
+        fit = model.fit_opaque(x, y, query_budget=200, verbose=0)
+        assert fit.queries_used <= 200
+        print(fit)
+        ```
+        """
+        everything = self._labelled(x, y, sample_weight, class_weight)
+        groups = None if groups is None else np.asarray(groups)
+        train, validation = self._parts(everything, validation_data, validation_split, groups)
+        train, validation = self._affordable(train, validation, query_budget)
+        if choose_views is None:
+            choose_views = self._fills_the_canvas()
+        return OpaqueRecipe(
+            self,
+            train,
+            validation,
+            refit_on_all=validation_data is None,
+            query_budget=int(query_budget),
+            choose_views=choose_views,
+            batch_size=batch_size,
+            verbose=1 if verbose == "auto" else int(verbose),
+        ).run()
+
+    def _labelled(
+        self, x: Any, y: Any, sample_weight: Any = None, class_weight: Any = None
+    ) -> LabelledImages:
+        images, targets = self.data_checks.arrays(x, y, sample_weight)[:2]
+        labels = check_labels(y, len(images), self.output_map.num_classes)
+        check_every_class(labels, self.output_map.num_classes, self.class_names)
+        weight = image_weights(labels, sample_weight, class_weight)
+        return LabelledImages(images, labels, self._targets(targets, labels), weight)
+
+    def _targets(self, targets: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Integer labels for our own loss, else the labels as the user's loss takes them."""
+        return targets if self.compiled else labels
+
+    def _parts(
+        self,
+        everything: LabelledImages,
+        validation_data: Any,
+        validation_split: float,
+        groups: np.ndarray | None,
+    ) -> tuple[LabelledImages, LabelledImages]:
+        if validation_data is not None:
+            x, y, weight = keras.utils.unpack_x_y_sample_weight(validation_data)
+            return everything, self._labelled(x, y, weight)
+        rows = split_validation(
+            everything.images, everything.labels, validation_split, self.seed, groups
+        )
+        return everything.take(rows[0]), everything.take(rows[1])
+
+    def _affordable(
+        self, train: LabelledImages, validation: LabelledImages, query_budget: int
+    ) -> tuple[LabelledImages, LabelledImages]:
+        """As much of both parts as the budget pays for, in their proportion."""
+        total = len(train) + len(validation)
+        payable = int(query_budget) // self.queries_per_prediction
+        if payable >= total:
+            return train, validation
+        classes = self.output_map.num_classes
+        if payable < 4 * classes:
+            needed = 4 * classes * self.queries_per_prediction
+            raise ValueError(
+                f"`query_budget` must pay for four images of each of {classes} classes under "
+                f"{self.queries_per_prediction} views, {needed} queries. "
+                f"Received: query_budget={query_budget}. Raise it, or use fewer views."
+            )
+        held_out = max(classes, round(payable * len(validation) / total))
+        return (
+            train.take(draw_stratified(train.labels, payable - held_out, self.seed)),
+            validation.take(_some(validation.labels, held_out, self.seed)),
+        )
+
+    def _fills_the_canvas(self) -> bool:
+        if not hasattr(self.program, "use_placement"):
+            return False
+        first = self.program.placement.views[0]
+        return (first.height, first.width) == tuple(self.program.source_shape[:2])
+
+
+def _some(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """At most `count` rows, with the classes' shares."""
+    return draw_stratified(labels, min(count, len(labels)), seed)

@@ -1,0 +1,138 @@
+"""Which views to keep of many: greedy forward selection by exact leave-one-out errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+# Ridge penalties for one image, as shares of the mean squared norm of its features.
+_PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+
+
+@dataclass(frozen=True)
+class ViewOrder:
+    """Views in the order in which they were chosen, each the best addition to those before it.
+
+    Args:
+        views: indices into the pool.
+        errors: leave-one-out squared error after each choice; lower is better.
+        accuracies: leave-one-out accuracy after each choice, in [0, 1].
+    """
+
+    views: tuple[int, ...]
+    errors: tuple[float, ...]
+    accuracies: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ViewPool:
+    """What a pool of views tells about a few labelled images, ready to be chosen from.
+
+    A set of views is judged by ridge regression on the one-hot labels, on the features of all its
+    views, the error of each image measured by the fit on all others. That takes no refit: with
+    the Gram matrix `K = sum_v F_v F_v^T` and `H = K (K + penalty I)^-1` the left-out residual is
+    `(y - H y) / (1 - diag H)` (Allen's PRESS, 1974). The Gram matrix of a set is the sum of its
+    views', so that a choice among hundreds of sets takes seconds.
+
+    Args:
+        features: `(n, P, d)`, standardised log-scores of n images under P views.
+        labels: `(n,)` integers in [0, num_classes).
+        num_classes: K.
+
+    Raises:
+        ValueError: for shapes that do not fit, or numbers that are not finite.
+
+    Example:
+    ```python
+    import numpy as np
+    from keras_reprogram.training import ViewPool
+
+    random = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    features = random.normal(size=(60, 5, 4))
+    features[:, 3] += np.eye(3, 4)[labels]  # only view 3 knows the class
+    assert ViewPool(features, labels, num_classes=3).choose(1).views == (3,)
+    ```
+
+    References:
+        Allen, "The relationship between variable selection and data augmentation and a method for
+        prediction", Technometrics 1974.
+    """
+
+    features: np.ndarray
+    labels: np.ndarray
+    num_classes: int
+
+    def __post_init__(self) -> None:
+        shape = np.shape(self.features)
+        if len(shape) != 3 or np.shape(self.labels) != shape[:1] or shape[0] < 2:
+            raise ValueError(
+                "A pool needs features (n, views, d) of at least 2 images, and n labels. "
+                f"Received: shapes {shape} and {np.shape(self.labels)}."
+            )
+        if not np.isfinite(self.features).all():
+            raise ValueError("Features must be finite. Received: NaN or infinity among them.")
+
+    def choose(self, num_views: int, *, among: tuple[int, ...] | None = None) -> ViewOrder:
+        """The best views, added one by one.
+
+        Args:
+            num_views: how many, from 1 to the pool's size.
+            among: indices to choose from, or `None` for the whole pool.
+
+        Returns:
+            A `ViewOrder`.
+
+        Raises:
+            ValueError: if there are fewer views than asked for.
+        """
+        left = list(range(self.features.shape[1]) if among is None else among)
+        if not 1 <= num_views <= len(left):
+            raise ValueError(
+                f"`num_views` must lie between 1 and the pool's {len(left)} views. "
+                f"Received: num_views={num_views}."
+            )
+        chosen: list[int] = []
+        gram = np.zeros((len(self.labels), len(self.labels)))
+        errors, accuracies = [], []
+        with threadpool_limits(1):  # waking threads costs more than products of this size
+            for _ in range(num_views):
+                trials = {view: self._left_out(gram + self._grams[view]) for view in left}
+                best = min(left, key=lambda view: trials[view])
+                gram = gram + self._grams[best]
+                chosen.append(best)
+                left.remove(best)
+                errors.append(trials[best][0])
+                accuracies.append(-trials[best][1])
+        return ViewOrder(tuple(chosen), tuple(errors), tuple(accuracies))
+
+    def error(self, views: tuple[int, ...]) -> float:
+        """Leave-one-out squared error of a given set of views."""
+        with threadpool_limits(1):
+            return self._left_out(self._grams[list(views)].sum(axis=0))[0]
+
+    @cached_property
+    def _grams(self) -> np.ndarray:
+        features = np.moveaxis(np.asarray(self.features, np.float64), 1, 0)
+        with threadpool_limits(1):
+            return features @ np.swapaxes(features, 1, 2)
+
+    def _left_out(self, gram: np.ndarray) -> tuple[float, float]:
+        """Squared error and negative accuracy, left out one by one, at the best penalty."""
+        targets = np.eye(self.num_classes)[np.asarray(self.labels, int)]
+        targets = targets - targets.mean(axis=0)
+        scale = np.trace(gram) / len(gram)
+        spectrum, axes = np.linalg.eigh(gram / (scale or 1.0))
+        spectrum = np.maximum(spectrum, 0.0)
+        along = axes.T @ targets
+        results = []
+        for penalty in _PENALTIES:
+            shrink = spectrum / (spectrum + penalty * len(gram))
+            leverage = np.minimum(np.square(axes) @ shrink, 1.0 - 1e-9)
+            residuals = (targets - axes @ (shrink[:, None] * along)) / (1.0 - leverage)[:, None]
+            hits = (targets - residuals).argmax(axis=1) == self.labels
+            results.append((float(np.mean(residuals**2)), -float(np.mean(hits))))
+        return min(results)
