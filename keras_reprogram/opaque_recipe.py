@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -64,7 +65,7 @@ class OpaqueRecipe:
         query_budget: image queries that may be asked.
         choose_views: whether the program's views may be changed.
         batch_size: images at once.
-        verbose: 0 for silence.
+        progress: called with the number of queries asked so far, often.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class OpaqueRecipe:
         query_budget: int,
         choose_views: bool,
         batch_size: int,
-        verbose: int,
+        progress: Callable[[int], None],
     ) -> None:
         self.model, self.train, self.validation = model, train, validation
         self.refit_on_all, self.choose_views = refit_on_all, choose_views
@@ -85,7 +86,7 @@ class OpaqueRecipe:
         self.views = model.queries_per_prediction
         self.start = model.queries_used
         self.fit = OpaqueFit(query_budget, num_images=len(train) + len(validation))
-        self.bar = keras.utils.Progbar(query_budget, verbose=verbose, unit_name="query")
+        self.progress = progress
 
     def run(self) -> OpaqueFit:
         """The whole recipe."""
@@ -113,17 +114,13 @@ class OpaqueRecipe:
         """Image queries that may still be asked."""
         return self.fit.query_budget - self.used
 
-    def _show(self) -> None:
-        # The bar's own last step is the end of the run, not of the budget.
-        self.bar.update(min(self.used, self.fit.query_budget - 1))
-
     def _ask(self, part: LabelledImages) -> np.ndarray:
         """Clean answers `(n, V, S)` under the program as it is."""
         answers = []
         for start in range(0, len(part), self.batch_size):
             images = part.images[start : start + self.batch_size]
             answers.append(self.model.collect_scores(images, batch_size=len(images), verbose=0))
-            self._show()
+            self.progress(self.used)
         return np.concatenate(answers)
 
     # === Views ===
@@ -140,7 +137,7 @@ class OpaqueRecipe:
             [*own, *[view for view in extra if view not in own][: pool_size - len(own)]]
         )
         answers = self.model.pool_answers(pool, self.train.images[pilot], self.batch_size)
-        self._show()
+        self.progress(self.used)
         found = self.model.view_pool(answers, self.train.labels[pilot])
         order = found.choose(self.views)
         asked = f"{pool.num_views} views, {pilot_size} images"
@@ -221,7 +218,6 @@ class OpaqueRecipe:
             answers = np.concatenate(self.best_answers)
         self._fit_map(part, answers, self.fit.useful_views)
         self.fit.queries_used = self.used
-        self.bar.update(self.fit.query_budget, finalize=True)
 
     # === Estimated steps ===
 
@@ -255,7 +251,7 @@ class OpaqueRecipe:
                     tf.constant(weight, tf.float32),
                 )
             self.train_answers[rows] = np.asarray(answers)
-            self._show()
+            self.progress(self.used)
 
     def _compiled_step(self) -> Any:
         model = self.model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -31,6 +32,7 @@ class OpaqueTraining(ViewChoice):
         groups: np.ndarray | None = None,
         choose_views: bool | None = None,
         batch_size: int = 64,
+        progress: Callable[[int], None] | None = None,
         verbose: Any = "auto",
     ) -> OpaqueFit:
         """Learns from queries alone: exact map, then views, then estimated steps while they pay.
@@ -62,6 +64,7 @@ class OpaqueTraining(ViewChoice):
                 covers the whole canvas (`placement="views"` or `"full"`), not where the image was
                 given a place with a frame around it.
             batch_size: images at once.
+            progress: called with the number of queries asked so far, instead of the bar.
             verbose: 0 for silence.
 
         Returns:
@@ -95,7 +98,10 @@ class OpaqueTraining(ViewChoice):
         train, validation = self._affordable(train, validation, query_budget)
         if choose_views is None:
             choose_views = self._fills_the_canvas()
-        return OpaqueRecipe(
+        bar = keras.utils.Progbar(
+            int(query_budget), verbose=1 if verbose == "auto" else int(verbose), unit_name="query"
+        )
+        fit = OpaqueRecipe(
             self,
             train,
             validation,
@@ -103,8 +109,12 @@ class OpaqueTraining(ViewChoice):
             query_budget=int(query_budget),
             choose_views=choose_views,
             batch_size=batch_size,
-            verbose=1 if verbose == "auto" else int(verbose),
+            # The bar's own last step is the end of the run, not of the budget.
+            progress=progress or (lambda used: bar.update(min(used, bar.target - 1))),
         ).run()
+        if progress is None:
+            bar.update(bar.target, finalize=True)
+        return fit
 
     def _labelled(
         self, x: Any, y: Any, sample_weight: Any = None, class_weight: Any = None

@@ -18,6 +18,7 @@ from keras_reprogram.source import Source
 
 MAP_ONLY = "map only"
 MAP_AND_PROGRAM = "map and program"
+WITHIN_BUDGET = "map, views and program within the budget"
 
 Checkpoint = Callable[[ReprogrammedModel], None]
 
@@ -93,7 +94,11 @@ def train_seed(
     Raises:
         ValueError: where source, target and options do not fit together.
     """
-    model = build_model(options, source, target.target_shape, target.class_names, seed)
+    model = build_model(
+        options, source, target.target_shape, target.class_names, seed, target.target_range
+    )
+    if options.query_budget is not None:
+        return _train_within_budget(model, target, options.query_budget, talk, checkpoint)
     start = time.perf_counter()
     answers = None
     if map_is_fitted(model.output_map):
@@ -114,6 +119,39 @@ def train_seed(
     for outcome, state in zip(run.outcomes.values(), states, strict=True):
         set_trained_state(model, state)
         _test(model, target, outcome, talk)
+    return run
+
+
+def _train_within_budget(
+    model: ReprogrammedModel,
+    target: TargetData,
+    query_budget: int,
+    talk: Talk,
+    checkpoint: Checkpoint,
+) -> SeedRun:
+    run, start = SeedRun(model, target), time.perf_counter()
+    with talk.bar("asking the source", query_budget) as advance:
+        shown = 0
+
+        def progress(used: int) -> None:
+            nonlocal shown
+            advance(used - shown)
+            shown = used
+
+        fit = model.fit_opaque(
+            target.train_images,
+            target.train_labels,
+            query_budget=query_budget,
+            groups=target.train_groups,
+            progress=progress,
+            verbose=0,
+        )
+    checkpoint(model)
+    run.curve = fit.accuracy_over_queries
+    outcome = _untested(run, time.perf_counter() - start)
+    outcome.note = f"{fit.kept.stage} kept; {fit.views}"
+    run.outcomes[WITHIN_BUDGET] = outcome
+    _test(model, target, outcome, talk)
     return run
 
 

@@ -83,7 +83,7 @@ def _pictures(run: SeedRun) -> list[ReportSection]:
         ReportSection(
             "Target images and the source images they become",
             figure=draw_source_images(
-                images, source_images, value_range, names, target_range=(0, 255)
+                images, source_images, value_range, names, target_range=target.target_range
             ),
         )
     ]
@@ -122,14 +122,17 @@ def _curves(run: SeedRun) -> list[ReportSection]:
     if not run.curve:
         return []
     queries = draw_accuracy_over_queries({"validation part": run.curve})
-    return [
+    sections = [
         ReportSection(
             "Validation accuracy over queries",
             text="The first point is the map alone.",
             figure=queries,
-        ),
-        ReportSection("Training curves", figure=draw_training_curves(run.history)),
+        )
     ]
+    if run.history:
+        curves = draw_training_curves(run.history)
+        sections.append(ReportSection("Training curves", figure=curves))
+    return sections
 
 
 def _settings(facts: dict[str, Any]) -> dict[str, Any]:

@@ -76,7 +76,9 @@ def train(
         typer.Option(
             metavar="WHERE",
             help="views: the first view fills the source's canvas, others differ in size, place "
-            "and colour. full: fills it. center: in its own size, the program around it.",
+            "and colour. gentle-views: others are mirrored or zoomed, for colour images and "
+            "sources of many labels. full: fills it. center: in its own size, the program around "
+            "it.",
         ),
     ] = PlacementKind.VIEWS,
     image_size: Annotated[
@@ -108,6 +110,15 @@ def train(
             metavar="N",
             help="Epochs for the program, after the map was fitted. Without gradients they cost "
             "many queries. [default: 5, with --opaque 0]",
+        ),
+    ] = None,
+    query_budget: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Learn from at most N queries, validation included: the map first, then better "
+            "views, then the program while it pays. [default: one query an image and view]",
         ),
     ] = None,
     learning_rate: Annotated[
@@ -176,6 +187,7 @@ def train(
         image_size=image_size,
         epochs=epochs,
         learning_rate=learning_rate,
+        query_budget=query_budget,
     )
     pixels = parse_value_range(value_range)
     quiet_tensorflow()

@@ -33,6 +33,7 @@ class OutputMapKind(StrEnum):
     NEW_HEAD = "new-head"
 
 
+_HAS_VIEWS = ("views", "gentle-views")
 _PICKS_LABELS = (OutputMapKind.FREQUENCY, OutputMapKind.ITERATIVE, OutputMapKind.RANDOM)
 
 
@@ -40,6 +41,7 @@ class PlacementKind(StrEnum):
     """Where a target image goes on the source's canvas."""
 
     VIEWS = "views"
+    GENTLE_VIEWS = "gentle-views"
     FULL = "full"
     CENTER = "center"
 
@@ -58,6 +60,8 @@ class TrainOptions:
         epochs: epochs for the program; `None` for 5 with gradients and 0 without.
         learning_rate: for the program; `None` for 0.02 with gradients and 0.01 without.
         batch_size: images a step.
+        query_budget: image queries that training may ask; `None` for as many as the other
+            settings need.
 
     Raises:
         ValueError: for settings that contradict each other.
@@ -78,6 +82,7 @@ class TrainOptions:
     epochs: int | None = None
     learning_rate: float | None = None
     batch_size: int = 32
+    query_budget: int | None = None
 
     def __post_init__(self) -> None:
         if self.image_size is not None and self.placement != PlacementKind.CENTER:
@@ -90,9 +95,14 @@ class TrainOptions:
                 f"--labels-per-class is for --output-map {', '.join(_PICKS_LABELS)}. "
                 f"Received: --output-map {self.output_map}, which reads all source labels."
             )
-        if self.num_views > 1 and self.placement != PlacementKind.VIEWS:
+        if self.query_budget is not None and self.epochs is not None:
             raise ValueError(
-                "Several views differ with --placement views only. "
+                "--query-budget decides how long the program is trained. "
+                f"Received: --epochs {self.epochs} beside it. Leave one of them out."
+            )
+        if self.num_views > 1 and self.placement not in _HAS_VIEWS:
+            raise ValueError(
+                "Several views differ with --placement views or gentle-views only. "
                 f"Received: --num-views {self.num_views} --placement {self.placement}."
             )
 
@@ -161,7 +171,9 @@ def build_model(
     from keras_reprogram.reprogrammed_model import ReprogrammedModel
     from keras_reprogram.training import RandomDirections
 
-    estimator = None if source.differentiable else RandomDirections(_ESTIMATED_DIRECTIONS)
+    directions = _ESTIMATED_DIRECTIONS if options.query_budget is None else 1
+    estimated = not source.differentiable or options.query_budget is not None
+    estimator = RandomDirections(directions) if estimated else None
     program = _program(options, source, target_shape, seed, target_range)
     output_map = _output_map(options, source, len(class_names), seed)
     return ReprogrammedModel(program, source, output_map, estimator, class_names, seed)
@@ -182,9 +194,9 @@ def _program(
         source_range=source.value_range,
         target_range=target_range,
         num_views=options.num_views,
-        placement=str(options.placement),
+        placement=str(options.placement).replace("-", "_"),
         image_size=options.image_size,
-        grid=None if source.differentiable else _ESTIMATED_GRID,
+        grid=None if source.differentiable and options.query_budget is None else _ESTIMATED_GRID,
         # An image on the whole canvas leaves no pixel free beside it.
         masked=options.placement == PlacementKind.CENTER,
         seed=seed,

@@ -152,3 +152,25 @@ def test_quiet_says_nothing_on_stderr(command: Command, tmp_path: Path) -> None:
     assert ended.code == 0
     assert ended.err == ""
     assert "map only" in ended.out
+
+
+def test_query_budget_is_kept_and_its_stages_are_reported(command: Command, tmp_path: Path) -> None:
+    arguments = ("--opaque", "--query-budget", 1500, "--num-views", 2, "--output", tmp_path)
+    done = command("train", "--source", "traffic-signs", *SMALL, *arguments)
+
+    assert done.code == 0, done.err
+    assert "map, views and program within the budget" in done.out
+    figures = figures_of(tmp_path / "digits-traffic-signs")
+    [row] = figures["results"]
+    assert 60 * 2 <= row["training_queries"] <= 1500
+    assert row["queries_per_prediction"] == 2
+    assert figures["options"]["query_budget"] == 1500
+    assert len(figures["curve"]) >= 1
+
+
+def test_budget_below_a_few_images_a_class_is_refused(command: Command, tmp_path: Path) -> None:
+    arguments = ("--opaque", "--query-budget", 30, "--output", tmp_path)
+    done = command("train", "--source", "traffic-signs", *SMALL, *arguments)
+    assert done.code != 0
+    assert "Received: query_budget=30" in done.err
+    assert list(tmp_path.iterdir()) == []
