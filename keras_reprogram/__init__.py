@@ -20,6 +20,7 @@ from keras_reprogram.program import (
     ProgramLayer,
     View,
     draw_views,
+    suggested_style,
     train_decoder,
 )
 from keras_reprogram.program_file import load_program, read_description, save_program
@@ -57,6 +58,7 @@ __all__ = [
     "View",
     "Placement",
     "draw_views",
+    "suggested_style",
     "Source",
     "FrozenSource",
     "SavedModelSource",

@@ -3,5 +3,6 @@
 from keras_reprogram.baselines.baseline import Baseline
 from keras_reprogram.baselines.linear_head import fit_linear_head
 from keras_reprogram.baselines.no_source import fit_no_source
+from keras_reprogram.baselines.scratch import fit_scratch
 
-__all__ = ["Baseline", "fit_linear_head", "fit_no_source"]
+__all__ = ["Baseline", "fit_linear_head", "fit_no_source", "fit_scratch"]

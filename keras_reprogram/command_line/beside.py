@@ -63,7 +63,9 @@ def linear_head(
     start = time.perf_counter()
     source = features_of(load())
     options = TrainOptions(output_map=OutputMapKind.NEW_HEAD)
-    model = build_model(options, source, target.target_shape, target.class_names, seed)
+    model = build_model(
+        options, source, target.target_shape, target.class_names, seed, target.target_range
+    )
     head = fit_linear_head(
         ask(model, target.train_images, talk, "linear head: features")[:, 0],
         target.train_labels,

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from keras_reprogram.datasets.abide import load_abide
 from keras_reprogram.datasets.cifar10 import load_cifar10
 from keras_reprogram.datasets.digits import load_digits
 from keras_reprogram.datasets.gtsrb import load_gtsrb
+from keras_reprogram.datasets.ham10000 import load_ham10000
 from keras_reprogram.datasets.image_folder import load_image_folder
 from keras_reprogram.datasets.mnist import load_mnist
 from keras_reprogram.datasets.target_data import TargetData
@@ -16,6 +18,8 @@ KNOWN_TARGETS: dict[str, Callable[[], TargetData]] = {
     "mnist": load_mnist,
     "cifar10": load_cifar10,
     "gtsrb": load_gtsrb,
+    "ham10000": load_ham10000,
+    "abide": load_abide,
 }
 TFDS_PREFIX = "tfds:"
 
@@ -25,10 +29,10 @@ def load_target(
 ) -> TargetData:
     """Loads a target task by its name.
 
-    Names are tried in this order: a known data set (`digits`, `mnist`, `cifar10`, `gtsrb`), a
-    folder that exists (write `./digits` for a folder called like a known data set), a TensorFlow
-    Datasets name (`tfds:NAME` asks for it outright, also where it has the name of a known data
-    set).
+    Names are tried in this order: a known data set (`digits`, `mnist`, `cifar10`, `gtsrb`,
+    `ham10000`, `abide`), a folder that exists (write `./digits` for a folder called like a known
+    data set), a TensorFlow Datasets name (`tfds:NAME` asks for it outright, also where it has the
+    name of a known data set).
 
     Images stay as they are: fitting them into a source model is the program's work.
 

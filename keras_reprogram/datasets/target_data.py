@@ -15,7 +15,7 @@ class TargetData:
     Args:
         name: Short name, for example `"digits"`.
         train_images: uint8 or float32 array of shape `(num_train, height, width, channels)` in
-            0..255.
+            `target_range`.
         train_labels: Integer array of shape `(num_train,)`, values `0..len(class_names) - 1`.
         test_images: As `train_images`, shape `(num_test, height, width, channels)`.
         test_labels: As `train_labels`, shape `(num_test,)`.
@@ -24,10 +24,12 @@ class TargetData:
         notes: Sentences that a reader of the results should know (lossy copies, own splits).
         train_groups: Optional integer array of shape `(num_train,)`; images with one value (frames
             of one video track) belong together and validation is split by them.
+        target_range: `(low, high)` of the pixels, for `ProgramLayer(target_range=...)`: (0, 255)
+            for pictures, (-1, 1) for correlations.
 
     Raises:
-        ValueError: For wrong ranks, types or lengths, empty parts, NaN, values outside 0..255, and
-            labels without a class name.
+        ValueError: For wrong ranks, types or lengths, empty parts, NaN, values outside
+            `target_range`, and labels without a class name.
 
     Example:
         ```python
@@ -49,6 +51,7 @@ class TargetData:
     origin: str
     notes: tuple[str, ...] = ()
     train_groups: np.ndarray | None = field(default=None, repr=False)
+    target_range: tuple[float, float] = (0.0, 255.0)
 
     def __post_init__(self) -> None:
         _check_class_names(self.name, self.class_names)
@@ -56,7 +59,7 @@ class TargetData:
             ("train", self.train_images, self.train_labels),
             ("test", self.test_images, self.test_labels),
         ):
-            _check_images(f"`{part}_images` of {self.name!r}", images)
+            _check_images(f"`{part}_images` of {self.name!r}", images, self.target_range)
             _check_labels(
                 f"`{part}_labels` of {self.name!r}", labels, len(images), self.class_names
             )
@@ -147,7 +150,7 @@ def _check_class_names(name: str, class_names: Sequence[str]) -> None:
         )
 
 
-def _check_images(what: str, images: np.ndarray) -> None:
+def _check_images(what: str, images: np.ndarray, target_range: tuple[float, float]) -> None:
     if not isinstance(images, np.ndarray) or images.dtype not in (np.uint8, np.float32):
         received = getattr(images, "dtype", type(images).__name__)
         raise ValueError(
@@ -158,13 +161,11 @@ def _check_images(what: str, images: np.ndarray) -> None:
             f"Expected {what} to have shape (images, height, width, channels), none of them 0. "
             f"Received: shape {images.shape}. For grey images add an axis: `images[..., None]`."
         )
-    if images.dtype == np.uint8:
-        return
     low, high = float(images.min()), float(images.max())
-    if not np.isfinite(low + high) or low < 0 or high > 255:
+    if not np.isfinite(low + high) or low < target_range[0] or high > target_range[1]:
         raise ValueError(
-            f"Expected {what} to be finite and in 0..255. Received: values from {low} to {high}. "
-            "Replace NaN and rescale."
+            f"Expected {what} to be finite and in {target_range[0]:g}..{target_range[1]:g}. "
+            f"Received: values from {low} to {high}. Replace NaN and rescale."
         )
 
 

@@ -83,6 +83,13 @@ def suggested_style(target_channels: int, num_source_labels: int) -> str:
 
     Returns:
         `"bold"` or `"gentle"`.
+
+    Example:
+    ```python
+    from keras_reprogram import suggested_style
+
+    assert suggested_style(target_channels=3, num_source_labels=1000) == "gentle"
+    ```
     """
     gentle = target_channels == 3 and num_source_labels >= _MANY_LABELS
     return "gentle" if gentle else "bold"

@@ -25,7 +25,10 @@ FEW = ("--train-images", 40, "--test-images", 20)
             (*TRAIN, "--output-map", "bayesian", "--labels-per-class", 2),
             "--output-map frequency, iterative, random",
         ),
-        ((*TRAIN, "--placement", "full", "--num-views", 2), "--placement views or gentle-views only"),
+        (
+            (*TRAIN, "--placement", "full", "--num-views", 2),
+            "--placement views or gentle-views only",
+        ),
         ((*TRAIN, "--value-range", "1"), "Write 0,255 or 0,1 or -1,1"),
         ((*TRAIN, "--name", "../up"), "the name of a folder"),
         ((*TRAIN, "--json", "no/such/folder/a.json"), "--json must be a file"),

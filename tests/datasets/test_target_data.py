@@ -61,6 +61,7 @@ def test_float_images_are_accepted() -> None:
         ({"class_names": ("a", "a", "b")}, "different strings"),
         ({"class_names": ("a",)}, "two or more"),
         ({"train_groups": np.zeros(29, int)}, "29 groups, 30 images"),
+        ({"target_range": (-1.0, 1.0)}, r"in -1\.\.1"),
     ],
 )
 def test_bad_data_are_refused(changes: dict[str, Any], message: str) -> None:

@@ -1,0 +1,139 @@
+"""ABIDE: autism spectrum disorder (ASD) read from correlations between regions of the brain."""
+
+import math
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from keras_reprogram.datasets.data_folder import VARIABLE, data_file
+from keras_reprogram.datasets.split import split_train_test
+from keras_reprogram.datasets.target_data import TargetData
+from keras_reprogram.training.validation_split import split_validation
+
+FILE_NAME = "abide_cc200_corr_1035.npz"
+SOURCE = "http://preprocessed-connectomes-project.org/abide"
+KEYS = ("triu", "label", "site")
+CLASS_NAMES = ("control", "ASD")
+TEST_FRACTION = 0.2
+SPLIT_SEED = 0
+
+
+def load_abide() -> TargetData:
+    """Loads the ASD task from `abide_cc200_corr_1035.npz` in `KERAS_REPROGRAM_DATA`.
+
+    A subject is a grey image: the symmetric matrix of correlations between 200 regions, with ones
+    on the diagonal, rebuilt from the stored upper triangles. The values stay raw correlations in
+    [-1, 1]; pass the target's `target_range` on to `ProgramLayer`. A fixed stratified fifth of the
+    subjects is the test part. Published figures come from 10-fold cross-validation: join the parts
+    for that.
+
+    Returns:
+        A `TargetData` of shape (200, 200, 1) and range (-1, 1), float32; its `train_groups` number
+        the scanner sites in alphabetical order.
+
+    Raises:
+        ValueError: If the file is missing, corrupt, or without one of its arrays.
+
+    Example:
+        ```python
+        import os
+        from keras_reprogram.datasets import load_abide
+
+        if "KERAS_REPROGRAM_DATA" in os.environ:
+            print(load_abide().target_range)  # (-1.0, 1.0)
+        ```
+
+    References:
+        Craddock et al., "The Neuro Bureau Preprocessing Initiative: open sharing of preprocessed
+        neuroimaging data and derivatives", 2013. The task is that of Tsai, Chen, Ho, "Transfer
+        Learning without Knowing", ICML 2020.
+
+    Deviations:
+        BAR's script fills the upper triangle only and leaves the rest zero; here the matrix is
+        whole.
+    """
+    path, arrays = _read()
+    images = correlation_images(arrays["triu"])
+    labels = arrays["label"].astype(np.int64)
+    parts = split_train_test(images, labels, TEST_FRACTION, SPLIT_SEED)
+    _, sites = np.unique(arrays["site"], return_inverse=True)
+    train, _ = split_validation(images, labels, TEST_FRACTION, SPLIT_SEED)
+    return TargetData(
+        "abide",
+        *parts,
+        class_names=CLASS_NAMES,
+        origin=f"Correlations of CC200 regions from ABIDE Preprocessed in {path}.",
+        notes=(
+            f"Fixed stratified split by this library: {len(parts[1]):,} training and "
+            f"{len(parts[3]):,} test subjects; sites are on both sides.",
+        ),
+        train_groups=sites.ravel()[train],
+        target_range=(-1.0, 1.0),
+    )
+
+
+def correlation_images(triangles: np.ndarray) -> np.ndarray:
+    """Rebuilds symmetric matrices from their strict upper triangles.
+
+    Args:
+        triangles: Array of shape `(subjects, n * (n - 1) / 2)` in [-1, 1], row by row as
+            `np.triu_indices(n, 1)` counts.
+
+    Returns:
+        float32 array of shape `(subjects, n, n, 1)` with ones on the diagonal.
+
+    Raises:
+        ValueError: If the length is not that of a triangle.
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_reprogram.datasets.abide import correlation_images
+
+        print(correlation_images(np.array([[0.1, 0.2, 0.3]]))[0, :, :, 0].tolist()[0][1:])
+        ```
+    """
+    length = triangles.shape[-1]
+    size = (1 + math.isqrt(1 + 8 * length)) // 2
+    if triangles.ndim != 2 or size * (size - 1) // 2 != length or size < 2:
+        raise ValueError(
+            "Expected upper triangles of shape (subjects, n * (n - 1) / 2). "
+            f"Received: shape {triangles.shape}."
+        )
+    images = np.empty((len(triangles), size, size), np.float32)
+    rows, columns = np.triu_indices(size, 1)
+    images[:, rows, columns] = triangles
+    images[:, columns, rows] = triangles
+    diagonal = np.arange(size)
+    images[:, diagonal, diagonal] = 1.0
+    return images[..., None]
+
+
+def _read() -> tuple[Path, dict[str, np.ndarray]]:
+    path = data_file(FILE_NAME)
+    if path is None:
+        raise ValueError(
+            f"Expected the file {FILE_NAME} (arrays triu, label with 1 = ASD, and site) in the "
+            f"folder that the environment variable {VARIABLE} names. Received: no such file. Make "
+            f"it from {SOURCE} (pipeline cpac, derivative rois_cc200), put it there and set the "
+            "variable."
+        )
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            missing = [key for key in KEYS if key not in archive]
+            arrays = {key: archive[key] for key in KEYS if key in archive}
+    # NumPy returns a bare array, which is no context manager, for a file that is .npy.
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, TypeError) as error:
+        raise ValueError(
+            f"Expected {path} to be a complete .npz file. Received: {error}. Fetch it again."
+        ) from error
+    lengths = {len(array) for array in arrays.values()}
+    if missing or len(lengths) > 1:
+        shapes = {key: array.shape for key, array in arrays.items()}
+        raise ValueError(
+            f"Expected {path} to hold the arrays {', '.join(KEYS)} of one length. "
+            f"Received: {shapes}."
+        )
+    return path, arrays
