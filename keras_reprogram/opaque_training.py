@@ -47,7 +47,8 @@ class OpaqueTraining(ViewChoice):
         The budget is never exceeded; validation counts. If it does not pay for all images, a
         stratified part of them is used. What is kept is never worse on validation than the map
         alone. In the end the map is fitted on training and held-out images together, unless
-        `validation_data` was given.
+        `validation_data` was given. A model that was not compiled is compiled with Adam and
+        cross-entropy if it comes to steps.
 
         Args:
             x: images `(n, h, w, c)`.

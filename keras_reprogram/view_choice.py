@@ -57,7 +57,10 @@ class ViewSelection:
 
     @property
     def curve(self) -> list[tuple[int, float]]:
-        """`(queries per prediction, pilot accuracy)`: what accuracy each further view buys."""
+        """`(queries per prediction, pilot accuracy)`: what accuracy each further view buys.
+
+        `report.draw_accuracy_over_queries({"chosen": curve}, of="a prediction")` draws it.
+        """
         return list(enumerate(self.order.accuracies, start=1))
 
     def to_markdown(self) -> str:

@@ -17,13 +17,17 @@ LINE_STYLES = ("-", "--", ":")
 
 
 @styled
-def draw_accuracy_over_queries(curves: Mapping[str, Sequence[tuple[int, float]]]) -> Figure:
+def draw_accuracy_over_queries(
+    curves: Mapping[str, Sequence[tuple[int, float]]], *, of: str = "training"
+) -> Figure:
     """Draws what accuracy each method buys with how many image queries.
 
     Args:
         curves: Points `(queries, accuracy)` of each method, in any order; queries 0 or
             more, accuracy in [0, 1]. Every method needs at least one point. A method that
             never asks, such as a no-source baseline, is drawn as a level line.
+        of: what the queries are for, written at the axis: `"training"`, or `"a prediction"` for
+            the price of views (`ViewSelection.curve`).
 
     Returns:
         A `Figure` with one line and one marker a method; the x axis is logarithmic where
@@ -55,7 +59,7 @@ def draw_accuracy_over_queries(curves: Mapping[str, Sequence[tuple[int, float]]]
         _draw_method(axes, number, shorten(method, 40), points)
     paid = [points for points in lines.values() if points[-1][0] > 0]
     _scale_queries(axes, [queries for points in paid for queries, _ in points])
-    axes.set(xlabel="image queries for training", ylabel="accuracy")
+    axes.set(xlabel=f"image queries for {of}", ylabel="accuracy")
     axes.grid(True)
     figure.legend(loc="outside lower center", ncols=min(len(lines), 2))
     return figure

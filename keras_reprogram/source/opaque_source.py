@@ -29,7 +29,9 @@ class OpaqueSource(PythonSource):
             fingerprint: change it when the service changes.
         labels: names of the scores, or `None`.
         scores: `"probabilities"` or `"logits"`.
-        score_step: distance of neighbouring scores where they are rounded.
+        score_step: distance of neighbouring scores where they are rounded. The maps take scores
+            below half of it for equal: for noisy scores declare twice the noise, for partial
+            lists about the smallest score that is listed (0.02 for a top 5 will do).
         sum_tolerance: how far a row may sum from 1; `None` for partial lists of scores.
         max_batch: most images a call.
         name: layer name.

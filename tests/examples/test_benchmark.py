@@ -11,7 +11,8 @@ import typer
 from typer.testing import CliRunner, Result
 
 FOLDER = Path(__file__).parents[2] / "examples" / "benchmark"
-NAMES = ("accuracy_per_query", "adversarial", "bar", "csv_rows", "plot", "runs", "sources", "table")
+NAMES = ("accuracy_per_query", "adversarial", "bar", "csv_rows", "harsh_sources", "plot", "runs")
+NAMES += ("sources", "table")
 SMALL = ("--sources", "traffic_signs", "--targets", "digits", "--seeds", "0", "--images", "60")
 
 
@@ -216,3 +217,17 @@ def test_table_shows_mean_spread_and_what_is_not_there(parts: SimpleNamespace) -
     assert "- ours_8: cut short." in lines
     assert "With fewer seeds so far: none/b/no_source (1)" in lines[-1]
     assert "bar_random: n/a" not in "\n".join(lines)
+
+
+def test_harsh_sources_tell_less(parts: SimpleNamespace) -> None:
+    app = typer.Typer()
+    app.command()(parts.harsh_sources.main)
+    pairs = ("--pairs", "traffic_signs:digits", "--seeds", "0", "--images", "100")
+    ended = CliRunner().invoke(app, pairs)
+
+    assert ended.exit_code == 0, ended.output
+    table = [line.split("|") for line in ended.stdout.splitlines() if line.startswith("| traffic")]
+    one_view = {cells[2].strip(): float(cells[3].split()[0]) for cells in table}
+    assert len(one_view) == 7
+    for harsh in ("first label only", "top 5 only", "noise of 0.01"):
+        assert 0.1 < one_view[harsh] < one_view["all scores"]

@@ -145,3 +145,8 @@ class TestTrainingCurves:
     def test_an_empty_history_is_refused(self, history):
         with pytest.raises(ValueError, match="at least one metric"):
             draw_training_curves(history)
+
+
+def test_price_of_views_is_drawn_over_queries_of_a_prediction():
+    figure = draw_accuracy_over_queries({"chosen": [(1, 0.8), (2, 0.9)]}, of="a prediction")
+    assert figure.axes[0].get_xlabel() == "image queries for a prediction"
