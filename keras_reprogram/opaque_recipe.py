@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
+from keras_reprogram.estimated_steps import EstimatedSteps
+from keras_reprogram.labelled_images import LabelledImages, joined
 from keras_reprogram.opaque_log import OpaqueFit, OpaqueStage
 from keras_reprogram.program.placement import Placement
 from keras_reprogram.training.map_fitting import fit_logistic_regression
@@ -26,32 +26,6 @@ _PILOT_SHARE = 0.25
 _PILOT_BUDGET = 0.5
 # Epochs without a better validation loss after which steps are given up.
 _PATIENCE = 2
-_BATCH_SIZE = 32
-
-
-@dataclass
-class LabelledImages:
-    """Images, integer labels and weights of one part.
-
-    Args:
-        images: `(n, h, w, c)`.
-        labels: `(n,)` integers.
-        targets: the labels as the compiled loss takes them.
-        weight: `(n,)` or `None`.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-    targets: np.ndarray
-    weight: np.ndarray | None
-
-    def take(self, rows: np.ndarray) -> LabelledImages:
-        """The given rows."""
-        weight = None if self.weight is None else self.weight[rows]
-        return LabelledImages(self.images[rows], self.labels[rows], self.targets[rows], weight)
-
-    def __len__(self) -> int:
-        return len(self.labels)
 
 
 class OpaqueRecipe:
@@ -214,7 +188,7 @@ class OpaqueRecipe:
             variable.assign(value)
         part, answers = self.train, self.best_answers[0]
         if self.refit_on_all:
-            part = _joined(self.train, self.validation)
+            part = joined(self.train, self.validation)
             answers = np.concatenate(self.best_answers)
         self._fit_map(part, answers, self.fit.useful_views)
         self.fit.queries_used = self.used
@@ -229,46 +203,15 @@ class OpaqueRecipe:
         price = len(self.train) * self.views * (1 + estimator.queries_per_image)
         price += len(self.validation) * self.views
         epoch = waited = 0
-        step = self._compiled_step()
+        steps = EstimatedSteps(model)
         while self.left >= price and waited < _PATIENCE:
             epoch += 1
-            self._one_epoch(step, epoch)
+            for rows, answers in steps.epoch(self.train, epoch):
+                # Their clean answers are the next map's.
+                self.train_answers[rows] = answers
+                self.progress(self.used)
             self.validation_answers = self._ask(self.validation)
             waited = 0 if self._try(f"steps, epoch {epoch}") else waited + 1
-
-    def _one_epoch(self, step: Any, epoch: int) -> None:
-        """Steps over all training images; their clean answers are the next map's."""
-        order = np.random.default_rng([self.model.seed, epoch]).permutation(len(self.train))
-        cost = self.views * (1 + self.model.gradient_estimator.queries_per_image)
-        for start in range(0, len(order), _BATCH_SIZE):
-            rows = order[start : start + _BATCH_SIZE]
-            part = self.train.take(rows)
-            weight = np.ones(len(rows)) if part.weight is None else part.weight
-            with self.model.counting(len(rows) * cost):
-                answers = step(
-                    tf.constant(part.images, tf.float32),
-                    tf.constant(part.targets),
-                    tf.constant(weight, tf.float32),
-                )
-            self.train_answers[rows] = np.asarray(answers)
-            self.progress(self.used)
-
-    def _compiled_step(self) -> Any:
-        model = self.model
-        if not model.compiled:
-            model.compile(keras.optimizers.Adam(0.02), loss="sparse_categorical_crossentropy")
-        # The map stands still under the steps: it is fitted exactly after them.
-        variables = model.program.trainable_variables
-        model.optimizer.build(model.trainable_variables)
-
-        def step(images: Any, targets: Any, weight: Any) -> Any:
-            scores = model.source_scores(images)
-            model.step_on_answers(scores, images, targets, weight, variables)
-            return scores
-
-        if not model.source.in_graph:
-            return step
-        return tf.function(step, autograph=False, reduce_retracing=True)
 
 
 def _solve(
@@ -284,16 +227,4 @@ def _solve(
     read[:, round(share * features.shape[1]) :] = 0.0
     return fit_logistic_regression(
         read, labels, num_classes=num_classes, sample_weight=sample_weight, seed=seed
-    )
-
-
-def _joined(one: LabelledImages, other: LabelledImages) -> LabelledImages:
-    weight = None
-    if one.weight is not None and other.weight is not None:
-        weight = np.concatenate([one.weight, other.weight])
-    return LabelledImages(
-        np.concatenate([one.images, other.images]),
-        np.concatenate([one.labels, other.labels]),
-        np.concatenate([one.targets, other.targets]),
-        weight,
     )

@@ -10,8 +10,9 @@ import numpy as np
 
 from keras_reprogram.exact_fit import image_weights
 from keras_reprogram.image_checks import check_every_class, check_labels
+from keras_reprogram.labelled_images import LabelledImages
 from keras_reprogram.opaque_log import OpaqueFit
-from keras_reprogram.opaque_recipe import LabelledImages, OpaqueRecipe
+from keras_reprogram.opaque_recipe import OpaqueRecipe
 from keras_reprogram.training.validation_split import draw_stratified, split_validation
 from keras_reprogram.view_choice import ViewChoice
 
