@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -84,8 +83,8 @@ def main(
             continue
         methods = _with_source(choice, data, seed) if choice else _without_source(data, seed)
         for method, fold in missing:
-            row = _measure(methods[method], labels, *parts[fold])
-            row = FoldRow(source_name, method, fold, **facts, **row)
+            figures = _measure(methods[method], labels, *parts[fold])
+            row = FoldRow(source_name, method, fold, **facts, **figures)
             append_row(csv_file, row)
             print(_line(row), file=sys.stderr)
     rows = [row for row in read_rows(csv_file) if row.key[3:] == tuple(facts.values())]
@@ -100,7 +99,6 @@ def _joined(data: TargetData) -> tuple[np.ndarray, np.ndarray]:
 def _measure(
     method: Method, labels: np.ndarray, train: np.ndarray, test: np.ndarray
 ) -> dict[str, object]:
-    start = time.monotonic()
     (predicted, validation, choices), queries, queries_per_prediction = method(train, test)
     right = predicted == labels[test]
     return {
@@ -112,7 +110,6 @@ def _measure(
         "accuracy": float(right.mean()),
         "sensitivity": float(right[labels[test] == 1].mean()),
         "specificity": float(right[labels[test] == 0].mean()),
-        "seconds": time.monotonic() - start,
         "choices": choices,
     }
 
@@ -187,10 +184,7 @@ METHODS_OF_SOURCE = ("ours", *(_map_name(num_views) for num_views in VIEWS))
 
 
 def _line(row: FoldRow) -> str:
-    return (
-        f"{row.source:18} {row.method:20} fold {row.fold:2}  {row.accuracy:.3f}  "
-        f"{row.seconds:6.1f} s  {row.choices}"
-    )
+    return f"{row.source:18} {row.method:20} fold {row.fold:2}  {row.accuracy:.3f}  {row.choices}"
 
 
 if __name__ == "__main__":

@@ -49,7 +49,6 @@ class FoldRow:
         accuracy: on the test fold.
         sensitivity: share of the ASD subjects of the test fold that were found.
         specificity: share of the controls of the test fold that were found.
-        seconds: of fitting and predicting, without the source's answers.
         choices: what was chosen on the inner split.
     """
 
@@ -67,7 +66,6 @@ class FoldRow:
     accuracy: float
     sensitivity: float
     specificity: float
-    seconds: float
     choices: str = ""
 
     @property
@@ -78,7 +76,7 @@ class FoldRow:
 
 COLUMNS = tuple(field.name for field in fields(FoldRow))
 _TEXT = {"source", "method", "choices"}
-_BROKEN = {"validation_accuracy", "seconds", *FIGURES}
+_BROKEN = {"validation_accuracy", *FIGURES}
 
 
 def read_rows(path: Path) -> list[FoldRow]:

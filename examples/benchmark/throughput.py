@@ -5,7 +5,8 @@
 
 Whole training steps are timed against the source alone on as many images in calls of the same
 size, in turn, so that whatever else the machine does meets both alike; what is reported are ratios
-inside a round. The Markdown goes to stdout, `--json` writes the figures into a file.
+inside a round. On a busy machine the share of processor time is steadier than that of wall time.
+The Markdown goes to stdout, `--json` writes the figures into a file.
 """
 
 from __future__ import annotations
@@ -53,9 +54,10 @@ class Measurement:
         step_seconds: median of whole steps.
         source_seconds: median of the source alone.
         program_seconds: median of making the candidates' images alone.
-        share: median over the rounds of source / step.
+        share: median over the rounds of source / step, in wall time.
         share_low: first quartile of the share.
         share_high: third quartile of the share.
+        processor_share: median over the rounds of source / step, in processor time.
     """
 
     source_shape: tuple[int, int, int]
@@ -70,6 +72,7 @@ class Measurement:
     share: float
     share_low: float
     share_high: float
+    processor_share: float
 
 
 def main(
@@ -122,26 +125,28 @@ def measure(source: FrozenSource, batch_size: int, directions: int, rounds: int)
     for _ in range(WARM_UP_ROUNDS):
         for action in timed.values():
             action()
-    seconds: dict[str, list[float]] = {name: [] for name in timed}
+    wall: dict[str, list[float]] = {name: [] for name in timed}
+    processor: dict[str, list[float]] = {name: [] for name in timed}
     queries, calls_of_steps = model.queries_used, 0
     for _ in range(rounds):
         for name, action in timed.items():
             before = int(calls.numpy())
-            start = time.perf_counter()
+            start, start_processor = time.perf_counter(), time.process_time()
             action()
-            seconds[name].append(time.perf_counter() - start)
+            wall[name].append(time.perf_counter() - start)
+            processor[name].append(time.process_time() - start_processor)
             calls_of_steps += (name == "step") * (int(calls.numpy()) - before)
-    queries = (model.queries_used - queries) // rounds
-    shares = np.divide(seconds["source"], seconds["step"])
+    shares = np.divide(wall["source"], wall["step"])
     return Measurement(
         source.source_shape,
         batch_size,
         directions,
-        queries,
+        (model.queries_used - queries) // rounds,
         calls_of_steps / rounds,
         rounds,
-        *(float(np.median(seconds[name])) for name in timed),
+        *(float(np.median(wall[name])) for name in timed),
         *(float(np.quantile(shares, level)) for level in (0.5, 0.25, 0.75)),
+        float(np.median(np.divide(processor["source"], processor["step"]))),
     )
 
 
@@ -163,8 +168,9 @@ def markdown(measurement: Measurement) -> str:
         "whole step, median": f"{1000 * m.step_seconds:.0f} ms",
         "source's forward pass alone, median": f"{1000 * m.source_seconds:.0f} ms",
         "candidates' images alone, median": f"{1000 * m.program_seconds:.0f} ms",
-        "share of the forward pass, median": f"{m.share:.1%}",
+        "share of the forward pass, median of wall time": f"{m.share:.1%}",
         "quartiles of the share": f"{m.share_low:.1%} to {m.share_high:.1%}",
+        "share of the forward pass, median of processor time": f"{m.processor_share:.1%}",
         "source images a second of training": f"{m.images_per_step / m.step_seconds:,.0f}",
     }
     lines = [f"| {facts} | {m.rounds} rounds |", "| --- | ---: |"]
