@@ -15,24 +15,17 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import numpy as np
 import typer
 from csv_rows import Key, Row, append_row, read_rows
-from few_images_methods import (
-    METHODS,
-    SIZES,
-    TARGETS,
-    USUAL_METHODS,
-    WITHOUT_SOURCE,
-    Few,
-    sources,
-)
+from few_images_data import SIZES, TARGETS, Few, sources
+from few_images_methods import METHODS, USUAL_METHODS, WITHOUT_SOURCE
+from few_images_table import METRICS, markdown_table, mode_name
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from runs import NO_SOURCE
@@ -42,7 +35,6 @@ from keras_reprogram.report import classification_metrics
 CSV_FILE = Path(__file__).with_suffix(".csv")
 # Seconds of a run of which nothing is known yet, on two cores.
 FIRST_GUESS = 60.0
-METRICS = ("test_accuracy", "balanced_accuracy")
 
 
 def main(
@@ -97,15 +89,6 @@ def run_key(method: str, few: Few) -> Key:
     return (source, few.target, method, few.seed, mode_name(few.size))
 
 
-def mode_name(size: int) -> str:
-    """What a row's `mode` says about the images.
-
-    Args:
-        size: images a class.
-    """
-    return f"{size} a class"
-
-
 def execute(method: str, few: Few) -> Row:
     """Does a run.
 
@@ -140,57 +123,6 @@ def execute(method: str, few: Few) -> Row:
         choices=outcome.choices,
         notes=outcome.notes,
     )
-
-
-def markdown_table(rows: Sequence[Row], metric: str) -> str:
-    """Mean and standard deviation over the seeds: a line a source, target and size.
-
-    Args:
-        rows: as `read_rows` gives them.
-        metric: `"test_accuracy"` or `"balanced_accuracy"`.
-
-    Returns:
-        Markdown: the table, and what its cells rest on.
-    """
-    methods = [name for name in METHODS if any(row.method == name for row in rows)]
-    lines = [
-        "| " + " | ".join(["source", "target", "images a class", *methods]) + " |",
-        "| --- | --- | ---: |" + " ---: |" * len(methods),
-    ]
-    names = dict.fromkeys(row.source for row in rows if row.source != NO_SOURCE)
-    for name in names or [NO_SOURCE]:
-        for target in dict.fromkeys(row.target for row in rows):
-            for size in SIZES:
-                found = [
-                    row
-                    for row in rows
-                    if row.source in (name, NO_SOURCE)
-                    and (row.target, row.mode) == (target, mode_name(size))
-                ]
-                if not any(row.source == name for row in found):
-                    continue
-                cells = [_cell(found, method, metric) for method in methods]
-                lines.append("| " + " | ".join([name, target, str(size), *cells]) + " |")
-    fewer = dict.fromkeys(f"{row.target}: {row.notes}" for row in rows if row.notes)
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"- {metric.replace('_', ' ')}, mean ± standard deviation over the seeds, their number "
-            f"in brackets; at most {max(row.n_test for row in rows):,} test images.",
-            *(f"- {note}." for note in fewer),
-        ]
-    )
-
-
-def _cell(rows: Sequence[Row], method: str, metric: str) -> str:
-    values = [getattr(row, metric) for row in rows if row.method == method]
-    if not values:
-        return ""
-    text = f"{np.mean(values):.3f}"
-    if len(values) > 1:
-        text += f" ± {np.std(values, ddof=1):.3f}"
-    return f"{text.replace('0.', '.')} ({len(values)})"
 
 
 def _do(runs: Sequence[tuple[str, Few]], path: Path, minutes: float | None) -> bool:
@@ -238,13 +170,13 @@ def _expected_seconds(rows: Sequence[Row], key: Key) -> float:
     return max(alike, default=FIRST_GUESS)
 
 
-def _names(given: str, known: object, option: str) -> list[str]:
+def _names(given: str, known: Iterable[str] | None, option: str) -> list[str]:
     """The names of an option; all known ones if none are given."""
     names = [name.strip() for name in given.split(",") if name.strip()]
     if known is None:
         wrong, expected = [name for name in names if not name.isdigit()], "whole numbers"
     else:
-        every = list(known)  # type: ignore[call-overload]
+        every = list(known)
         names = names or every
         wrong, expected = [name for name in names if name not in every], ", ".join(every)
     if wrong:
