@@ -42,7 +42,8 @@ class OpaqueFit:
         num_images: labelled images that the budget paid for, validation included.
         stages: the candidates in order, see `OpaqueStage`.
         views: what was done about views, in words.
-        useful_views: views that the map reads; the rest were asked and found to add nothing.
+        reading: how the map reads the views, chosen on validation: `"each view"` with weights of
+            its own, the `"mean of the views"`, or the `"first view"` where the others do harm.
 
     Example:
     ```python
@@ -59,7 +60,7 @@ class OpaqueFit:
     num_images: int = 0
     stages: list[OpaqueStage] = field(default_factory=list)
     views: str = ""
-    useful_views: int = 1
+    reading: str = "each view"
 
     @property
     def kept(self) -> OpaqueStage:
@@ -78,12 +79,13 @@ class OpaqueFit:
             "queries_used": self.queries_used,
             "num_images": self.num_images,
             "views": self.views,
-            "useful_views": self.useful_views,
+            "reading": self.reading,
             "stages": [vars(stage) for stage in self.stages],
         }
 
     def __str__(self) -> str:
-        lines = [f"{self.queries_used:,} of {self.query_budget:,} queries; {self.views}"]
+        asked = f"{self.queries_used:,} of {self.query_budget:,} queries"
+        lines = [f"{asked}; {self.views}; read: {self.reading}"]
         for stage in self.stages:
             mark = "kept" if stage.kept else "not kept"
             lines.append(

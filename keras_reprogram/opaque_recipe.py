@@ -13,8 +13,8 @@ from keras_reprogram.estimated_steps import EstimatedSteps
 from keras_reprogram.labelled_images import LabelledImages, joined
 from keras_reprogram.opaque_log import OpaqueFit, OpaqueStage
 from keras_reprogram.program.placement import Placement
-from keras_reprogram.training.map_fitting import fit_logistic_regression
 from keras_reprogram.training.validation_split import draw_stratified
+from keras_reprogram.training.view_reading import READINGS, solve_views
 
 # A pool beyond this size hardly holds better views.
 _LARGEST_POOL = 48
@@ -136,15 +136,14 @@ class OpaqueRecipe:
 
     def _try(self, stage: str) -> bool:
         """Fits the map on the training answers, and keeps it if validation says so."""
-        counts = [self.fit.useful_views] if self.fit.stages else self._view_counts()
-        best = min(self._trial(count) for count in counts)
-        loss, error, count = best
+        readings = [self.fit.reading] if self.fit.stages else self._readings()
+        loss, error, reading = min(self._trial(reading) for reading in readings)
         # The first candidate is the map alone: what is kept later is never worse than it.
         kept = loss < self.best_loss and error <= self._kept_error()
         self.fit.stages.append(OpaqueStage(stage, self.used, 1.0 - error, loss, kept))
         if kept:
             self.best_loss = loss
-            self.fit.useful_views = count
+            self.fit.reading = reading
             self.best_weights = [v.numpy() for v in self.model.program.trainable_variables]
             self.best_answers = self.train_answers.copy(), self.validation_answers.copy()
         return kept
@@ -152,33 +151,30 @@ class OpaqueRecipe:
     def _kept_error(self) -> float:
         return 1.0 - self.fit.kept.validation_accuracy if self.fit.stages else 1.0
 
-    def _view_counts(self) -> list[int]:
-        """How many of the views the map may read: all, or a power of two of them."""
-        powers = [2**k for k in range(self.views.bit_length()) if 2**k < self.views]
-        return [self.views, *reversed(powers)] if self._is_dense else [self.views]
+    def _readings(self) -> list[str]:
+        """How the map may read the views; see `OpaqueFit`."""
+        return list(READINGS) if self._is_dense and self.views > 1 else [READINGS[0]]
 
     @property
     def _is_dense(self) -> bool:
         return hasattr(self.model.output_map, "kernel")
 
-    def _trial(self, count: int) -> tuple[float, float, int]:
-        """Validation loss and error of a map that reads the first `count` views."""
-        self._fit_map(self.train, self.train_answers, count)
+    def _trial(self, reading: str) -> tuple[float, float, str]:
+        """Validation loss and error of a map that reads the views in this way."""
+        self._fit_map(self.train, self.train_answers, reading)
         probabilities = keras.ops.convert_to_numpy(
             self.model.output_map(np.asarray(self.validation_answers, np.float32))
         )
         labels = self.validation.labels
         own = probabilities[np.arange(len(labels)), labels]
         loss = float(np.mean(-np.log(np.maximum(own, 1e-7))))
-        return loss, float(np.mean(probabilities.argmax(axis=1) != labels)), count
+        return loss, float(np.mean(probabilities.argmax(axis=1) != labels)), reading
 
-    def _fit_map(self, part: LabelledImages, answers: np.ndarray, count: int) -> None:
-        solver = partial(
-            _solve, self.model.output_map.num_classes, self.model.seed, count / self.views
-        )
-        self.model.output_map.fit_answers(
-            answers, part.labels, solver=solver, sample_weight=part.weight
-        )
+    def _fit_map(self, part: LabelledImages, answers: np.ndarray, reading: str) -> None:
+        model = self.model
+        classes = model.output_map.num_classes
+        solver = partial(solve_views, self.views, reading, num_classes=classes, seed=model.seed)
+        model.output_map.fit_answers(answers, part.labels, solver=solver, sample_weight=part.weight)
 
     def _finish(self) -> None:
         """The best program, and its map fitted on everything that was paid for it."""
@@ -190,7 +186,7 @@ class OpaqueRecipe:
         if self.refit_on_all:
             part = joined(self.train, self.validation)
             answers = np.concatenate(self.best_answers)
-        self._fit_map(part, answers, self.fit.useful_views)
+        self._fit_map(part, answers, self.fit.reading)
         self.fit.queries_used = self.used
 
     # === Estimated steps ===
@@ -212,19 +208,3 @@ class OpaqueRecipe:
                 self.progress(self.used)
             self.validation_answers = self._ask(self.validation)
             waited = 0 if self._try(f"steps, epoch {epoch}") else waited + 1
-
-
-def _solve(
-    num_classes: int,
-    seed: int,
-    share: float,
-    features: np.ndarray,
-    labels: np.ndarray,
-    sample_weight: np.ndarray | None,
-) -> Any:
-    """The exact fit on the features of the first views; ridge leaves the others' kernel at 0."""
-    read = features.copy()
-    read[:, round(share * features.shape[1]) :] = 0.0
-    return fit_logistic_regression(
-        read, labels, num_classes=num_classes, sample_weight=sample_weight, seed=seed
-    )

@@ -69,7 +69,7 @@ def recipe(placement: str, num_views: int) -> Callable[[Few], Outcome]:
             fit.kept.validation_accuracy,
             queries_training=queries,
             views=num_views,
-            choices=f"useful_views={fit.useful_views}",
+            choices=f"reading={fit.reading}",
             notes=few.note,
         )
 

@@ -36,7 +36,7 @@ def at_queries(num_queries: int, num_views: int | None = None) -> Method:
             fit.kept.validation_accuracy,
             queries_training=queries,
             views=model.queries_per_prediction,
-            choices=f"kept={fit.kept.stage};useful_views={fit.useful_views};views={fit.views}",
+            choices=f"kept={fit.kept.stage};reading={fit.reading};views={fit.views}",
         )
 
     return method

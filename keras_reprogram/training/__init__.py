@@ -8,6 +8,7 @@ from keras_reprogram.training.program_search import ProgramSearch, search_progra
 from keras_reprogram.training.random_directions import RandomDirections
 from keras_reprogram.training.spsa import SPSA
 from keras_reprogram.training.spsa_learning_rate import spsa_learning_rate
+from keras_reprogram.training.view_reading import READINGS, solve_views
 from keras_reprogram.training.view_selection import ViewOrder, ViewPool
 
 __all__ = [
@@ -16,11 +17,13 @@ __all__ = [
     "GrowDirections",
     "MapFit",
     "ProgramSearch",
+    "READINGS",
     "RandomDirections",
     "SPSA",
     "ViewOrder",
     "ViewPool",
     "fit_logistic_regression",
     "search_program",
+    "solve_views",
     "spsa_learning_rate",
 ]
