@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
-from sources import MAX_BATCH, SourceChoice, source_choices
+from black_box import MAX_BATCH
+from sources import SourceChoice, source_choices
 
 from keras_reprogram import FrozenSource
 from keras_reprogram.datasets import TargetData, load_target

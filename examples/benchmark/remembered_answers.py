@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cache, lru_cache
 
 import numpy as np
+from black_box import MAX_BATCH
 from few_images_data import sources
-from sources import MAX_BATCH
 
 from keras_reprogram import OpaqueSource
 

@@ -8,14 +8,12 @@ from functools import cache, partial
 from pathlib import Path
 
 import keras
-import numpy as np
-import tensorflow as tf
+from black_box import MAX_BATCH, black_box
 
 from keras_reprogram import FrozenSource, OpaqueSource, embedded_path
 
 CIFAR10_FILE = Path(__file__).parent / "cifar10_source.keras"
 PIXELS = (0.0, 255.0)
-MAX_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -38,24 +36,7 @@ class SourceChoice:
 
     def opaque(self) -> OpaqueSource:
         """The black box, with a query count of its own: only scores come out."""
-        frozen = self.transparent()
-        shape = tf.TensorSpec((None, *frozen.source_shape), tf.float32)
-        # A concrete function: TensorFlow warns of `tf.function`s that several runs trace.
-        answer = tf.function(frozen.answer, autograph=False).get_concrete_function(shape)
-
-        def ask(images: np.ndarray) -> np.ndarray:
-            return answer(tf.constant(images, tf.float32)).numpy()
-
-        return OpaqueSource(
-            ask,
-            frozen.source_shape,
-            frozen.num_labels,
-            value_range=frozen.value_range,
-            identity=f"{self.name} {frozen.fingerprint}",
-            labels=frozen.labels,
-            scores=frozen.scores,
-            max_batch=MAX_BATCH,
-        )
+        return black_box(self.transparent(), self.name)
 
 
 def source_choices(moderation: Path | None = None) -> dict[str, SourceChoice]:
