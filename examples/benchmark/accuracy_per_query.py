@@ -12,20 +12,17 @@ from __future__ import annotations
 
 import os
 import sys
-import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import typer
-from csv_rows import Row, append_row, read_rows
+from csv_rows import read_rows
 from methods import METHODS, USUAL_METHODS
 from plot import draw_panels
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from runs import Run, execute, expected_seconds, mode_name, plan
+from resumable import do_missing, names_by_commas
+from runs import execute, expected_seconds, mode_name, plan
 from sources import source_choices
 from table import METRICS, markdown_table
 from targets import TARGETS
@@ -71,21 +68,20 @@ def main(
     """Measures accuracy per query; the table goes to stdout, progress to stderr."""
     mode = mode_name(quick, images)
     path = csv_file or HERE / f"accuracy_per_query{'_quick' if quick else ''}.csv"
-    seed_names = _names(seeds or (QUICK_SEEDS if quick else "0,1,2"), None, "--seeds")
+    seed_names = names_by_commas(seeds or (QUICK_SEEDS if quick else "0,1,2"), None, "--seeds")
     if not table:
         choices = source_choices(moderation)
+        wanted = sources or (QUICK_SOURCES if quick else "")
         runs = plan(
-            [
-                choices[n]
-                for n in _names(sources or (QUICK_SOURCES if quick else ""), choices, "--sources")
-            ],
-            _names(targets or (QUICK_TARGETS if quick else ""), TARGETS, "--targets"),
-            _names(methods or ",".join(USUAL_METHODS), METHODS, "--methods"),
+            [choices[name] for name in names_by_commas(wanted, choices, "--sources")],
+            names_by_commas(targets or (QUICK_TARGETS if quick else ""), TARGETS, "--targets"),
+            names_by_commas(methods or ",".join(USUAL_METHODS), METHODS, "--methods"),
             [int(seed) for seed in seed_names],
             quick=quick,
             limit=images,
         )
-        if not _do(runs, path, minutes):
+        how = {"execute": execute, "expected_seconds": expected_seconds}
+        if not do_missing(runs, path, minutes, key=lambda run: run.key, **how):
             raise typer.Exit(130)
     rows = [row for row in read_rows(path) if row.mode == mode]
     if not rows:
@@ -94,69 +90,6 @@ def main(
         print(markdown_table(rows, metric), end="\n\n")
     if plot is not None:
         draw_panels(rows).savefig(plot, dpi=110)
-
-
-def _do(runs: Sequence[Run], path: Path, minutes: float | None) -> bool:
-    """Does the runs that have no row yet; `False` if Ctrl-C ended it."""
-    rows = read_rows(path)
-    done = {row.key for row in rows}
-    missing = [run for run in runs if run.key not in done]
-    console, started = Console(stderr=True), time.monotonic()
-    shown = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*shown, console=console) as progress:
-        bar = progress.add_task("", total=len(runs), completed=len(runs) - len(missing))
-        for run in missing:
-            left = float("inf") if minutes is None else 60 * minutes + started - time.monotonic()
-            if expected_seconds(rows, run) > left:
-                console.print("The next run would not fit the time. Run again to go on.")
-                break
-            progress.update(bar, description=" ".join(map(str, run.key[:4])))
-            try:
-                row = execute(run)
-            except KeyboardInterrupt:
-                console.print(f"Interrupted; {path} keeps what was done.", soft_wrap=True)
-                return False
-            except (ValueError, OSError) as error:
-                # A data set or a file that is not there; the message says what to do.
-                console.print(
-                    f"Error in {' '.join(map(str, run.key))}: {error}", soft_wrap=True, markup=False
-                )
-                raise typer.Exit(1) from error
-            append_row(path, row)
-            rows.append(row)
-            progress.advance(bar)
-            console.print(_line(row), soft_wrap=True)
-    return True
-
-
-def _line(row: Row) -> str:
-    name = f"{row.source:18} {row.target:9} {row.method:14} seed {row.seed}"
-    if row.test_accuracy is None:
-        return f"{name}  {row.notes}"
-    queries = 0 if row.queries_training is None else row.queries_training
-    return f"{name}  {row.test_accuracy:.3f}  {queries:7,} queries  {row.seconds:6.1f} s"
-
-
-def _names(given: str, known: object, option: str) -> list[str]:
-    """The names of an option, all known ones if none are given."""
-    names = [name.strip() for name in given.split(",") if name.strip()]
-    if known is None:
-        wrong = [name for name in names if not name.isdigit()]
-        expected = "whole numbers"
-    else:
-        names = names or list(known)
-        wrong = [name for name in names if name not in known]
-        expected = ", ".join(known)
-    if wrong:
-        raise typer.BadParameter(
-            f"Expected {expected}. Received: {', '.join(wrong)}.", param_hint=option
-        )
-    return names
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ times as fast as TensorFlow, which is why all black-box methods ask copies.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import tempfile
 from functools import cache
@@ -54,7 +56,9 @@ def _copy(frozen: FrozenSource) -> LiteRTSource:
             keras.Model(image, frozen.answer(image))
         )
         path = Path(_folder().name) / f"{len(_copies)}.tflite"
-        path.write_bytes(converter.convert())
+        # It prints the network's signatures, and the figures go to stdout.
+        with contextlib.redirect_stdout(io.StringIO()):
+            path.write_bytes(converter.convert())
         _copies[key] = LiteRTSource(
             path, value_range=frozen.value_range, scores=frozen.scores, num_threads=_threads()
         )

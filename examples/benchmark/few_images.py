@@ -15,19 +15,18 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import typer
-from csv_rows import Key, Row, append_row, read_rows
+from csv_rows import Key, Row, read_rows
 from few_images_data import SIZES, TARGETS, Few, sources
 from few_images_methods import METHODS, USUAL_METHODS, WITHOUT_SOURCE
 from few_images_table import METRICS, markdown_table, mode_name
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from resumable import do_missing, names_by_commas
 from runs import NO_SOURCE
 
 from keras_reprogram.report import classification_metrics
@@ -35,6 +34,9 @@ from keras_reprogram.report import classification_metrics
 CSV_FILE = Path(__file__).with_suffix(".csv")
 # Seconds of a run of which nothing is known yet, on two cores.
 FIRST_GUESS = 60.0
+
+# The name of a method, and the source, target, size and seed that it is measured with.
+FewRun = tuple[str, Few]
 
 
 def main(
@@ -63,13 +65,14 @@ def main(
     choices = sources()
     runs = [
         (method, Few(choices[name], target, int(size), int(seed)))
-        for seed in _names(seeds, None, "--seeds")
-        for name in _names(source, choices, "--source")
-        for target in _names(targets, TARGETS, "--targets")
-        for size in _names(sizes, map(str, SIZES), "--sizes")
-        for method in _names(methods, METHODS, "--methods")
+        for seed in names_by_commas(seeds, None, "--seeds")
+        for name in names_by_commas(source, choices, "--source")
+        for target in names_by_commas(targets, TARGETS, "--targets")
+        for size in names_by_commas(sizes, map(str, SIZES), "--sizes")
+        for method in names_by_commas(methods, METHODS, "--methods")
     ]
-    if not table and not _do(runs, csv_file, minutes):
+    how = {"key": run_key, "execute": execute, "expected_seconds": _expected_seconds}
+    if not table and not do_missing(runs, csv_file, minutes, **how):
         raise typer.Exit(130)
     rows = read_rows(csv_file)
     if not rows:
@@ -78,33 +81,33 @@ def main(
         print(markdown_table(rows, metric), end="\n\n")
 
 
-def run_key(method: str, few: Few) -> Key:
+def run_key(run: FewRun) -> Key:
     """What tells one run from another, as `Row.key`.
 
     Args:
-        method: its name.
-        few: source, target, size and seed.
+        run: method and draw.
     """
+    method, few = run
     source = NO_SOURCE if method in WITHOUT_SOURCE else few.choice.name
     return (source, few.target, method, few.seed, mode_name(few.size))
 
 
-def execute(method: str, few: Few) -> Row:
+def execute(run: FewRun) -> Row:
     """Does a run.
 
     Args:
-        method: its name.
-        few: source, target, size and seed.
+        run: method and draw.
 
     Returns:
         Its row.
     """
+    method, few = run
     data = few.data
     started = time.monotonic()
     outcome = METHODS[method](few)
     seconds = time.monotonic() - started
     metrics = classification_metrics(data.test_labels, outcome.probabilities, data.class_names)
-    source, target, name, seed, mode = run_key(method, few)
+    source, target, name, seed, mode = run_key(run)
     return Row(
         source,
         target,
@@ -125,65 +128,11 @@ def execute(method: str, few: Few) -> Row:
     )
 
 
-def _do(runs: Sequence[tuple[str, Few]], path: Path, minutes: float | None) -> bool:
-    """Does the runs that have no row yet; `False` if Ctrl-C ended it."""
-    rows = read_rows(path)
-    console, started = Console(stderr=True), time.monotonic()
-    shown = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*shown, console=console) as progress:
-        bar = progress.add_task("", total=len(runs))
-        for method, few in runs:
-            key = run_key(method, few)
-            if key in {row.key for row in rows}:
-                progress.advance(bar)
-                continue
-            left = float("inf") if minutes is None else 60 * minutes + started - time.monotonic()
-            if _expected_seconds(rows, key) > left:
-                console.print("The next run would not fit the time. Run again to go on.")
-                break
-            progress.update(bar, description=" ".join(map(str, key)))
-            try:
-                row = execute(method, few)
-            except KeyboardInterrupt:
-                console.print(f"Interrupted; {path} keeps what was done.", soft_wrap=True)
-                return False
-            except (ValueError, OSError) as error:
-                # A data set or a file that is not there; the message says what to do.
-                console.print(f"Error in {key}: {error}", soft_wrap=True, markup=False)
-                raise typer.Exit(1) from error
-            append_row(path, row)
-            rows.append(row)
-            progress.advance(bar)
-            figure = f"{row.test_accuracy:.3f} test, {row.validation_accuracy:.3f} validation"
-            console.print(" ".join(map(str, key)), figure, f"{row.seconds:.0f} s", soft_wrap=True)
-    return True
-
-
-def _expected_seconds(rows: Sequence[Row], key: Key) -> float:
+def _expected_seconds(rows: Sequence[Row], run: FewRun) -> float:
     """The longest run of the same method, source and target; else a guess."""
+    key = run_key(run)
     alike = [r.seconds or 0.0 for r in rows if (r.source, r.target, r.method) == key[:3]]
     return max(alike, default=FIRST_GUESS)
-
-
-def _names(given: str, known: Iterable[str] | None, option: str) -> list[str]:
-    """The names of an option; all known ones if none are given."""
-    names = [name.strip() for name in given.split(",") if name.strip()]
-    if known is None:
-        wrong, expected = [name for name in names if not name.isdigit()], "whole numbers"
-    else:
-        every = list(known)
-        names = names or every
-        wrong, expected = [name for name in names if name not in every], ", ".join(every)
-    if wrong:
-        raise typer.BadParameter(
-            f"Expected {expected}. Received: {', '.join(wrong)}.", param_hint=option
-        )
-    return names
 
 
 if __name__ == "__main__":
