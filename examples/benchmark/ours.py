@@ -36,7 +36,7 @@ def at_queries(num_queries: int, num_views: int | None = None) -> Method:
             fit.kept.validation_accuracy,
             queries_training=queries,
             views=model.queries_per_prediction,
-            choices=f"kept={fit.kept.stage};reading={fit.reading};views={fit.views}",
+            choices=f"kept={fit.kept.stage};reading={fit.reading};views={fit.views}{_gain(fit)}",
         )
 
     return method
@@ -62,3 +62,13 @@ def ours(
         What was asked, tried and kept.
     """
     return model.fit_opaque(x, y, query_budget=budget, groups=groups, verbose=0)
+
+
+def _gain(fit: OpaqueFit) -> str:
+    """What estimated steps added on validation, for 1,000 queries; nothing where none was kept."""
+    before, kept = fit.stages[0], fit.kept
+    if kept is before:
+        return ""
+    spent = kept.queries_used - before.queries_used
+    gain = 1000 * (kept.validation_accuracy - before.validation_accuracy) / spent
+    return f";validation gain per 1,000 queries={gain:.4f}"

@@ -19,6 +19,7 @@ COLUMNS = 4
 OURS = ("ours_1", "ours_8", "ours_32")
 # Methods that come in two maps share a colour; the frequency map is filled.
 LOOKS = {
+    "ours_8_to_1": (0, "o", False),
     "linear_head": (6, "X", True),
     "map_frequency": (2, "^", True),
     "map_dense": (2, "s", True),

@@ -28,8 +28,9 @@ def markdown_table(rows: Sequence[Row], metric: str = "test_accuracy") -> str:
     pairs = pairs or list(dict.fromkeys((row.source, row.target) for row in rows))
     header = ["source", "target", *methods]
     lines = ["| " + " | ".join(header) + " |", "| --- | --- |" + " ---: |" * len(methods)]
+    seeds = len({row.seed for row in rows})
     for source, target in pairs:
-        cells = [_cell(rows_of(rows, source, target, name), metric) for name in methods]
+        cells = [_cell(rows_of(rows, source, target, name), metric, seeds) for name in methods]
         lines.append("| " + " | ".join([source, target, *cells]) + " |")
     return "\n".join([*lines, "", *_remarks(rows, metric)])
 
@@ -48,16 +49,16 @@ def rows_of(rows: Sequence[Row], source: str, target: str, method: str) -> list[
     return own or [row for row in found if row.source == NO_SOURCE]
 
 
-def _cell(rows: Sequence[Row], metric: str) -> str:
+def _cell(rows: Sequence[Row], metric: str, num_seeds: int) -> str:
     if not rows:
         return ""
     values = [value for row in rows if (value := getattr(row, metric)) is not None]
     if not values:
         return "n/a"
-    mean = f"{np.mean(values):.3f}".replace("0.", ".", 1)
-    if len(values) == 1:
-        return mean
-    return f"{mean} ± {np.std(values, ddof=1):.3f}".replace("± 0.", "± .")
+    text = f"{np.mean(values):.3f}".replace("0.", ".", 1)
+    if len(values) > 1:
+        text += f" ± {np.std(values, ddof=1):.3f}".replace("± 0.", "± .")
+    return text if len(values) == num_seeds else f"{text} ({len(values)})"
 
 
 def _remarks(rows: Sequence[Row], metric: str) -> list[str]:
@@ -66,7 +67,8 @@ def _remarks(rows: Sequence[Row], metric: str) -> list[str]:
     remarks = [
         f"{metric.replace('_', ' ')}, mean ± standard deviation over the seeds "
         f"{', '.join(map(str, seeds))}; at most {images[0]:,} training and {images[1]:,} test "
-        "images. n/a: fewer source labels than classes.",
+        "images. In brackets: the number of seeds so far, where it is smaller. n/a: fewer source "
+        "labels than classes.",
     ]
     if any(row.mode.startswith(QUICK) for row in rows):
         remarks.append("Quick form: BAR with fewer queries, white-box training with fewer epochs.")
@@ -74,9 +76,6 @@ def _remarks(rows: Sequence[Row], metric: str) -> list[str]:
         notes = _notes(rows, method)
         if notes:
             remarks.append(f"{method}: {'; '.join(notes)}.")
-    lacking = _lacking(rows, len(seeds))
-    if lacking:
-        remarks.append(f"With fewer seeds so far: {', '.join(lacking)}.")
     return [f"- {remark}" for remark in remarks]
 
 
@@ -84,11 +83,3 @@ def _notes(rows: Sequence[Row], method: str) -> list[str]:
     """What was cut or set; figures of single runs stay in the file."""
     notes = [row.notes for row in rows if row.method == method and row.test_accuracy is not None]
     return [note for note in dict.fromkeys(notes) if note and "validation accuracy" not in note]
-
-
-def _lacking(rows: Sequence[Row], num_seeds: int) -> list[str]:
-    counts: dict[str, int] = {}
-    for row in rows:
-        name = f"{row.source}/{row.target}/{row.method}"
-        counts[name] = counts.get(name, 0) + 1
-    return [f"{name} ({count})" for name, count in counts.items() if count < num_seeds]

@@ -211,11 +211,10 @@ def test_table_shows_mean_spread_and_what_is_not_there(parts: SimpleNamespace) -
     ]
     lines = parts.table.markdown_table(rows).splitlines()
     assert lines[0] == "| source | target | no_source | ours_8 | bar_random |"
-    assert lines[2] == "| a | b | .900 | .600 ± .141 | n/a |"
-    assert lines[3] == "| c | b | .900 | 1.000 |  |"
+    assert lines[2] == "| a | b | .900 (1) | .600 ± .141 | n/a |"
+    assert lines[3] == "| c | b | .900 (1) | 1.000 (1) |  |"
     assert any("seeds 0, 1; at most 1,000 training and 500 test" in line for line in lines)
     assert "- ours_8: cut short." in lines
-    assert "With fewer seeds so far: none/b/no_source (1)" in lines[-1]
     assert "bar_random: n/a" not in "\n".join(lines)
 
 
