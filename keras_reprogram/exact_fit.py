@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -14,7 +14,7 @@ from keras_reprogram.data_batches import batches, is_array, is_endless
 from keras_reprogram.data_checks import DataChecks
 from keras_reprogram.image_checks import EMPTY, check_every_class, check_labels
 from keras_reprogram.tensorflow_steps import TensorFlowSteps
-from keras_reprogram.training.map_fitting import fit_logistic_regression
+from keras_reprogram.training.map_fitting import MapFit, fit_logistic_regression
 
 
 class ExactFit(TensorFlowSteps):
@@ -58,6 +58,7 @@ class ExactFit(TensorFlowSteps):
         sample_weight: Any = None,
         class_weight: dict[int, float] | None = None,
         validation_split: float = 0.2,
+        groups: np.ndarray | None = None,
         scores: np.ndarray | None = None,
         batch_size: int = 64,
         verbose: Any = "auto",
@@ -72,6 +73,8 @@ class ExactFit(TensorFlowSteps):
             class_weight: weight for each class, by index.
             validation_split: share held out to choose the regularisation; the map is fitted on
                 all images afterwards.
+            groups: `(n,)`; images of one value (a patient's, a track's) stay on one side of that
+                split. In the order of the images, also where they come in batches.
             scores: answers `(n, V, S)` that were paid for; then `x` is not needed, and nothing
                 is asked.
             batch_size: images at once.
@@ -89,7 +92,19 @@ class ExactFit(TensorFlowSteps):
         scores = self._checked_scores(scores)
         labels = self._labels(y, len(scores))
         weight = image_weights(labels, sample_weight, class_weight)
-        solver = partial(_solve, self.output_map.num_classes, validation_split, self.seed)
+        groups = check_groups(groups, len(labels))
+
+        def solver(features: np.ndarray, labels: np.ndarray, weight: np.ndarray | None) -> MapFit:
+            return fit_logistic_regression(
+                features,
+                labels,
+                num_classes=self.output_map.num_classes,
+                sample_weight=weight,
+                validation_split=validation_split,
+                seed=self.seed,
+                groups=groups,
+            )
+
         return self.output_map.fit_answers(scores, labels, solver=solver, sample_weight=weight)
 
     def _check_before_asking(
@@ -151,24 +166,6 @@ class ExactFit(TensorFlowSteps):
         return np.concatenate(scores), _joined(labels), _joined(weights)
 
 
-def _solve(
-    num_classes: int,
-    validation_split: float,
-    seed: int,
-    features: np.ndarray,
-    labels: np.ndarray,
-    sample_weight: np.ndarray | None,
-) -> Any:
-    return fit_logistic_regression(
-        features,
-        labels,
-        num_classes=num_classes,
-        sample_weight=sample_weight,
-        validation_split=validation_split,
-        seed=seed,
-    )
-
-
 def image_weights(
     labels: np.ndarray, sample_weight: Any, class_weight: dict[int, float] | None
 ) -> np.ndarray | None:
@@ -181,8 +178,38 @@ def image_weights(
             f"`sample_weight` must be {labels.shape}, a number for each image. "
             f"Received: shape {weight.shape}."
         )
+    if not np.isfinite(weight).all() or (weight < 0).any() or not weight.any():
+        raise ValueError(
+            "`sample_weight` must be finite, non-negative and not all zero. "
+            f"Received: values from {weight.min()} to {weight.max()}."
+        )
     by_class = class_weight or {}
+    unknown = [name for name in by_class if not isinstance(name, int | np.integer)]
+    if unknown:
+        raise ValueError(
+            "`class_weight` must map class numbers to weights. "
+            f"Received: {', '.join(map(repr, unknown))}. Use the position in `class_names`."
+        )
     return weight.reshape(-1) * np.array([by_class.get(int(label), 1.0) for label in labels])
+
+
+def check_groups(groups: Any, count: int) -> np.ndarray | None:
+    """One group an image, `(n,)`.
+
+    Args:
+        groups: numbers or names, or `None`.
+        count: images.
+
+    Raises:
+        ValueError: for another number of groups.
+    """
+    if groups is None:
+        return None
+    if np.size(groups) != count:
+        raise ValueError(
+            f"`groups` must be ({count},), one for each image. Received: shape {np.shape(groups)}."
+        )
+    return np.reshape(groups, -1)
 
 
 def _joined(parts: Sequence[Any]) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -64,17 +65,33 @@ class OpaqueRecipe:
 
     def run(self) -> OpaqueFit:
         """The whole recipe."""
-        self.fit.views = self._choose_views() if self.choose_views else "views as they were"
-        self.train_answers = self._ask(self.train)
-        self.validation_answers = self._ask(self.validation)
-        self.best_loss = np.inf
-        self._try("map")
+        self.best_loss, self.best_error = np.inf, 1.0
+        with self._undone_if_it_fails():
+            self.fit.views = self._choose_views() if self.choose_views else "views as they were"
+            self.train_answers = self._ask(self.train)
+            self.validation_answers = self._ask(self.validation)
+            self._try("map")
         try:
             self._take_steps()
         finally:
             # Ctrl-C and a failing source keep the best that was found.
             self._finish()
         return self.fit
+
+    @contextmanager
+    def _undone_if_it_fails(self) -> Iterator[None]:
+        """New views under an old map would answer nonsense: both stay, or both are new."""
+        model = self.model
+        placement = getattr(model.program, "placement", None)
+        trained = [(variable, variable.numpy()) for variable in model.output_map.weights]
+        try:
+            yield
+        except BaseException:
+            if placement is not getattr(model.program, "placement", None):
+                model.use_placement(placement)
+            for variable, value in trained:
+                variable.assign(value)
+            raise
 
     # === Budget ===
 
@@ -95,6 +112,11 @@ class OpaqueRecipe:
             images = part.images[start : start + self.batch_size]
             answers.append(self.model.collect_scores(images, batch_size=len(images), verbose=0))
             self.progress(self.used)
+        if not all(np.isfinite(answer).all() for answer in answers):
+            raise ValueError(
+                "The source must answer with finite scores. Received: NaN or infinity. Check the "
+                "value range that it expects."
+            )
         return np.concatenate(answers)
 
     # === Views ===
@@ -104,7 +126,7 @@ class OpaqueRecipe:
         pilot_size, pool_size = self._pilot_plan()
         if not pool_size:
             return "no room in the budget to choose views"
-        pilot = draw_stratified(self.train.labels, pilot_size, self.model.seed)
+        pilot = self._draw_pilot(pilot_size)
         own = self.model.program.placement.views
         extra = self.model.draw_pool(pool_size, "mixed").views
         pool = Placement(
@@ -114,11 +136,22 @@ class OpaqueRecipe:
         self.progress(self.used)
         found = self.model.view_pool(answers, self.train.labels[pilot])
         order = found.choose(self.views)
-        asked = f"{pool.num_views} views, {pilot_size} images"
+        asked = f"{pool.num_views} views, {len(pilot)} images"
         if order.errors[-1] >= found.error(tuple(range(self.views))):
             return f"own views kept ({asked})"
         self.model.use_placement(Placement([pool.views[view] for view in order.views]))
         return f"chosen {list(order.views)} of a pool ({asked})"
+
+    def _draw_pilot(self, size: int) -> np.ndarray:
+        """Images to choose views by: one of each group, since twins make every view look good."""
+        labels, rows = self.train.labels, np.arange(len(self.train))
+        if self.train.groups is not None:
+            first = np.unique(self.train.groups, return_index=True)[1]
+            classes = np.unique(labels)
+            covered = len(np.unique(labels[first])) == len(classes)
+            if covered and len(first) >= _PILOT_IMAGES_A_CLASS * len(classes):
+                rows = first
+        return rows[draw_stratified(labels[rows], min(size, len(rows)), self.model.seed)]
 
     def _pilot_plan(self) -> tuple[int, int]:
         """Images and views of the pilot: as large a pool as the spare queries pay."""
@@ -139,17 +172,14 @@ class OpaqueRecipe:
         readings = [self.fit.reading] if self.fit.stages else self._readings()
         loss, error, reading = min(self._trial(reading) for reading in readings)
         # The first candidate is the map alone: what is kept later is never worse than it.
-        kept = loss < self.best_loss and error <= self._kept_error()
+        kept = loss < self.best_loss and error <= self.best_error
         self.fit.stages.append(OpaqueStage(stage, self.used, 1.0 - error, loss, kept))
         if kept:
-            self.best_loss = loss
+            self.best_loss, self.best_error = loss, error
             self.fit.reading = reading
             self.best_weights = [v.numpy() for v in self.model.program.trainable_variables]
             self.best_answers = self.train_answers.copy(), self.validation_answers.copy()
         return kept
-
-    def _kept_error(self) -> float:
-        return 1.0 - self.fit.kept.validation_accuracy if self.fit.stages else 1.0
 
     def _readings(self) -> list[str]:
         """How the map may read the views; see `OpaqueFit`."""
@@ -173,7 +203,8 @@ class OpaqueRecipe:
     def _fit_map(self, part: LabelledImages, answers: np.ndarray, reading: str) -> None:
         model = self.model
         classes = model.output_map.num_classes
-        solver = partial(solve_views, self.views, reading, num_classes=classes, seed=model.seed)
+        how = {"num_classes": classes, "seed": model.seed, "groups": part.groups}
+        solver = partial(solve_views, self.views, reading, **how)
         model.output_map.fit_answers(answers, part.labels, solver=solver, sample_weight=part.weight)
 
     def _finish(self) -> None:
@@ -198,6 +229,10 @@ class OpaqueRecipe:
             return
         price = len(self.train) * self.views * (1 + estimator.queries_per_image)
         price += len(self.validation) * self.views
+        if self.left < price:
+            return
+        # Whatever reading was tried last, the steps start from the one that is kept.
+        self._fit_map(self.train, self.train_answers, self.fit.reading)
         epoch = waited = 0
         steps = EstimatedSteps(model)
         while self.left >= price and waited < _PATIENCE:

@@ -8,11 +8,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_reprogram.exact_fit import image_weights
+from keras_reprogram.exact_fit import check_groups, image_weights
 from keras_reprogram.image_checks import check_every_class, check_labels
 from keras_reprogram.labelled_images import LabelledImages
 from keras_reprogram.opaque_log import OpaqueFit
 from keras_reprogram.opaque_recipe import OpaqueRecipe
+from keras_reprogram.training.row_losses import row_loss
 from keras_reprogram.training.validation_split import draw_stratified, split_validation
 from keras_reprogram.view_choice import ViewChoice
 
@@ -94,12 +95,16 @@ class OpaqueTraining(ViewChoice):
         print(fit)
         ```
         """
+        self._check_steps()
         everything = self._labelled(x, y, sample_weight, class_weight)
-        groups = None if groups is None else np.asarray(groups)
-        train, validation = self._parts(everything, validation_data, validation_split, groups)
+        check_every_class(everything.labels, self.output_map.num_classes, self.class_names)
+        everything.groups = check_groups(groups, len(everything))
+        train, validation = self._parts(everything, validation_data, validation_split)
         train, validation = self._affordable(train, validation, query_budget)
         if choose_views is None:
             choose_views = self._fills_the_canvas()
+        if choose_views:
+            self._needs_placement()
         bar = keras.utils.Progbar(
             int(query_budget), verbose=1 if verbose == "auto" else int(verbose), unit_name="query"
         )
@@ -123,27 +128,42 @@ class OpaqueTraining(ViewChoice):
     ) -> LabelledImages:
         images, targets = self.data_checks.arrays(x, y, sample_weight)[:2]
         labels = check_labels(y, len(images), self.output_map.num_classes)
-        check_every_class(labels, self.output_map.num_classes, self.class_names)
         weight = image_weights(labels, sample_weight, class_weight)
         return LabelledImages(images, labels, self._targets(targets, labels), weight)
 
     def _targets(self, targets: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Integer labels for our own loss, else the labels as the user's loss takes them."""
-        return targets if self.compiled else labels
+        """Integer labels for our own and other sparse losses, else the labels as they came."""
+        is_sparse = "Sparse" in type(self.loss).__name__ or "sparse" in str(self.loss)
+        return targets if self.compiled and not is_sparse else labels
+
+    def _check_steps(self) -> None:
+        """What would otherwise end the steps after the first queries are paid."""
+        if self.compiled and self.estimates:
+            row_loss(self.loss)
 
     def _parts(
         self,
         everything: LabelledImages,
         validation_data: Any,
         validation_split: float,
-        groups: np.ndarray | None,
     ) -> tuple[LabelledImages, LabelledImages]:
         if validation_data is not None:
             x, y, weight = keras.utils.unpack_x_y_sample_weight(validation_data)
             return everything, self._labelled(x, y, weight)
         rows = split_validation(
-            everything.images, everything.labels, validation_split, self.seed, groups
+            everything.images,
+            everything.labels,
+            validation_split,
+            self.seed,
+            everything.groups,
         )
+        remaining = np.unique(everything.labels[rows[0]])
+        if len(remaining) < 2:
+            raise ValueError(
+                "At least two classes must be left to learn from after whole groups were held out. "
+                f"Received: `groups` that leave class {remaining.tolist()} only. Pass "
+                "`validation_data` of your own, or more groups."
+            )
         return everything.take(rows[0]), everything.take(rows[1])
 
     def _affordable(
@@ -163,6 +183,7 @@ class OpaqueTraining(ViewChoice):
                 f"Received: query_budget={query_budget}. Raise it, or use fewer views."
             )
         held_out = max(classes, round(payable * len(validation) / total))
+        held_out = min(held_out, payable - min(len(train), 3 * classes))
         return (
             train.take(draw_stratified(train.labels, payable - held_out, self.seed)),
             validation.take(_some(validation.labels, held_out, self.seed)),

@@ -18,6 +18,9 @@ from keras_reprogram.program.candidate_images import (
 from keras_reprogram.split_calls import split_calls
 from keras_reprogram.training.row_losses import row_loss
 
+# Of one call, where a source names no limit; sums of two such numbers still fit 32 bits.
+_MOST_IMAGES = 2**30
+
 
 class TensorFlowSteps(keras.Model):
     """What `ReprogrammedModel` adds to Keras's own steps on the TensorFlow backend.
@@ -126,7 +129,7 @@ class TensorFlowSteps(keras.Model):
 
     @property
     def _rows_per_call(self) -> int:
-        limit = self.source.max_batch or 2**31 - 1
+        limit = self.source.max_batch or _MOST_IMAGES
         return max(1, limit // self.queries_per_prediction)
 
     def _answers(self, source_images: Any) -> Any:

@@ -1,9 +1,11 @@
 """`fit_opaque`: the budget holds, the map alone is never lost, nothing is asked twice."""
 
+import keras
 import numpy as np
 import pytest
 from small_models import (
     NUM_CLASSES,
+    NUM_LABELS,
     directions,
     frozen_source,
     images_and_labels,
@@ -13,7 +15,11 @@ from small_models import (
     values,
 )
 
-from keras_reprogram import DenseMap, MultiLabelMap, ReprogrammedModel
+from keras_reprogram import DenseMap, MultiLabelMap, ReprogrammedModel, opaque_recipe
+from keras_reprogram.estimated_steps import EstimatedSteps
+from keras_reprogram.opaque_recipe import OpaqueRecipe
+from keras_reprogram.source import Source
+from keras_reprogram.training import solve_views
 
 COUNT = 60
 
@@ -178,3 +184,207 @@ def test_wrong_input_costs_nothing(changes, message):
     with pytest.raises(ValueError, match=message):
         model.fit_opaque(**arguments)
     assert model.queries_used == 0
+
+
+def test_steps_start_from_the_reading_that_is_kept(monkeypatch):
+    kernels = []
+    epoch = EstimatedSteps.epoch
+
+    def seen(steps, part, number):
+        kernels.append(values([steps.model.output_map.kernel])[0].reshape(3, NUM_LABELS, -1))
+        return epoch(steps, part, number)
+
+    monkeypatch.setattr(EstimatedSteps, "epoch", seen)
+    model = model_for(opaque_source(), 3)
+    x, y = images_and_labels(COUNT)
+    fit = model.fit_opaque(x, y, query_budget=1500, choose_views=False, verbose=0)
+    read = np.abs(kernels[0]).sum(axis=(1, 2)) > 0
+    assert read.tolist() == [True, fit.reading != "first view", fit.reading != "first view"]
+    assert fit.reading != "first view"
+
+
+def test_a_lower_loss_at_the_same_accuracy_is_kept(monkeypatch):
+    trial, losses = OpaqueRecipe._trial, iter([0.5, 0.4])
+    # 1 - (1 - 0.1) is less than 0.1 in floating point.
+    monkeypatch.setattr(
+        OpaqueRecipe, "_trial", lambda self, r: trial(self, r) and (next(losses), 0.1, r)
+    )
+    model = model_for(opaque_source())
+    x, y = images_and_labels(COUNT)
+    # Answers, and one epoch: 48 images under 1 + 2 directions and 12 held-out ones.
+    fit = model.fit_opaque(x, y, query_budget=60 + 3 * 48 + 12, choose_views=False, verbose=0)
+    assert [stage.kept for stage in fit.stages] == [True, True]
+
+
+def test_interrupt_before_the_first_map_leaves_the_model_as_it_was():
+    x, y = images_and_labels(COUNT)
+    model = model_for(opaque_source(), 2, seed=3)
+    model.fit_output_map(x, y, verbose=0)
+    before = model.predict(x, verbose=0)
+    views, answered = model.program.placement.views, []
+
+    def stop(used):
+        answered.append(used)
+        # The pilot has chosen views; the first base answers are there.
+        if len(answered) == 2:
+            assert model.program.placement.views != views
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        model.fit_opaque(x, y, query_budget=4000, progress=stop, verbose=0)
+    assert model.program.placement.views == views
+    np.testing.assert_allclose(model.predict(x, verbose=0), before, atol=1e-6)
+
+
+def test_one_hot_labels_also_in_a_second_fit():
+    x, y = images_and_labels(COUNT)
+    model, labels = model_for(opaque_source()), np.eye(NUM_CLASSES)[y]
+    for _ in range(2):
+        fit = model.fit_opaque(x, labels, query_budget=300, choose_views=False, verbose=0)
+        assert len(fit.stages) > 1
+
+
+def test_a_loss_that_steps_cannot_use_costs_nothing():
+    model = model_for(opaque_source())
+    model.compile("adam")
+    with pytest.raises(ValueError, match="exactly one loss"):
+        model.fit_opaque(*images_and_labels(COUNT), query_budget=1000, verbose=0)
+    assert model.queries_used == 0
+
+
+def test_groups_that_leave_one_class_cost_nothing():
+    x, _ = images_and_labels(COUNT)
+    groups = np.arange(COUNT) // 6
+    labels = np.zeros(COUNT, int)
+    # The rare classes are a minority of one group, which is held out as one of the common class.
+    labels[18:21] = 1, 1, 2
+    model = model_for(opaque_source(), seed=1)
+    for seed in range(20):
+        model.seed = seed
+        try:
+            model.fit_opaque(x, labels, query_budget=60, groups=groups, verbose=0)
+        except ValueError as error:
+            assert "At least two classes must be left" in str(error)
+            break
+        model = model_for(opaque_source(), seed=1)
+    else:
+        pytest.fail("no split held the rare classes' group out")
+    assert model.queries_used == 0
+
+
+def test_groups_reach_the_choice_of_the_regularisation(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        opaque_recipe,
+        "solve_views",
+        lambda *data, groups, **how: (
+            seen.append(groups) or solve_views(*data, groups=groups, **how)
+        ),
+    )
+    x, y = images_and_labels(COUNT)
+    groups = np.arange(COUNT) // 2
+    for given in (groups, groups[:, None]):
+        model_for(opaque_source()).fit_opaque(x, y, query_budget=COUNT, groups=given, verbose=0)
+    assert len(seen) == 4
+    for of_map, of_all in (seen[:2], seen[2:]):
+        assert len(of_map) == 48 and sorted(of_all) == sorted(groups)
+        assert set(of_map) <= set(of_all) and len(np.unique(of_map)) == 24
+    with pytest.raises(ValueError, match=r"`groups` must be \(60,\)"):
+        model_for(opaque_source()).fit_opaque(x, y, query_budget=60, groups=groups[:9], verbose=0)
+
+
+def test_pilot_takes_one_image_of_a_group():
+    x, y = images_and_labels(COUNT)
+    x, y, groups = (np.repeat(part, 5, axis=0) for part in (x, y, np.arange(COUNT)))
+    model, seen = model_for(opaque_source(), 2), []
+    pool_answers = model.pool_answers
+    model.pool_answers = lambda pool, images, *rest: (
+        seen.append(images) or pool_answers(pool, images, *rest)
+    )
+    model.fit_opaque(x, y, query_budget=3000, groups=groups, verbose=0)
+    assert len(seen[0]) > NUM_CLASSES
+    assert len(np.unique(seen[0].reshape(len(seen[0]), -1), axis=0)) == len(seen[0])
+
+
+def test_validation_data_may_lack_a_class_and_be_many():
+    x, y = images_and_labels(COUNT)
+    held_x, held_y = images_and_labels(600, seed=5)
+    some = held_y != 2
+    model = model_for(opaque_source())
+    fit = model.fit_opaque(
+        x, y, validation_data=(held_x[some], held_y[some]), query_budget=100, verbose=0
+    )
+    assert fit.queries_used <= 100
+    few = model_for(opaque_source())
+    assert (
+        few.fit_opaque(
+            x[:15], y[:15], validation_data=(held_x, held_y), query_budget=100, verbose=0
+        ).queries_used
+        <= 100
+    )
+
+
+@pytest.mark.parametrize("output_map", [DenseMap, MultiLabelMap])
+def test_nan_from_a_source_in_the_graph_is_said(output_map):
+    class Broken(Source):
+        def answer(self, images):
+            return keras.ops.mean(images, axis=(1, 2))[:, :NUM_CLASSES] * np.nan
+
+        @property
+        def fingerprint(self):
+            return "broken"
+
+    source = Broken((8, 8, 3), NUM_CLASSES, value_range=(0, 255), sum_tolerance=None)
+    model = model_for(source, output_map=output_map(NUM_CLASSES))
+    with pytest.raises(ValueError, match="finite scores. Received: NaN"):
+        model.fit_opaque(*images_and_labels(COUNT), query_budget=300, choose_views=False, verbose=0)
+
+
+def test_a_source_without_a_limit_is_asked_at_once():
+    class Colours(Source):
+        def answer(self, images):
+            return keras.ops.softmax(keras.ops.mean(images, axis=(1, 2)) / 255)
+
+        @property
+        def fingerprint(self):
+            return "colours"
+
+    source = Colours((8, 8, 3), 3, value_range=(0, 255))
+    assert source.max_batch is None
+    model = model_for(source)
+    fit = model.fit_opaque(*images_and_labels(COUNT), query_budget=COUNT, verbose=0)
+    assert fit.queries_used == COUNT
+
+
+def test_views_of_another_program_cannot_be_chosen():
+    class Plain(keras.layers.Layer):
+        target_shape = (8, 8, 3)
+
+        def call(self, images):
+            return keras.ops.expand_dims(images, 1)
+
+    source = opaque_source()
+    model = ReprogrammedModel(Plain(name="program"), source, DenseMap(NUM_CLASSES), directions(2))
+    x = np.random.default_rng(0).uniform(0, 255, (COUNT, 8, 8, 3)).astype("float32")
+    with pytest.raises(ValueError, match="program that places images"):
+        model.fit_opaque(x, np.arange(COUNT) % 3, query_budget=500, choose_views=True, verbose=0)
+    assert model.queries_used == 0
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"sample_weight": np.r_[np.nan, np.ones(COUNT - 1)]}, "finite, non-negative"),
+        ({"sample_weight": np.r_[-1.0, np.ones(COUNT - 1)]}, "Received: values from -1.0 to 1.0"),
+        ({"sample_weight": np.zeros(COUNT)}, "not all zero"),
+        ({"class_weight": {"cat": 2.0}}, "class numbers to weights. Received: 'cat'"),
+    ],
+)
+def test_wrong_weights_cost_nothing(weights, message):
+    model = model_for(opaque_source())
+    x, y = images_and_labels(COUNT)
+    with pytest.raises(ValueError, match=message):
+        model.fit_opaque(x, y, query_budget=1000, **weights, verbose=0)
+    with pytest.raises(ValueError, match=message):
+        model.fit_output_map(x, y, **weights, verbose=0)
+    assert model.queries_used in (0, COUNT)

@@ -39,7 +39,10 @@ def plain_views(num_views: int) -> Method:
     def method(task: Task) -> Outcome:
         source = task.choice.opaque()
         model = _joined(task, source, DenseMap(task.num_classes), num_views)
-        fit = model.fit_output_map(task.data.train_images, task.data.train_labels, verbose=0)
+        data = task.data
+        fit = model.fit_output_map(
+            data.train_images, data.train_labels, groups=data.train_groups, verbose=0
+        )
         queries = source.queries_used
         return Outcome(
             task.predict(model),

@@ -103,7 +103,8 @@ def train_seed(
     answers = None
     if map_is_fitted(model.output_map):
         answers = ask(model, target.train_images, talk, "asking the source")
-        model.fit_output_map(scores=answers, y=target.train_labels, verbose=0)
+        labels, groups = target.train_labels, target.train_groups
+        model.fit_output_map(scores=answers, y=labels, groups=groups, verbose=0)
     checkpoint(model)
     run = SeedRun(model, target)
     run.outcomes[MAP_ONLY] = _untested(run, time.perf_counter() - start)

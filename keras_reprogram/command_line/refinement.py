@@ -72,20 +72,20 @@ def refine(
     found = Refinement()
     if answers is None:
         answers = ask(model, images, talk, "asking the source")
-    best_accuracy = _validate(model, found, answers, labels, parts)
+    best_accuracy = _validate(model, found, target, answers, parts)
     best = trained_state(model), answers
     epochs = options.resolved_epochs(model.source)
     for epoch in range(1, epochs + 1):
         name = f"epoch {epoch}/{epochs}"
         _one_epoch(model, found, images[parts[0]], labels[parts[0]], options, epoch, name, talk)
         answers = ask(model, images, talk, f"{name}: asking for the map")
-        accuracy = _validate(model, found, answers, labels, parts)
+        accuracy = _validate(model, found, target, answers, parts)
         found.history.setdefault("val_accuracy", []).append(accuracy)
         if accuracy > best_accuracy:
             best_accuracy, found.best_epoch = accuracy, epoch
             best = trained_state(model), answers
     set_trained_state(model, best[0])
-    _fit_map(model, best[1], labels)
+    _fit_map(model, target, best[1], np.arange(len(labels)))
     return found
 
 
@@ -121,22 +121,26 @@ def _one_epoch(
 def _validate(
     model: ReprogrammedModel,
     found: Refinement,
+    target: TargetData,
     answers: np.ndarray,
-    labels: np.ndarray,
     parts: tuple[np.ndarray, np.ndarray],
 ) -> float:
     """Fits the map on the training part's answers and reads the held-out ones with it."""
     train, held_out = parts
-    _fit_map(model, answers[train], labels[train])
+    _fit_map(model, target, answers, train)
     predicted = read(model, answers[held_out]).argmax(axis=1)
-    accuracy = float((predicted == labels[held_out]).mean())
+    accuracy = float((predicted == target.train_labels[held_out]).mean())
     found.curve.append((model.queries_used, accuracy))
     return accuracy
 
 
-def _fit_map(model: ReprogrammedModel, answers: np.ndarray, labels: np.ndarray) -> None:
+def _fit_map(
+    model: ReprogrammedModel, target: TargetData, answers: np.ndarray, rows: np.ndarray
+) -> None:
     if map_is_fitted(model.output_map):
-        model.fit_output_map(scores=answers, y=labels, verbose=0)
+        labels = target.train_labels[rows]
+        groups = None if target.train_groups is None else target.train_groups[rows]
+        model.fit_output_map(scores=answers[rows], y=labels, groups=groups, verbose=0)
 
 
 def map_is_fitted(output_map: Any) -> bool:

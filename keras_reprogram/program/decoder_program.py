@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_reprogram.program.canvas import channel_matrix, resize_matrix
 from keras_reprogram.program.named_placements import fitting_size
-from keras_reprogram.program.program_layer import ProgramLayer
+from keras_reprogram.program.program_layer import ProgramLayer, resize_rows
 
 
 @keras.saving.register_keras_serializable(package="keras_reprogram")
@@ -145,8 +145,7 @@ class DecoderProgram(ProgramLayer):
         pattern = pictures[:-1] - pictures[-1:]
         rows, columns, colours = self._fitting
         pattern = ops.einsum("nijc,cC->nijC", pattern, colours)
-        pattern = ops.einsum("Hi,nijC->nHjC", rows, pattern)
-        pattern = ops.einsum("Wj,nHjC->nHWC", columns, pattern)
+        pattern = resize_rows(rows, ops.einsum("Wj,nijC->niWC", columns, pattern))
         return ops.reshape(pattern, (*leading, *self.source_shape))
 
 

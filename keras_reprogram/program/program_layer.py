@@ -249,7 +249,7 @@ class ProgramLayer(keras.layers.Layer):
         images = ops.einsum("bhwc,vcC->bvhwC", images, constants["colours"])
         images = ops.clip(images + constants["offsets"][:, None, None, :], 0.0, 1.0)
         images = ops.einsum("vWw,bvhwC->bvhWC", constants["columns"], images)
-        return _resize_rows(constants["rows"], images) + constants["backgrounds"]
+        return resize_rows(constants["rows"], images) + constants["backgrounds"]
 
     def _program(self, weights: Any) -> Any:
         """`P` for weights `(..., programs, *_one_program())`: `(..., programs or V, H, W, C)`."""
@@ -269,7 +269,7 @@ class ProgramLayer(keras.layers.Layer):
             return weights
         rows, columns = self._grid_matrices()
         weights = ops.einsum("Wj,...ijC->...iWC", columns, weights)
-        return _resize_rows(rows, weights)
+        return resize_rows(rows, weights)
 
     def _join(self, placed: Any, program: Any) -> Any:
         if self.operation == "add":
@@ -287,14 +287,20 @@ class ProgramLayer(keras.layers.Layer):
         return resize_matrix(grid, height), resize_matrix(grid, width)
 
 
-def _resize_rows(rows: np.ndarray, images: Any) -> Any:
+def resize_rows(rows: np.ndarray, images: Any) -> Any:
     """`rows @ images` along the height: `(..., H, h)` and `(..., h, W, C)` to `(..., H, W, C)`.
 
     A matrix product over whole lines of pixels writes its result in place; as an einsum the large
     image would be transposed once more, which took as long as everything else together.
+
+    Args:
+        rows: constant matrix, `(H, h)` or with leading axes that fit those of the images.
+        images: `(..., h, W, C)`; only the number of images may be unknown.
+
+    Returns:
+        `(..., H, W, C)`.
     """
     *leading, height, width, channels = images.shape
-    # Only the number of images may be unknown.
     leading = [-1 if size is None else size for size in leading]
     lines = ops.reshape(images, (*leading, height, width * channels))
     return ops.reshape(ops.matmul(rows, lines), (*leading, rows.shape[-2], width, channels))

@@ -65,6 +65,7 @@ def fit_logistic_regression(
     sample_weight: np.ndarray | None = None,
     validation_split: float = 0.2,
     seed: int = 0,
+    groups: np.ndarray | None = None,
 ) -> MapFit:
     """Multinomial logistic regression, its regularisation chosen on a held-out part.
 
@@ -82,6 +83,8 @@ def fit_logistic_regression(
         sample_weight: `(n,)` non-negative, or `None`.
         validation_split: share held out to choose C, in [0, 1); 0 takes a default.
         seed: draws the validation part.
+        groups: `(n,)` or `None`; rows of one value (a patient's, a track's) stay on one side.
+            Otherwise twins of training rows make the weakest regularisation look best.
 
     Returns:
         A `MapFit`.
@@ -108,7 +111,7 @@ def fit_logistic_regression(
     rotation, rows = LosslessRotation.fit(features)
     axes, rows = _principal_axes(rotation, rows)
     weight = np.ones(len(rows)) if sample_weight is None else np.asarray(sample_weight, float)
-    held_out = _held_out(labels, validation_split, seed)
+    held_out = _held_out(labels, validation_split, seed, groups)
     if held_out is None:
         power, regularization, accuracy = SPREAD_POWERS[0], _DEFAULT_REGULARIZATION, None
     else:
@@ -142,12 +145,18 @@ def _axis_scales(rows: np.ndarray, power: float) -> np.ndarray:
 
 
 def _held_out(
-    labels: np.ndarray, validation_split: float, seed: int
+    labels: np.ndarray, validation_split: float, seed: int, groups: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    has_pairs = len(labels) > len(np.unique(labels))
-    if not validation_split or not has_pairs:
+    """Rows to learn from and rows to choose by; `None` where nothing can be spared."""
+    num_units = len(labels) if groups is None else len(np.unique(groups))
+    if not validation_split or num_units <= len(np.unique(labels)):
         return None
-    return split_validation(labels, labels, validation_split, seed)
+    train, validation = split_validation(labels, labels, validation_split, seed, groups)
+    # A group that is held out may take a whole class with it.
+    validation = validation[np.isin(labels[validation], labels[train])]
+    if len(np.unique(labels[train])) < 2 or not len(validation):
+        return None
+    return train, validation
 
 
 def _choose(

@@ -90,7 +90,7 @@ def split_validation(
     if groups is None:
         train = draw_stratified(labels, _train_count(labels, fraction), seed)
         return train, np.setdiff1d(np.arange(len(labels)), train)
-    _, member = np.unique(np.asarray(groups), return_inverse=True)
+    _, member = np.unique(np.reshape(groups, -1), return_inverse=True)
     group_labels = _majority_labels(member, labels)
     train_groups = draw_stratified(group_labels, _train_count(group_labels, fraction), seed)
     in_train = np.isin(member, train_groups)
@@ -141,7 +141,7 @@ def _check_split(
         raise ValueError(
             f"Expected `fraction` above 0 and below 1. Received: fraction={fraction}. Try 0.2."
         )
-    num_groups = num_images if groups is None else len(groups)
+    num_groups = num_images if groups is None else np.size(groups)
     if not num_images == len(labels) == num_groups:
         raise ValueError(
             "Expected images, labels and groups of one length. "

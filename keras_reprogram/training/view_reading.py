@@ -20,6 +20,7 @@ def solve_views(
     *,
     num_classes: int,
     seed: int = 0,
+    groups: np.ndarray | None = None,
 ) -> MapFit:
     """Logistic regression whose kernel treats the views as the reading says.
 
@@ -35,6 +36,7 @@ def solve_views(
         sample_weight: `(n,)` or `None`.
         num_classes: K.
         seed: draws the validation part that chooses the regularisation.
+        groups: `(n,)` or `None`; rows of one value stay on one side of that split.
 
     Returns:
         A `MapFit` on all `V * d` features.
@@ -61,7 +63,12 @@ def solve_views(
         shares = np.eye(num_views)[0]
     read = features if reading == "each view" else np.einsum("nvd,v->nd", views, shares)
     fit = fit_logistic_regression(
-        read, labels, num_classes=num_classes, sample_weight=sample_weight, seed=seed
+        read,
+        labels,
+        num_classes=num_classes,
+        sample_weight=sample_weight,
+        seed=seed,
+        groups=groups,
     )
     if reading == "each view":
         return fit

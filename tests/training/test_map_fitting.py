@@ -166,3 +166,35 @@ def test_lists_are_taken():
 def test_a_single_class_is_refused():
     with pytest.raises(ValueError, match=r"at least two classes. Received: labels of class \[1\]"):
         fit_logistic_regression(np.eye(3), np.ones(3, int), num_classes=3)
+
+
+def frames_of_tracks():
+    """40 tracks of 12 frames that are nearly alike."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(40) % 2
+    tracks = rng.normal(size=(40, 60))
+    tracks[:, 0] += 2 * labels - 1
+    frames = np.repeat(tracks, 12, axis=0) + 0.05 * rng.normal(size=(480, 60))
+    return frames, np.repeat(labels, 12), np.repeat(np.arange(40), 12)
+
+
+def test_groups_keep_twins_out_of_the_choice():
+    frames, labels, tracks = frames_of_tracks()
+    by_frame = fit_logistic_regression(frames, labels, num_classes=2)
+    by_track = fit_logistic_regression(frames, labels, num_classes=2, groups=tracks)
+    assert by_frame.validation_accuracy == 1.0
+    assert by_track.regularization <= 0.1 * by_frame.regularization
+    assert by_track.validation_accuracy < 0.95
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [np.zeros(480, int), np.arange(480) // 240, np.repeat([0, 1, 2], 160)],
+    ids=["one", "as many as classes", "a class less in training"],
+)
+def test_groups_that_leave_nothing_to_choose_by(groups):
+    frames, labels, _ = frames_of_tracks()
+    order = np.argsort(labels, kind="stable")
+    fit = fit_logistic_regression(frames[order], labels[order], num_classes=2, groups=groups)
+    assert fit.validation_accuracy is None or fit.validation_accuracy > 0
+    assert fit.kernel.shape == (60, 2)
