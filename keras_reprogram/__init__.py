@@ -26,12 +26,15 @@ from keras_reprogram.program import (
 from keras_reprogram.program_file import load_program, read_description, save_program
 from keras_reprogram.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source import (
+    BudgetSpentError,
     FrozenSource,
     LiteRTSource,
     OpaqueSource,
     PythonSource,
+    QueryLedger,
     SavedModelSource,
     Source,
+    UnknownFateError,
     application_names,
     embedded_path,
 )
@@ -65,6 +68,9 @@ __all__ = [
     "PythonSource",
     "OpaqueSource",
     "LiteRTSource",
+    "QueryLedger",
+    "BudgetSpentError",
+    "UnknownFateError",
     "application_names",
     "embedded_path",
     "OutputMap",

@@ -44,6 +44,7 @@ class OpaqueFit:
         views: what was done about views, in words.
         reading: how the map reads the views, chosen on validation: `"each view"` with weights of
             its own, the `"mean of the views"`, or the `"first view"` where the others do harm.
+        ended_by: what else than this budget or validation ended the steps, or nothing.
 
     Example:
     ```python
@@ -61,6 +62,7 @@ class OpaqueFit:
     stages: list[OpaqueStage] = field(default_factory=list)
     views: str = ""
     reading: str = "each view"
+    ended_by: str = ""
 
     @property
     def kept(self) -> OpaqueStage:
@@ -80,6 +82,7 @@ class OpaqueFit:
             "num_images": self.num_images,
             "views": self.views,
             "reading": self.reading,
+            "ended_by": self.ended_by,
             "stages": [vars(stage) for stage in self.stages],
         }
 
@@ -92,4 +95,6 @@ class OpaqueFit:
                 f"{stage.stage}: validation accuracy {stage.validation_accuracy:.3f}, "
                 f"loss {stage.validation_loss:.3f} after {stage.queries_used:,} queries ({mark})"
             )
+        if self.ended_by:
+            lines.append(f"ended by {self.ended_by}; the best until then is kept")
         return "\n".join(lines)

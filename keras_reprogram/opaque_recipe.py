@@ -14,6 +14,7 @@ from keras_reprogram.estimated_steps import EstimatedSteps
 from keras_reprogram.labelled_images import LabelledImages, joined
 from keras_reprogram.opaque_log import OpaqueFit, OpaqueStage
 from keras_reprogram.program.placement import Placement
+from keras_reprogram.source.ledger_claim import BudgetSpentError
 from keras_reprogram.training.validation_split import draw_stratified
 from keras_reprogram.training.view_reading import READINGS, solve_views
 
@@ -73,6 +74,9 @@ class OpaqueRecipe:
             self._try("map")
         try:
             self._take_steps()
+        except BudgetSpentError:
+            # The source's own budget, shared with other runs, ended before this fit's.
+            self.fit.ended_by = "the ledger's budget"
         finally:
             # Ctrl-C and a failing source keep the best that was found.
             self._finish()

@@ -3,19 +3,27 @@
 from keras_reprogram.source.applications import application_names
 from keras_reprogram.source.embedded import embedded_path
 from keras_reprogram.source.frozen_source import FrozenSource
+from keras_reprogram.source.ledger_claim import BudgetSpentError, Claim, UnknownFateError
 from keras_reprogram.source.litert_source import LiteRTSource
 from keras_reprogram.source.opaque_source import OpaqueSource
 from keras_reprogram.source.python_source import PythonSource
+from keras_reprogram.source.query_budget import query_key
+from keras_reprogram.source.query_ledger import QueryLedger
 from keras_reprogram.source.saved_model_source import SavedModelSource
 from keras_reprogram.source.source import Source
 
 __all__ = [
+    "BudgetSpentError",
+    "Claim",
     "FrozenSource",
     "LiteRTSource",
     "OpaqueSource",
     "PythonSource",
+    "QueryLedger",
     "SavedModelSource",
     "Source",
+    "UnknownFateError",
     "application_names",
     "embedded_path",
+    "query_key",
 ]

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from keras_reprogram.source.python_source import PythonSource
+from keras_reprogram.source.query_ledger import QueryLedger
 
 
 @keras.saving.register_keras_serializable(package="keras_reprogram")
@@ -34,6 +35,8 @@ class OpaqueSource(PythonSource):
             lists about the smallest score that is listed (0.02 for a top 5 will do).
         sum_tolerance: how far a row may sum from 1; `None` for partial lists of scores.
         max_batch: most images a call.
+        ledger: a `QueryLedger`: a budget over all runs, and answers that are never paid for twice.
+            Then an image's key are its float32 pixels.
         name: layer name.
 
     Raises:
@@ -68,6 +71,7 @@ class OpaqueSource(PythonSource):
         score_step: float = 0.0,
         sum_tolerance: float | str | None = "auto",
         max_batch: int | None = 256,
+        ledger: QueryLedger | None = None,
         name: str = "source",
     ) -> None:
         super().__init__(
@@ -88,6 +92,7 @@ class OpaqueSource(PythonSource):
             )
         self.function = function
         self.identity = identity
+        self.ledger = ledger
 
     def ask(self, images: np.ndarray) -> np.ndarray:
         return self.function(images)

@@ -10,6 +10,9 @@ import numpy as np
 from keras import ops
 
 from keras_reprogram.source.answer_checks import check_answer
+from keras_reprogram.source.ledger_asking import ask_through_ledger
+from keras_reprogram.source.query_budget import query_key
+from keras_reprogram.source.query_ledger import QueryLedger
 from keras_reprogram.source.source import Source
 
 # Keras builds exceptions anew from their message, and turns those that take more (an HTTP status)
@@ -26,7 +29,8 @@ class PythonSource(Source):
 
     Attributes:
         queries_used: images asked so far. An image counts when it is sent: one whose answer
-            never arrived may have been paid for.
+            never arrived may have been paid for. What a ledger answers does not count.
+        ledger: a `QueryLedger` that holds the budget and the answers, or `None`.
 
     Example:
     ```python
@@ -49,6 +53,7 @@ class PythonSource(Source):
     """
 
     in_graph = False
+    ledger: QueryLedger | None = None
     exportable = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -72,15 +77,31 @@ class PythonSource(Source):
     def compute_output_spec(self, images: Any) -> keras.KerasTensor:
         return keras.KerasTensor(self.compute_output_shape(images.shape), dtype="float32")
 
+    def payload(self, image: np.ndarray) -> bytes:
+        """The exact bytes that are sent for an image `(H, W, C)`: what a ledger knows it by."""
+        return image.tobytes()
+
     def _ask_counted(self, images: np.ndarray) -> np.ndarray:
-        with self._counting:
-            self.queries_used += len(images)
         try:
-            answer = self.ask(images)
-            return check_answer(answer, len(images), self.num_labels, self.sum_tolerance, self.name)
+            if self.ledger is None:
+                return self._check(self._send(images), len(images))
+            keys = [query_key(self.fingerprint, "", self.payload(image)) for image in images]
+            even = 0.0 if self.scores == "logits" else 1.0 / self.num_labels
+            even_answer = np.full(self.num_labels, even, np.float32)
+            return ask_through_ledger(
+                self.ledger, keys, images, self._send, self._check, even_answer
+            )
         except Exception as error:
             setattr(error, _KEEPS_ITS_FORM, True)
             raise
+
+    def _send(self, images: np.ndarray) -> np.ndarray:
+        with self._counting:
+            self.queries_used += len(images)
+        return self.ask(images)
+
+    def _check(self, answer: Any, num_images: int) -> np.ndarray:
+        return check_answer(answer, num_images, self.num_labels, self.sum_tolerance, self.name)
 
     def _as_array(self, images: Any) -> np.ndarray:
         try:

@@ -1,0 +1,235 @@
+"""QueryLedger: what was asked, what it cost and what was answered, in a file that survives."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from keras_reprogram.source.ledger_claim import BudgetSpentError, Claim, UnknownFateError
+from keras_reprogram.source.ledger_file import LedgerFile
+from keras_reprogram.source.ledger_owner import LedgerOwner
+from keras_reprogram.source.query_budget import money_for, query_limit
+
+ON_UNKNOWN = ("resend", "raise", "skip")
+
+
+class QueryLedger:
+    """A budget that is never exceeded, and answers that are never paid for twice.
+
+    Each attempt to ask is a row of an SQLite file: `sent`, on the disk before the request leaves,
+    then `billed` or `free`. Attempts whose fate is unknown (a crash, a lost connection) stay
+    `sent` and count as spent. A key is the hash of the exact bytes sent, of the source's identity
+    and of the request's options. Any number of threads and processes of one machine may share a
+    file.
+
+    No client can rule out that a query in flight during a crash is paid for twice; at most as many
+    as were in flight are.
+
+    Args:
+        path: the file; made if it is not there.
+        budget: most queries that may be spent, those of earlier runs on this file included;
+            `None` for no limit.
+        price_per_thousand: of 1,000 queries, in any currency, to show and to limit money.
+        money_budget: most money that may be spent; needs the price.
+        on_unknown: what happens to queries of a run that crashed before their answer: `"resend"`
+            asks again and counts both, `"raise"` stops, `"skip"` never asks again.
+        keep_payloads: whether the bytes that are sent (the images) are stored too.
+
+    Raises:
+        ValueError: for wrong arguments, or a file that is no ledger.
+
+    Example:
+    ```python
+    import numpy as np
+    from keras_reprogram import QueryLedger
+    from keras_reprogram.source import query_key
+
+    with QueryLedger("answers.ledger", budget=100, price_per_thousand=1.5) as ledger:
+        key = query_key("a model, version 1", "", b"the bytes of an image")
+        claim = ledger.claim([key])
+        for attempt in claim.ours.values():
+            ledger.settle(attempt, np.array([0.9, 0.1]))    # what the source answered
+        assert ledger.claim([key]).answers[key].argmax() == 0
+        print(ledger.spent, ledger.money_spent)
+    ```
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        budget: int | None = None,
+        *,
+        price_per_thousand: float | None = None,
+        money_budget: float | None = None,
+        on_unknown: str = "resend",
+        keep_payloads: bool = False,
+    ) -> None:
+        if on_unknown not in ON_UNKNOWN:
+            raise ValueError(f"`on_unknown` must be one of {ON_UNKNOWN}. Received: {on_unknown!r}.")
+        self.path = Path(path)
+        self.price_per_thousand = price_per_thousand
+        self.limit = query_limit(budget, money_budget, price_per_thousand)
+        self.on_unknown, self.keep_payloads = on_unknown, keep_payloads
+        self._file = LedgerFile(self.path)
+        self._owner = LedgerOwner(self.path)
+
+    @property
+    def spent(self) -> int:
+        """Queries that are billed or of unknown fate, all runs and processes together."""
+        return int(self._file.read("SELECT attempts FROM spent")[0][0])
+
+    @property
+    def left(self) -> int | None:
+        """Queries that may still be sent, or `None` without a budget."""
+        return None if self.limit is None else max(0, self.limit - self.spent)
+
+    @property
+    def money_spent(self) -> float | None:
+        """What `spent` queries cost, or `None` without a price."""
+        return money_for(self.spent, self.price_per_thousand)
+
+    def claim(self, keys: Sequence[bytes], payloads: Sequence[bytes] | None = None) -> Claim:
+        """Takes the right to send what no answer is there for.
+
+        Args:
+            keys: of the queries, as `query_key` makes them; a key may come twice.
+            payloads: the bytes that will be sent, stored under `keep_payloads=True` only.
+
+        Returns:
+            A `Claim`. Each attempt in `ours` is on the disk as sent: send it, then `settle` it.
+
+        Raises:
+            BudgetSpentError: if not all new queries fit the budget; none is claimed.
+            UnknownFateError: under `on_unknown="raise"`; none is claimed.
+        """
+        claim, new = Claim(), []
+        by_key: dict[bytes, bytes | None] = dict.fromkeys(keys)
+        if self.keep_payloads and payloads is not None:
+            by_key |= dict(zip(keys, payloads, strict=True))
+        with self._file.writing() as database:
+            for key in by_key:
+                rows = database.execute(
+                    "SELECT state, owner, answer FROM attempts WHERE key = ?", (key,)
+                ).fetchall()
+                if not self._known(key, rows, claim):
+                    new.append(key)
+            self._spend(database, len(new))
+            for key in new:
+                cursor = database.execute(
+                    "INSERT INTO attempts (key, owner, state, sent_at, payload) "
+                    "VALUES (?, ?, 'sent', ?, ?)",
+                    (key, self._owner.name, time.time(), by_key[key]),
+                )
+                claim.ours[key] = int(cursor.lastrowid or 0)
+        return claim
+
+    def settle(self, attempt: int, answer: np.ndarray | None, note: str | None = None) -> None:
+        """Marks an attempt as billed.
+
+        Args:
+            attempt: its number.
+            answer: scores `(num_labels,)`; `None` if what came is of no use, so that the query
+                may be asked once more.
+            note: why it is of no use.
+        """
+        stored = None if answer is None else np.asarray(answer, "<f4").tobytes()
+        with self._file.writing() as database:
+            self._close(database, attempt, "billed", stored, note)
+
+    def release(self, attempt: int, note: str | None = None) -> None:
+        """Marks an attempt as free: surely not billed, such as a refused connection or a 429.
+
+        Args:
+            attempt: its number.
+            note: why.
+        """
+        with self._file.writing() as database:
+            self._close(database, attempt, "free", None, note)
+            database.execute("UPDATE spent SET attempts = attempts - 1")
+
+    def abandon(self, attempt: int, note: str | None = None) -> None:
+        """Gives up an attempt whose fate is unknown, such as a lost connection; it stays spent.
+
+        Args:
+            attempt: its number.
+            note: why.
+        """
+        with self._file.writing() as database:
+            # No owner of this name is alive: what `on_unknown` says holds from now on.
+            database.execute(
+                "UPDATE attempts SET owner = '', note = ? WHERE id = ? AND state = 'sent'",
+                (note, attempt),
+            )
+
+    def counts(self) -> dict[str, int]:
+        """Attempts by state: `sent` (in flight or of unknown fate), `billed`, `free`."""
+        found = dict(self._file.read("SELECT state, COUNT(*) FROM attempts GROUP BY state"))
+        return {state: found.get(state, 0) for state in ("sent", "billed", "free")}
+
+    def close(self) -> None:
+        """Closes the file; attempts in flight become ones of unknown fate."""
+        self._file.close()
+        self._owner.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _known(self, key: bytes, rows: list[tuple[str, str, bytes | None]], claim: Claim) -> bool:
+        """Sorts a key into the claim; `False` if it has to be sent."""
+        for _, _, answer in rows:
+            if answer is not None:
+                claim.answers[key] = np.frombuffer(answer, "<f4").astype(np.float32)
+                return True
+        owners = {owner for state, owner, _ in rows if state == "sent"}
+        if any(self._owner.is_alive(owner) for owner in owners):
+            claim.elsewhere.add(key)
+            return True
+        if not owners or self.on_unknown == "resend":
+            return False
+        if self.on_unknown == "skip":
+            claim.skipped.add(key)
+            return True
+        raise UnknownFateError(
+            "A run on this ledger ended before the answers to its last queries came; they may have "
+            f"been billed. Received: {self.counts()['sent']} queries of unknown fate in "
+            f"{self.path}. Pass `on_unknown='resend'` to ask again, or 'skip' to go on without."
+        )
+
+    def _spend(self, database: sqlite3.Connection, count: int) -> None:
+        limit = math.inf if self.limit is None else self.limit
+        spent = self.spent
+        if spent + count > limit:
+            raise BudgetSpentError(
+                f"The budget does not pay for {count} more queries. Received: a limit of "
+                f"{limit:,}, {spent:,} spent. What was answered stays in {self.path}; raise the "
+                "budget to go on."
+            )
+        database.execute("UPDATE spent SET attempts = attempts + ?", (count,))
+
+    @staticmethod
+    def _close(
+        database: sqlite3.Connection,
+        attempt: int,
+        state: str,
+        answer: bytes | None,
+        note: str | None,
+    ) -> None:
+        changed = database.execute(
+            "UPDATE attempts SET state = ?, answer = ?, note = ?, settled_at = ? "
+            "WHERE id = ? AND state = 'sent'",
+            (state, answer, note, time.time(), attempt),
+        ).rowcount
+        if not changed:
+            raise ValueError(
+                f"Attempt {attempt} is not open. Received: a number that was settled before, or of "
+                "another ledger. Settle each attempt of a claim once."
+            )

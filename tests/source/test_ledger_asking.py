@@ -1,0 +1,214 @@
+"""A source with a ledger: nothing twice, nothing over budget, also through whole trainings."""
+
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from checks.tiny_models import NUM_LABELS, SHAPE, random_images
+
+from keras_reprogram import (
+    BudgetSpentError,
+    DenseMap,
+    MultiLabelMap,
+    OpaqueSource,
+    ProgramLayer,
+    QueryLedger,
+    RandomDirections,
+    ReprogrammedModel,
+)
+
+
+class Service:
+    """A server of its own: bills each image, and may do what servers do."""
+
+    def __init__(self, fault=None):
+        self.billed, self.fault = Counter(), fault
+        self.kernel = np.random.default_rng(3).normal(0, 0.02, (int(np.prod(SHAPE)), NUM_LABELS))
+
+    def __call__(self, images):
+        self.billed.update(image.tobytes() for image in images)
+        if self.fault is not None:
+            fault, self.fault = self.fault, None
+            if isinstance(fault, BaseException):
+                raise fault
+            return fault
+        odds = np.exp((images.reshape(len(images), -1) / 127.5 - 1) @ self.kernel)
+        return odds / odds.sum(axis=1, keepdims=True)
+
+
+def source_of(service, ledger, **options):
+    facts = {"value_range": (0, 255), "identity": "a service", "ledger": ledger} | options
+    return OpaqueSource(service, SHAPE, NUM_LABELS, **facts)
+
+
+def test_an_image_is_sent_once_also_to_a_new_source(tmp_path):
+    service, images = Service(), random_images(5)
+    with QueryLedger(tmp_path / "l") as ledger:
+        source = source_of(service, ledger)
+        first = source(np.concatenate([images, images[:2]]))
+        assert source.queries_used == 5
+        again = source_of(service, ledger, max_batch=2)
+        np.testing.assert_array_equal(again(images), first[:5])
+        np.testing.assert_array_equal(first[5:], first[:2])
+        assert again.queries_used == 0
+        # Another service knows nothing of it.
+        source_of(service, ledger, identity="another")(images)
+        assert ledger.spent == sum(service.billed.values()) == 10
+
+
+@pytest.mark.parametrize("fault", [ConnectionError("gone"), KeyboardInterrupt(), TimeoutError()])
+def test_a_lost_request_counts_and_may_be_sent_again(tmp_path, fault):
+    service, images = Service(fault), random_images(3)
+    with QueryLedger(tmp_path / "l", budget=6) as ledger:
+        source = source_of(service, ledger)
+        with pytest.raises(type(fault)) as caught:
+            source(images)
+        assert caught.value is fault
+        assert ledger.counts()["sent"] == ledger.spent == 3
+        assert source(images).shape == (3, NUM_LABELS)
+        assert ledger.spent == sum(service.billed.values()) == 6
+        with pytest.raises(BudgetSpentError):
+            source(random_images(1, seed=9))
+
+
+def test_skipped_queries_answer_nothing(tmp_path):
+    service, images = Service(ConnectionError("gone")), random_images(3)
+    with QueryLedger(tmp_path / "l", on_unknown="skip") as ledger:
+        source = source_of(service, ledger)
+        with pytest.raises(ConnectionError):
+            source(images[:1])
+        answers = np.asarray(source(images))
+        np.testing.assert_allclose(answers[0], 1 / NUM_LABELS)
+        assert np.ptp(answers[1]) > 0.01
+        assert ledger.spent == 3
+
+
+@pytest.mark.parametrize(
+    "answer", [np.zeros((3, NUM_LABELS + 1)), np.full((3, NUM_LABELS), np.nan), "overloaded"]
+)
+def test_a_malformed_answer_is_billed_and_not_kept(tmp_path, answer):
+    service, images = Service(answer), random_images(3)
+    with QueryLedger(tmp_path / "l") as ledger:
+        source = source_of(service, ledger)
+        with pytest.raises(ValueError, match="Received"):
+            source(images)
+        assert ledger.counts() == {"sent": 0, "billed": 3, "free": 0}
+        source(images)
+        assert ledger.spent == sum(service.billed.values()) == 6
+
+
+def test_another_threads_query_is_waited_for(tmp_path):
+    here, go_on = threading.Event(), threading.Event()
+    service, images = Service(), random_images(2)
+
+    def slow(sent):
+        here.set()
+        assert go_on.wait(20)
+        return service(sent)
+
+    with QueryLedger(tmp_path / "l") as ledger:
+        found = []
+        first = threading.Thread(target=lambda: found.append(source_of(slow, ledger)(images)))
+        first.start()
+        assert here.wait(20)
+        second = threading.Thread(target=lambda: found.append(source_of(service, ledger)(images)))
+        second.start()
+        second.join(0.3)
+        assert second.is_alive()
+        go_on.set()
+        first.join()
+        second.join()
+        np.testing.assert_array_equal(found[0], found[1])
+        assert ledger.spent == sum(service.billed.values()) == 2
+
+
+def model_for(source, output_map=None):
+    program = ProgramLayer((6, 6, 3), SHAPE, source_range=(0, 255), grid=3, masked=False)
+    estimator = RandomDirections(2)
+    return ReprogrammedModel(program, source, output_map or DenseMap(3), estimator, seed=1)
+
+
+def test_another_map_on_the_same_images_costs_nothing(tmp_path):
+    x, y = random_images(30, (6, 6, 3)), np.arange(30) % 3
+    with QueryLedger(tmp_path / "l", budget=30) as ledger:
+        for output_map in (DenseMap(3), MultiLabelMap(3, assignment="bayesian")):
+            model = model_for(source_of(Service(), ledger), output_map)
+            model.fit_output_map(x, y, verbose=0)
+        assert model.queries_used == 0
+        assert ledger.spent == 30
+
+
+def test_the_ledgers_budget_ends_the_steps_and_keeps_the_best(tmp_path):
+    x, y = random_images(30, (6, 6, 3)), np.arange(30) % 3
+    with QueryLedger(tmp_path / "l", budget=80) as ledger:
+        model = model_for(source_of(Service(), ledger))
+        fit = model.fit_opaque(x, y, query_budget=500, choose_views=False, verbose=0)
+        assert fit.ended_by == "the ledger's budget" and "ended by" in str(fit)
+        assert 30 <= fit.queries_used == ledger.spent <= 80
+    with QueryLedger(tmp_path / "short", budget=20) as ledger:
+        model = model_for(source_of(Service(), ledger))
+        with pytest.raises(BudgetSpentError):
+            model.fit_opaque(x, y, query_budget=500, choose_views=False, verbose=0)
+
+
+TRAINING = """
+import os, sys
+sys.path[:0] = {path!r}
+import numpy as np
+from test_ledger_asking import Service, model_for, source_of
+from checks.tiny_models import random_images
+from keras_reprogram import QueryLedger
+service, dies_after = Service(), {dies_after}
+bill = open({bill!r}, "ab")
+def served(images):
+    for image in images:
+        bill.write(image.tobytes()); bill.flush()
+    answer = service(images)
+    if dies_after and sum(service.billed.values()) >= dies_after:
+        os.kill(os.getpid(), 9)
+    return answer
+model = model_for(source_of(served, QueryLedger({ledger!r}, budget=2000)))
+x, y = random_images(24, (6, 6, 3)), np.arange(24) % 3
+model.fit_output_map(x, y, verbose=0)
+model.compile("adam", "sparse_categorical_crossentropy")
+model.fit(x, y, batch_size=8, epochs=2, verbose=0)
+np.savez({result!r}, *[variable.numpy() for variable in model.trainable_variables])
+"""
+
+
+def train(tmp_path, name, dies_after=0):
+    files = {kind: str(tmp_path / f"{name}.{kind}") for kind in ("ledger", "bill")}
+    result = tmp_path / f"{name}.npz"
+    code = TRAINING.format(
+        path=[str(Path(__file__).parent), *sys.path],
+        dies_after=dies_after,
+        result=str(result),
+        **files,
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    size = int(np.prod(SHAPE)) * 4
+    bill = (tmp_path / f"{name}.bill").read_bytes()
+    return ended.returncode, len(bill) // size, result, ended.stderr
+
+
+def test_killed_and_resumed_equals_uninterrupted_and_pays_once(tmp_path):
+    code, paid, whole, errors = train(tmp_path, "whole")
+    assert code == 0, errors
+    for dies_after in (20, 60, 110):
+        code, _, _, errors = train(tmp_path, "killed", dies_after)
+        assert code == -signal.SIGKILL, errors
+    code, paid_in_all, resumed, errors = train(tmp_path, "killed")
+    assert code == 0, errors
+    # At each kill one call of at most 24 images was in flight.
+    assert paid <= paid_in_all <= paid + 3 * 24
+    one, other = np.load(whole), np.load(resumed)
+    assert len(one.files) == 3
+    for name in one.files:
+        np.testing.assert_array_equal(one[name], other[name])
+    with QueryLedger(tmp_path / "killed.ledger") as ledger:
+        assert ledger.spent == paid_in_all
