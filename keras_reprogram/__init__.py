@@ -24,6 +24,7 @@ from keras_reprogram.program import (
     train_decoder,
 )
 from keras_reprogram.program_file import load_program, read_description, save_program
+from keras_reprogram.query_estimate import QueryEstimate
 from keras_reprogram.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source import (
     BudgetSpentError,
@@ -90,6 +91,7 @@ __all__ = [
     "MapFit",
     "fit_logistic_regression",
     "ReprogrammedModel",
+    "QueryEstimate",
     "ViewSelection",
     "OpaqueFit",
     "OpaqueStage",

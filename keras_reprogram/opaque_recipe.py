@@ -13,19 +13,12 @@ import numpy as np
 from keras_reprogram.estimated_steps import EstimatedSteps
 from keras_reprogram.labelled_images import LabelledImages, joined
 from keras_reprogram.opaque_log import OpaqueFit, OpaqueStage
+from keras_reprogram.opaque_plan import PILOT_IMAGES_A_CLASS, plan_pilot
 from keras_reprogram.program.placement import Placement
 from keras_reprogram.source.ledger_claim import BudgetSpentError
 from keras_reprogram.training.validation_split import draw_stratified
 from keras_reprogram.training.view_reading import READINGS, solve_views
 
-# A pool beyond this size hardly holds better views.
-_LARGEST_POOL = 48
-# Fewer pilot images than this a class choose views by chance.
-_PILOT_IMAGES_A_CLASS = 6
-# The share of the images that the largest pilot takes.
-_PILOT_SHARE = 0.25
-# The share of the queries beyond the base answers that a pilot may take; steps get the rest.
-_PILOT_BUDGET = 0.5
 # Epochs without a better validation loss after which steps are given up.
 _PATIENCE = 2
 
@@ -127,7 +120,9 @@ class OpaqueRecipe:
 
     def _choose_views(self) -> str:
         """Changes the views for better ones of a pool, if the budget has room for a pilot."""
-        pilot_size, pool_size = self._pilot_plan()
+        spare = self.left - (len(self.train) + len(self.validation)) * self.views
+        classes = len(np.unique(self.train.labels))
+        pilot_size, pool_size = plan_pilot(spare, len(self.train), self.views, classes)
         if not pool_size:
             return "no room in the budget to choose views"
         pilot = self._draw_pilot(pilot_size)
@@ -153,21 +148,9 @@ class OpaqueRecipe:
             first = np.unique(self.train.groups, return_index=True)[1]
             classes = np.unique(labels)
             covered = len(np.unique(labels[first])) == len(classes)
-            if covered and len(first) >= _PILOT_IMAGES_A_CLASS * len(classes):
+            if covered and len(first) >= PILOT_IMAGES_A_CLASS * len(classes):
                 rows = first
         return rows[draw_stratified(labels[rows], min(size, len(rows)), self.model.seed)]
-
-    def _pilot_plan(self) -> tuple[int, int]:
-        """Images and views of the pilot: as large a pool as the spare queries pay."""
-        classes = len(np.unique(self.train.labels))
-        smallest = min(_PILOT_IMAGES_A_CLASS * classes, len(self.train))
-        images = max(smallest, int(_PILOT_SHARE * len(self.train)))
-        spare = self.left - (len(self.train) + len(self.validation)) * self.views
-        for count in (images, smallest):
-            pool = min(_LARGEST_POOL, int(_PILOT_BUDGET * spare) // count)
-            if pool >= self.views + max(2, self.views // 2):
-                return count, pool
-        return 0, 0
 
     # === Maps ===
 

@@ -12,15 +12,15 @@ from keras_reprogram.batch_order import BatchOrder, QueryLog, split_last
 from keras_reprogram.data_batches import is_array, is_endless
 from keras_reprogram.data_checks import DataChecks
 from keras_reprogram.map_updates import MapUpdates
-from keras_reprogram.opaque_training import OpaqueTraining
 from keras_reprogram.part_checks import check_parts, check_seed, check_source_images
+from keras_reprogram.query_estimates import QueryEstimates
 from keras_reprogram.training.gradient_estimator import GradientEstimator
 from keras_reprogram.training.random_directions import RandomDirections
 from keras_reprogram.training.row_losses import row_loss
 
 
 @keras.saving.register_keras_serializable(package="keras_reprogram")
-class ReprogrammedModel(OpaqueTraining):
+class ReprogrammedModel(QueryEstimates):
     """A source model, frozen or opaque, re-used for a new task.
 
     ```

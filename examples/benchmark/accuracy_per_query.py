@@ -59,7 +59,7 @@ def main(
         Path | None, typer.Option("--csv", help="Where rows are kept and looked for.")
     ] = None,
     table: Annotated[
-        bool, typer.Option("--table", help="Only print the table of the file's rows.")
+        bool, typer.Option("--table", help="Only print the table of the file's rows, of --methods.")
     ] = False,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw the file's rows into FILE.")
@@ -83,7 +83,8 @@ def main(
         how = {"execute": execute, "expected_seconds": expected_seconds}
         if not do_missing(runs, path, minutes, key=lambda run: run.key, **how):
             raise typer.Exit(130)
-    rows = [row for row in read_rows(path) if row.mode == mode]
+    shown = names_by_commas(methods, METHODS, "--methods")
+    rows = [row for row in read_rows(path) if row.mode == mode and row.method in shown]
     if not rows:
         raise typer.BadParameter(f"{path} holds no rows of the {mode} form yet.")
     for metric in METRICS:

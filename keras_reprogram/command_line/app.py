@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from keras_reprogram.command_line.console import quiet_tensorflow
+from keras_reprogram.command_line.estimate import estimate
 from keras_reprogram.command_line.evaluate import evaluate
 from keras_reprogram.command_line.exit_codes import notes_for_warnings, with_exit_codes
 from keras_reprogram.command_line.export_command import export
@@ -79,7 +80,7 @@ def demo(
     run_demo(output, seeds=seeds, quiet=quiet, json_file=json_file)
 
 
-for _command in (train, evaluate, predict, export, inspect):
+for _command in (estimate, train, evaluate, predict, export, inspect):
     app.command()(_command)
 
 

@@ -63,7 +63,7 @@ def refine(
         A `Refinement`.
     """
     images, labels = target.train_images, target.train_labels
-    parts = split_validation(images, labels, _VALIDATION_SHARE, model.seed, target.train_groups)
+    parts = hold_out(model, target)
     model.compile(
         keras.optimizers.Adam(options.resolved_learning_rate(model.source)),
         loss="sparse_categorical_crossentropy",
@@ -87,6 +87,17 @@ def refine(
     set_trained_state(model, best[0])
     _fit_map(model, target, best[1], np.arange(len(labels)))
     return found
+
+
+def hold_out(model: ReprogrammedModel, target: TargetData) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the images to learn from and of those to validate on.
+
+    Args:
+        model: whose seed draws them.
+        target: training images, labels and groups.
+    """
+    images, labels = target.train_images, target.train_labels
+    return split_validation(images, labels, _VALIDATION_SHARE, model.seed, target.train_groups)
 
 
 def _one_epoch(

@@ -1,0 +1,131 @@
+"""`keras-reprogram estimate`: what `train` will ask, cost and take, before anything is spent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from keras_reprogram.command_line.console import facts_table, print_table, quiet_tensorflow
+from keras_reprogram.command_line.exit_codes import with_exit_codes
+from keras_reprogram.command_line.json_file import check_json_path, write_json
+from keras_reprogram.command_line.source_option import parse_value_range
+from keras_reprogram.command_line.train_options import PlacementKind, TrainOptions, build_model
+
+if TYPE_CHECKING:
+    from keras_reprogram.datasets import TargetData
+    from keras_reprogram.query_estimate import QueryEstimate
+    from keras_reprogram.reprogrammed_model import ReprogrammedModel
+
+
+@with_exit_codes
+def estimate(
+    source: Annotated[
+        str, typer.Option(metavar="NAME|PATH", help="The classifier, as train takes it.")
+    ],
+    target: Annotated[
+        str, typer.Option(metavar="NAME|PATH", help="The task to learn, as train takes it.")
+    ],
+    opaque: Annotated[bool, typer.Option("--opaque", help="Use the source's scores only.")] = False,
+    value_range: Annotated[
+        str,
+        typer.Option(metavar="LOW,HIGH", help="Pixels that a source file expects."),
+    ] = "0,255",
+    num_views: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Source images that one image becomes.")
+    ] = 1,
+    placement: Annotated[
+        PlacementKind, typer.Option(metavar="WHERE", help="As train takes it.")
+    ] = PlacementKind.VIEWS,
+    target_size: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Side that images of a folder get.")
+    ] = None,
+    train_images: Annotated[
+        int | None, typer.Option(min=2, metavar="N", help="Training images. [default: all]")
+    ] = None,
+    test_images: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Test images. [default: all]")
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="N", help="For the program. [default: 5, with --opaque 0]"),
+    ] = None,
+    query_budget: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="As train takes it.")
+    ] = None,
+    price: Annotated[
+        float | None, typer.Option(min=0, metavar="MONEY", help="Of 1,000 queries.")
+    ] = None,
+    per_second: Annotated[
+        float | None, typer.Option(min=1e-9, metavar="N", help="Queries that the source allows.")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the figures here too.")
+    ] = None,
+) -> None:
+    """Show what train would ask, and what that costs, without asking.
+
+    Counts queries (images shown to the source) for the map, for choosing views, for training the
+    program, for validation and for the test images. Example:
+
+    keras-reprogram estimate --source MobileNetV2 --opaque --target cifar10 --train-images 2000
+    --num-views 4 --price 1.5 --per-second 10
+    """
+    check_json_path(json_file)
+    options = TrainOptions(
+        num_views=num_views, placement=placement, epochs=epochs, query_budget=query_budget
+    )
+    pixels = parse_value_range(value_range)
+    quiet_tensorflow()
+    from keras_reprogram.command_line.source_option import resolve_source
+    from keras_reprogram.datasets import load_target
+
+    data = load_target(target, image_size=target_size, seed=0).draw(train_images, test_images, 0)
+    resolved = resolve_source(source, opaque=opaque, value_range=pixels).source
+    model = build_model(
+        options, resolved, data.target_shape, data.class_names, 0, data.target_range
+    )
+    found = replace(
+        reckon(model, data, options), price_per_thousand=price, queries_per_second=per_second
+    )
+    title = f"{data.name} from {source}: {len(data.train_labels):,} training images"
+    rows = {f"queries, {name}": queries for name, queries in found.rows().items()}
+    money = None if found.money is None else f"{found.money:.2f}"
+    hours = None if found.hours is None else f"{found.hours:.2f}"
+    print_table(
+        facts_table(
+            title,
+            rows | {"queries per prediction": num_views, "price": money, "hours": hours},
+        )
+    )
+    if json_file is not None:
+        write_json(json_file, found.to_dict())
+
+
+def reckon(model: ReprogrammedModel, data: TargetData, options: TrainOptions) -> QueryEstimate:
+    """What `train` will ask.
+
+    Args:
+        model: as `build_model` made it.
+        data: the images that were drawn.
+        options: the recipe's settings.
+
+    Returns:
+        A `QueryEstimate` without a price.
+    """
+    from keras_reprogram.command_line.refinement import hold_out
+
+    count, views = len(data.train_labels), model.queries_per_prediction
+    test = len(data.test_labels) * views
+    if options.query_budget is not None:
+        spent = model.estimate_queries(
+            count, recipe="fit_opaque", query_budget=options.query_budget
+        )
+        return replace(spent, test=test)
+    epochs = options.resolved_epochs(model.source)
+    learned = len(hold_out(model, data)[0]) if epochs else 0
+    steps = model.estimate_queries(learned, recipe="fit", epochs=epochs)
+    # After each epoch all images are asked again, for the map and for validation.
+    return replace(steps, output_map=count * views, validation=epochs * count * views, test=test)

@@ -1,0 +1,42 @@
+"""`estimate` says what `train` then asks."""
+
+import json
+
+import pytest
+from command_runs import Command
+
+COMMON = ("--source", "traffic-signs", "--target", "digits", "--opaque")
+IMAGES = ("--train-images", 60, "--test-images", 30, "--num-views", 2)
+
+
+@pytest.mark.parametrize("extra", [(), ("--epochs", 1)])
+def test_estimate_is_what_train_asks(command: Command, tmp_path, extra) -> None:
+    said, done = tmp_path / "said.json", tmp_path / "done.json"
+    ended = command("estimate", *COMMON, *IMAGES, *extra, "--price", 2, "--json", said)
+    assert ended.code == 0, ended.err
+    expected = json.loads(said.read_text())
+    trained = command(
+        *("train", *COMMON, *IMAGES, *extra, "--no-baseline", "--output", tmp_path),
+        *("--json", done),
+    )
+    assert trained.code == 0, trained.err
+    row = json.loads(done.read_text())["results"][-1]
+    assert expected["total"] - expected["test"] == row["training_queries"]
+    assert expected["test"] == 30 * 2
+    assert expected["money"] == pytest.approx(expected["total"] * 2 / 1000)
+    assert f"{expected['total']:,}" in ended.out and "price" in ended.out
+
+
+def test_a_budget_is_an_upper_bound(command: Command, tmp_path) -> None:
+    said = tmp_path / "said.json"
+    budget = ("--query-budget", 1500, "--per-second", 10, "--json", said)
+    ended = command("estimate", *COMMON, *IMAGES, *budget)
+    assert ended.code == 0, ended.err
+    expected = json.loads(said.read_text())
+    assert 120 < expected["total"] - expected["test"] <= 1500
+    assert expected["hours"] == pytest.approx(expected["total"] / 36_000)
+
+
+def test_contradictions_are_refused(command: Command) -> None:
+    ended = command("estimate", *COMMON, "--epochs", 1, "--query-budget", 100)
+    assert ended.code == 2 and "Leave one of them out" in ended.err
