@@ -145,7 +145,7 @@ class ProgramLayer(keras.layers.Layer):
         )
 
     def call(self, images: Any) -> Any:
-        return self._join(self._place(images), self._program(self.program_weights))
+        return self._source_images(images, self.program_weights)
 
     def transform(self, images: Any, values: Any) -> Any:
         """Source images under other weights than the stored ones, one row of weights an image.
@@ -158,7 +158,7 @@ class ProgramLayer(keras.layers.Layer):
             `(batch, num_views, H, W, C)` in `source_range`.
         """
         values = ops.reshape(values, (-1, *self.program_weights.shape))
-        return self._join(self._place(images), self._program(values))
+        return self._source_images(images, values)
 
     def live_coordinates(self) -> np.ndarray:
         """Which flat weights can reach a pixel: bool array `(size,)`.
@@ -199,7 +199,7 @@ class ProgramLayer(keras.layers.Layer):
 
     def program_images(self) -> np.ndarray:
         """The program `P` itself, `(num_views, H, W, C)` in [-strength, strength], to look at."""
-        program = ops.convert_to_numpy(self._program(self.program_weights))
+        program = self.strength * ops.convert_to_numpy(self._bounded(self.program_weights))
         return np.broadcast_to(program, (self.num_views, *self.source_shape))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -241,22 +241,39 @@ class ProgramLayer(keras.layers.Layer):
         layer.trainable = trainable
         return layer
 
-    def _place(self, images: Any) -> Any:
-        """The images on the canvas, `(batch, V, H, W, C)` in [0, 1]."""
+    def _source_images(self, images: Any, weights: Any) -> Any:
+        """Placed images under the program, in `source_range`: few passes over the large arrays.
+
+        `placed` and what is behind it are scaled to the source's range while they are small.
+        """
+        low, high = self.source_range
+        span, constants = high - low, self._constants
+        background = low + span * constants["backgrounds"]
+        if self.operation == "multiply":
+            factor = 1.0 + self.strength * self._bounded(weights)
+            placed = self._place(images, span) + (background - low)
+            return ops.clip(low + placed * factor, low, high)
+        # One unit of P is half of the range.
+        unit = 0.5 * span * self.strength * (1.0 if self.operation == "add" else -1.0)
+        behind = unit * self._bounded(weights) + background
+        return ops.clip(self._place(images, span) + behind, low, high)
+
+    def _place(self, images: Any, span: float) -> Any:
+        """The images on an empty canvas, `(batch, V, H, W, C)` in [0, span]."""
         low, high = self.target_range
         images = (ops.cast(images, "float32") - low) / (high - low)
         constants = self._constants
         images = ops.einsum("bhwc,vcC->bvhwC", images, constants["colours"])
-        images = ops.clip(images + constants["offsets"][:, None, None, :], 0.0, 1.0)
+        images = span * ops.clip(images + constants["offsets"][:, None, None, :], 0.0, 1.0)
         images = ops.einsum("vWw,bvhwC->bvhWC", constants["columns"], images)
-        return resize_rows(constants["rows"], images) + constants["backgrounds"]
+        return resize_rows(constants["rows"], images)
 
-    def _program(self, weights: Any) -> Any:
-        """`P` for weights `(..., programs, *_one_program())`: `(..., programs or V, H, W, C)`."""
+    def _bounded(self, weights: Any) -> Any:
+        """`tanh(W * M)`: weights `(..., programs, *_one_program())` to `(..., V or 1, H, W, C)`."""
         pattern = self._pattern(ops.convert_to_tensor(weights))
         if self.masked:
             pattern = pattern * self._constants["free"]
-        return self.strength * ops.tanh(pattern)
+        return ops.tanh(pattern)
 
     def _one_program(self) -> tuple[int, ...]:
         """Shape of the weights of one program."""
@@ -270,16 +287,6 @@ class ProgramLayer(keras.layers.Layer):
         rows, columns = self._grid_matrices()
         weights = ops.einsum("Wj,...ijC->...iWC", columns, weights)
         return resize_rows(rows, weights)
-
-    def _join(self, placed: Any, program: Any) -> Any:
-        if self.operation == "add":
-            joined = placed + 0.5 * program
-        elif self.operation == "subtract":
-            joined = placed - 0.5 * program
-        else:
-            joined = placed * (1.0 + program)
-        low, high = self.source_range
-        return low + (high - low) * ops.clip(joined, 0.0, 1.0)
 
     def _grid_matrices(self) -> tuple[np.ndarray, np.ndarray]:
         height, width, _ = self.source_shape
