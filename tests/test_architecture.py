@@ -22,10 +22,18 @@ LAYERS = (
     {"export", "program_file", "datasets", "baselines", "report", "testing"},
     {"reprogrammed_model"},
     # What reprogrammed_model is put together from.
+    {"query_estimates"},
     {"opaque_training"},
     {"opaque_recipe", "view_choice"},
     {"exact_fit", "estimated_steps"},
-    {"tensorflow_steps", "batch_order", "map_updates", "data_checks", "part_checks"},
+    {
+        "tensorflow_steps",
+        "batch_order",
+        "map_updates",
+        "data_checks",
+        "part_checks",
+        "query_estimate",
+    },
     {"program", "source", "output_map", "training"},
     # Modules with no arrows of their own; every part may import them, they import no part.
     {
@@ -35,6 +43,7 @@ LAYERS = (
         "split_calls",
         "whole_file",
         "opaque_log",
+        "opaque_plan",
         "labelled_images",
     },
 )
