@@ -29,6 +29,7 @@ from keras_reprogram.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source import (
     BudgetSpentError,
     FrozenSource,
+    HTTPSource,
     LiteRTSource,
     OpaqueSource,
     PythonSource,
@@ -69,6 +70,7 @@ __all__ = [
     "PythonSource",
     "OpaqueSource",
     "LiteRTSource",
+    "HTTPSource",
     "QueryLedger",
     "BudgetSpentError",
     "UnknownFateError",

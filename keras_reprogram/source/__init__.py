@@ -9,6 +9,7 @@ from keras_reprogram.source.opaque_source import OpaqueSource
 from keras_reprogram.source.python_source import PythonSource
 from keras_reprogram.source.query_budget import query_key
 from keras_reprogram.source.query_ledger import QueryLedger
+from keras_reprogram.source.remote import HTTPSource
 from keras_reprogram.source.saved_model_source import SavedModelSource
 from keras_reprogram.source.source import Source
 
@@ -16,6 +17,7 @@ __all__ = [
     "BudgetSpentError",
     "Claim",
     "FrozenSource",
+    "HTTPSource",
     "LiteRTSource",
     "OpaqueSource",
     "PythonSource",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from keras_reprogram.source.ledger_claim import NotBilledError
 from keras_reprogram.source.query_ledger import QueryLedger
 
 # Between two looks at queries that another process has in flight.
@@ -61,6 +62,10 @@ def _send(
 ) -> np.ndarray:
     try:
         said = ask(images)
+    except NotBilledError as error:
+        for attempt in attempts:
+            ledger.release(attempt, type(error).__name__)
+        raise
     except BaseException as error:
         # Ctrl-C too: the request may have arrived.
         for attempt in attempts:

@@ -24,6 +24,10 @@ class BudgetSpentError(RuntimeError):
     """
 
 
+class NotBilledError(RuntimeError):
+    """A request that surely was not billed: refused, or never connected."""
+
+
 class UnknownFateError(RuntimeError):
     """Queries were sent by a run that ended before their answers came.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import keras
 import numpy as np
@@ -101,12 +100,3 @@ class OpaqueSource(PythonSource):
     def fingerprint(self) -> str:
         facts = [self.identity, self.source_shape, self.value_range, self.num_labels, self.scores]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-
-    def get_config(self) -> dict[str, Any]:
-        raise ValueError(
-            "A model whose source is a Python callable cannot be saved as a `.keras` file: the "
-            "callable has no config. Save the trained part with "
-            "`keras_reprogram.save_program(model, path)` and hand the source in again with "
-            "`load_program(path, source)`; for checkpoints use "
-            "`ModelCheckpoint(..., save_weights_only=True)`."
-        )

@@ -81,19 +81,35 @@ class PythonSource(Source):
         """The exact bytes that are sent for an image `(H, W, C)`: what a ledger knows it by."""
         return image.tobytes()
 
+    def get_config(self) -> dict[str, Any]:
+        raise ValueError(
+            "A model whose source is Python code cannot be saved as a `.keras` file: the "
+            "code has no config. Save the trained part with "
+            "`keras_reprogram.save_program(model, path)` and hand the source in again with "
+            "`load_program(path, source)`; for checkpoints use "
+            "`ModelCheckpoint(..., save_weights_only=True)`."
+        )
+
     def _ask_counted(self, images: np.ndarray) -> np.ndarray:
         try:
-            if self.ledger is None:
-                return self._check(self._send(images), len(images))
-            keys = [query_key(self.fingerprint, "", self.payload(image)) for image in images]
-            even = 0.0 if self.scores == "logits" else 1.0 / self.num_labels
-            even_answer = np.full(self.num_labels, even, np.float32)
-            return ask_through_ledger(
-                self.ledger, keys, images, self._send, self._check, even_answer
-            )
+            return self._answer_all(images)
         except Exception as error:
             setattr(error, _KEEPS_ITS_FORM, True)
             raise
+
+    def _answer_all(self, images: np.ndarray) -> np.ndarray:
+        """Checked answers to at most `max_batch` images, from the ledger where there is one."""
+        if self.ledger is None:
+            return self._check(self._send(images), len(images))
+        keys = [query_key(self.fingerprint, "", self.payload(image)) for image in images]
+        return ask_through_ledger(
+            self.ledger, keys, images, self._send, self._check, self._even_answer()
+        )
+
+    def _even_answer(self) -> np.ndarray:
+        """An answer that says nothing, for queries that are not to be asked again."""
+        even = 0.0 if self.scores == "logits" else 1.0 / self.num_labels
+        return np.full(self.num_labels, even, np.float32)
 
     def _send(self, images: np.ndarray) -> np.ndarray:
         with self._counting:

@@ -1,0 +1,26 @@
+"""What can go wrong between us and a service, sorted by what it means."""
+
+from __future__ import annotations
+
+from keras_reprogram.source.ledger_claim import NotBilledError
+
+
+class SourceRefusedError(NotBilledError):
+    """The service refused for good: asking again would be refused again."""
+
+
+class SourceUnavailableError(RuntimeError):
+    """The service may answer later; whether this request was billed is unknown.
+
+    Args:
+        message: for people.
+        retry_after: seconds that the service asked to wait, or `None`.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class SourceBusyError(SourceUnavailableError, NotBilledError):
+    """The service did not take the request (429, no connection): not billed, try again later."""

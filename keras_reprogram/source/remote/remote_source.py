@@ -1,0 +1,189 @@
+"""RemoteSource: what all services share: encoding, concurrency, limits, retries, the ledger."""
+
+from __future__ import annotations
+
+import io
+import weakref
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from keras_reprogram.source.ledger_asking import ask_through_ledger
+from keras_reprogram.source.python_source import PythonSource
+from keras_reprogram.source.query_budget import query_key
+from keras_reprogram.source.query_ledger import QueryLedger
+from keras_reprogram.source.remote.failures import SourceUnavailableError
+from keras_reprogram.source.remote.rate_limit import RateLimit
+
+ENCODINGS = ("png", "jpeg")
+_JPEG_QUALITY = 95
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
+
+
+class RemoteSource(PythonSource):
+    """A service that is sent encoded images and answers with scores.
+
+    Images are sent in requests of `images_per_request`, `concurrency` at a time. A request that
+    fails in a way that may pass is repeated after a random, growing wait, or the wait that the
+    service asked for. With a ledger each repetition is an attempt of its own, and what was
+    answered is never sent again. A subclass implements `request(payloads) -> scores`.
+
+    Args:
+        source_shape: `(H, W, C)`.
+        labels: names of the scores, in order.
+        value_range: `(low, high)` of the pixels that callers send; encoded as 8 bits.
+        identity: a string that names the service and its version.
+        ledger: a `QueryLedger`, or `None`.
+        encoding: `"png"` or `"jpeg"`. PNG loses nothing but the rounding to 8 bits.
+        images_per_request: at most.
+        concurrency: requests at a time.
+        queries_per_second: that the service allows, or `None`.
+        retries: repetitions of a request that failed in a way that may pass.
+        executor: runs the requests instead of threads of our own.
+        options: as of `PythonSource`: `scores`, `score_step`, `sum_tolerance`, `name`.
+
+    Raises:
+        ImportError: if tenacity is not installed.
+        ValueError: for wrong arguments.
+    """
+
+    def __init__(
+        self,
+        source_shape: tuple[int, int, int],
+        labels: Sequence[str],
+        *,
+        value_range: tuple[float, float],
+        identity: str,
+        ledger: QueryLedger | None = None,
+        encoding: str = "png",
+        images_per_request: int = 1,
+        concurrency: int = 8,
+        queries_per_second: float | None = None,
+        retries: int = 5,
+        executor: Executor | None = None,
+        **options: Any,
+    ) -> None:
+        if encoding not in ENCODINGS:
+            raise ValueError(f"`encoding` must be one of {ENCODINGS}. Received: {encoding!r}.")
+        if images_per_request < 1 or concurrency < 1 or retries < 0:
+            raise ValueError(
+                "`images_per_request` and `concurrency` must be at least 1, `retries` 0. Received: "
+                f"{images_per_request}, {concurrency}, {retries}."
+            )
+        super().__init__(
+            source_shape, len(labels), value_range=value_range, labels=labels, **options
+        )
+        self.identity, self.ledger, self.encoding = identity, ledger, encoding
+        self.images_per_request, self.retries = images_per_request, retries
+        self.rate_limit = RateLimit(queries_per_second)
+        self._executor = executor or ThreadPoolExecutor(concurrency, thread_name_prefix="query")
+        if executor is None:
+            weakref.finalize(self, self._executor.shutdown, wait=False)
+
+    def request(self, payloads: list[bytes]) -> Any:
+        """Sends encoded images and returns one row of scores an image.
+
+        Args:
+            payloads: at most `images_per_request`.
+
+        Raises:
+            SourceRefusedError: if asking again would be refused again.
+            SourceUnavailableError: if it may be answered later.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must implement `request(payloads)`.")
+
+    @property
+    def fingerprint(self) -> str:
+        return query_key(self.identity, f"{self.encoding} {self.labels}", b"").hex()
+
+    def payload(self, image: np.ndarray) -> bytes:
+        low, high = self.value_range
+        codes = np.round((image - low) * (255.0 / (high - low))).clip(0, 255).astype(np.uint8)
+        picture = Image.fromarray(codes[..., 0] if codes.shape[-1] == 1 else codes)
+        stream = io.BytesIO()
+        # No subsampling: a program's colours are its signal.
+        quality = {"quality": _JPEG_QUALITY, "subsampling": 0} if self.encoding == "jpeg" else {}
+        picture.save(stream, self.encoding, **quality)
+        return stream.getvalue()
+
+    def _answer_all(self, images: np.ndarray) -> np.ndarray:
+        payloads = [self.payload(image) for image in images]
+        starts = range(0, len(payloads), self.images_per_request)
+        parts = [payloads[start : start + self.images_per_request] for start in starts]
+        futures = [self._executor.submit(self._answer_part, part) for part in parts]
+        try:
+            return np.concatenate([future.result() for future in futures])
+        except BaseException:
+            # What has not left yet stays here; what is in flight is waited for and kept.
+            for future in futures:
+                future.cancel()
+            for future in futures:
+                if not future.cancelled():
+                    future.exception()
+            raise
+
+    def _answer_part(self, payloads: list[bytes]) -> np.ndarray:
+        """Scores of one request's images; repeated while that may help."""
+        with needs_extra("tenacity", "http"):
+            import tenacity
+
+        def pause(state: Any) -> float:
+            error = state.outcome.exception()
+            spread = tenacity.wait_random_exponential(_FIRST_WAIT, _LONGEST_WAIT)
+            return max(getattr(error, "retry_after", None) or 0.0, spread(state))
+
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(SourceUnavailableError),
+            stop=tenacity.stop_after_attempt(1 + self.retries),
+            wait=pause,
+            reraise=True,
+        )
+        try:
+            return retrying(self._answer_once, payloads)
+        except ValueError:
+            # A malformed answer was billed and is asked for once more, then it is an error.
+            return retrying(self._answer_once, payloads)
+
+    def _answer_once(self, payloads: list[bytes]) -> np.ndarray:
+        if self.ledger is None:
+            return self._check(self._request_counted(payloads), len(payloads))
+        keys = [query_key(self.fingerprint, "", payload) for payload in payloads]
+        boxes = np.empty(len(payloads), object)
+        boxes[:] = payloads
+        return ask_through_ledger(
+            self.ledger,
+            keys,
+            boxes,
+            lambda some: self._request_counted(list(some)),
+            self._check,
+            self._even_answer(),
+        )
+
+    def _request_counted(self, payloads: list[bytes]) -> Any:
+        self.rate_limit.wait(len(payloads))
+        with self._counting:
+            self.queries_used += len(payloads)
+        return self.request(payloads)
+
+
+@contextmanager
+def needs_extra(package: str, extra: str) -> Iterator[None]:
+    """Says which extra an import that fails belongs to.
+
+    Args:
+        package: what is imported.
+        extra: of this package.
+
+    Raises:
+        ImportError: with the command that installs it.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise ImportError(
+            f"Remote sources need the package `{package}`: pip install 'keras-reprogram[{extra}]'."
+        ) from error

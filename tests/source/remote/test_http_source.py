@@ -1,0 +1,262 @@
+"""HTTPSource over a real socket: faults, limits, money, secrets."""
+
+import sys
+import threading
+import time
+
+import httpx
+import numpy as np
+import pytest
+from sign_service import KEY, LABELS, SignService
+
+from keras_reprogram import DenseMap, HTTPSource, ProgramLayer, QueryLedger, ReprogrammedModel
+from keras_reprogram.datasets import load_target
+from keras_reprogram.source.remote import (
+    SourceRefusedError,
+    SourceUnavailableError,
+    named_scores,
+    remote_source,
+)
+
+TRANSPORT_FAULTS = [500, 503, "reset", (429, {}), (503, {"Retry-After": "0"})]
+
+
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch):
+    monkeypatch.setattr(remote_source, "_FIRST_WAIT", 0.01)
+    monkeypatch.setattr(remote_source, "_LONGEST_WAIT", 0.05)
+
+
+def images_of(count, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, 32, 32, 3)).astype(np.float32)
+
+
+def source_of(service, **options):
+    facts = {"value_range": (0, 255), "identity": "signs, version 1"} | options
+    return HTTPSource(service.url, (32, 32, 3), LABELS, **facts)
+
+
+def test_answers_are_those_of_the_model_behind_it():
+    images = images_of(7)
+    with SignService() as service:
+        source = source_of(service, images_per_request=3)
+        np.testing.assert_allclose(source(images), service.model(images), atol=1e-6)
+        assert source.queries_used == sum(service.billed.values()) == 7
+        assert source.labels == LABELS
+
+
+@pytest.mark.parametrize("fault", TRANSPORT_FAULTS, ids=str)
+def test_what_may_pass_is_repeated(tmp_path, fault):
+    images = images_of(4)
+    with SignService([fault, fault]) as service, QueryLedger(tmp_path / "l") as ledger:
+        source = source_of(service, ledger=ledger, concurrency=1)
+        np.testing.assert_allclose(source(images), service.model(images), atol=1e-6)
+        counts = ledger.counts()
+        # A 429 is surely not billed; nobody knows of the others.
+        surely_free = isinstance(fault, tuple) and fault[0] == 429
+        assert (counts["free"], counts["sent"]) == ((2, 0) if surely_free else (0, 2))
+        assert sum(service.billed.values()) <= ledger.spent
+        again = source_of(service, ledger=ledger)
+        again(images)
+        assert again.queries_used == 0
+
+
+def test_retries_end():
+    with (
+        SignService([500] * 9) as service,
+        pytest.raises(SourceUnavailableError, match=r"signs:predict failed \(500\)"),
+    ):
+        source_of(service, retries=2)(images_of(1))
+    assert len(service.faults) == 6
+
+
+def test_retry_after_is_honoured():
+    with SignService([(429, {"Retry-After": "1"})]) as service:
+        start = time.monotonic()
+        source_of(service)(images_of(1))
+        assert time.monotonic() - start >= 1.0
+
+
+@pytest.mark.parametrize("fault", ["truncated", "wrong labels", "nan"])
+def test_malformed_answers_are_billed_asked_once_more_and_shown(tmp_path, fault):
+    with SignService([fault]) as service, QueryLedger(tmp_path / "l") as ledger:
+        source_of(service, ledger=ledger)(images_of(1))
+        assert ledger.counts() == {"sent": 0, "billed": 2, "free": 0}
+    with SignService([fault] * 3) as service, QueryLedger(tmp_path / "m") as ledger:
+        with pytest.raises(ValueError, match="Received"):
+            source_of(service, ledger=ledger)(images_of(1))
+        assert ledger.spent == sum(service.billed.values()) == 2
+        assert len(service.faults) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "hint"),
+    [
+        (400, "Check `build_request`"),
+        (404, "model's name"),
+        (413, "too large"),
+        (418, "documentation"),
+    ],
+)
+def test_what_is_final_is_not_repeated(tmp_path, status, hint):
+    with SignService([status, status]) as service, QueryLedger(tmp_path / "l") as ledger:
+        with pytest.raises(SourceRefusedError, match=f"Received: {status} .*{hint}"):
+            source_of(service, ledger=ledger, concurrency=1)(images_of(1))
+        assert len(service.faults) == 1
+        assert ledger.spent == 0
+
+
+def test_redirects_are_refused():
+    elsewhere = {"Location": "http://evil.example/v1"}
+    with (
+        SignService([(307, elsewhere)]) as service,
+        pytest.raises(SourceRefusedError, match="a redirect to evil.example"),
+    ):
+        source_of(service)(images_of(1))
+
+
+def test_a_key_is_sent_and_nowhere_else(tmp_path, monkeypatch, caplog, capfd):
+    caplog.set_level(0)
+    with SignService(key=KEY) as service, QueryLedger(tmp_path / "l", keep_payloads=True) as ledger:
+        source = source_of(service, ledger=ledger, key_variable="SIGNS_KEY")
+        with pytest.raises(SourceRefusedError, match="no SIGNS_KEY. Set it: export SIGNS_KEY="):
+            source(images_of(1))
+        assert ledger.spent == 0
+        monkeypatch.setenv("SIGNS_KEY", KEY)
+        source(images_of(2))
+        monkeypatch.setenv("SIGNS_KEY", KEY + "x")
+        with pytest.raises(SourceRefusedError, match="Received: 401 .*Check the key") as caught:
+            source(images_of(1, seed=3))
+        assert KEY not in str(caught.value) and KEY not in repr(vars(source))
+    out, err = capfd.readouterr()
+    assert KEY not in out + err + caplog.text
+    assert all(KEY.encode() not in path.read_bytes() for path in tmp_path.iterdir())
+
+
+def test_budget_ends_in_one_piece(tmp_path):
+    from keras_reprogram import BudgetSpentError
+
+    with SignService() as service, QueryLedger(tmp_path / "l", budget=5) as ledger:
+        source = source_of(service, ledger=ledger, concurrency=3)
+        with pytest.raises(BudgetSpentError):
+            source(images_of(9))
+        assert sum(service.billed.values()) == ledger.spent == 5
+
+
+def test_concurrency_and_rate():
+    images = images_of(24)
+    with SignService(latency=0.1) as service:
+        source = source_of(service, concurrency=6)
+        start = time.monotonic()
+        source(images)
+        assert time.monotonic() - start < 1.6  # one after the other: 2.4
+        assert 2 <= service.most_together <= 6
+    with SignService() as service:
+        start = time.monotonic()
+        source_of(service, queries_per_second=20)(images_of(11))
+        assert time.monotonic() - start >= 0.5
+
+
+def test_ctrl_c_waits_for_what_is_in_flight(tmp_path, monkeypatch):
+    with SignService(latency=0.3) as service, QueryLedger(tmp_path / "l") as ledger:
+        source = source_of(service, ledger=ledger, concurrency=2)
+        answer_part, seen = source._answer_part, threading.Event()
+
+        def interrupted(part):
+            if seen.is_set():
+                raise KeyboardInterrupt
+            seen.set()
+            return answer_part(part)
+
+        monkeypatch.setattr(source, "_answer_part", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            source(images_of(6))
+        assert ledger.counts() == {"sent": 0, "billed": 1, "free": 0}
+
+
+def test_nobody_there():
+    source = HTTPSource(
+        "http://127.0.0.1:9/x", (8, 8, 3), "ab", value_range=(0, 1), identity="none", retries=0
+    )
+    with pytest.raises(SourceUnavailableError, match="127.0.0.1:9/x cannot be reached"):
+        source(np.zeros((1, 8, 8, 3)))
+
+
+def test_untrusted_certificates_are_final():
+    def fail(request):
+        raise httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed")
+
+    source = HTTPSource(
+        "https://signs.example/x",
+        (8, 8, 3),
+        "ab",
+        value_range=(0, 1),
+        identity="none",
+        transport=httpx.MockTransport(fail),
+    )
+    with pytest.raises(SourceRefusedError, match="cannot be trusted"):
+        source(np.zeros((1, 8, 8, 3)))
+    assert source.queries_used == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"url": "signs.example"}, "must begin with http"),
+        ({"url": "https://me:secret@signs.example"}, "must not hold a password. Received: one for"),
+        ({"encoding": "gif"}, "`encoding` must be one of"),
+        ({"concurrency": 0}, "must be at least 1"),
+        ({"queries_per_second": 0}, "must be above 0"),
+    ],
+)
+def test_wrong_arguments(changes, message):
+    facts = {"url": "http://127.0.0.1:9/x", "value_range": (0, 1), "identity": "none"} | changes
+    with pytest.raises(ValueError, match=message) as caught:
+        HTTPSource(facts.pop("url"), (8, 8, 3), "ab", **facts)
+    assert "secret" not in str(caught.value)
+
+
+def test_named_scores():
+    pairs = [("b", 0.7), ("a", 0.1)]
+    assert named_scores(pairs, "abc", missing=0.02) == [0.1, 0.7, 0.02]
+    with pytest.raises(ValueError, match="Expected the labels a. Received: b"):
+        named_scores(pairs, "a")
+
+
+@pytest.mark.parametrize("encoding", ["png", "jpeg"])
+def test_encodings(encoding):
+    ramp = np.linspace(-1, 1, 32)[:, None, None] * np.ones((1, 32, 3))
+    with SignService() as service:
+        source = source_of(service, encoding=encoding, value_range=(-1, 1))
+        source(ramp[None].astype(np.float32))
+        (sent,) = service.billed
+    assert sent[:4] == (b"\x89PNG" if encoding == "png" else b"\xff\xd8\xff\xe0")
+
+
+def test_a_model_learns_digits_and_a_rerun_is_free(tmp_path):
+    data = load_target("digits").draw(60, 20, 0)
+    program = ProgramLayer((8, 8, 1), (32, 32, 3), source_range=(0, 255), placement="full")
+    accuracies = []
+    with SignService([503, "reset"]) as service, QueryLedger(tmp_path / "l") as ledger:
+        for _ in range(2):
+            source = source_of(service, ledger=ledger)
+            model = ReprogrammedModel(program, source, DenseMap(10))
+            model.fit_output_map(data.train_images, data.train_labels, verbose=0)
+            predicted = model.predict(data.test_images, verbose=0).argmax(axis=1)
+            accuracies.append((predicted == data.test_labels).mean())
+        assert source.queries_used == 0
+        with pytest.raises(ValueError, match="save_program"):
+            model.get_config()
+    assert accuracies[0] == accuracies[1] > 0.4
+
+
+@pytest.mark.parametrize("package", ["httpx", "tenacity"])
+def test_a_missing_extra_names_its_command(package, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    with (
+        SignService() as service,
+        pytest.raises(
+            ImportError, match=rf"package `{package}`: pip install 'keras-reprogram\[http\]'"
+        ),
+    ):
+        source_of(service)(images_of(1))
