@@ -83,10 +83,10 @@ def main(
         how = {"execute": execute, "expected_seconds": expected_seconds}
         if not do_missing(runs, path, minutes, key=lambda run: run.key, **how):
             raise typer.Exit(130)
-    shown = names_by_commas(methods, METHODS, "--methods")
+    shown = names_by_commas(methods if table else "", METHODS, "--methods")
     rows = [row for row in read_rows(path) if row.mode == mode and row.method in shown]
     if not rows:
-        raise typer.BadParameter(f"{path} holds no rows of the {mode} form yet.")
+        raise typer.BadParameter(f"{path} holds no rows of the {mode} form, of these methods, yet.")
     for metric in METRICS:
         print(markdown_table(rows, metric), end="\n\n")
     if plot is not None:
