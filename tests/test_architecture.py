@@ -65,7 +65,13 @@ TENSORFLOW_ALLOWED = (
 )
 
 # Distributions whose import name is not their own name.
-IMPORT_NAMES = {"scikit-learn": "sklearn", "pillow": "PIL"}
+IMPORT_NAMES = {
+    "google-cloud-vision": "google",
+    "grpcio": "grpc",
+    "pillow": "PIL",
+    "scikit-learn": "sklearn",
+    "tensorflow-serving-api": "tensorflow_serving",
+}
 
 
 class Import(NamedTuple):

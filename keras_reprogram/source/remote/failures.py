@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from keras_reprogram.source.ledger_claim import NotBilledError
 
 
@@ -20,6 +22,10 @@ class SourceUnavailableError(RuntimeError):
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+    def __reduce__(self) -> Any:
+        # So that an executor of other processes can hand it back whole.
+        return type(self), (*self.args, self.retry_after)
 
 
 class SourceBusyError(SourceUnavailableError, NotBilledError):

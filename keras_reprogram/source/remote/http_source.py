@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 import keras
-import numpy as np
 
+from keras_reprogram.source.remote.extras import needs_extra
 from keras_reprogram.source.remote.failures import (
     SourceBusyError,
     SourceRefusedError,
     SourceUnavailableError,
 )
-from keras_reprogram.source.remote.remote_source import RemoteSource, needs_extra
+from keras_reprogram.source.remote.keys import hide_key, key_from
+from keras_reprogram.source.remote.remote_source import RemoteSource
 
 _LARGEST_ANSWER = 16 * 2**20
 _TOO_MANY = 429
@@ -39,7 +39,7 @@ class HTTPSource(RemoteSource):
     verified, redirects are refused, and answers are limited in size.
 
     Args:
-        url: where requests are posted to.
+        url: where requests are posted to; a list of URLs for replicas that answer alike.
         source_shape: `(H, W, C)`.
         labels: names of the scores, in order.
         build_request: encoded images -> the request's JSON. `None` for TF Serving's
@@ -52,7 +52,7 @@ class HTTPSource(RemoteSource):
         timeout: seconds that a request may take.
         transport: an `httpx` transport, for tests and proxies.
         options: as of `RemoteSource`: `value_range`, `identity`, `ledger`, `encoding`,
-            `images_per_request`, `concurrency`, `queries_per_second`, `retries`, ...
+            `images_per_request`, `concurrency`, `queries_per_second`, `retries`, `missing`, ...
 
     Raises:
         ImportError: if httpx is not installed.
@@ -74,9 +74,14 @@ class HTTPSource(RemoteSource):
     ```
     """
 
+    hints = _HINTS
+    request_fields = (
+        "build_request", "key_variable", "key_header", "key_prefix", "timeout", "transport"
+    )  # fmt: skip
+
     def __init__(
         self,
-        url: str,
+        url: str | Sequence[str],
         source_shape: tuple[int, int, int],
         labels: Sequence[str],
         *,
@@ -89,126 +94,91 @@ class HTTPSource(RemoteSource):
         transport: Any = None,
         **options: Any,
     ) -> None:
-        super().__init__(source_shape, labels, **options)
-        self.url = _checked_url(url)
+        urls = [checked_url(one) for one in ([url] if isinstance(url, str) else url)]
+        super().__init__(source_shape, labels, endpoints=urls, **options)
         self.build_request = build_request or _instances
         self.read_answer = read_answer or _predictions
         self.key_variable, self.key_header, self.key_prefix = key_variable, key_header, key_prefix
-        with needs_extra("httpx", "http"):
-            import httpx
-        self._client = httpx.Client(timeout=timeout, follow_redirects=False, transport=transport)
-        weakref.finalize(self, self._client.close)
+        self.timeout, self.transport = timeout, transport
+        weakref.finalize(self, self._client().close)
 
-    def request(self, payloads: list[bytes]) -> bytes:
+    def request(self, payloads: list[bytes], endpoint: str) -> bytes:
         """Posts images; the answer's bytes, whatever they say.
 
         Args:
             payloads: encoded images.
+            endpoint: the URL.
         """
         import httpx
 
+        place = shown_url(endpoint)
+        sent = {"headers": self._headers(place), **self.body(payloads)}
         try:
-            with self._client.stream(
-                "POST", self.url, json=self.build_request(payloads), headers=self._headers()
-            ) as answer:
-                self._check_status(answer)
+            with self._client().stream("POST", endpoint, **sent) as answer:
+                self._check_status(answer, place)
                 return _limited(answer.iter_bytes())
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             if "certificate" in str(error).lower() or "ssl" in str(error).lower():
                 raise SourceRefusedError(
-                    f"{self._place()} cannot be trusted. Received: {error}. Check the URL and the "
+                    f"{place} cannot be trusted. Received: {error}. Check the URL and the "
                     "certificates of this machine."
                 ) from error
-            raise SourceBusyError(f"{self._place()} cannot be reached: {error}") from error
+            raise SourceBusyError(f"{place} cannot be reached: {error}") from error
         except httpx.TransportError as error:
             what = f"{type(error).__name__} {error}".strip()
-            raise SourceUnavailableError(f"{self._place()} broke off: {what}") from error
+            raise SourceUnavailableError(f"{place} broke off: {what}") from error
 
-    def _check(self, answer: Any, num_images: int) -> np.ndarray:
-        try:
-            scores = self.read_answer(json.loads(answer))
-        except (ValueError, KeyError, TypeError, IndexError) as error:
-            shown = bytes(answer[:200]).decode("utf-8", "replace")
-            raise ValueError(
-                f"{self._place()} must answer with JSON that `read_answer` understands. Received: "
-                f"{shown!r} ({type(error).__name__}: {error}). Check `read_answer`, or the service."
-            ) from error
-        return super()._check(scores, num_images)
+    def body(self, payloads: list[bytes]) -> dict[str, Any]:
+        """What is posted, as arguments of httpx: `json=` or `content=`, more headers are not.
 
-    def _check_status(self, answer: Any) -> None:
+        Args:
+            payloads: encoded images.
+        """
+        return {"json": self.build_request(payloads)}
+
+    def read(self, answer: bytes) -> Any:
+        return self.read_answer(json.loads(answer))
+
+    def _client(self) -> Any:
+        """One a process; a copy that an executor works with makes its own."""
+        client = self.__dict__.get("_http_client")
+        if client is None:
+            with needs_extra("httpx", "http"):
+                import httpx
+            client = httpx.Client(
+                timeout=self.timeout,
+                follow_redirects=False,
+                transport=self.transport,
+                # As many as there are requests in flight: the default keeps 20.
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
+            )
+            self.__dict__["_http_client"] = client
+        return client
+
+    def _check_status(self, answer: Any, place: str) -> None:
         status = answer.status_code
         if status < 300:
             return
         if status == _TOO_MANY:
-            raise SourceBusyError(f"{self._place()} is asked too fast (429)", _wait_of(answer))
+            raise SourceBusyError(f"{place} is asked too fast (429)", _wait_of(answer))
         if status >= 500:
-            raise SourceUnavailableError(f"{self._place()} failed ({status})", _wait_of(answer))
+            raise SourceUnavailableError(f"{place} failed ({status})", _wait_of(answer))
         if status < 400:
             host = urlsplit(answer.headers.get("location", "")).hostname or "nowhere"
             raise SourceRefusedError(
-                f"{self._place()} must answer itself. Received: {status}, a redirect to {host}. "
+                f"{place} must answer itself. Received: {status}, a redirect to {host}. "
                 "Pass the URL that it leads to, if you trust it."
             )
         said = _limited(answer.iter_bytes())[:200].decode("utf-8", "replace")
-        hint = _HINTS.get(status, "See the service's documentation.")
+        hint = self.hints.get(status, "See the service's documentation.")
         raise SourceRefusedError(
-            f"{self._place()} refused. Received: {status} {self._hidden(said)!r}. {hint}"
+            f"{place} refused. Received: {status} {hide_key(said, self.key_variable)!r}. {hint}"
         )
 
-    def _headers(self) -> dict[str, str]:
+    def _headers(self, place: str) -> dict[str, str]:
         if self.key_variable is None:
             return {}
-        return {self.key_header: f"{self.key_prefix}{self._key()}"}
-
-    def _key(self) -> str:
-        key = os.environ.get(self.key_variable or "")
-        if not key:
-            raise SourceRefusedError(
-                f"The key of {self._place()} must be in the environment. Received: no "
-                f"{self.key_variable}. Set it: export {self.key_variable}=..."
-            )
-        return key
-
-    def _hidden(self, text: str) -> str:
-        """A service may repeat the key that it refuses."""
-        key = os.environ.get(self.key_variable or "")
-        return text.replace(key, "***") if key else text
-
-    def _place(self) -> str:
-        """The URL without its query, which may hold secrets."""
-        parts = urlsplit(self.url)
-        return f"{parts.scheme}://{parts.netloc}{parts.path}"
-
-
-def named_scores(
-    pairs: Sequence[tuple[str, float]], labels: Sequence[str], missing: float = 0.0
-) -> list[float]:
-    """One row of scores from names and scores, as services list them.
-
-    Args:
-        pairs: `(name, score)`, in any order; labels that are not listed are missing.
-        labels: the declared names.
-        missing: the score of a label that is not listed: below the threshold, or beyond the top k.
-
-    Returns:
-        Scores in the order of `labels`.
-
-    Raises:
-        ValueError: for a name that is not declared.
-
-    Example:
-    ```python
-    from keras_reprogram.source.remote import named_scores
-
-    assert named_scores([("dog", 0.9)], ["cat", "dog"]) == [0.0, 0.9]
-    ```
-    """
-    found = dict(pairs)
-    if unknown := sorted(set(found) - set(labels)):
-        raise ValueError(
-            f"Expected the labels {', '.join(labels[:8])}. Received: {', '.join(unknown[:8])}."
-        )
-    return [float(found.get(label, missing)) for label in labels]
+        return {self.key_header: f"{self.key_prefix}{key_from(self.key_variable, place)}"}
 
 
 def _instances(payloads: list[bytes]) -> dict[str, Any]:
@@ -237,7 +207,8 @@ def _wait_of(answer: Any) -> float | None:
     return float(value) if value.strip().isdigit() else None
 
 
-def _checked_url(url: str) -> str:
+def checked_url(url: str) -> str:
+    """Returns the URL, or raises a ValueError: for one that is none, or holds a password."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"`url` must begin with http:// or https://. Received: {url!r}.")
@@ -247,3 +218,9 @@ def _checked_url(url: str) -> str:
             "environment variable and pass its name as `key_variable`."
         )
     return url
+
+
+def shown_url(url: str) -> str:
+    """A URL without its query, which may hold secrets."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}{parts.path}"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import io
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,21 +15,26 @@ from keras_reprogram.source.ledger_asking import ask_through_ledger
 from keras_reprogram.source.python_source import PythonSource
 from keras_reprogram.source.query_budget import query_key
 from keras_reprogram.source.query_ledger import QueryLedger
+from keras_reprogram.source.remote.endpoints import Endpoints
+from keras_reprogram.source.remote.extras import needs_extra
 from keras_reprogram.source.remote.failures import SourceUnavailableError
+from keras_reprogram.source.remote.named_scores import check_missing, named_scores
 from keras_reprogram.source.remote.rate_limit import RateLimit
 
 ENCODINGS = ("png", "jpeg")
 _JPEG_QUALITY = 95
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
+_SHOWN = 300
 
 
 class RemoteSource(PythonSource):
     """A service that is sent encoded images and answers with scores.
 
-    Images are sent in requests of `images_per_request`, `concurrency` at a time. A request that
-    fails in a way that may pass is repeated after a random, growing wait, or the wait that the
-    service asked for. With a ledger each repetition is an attempt of its own, and what was
-    answered is never sent again. A subclass implements `request(payloads) -> scores`.
+    Images are sent in requests of `images_per_request`, `concurrency` at a time to each endpoint.
+    A request that fails in a way that may pass is repeated, at another endpoint or after a random,
+    growing wait, or the wait that the service asked for. With a ledger each repetition is an
+    attempt of its own, and what was answered is never sent again. A subclass implements
+    `request(payloads, endpoint)`, which talks, and `read(answer)`, which understands.
 
     Args:
         source_shape: `(H, W, C)`.
@@ -40,16 +44,24 @@ class RemoteSource(PythonSource):
         ledger: a `QueryLedger`, or `None`.
         encoding: `"png"` or `"jpeg"`. PNG loses nothing but the rounding to 8 bits.
         images_per_request: at most.
-        concurrency: requests at a time.
-        queries_per_second: that the service allows, or `None`.
+        concurrency: requests at a time to an endpoint.
+        queries_per_second: that the service allows, over all endpoints, or `None`.
         retries: repetitions of a request that failed in a way that may pass.
-        executor: runs the requests instead of threads of our own.
+        endpoints: addresses of replicas that give the same answers.
+        missing: score of a label that an answer does not list, as of `named_scores`.
+        ignore_undeclared: leave names in answers out that `labels` does not have.
+        executor: runs the requests instead of threads of this process: any
+            `concurrent.futures.Executor`, those of Dask and Ray too. Ledger, limits and retries
+            stay here.
         options: as of `PythonSource`: `scores`, `score_step`, `sum_tolerance`, `name`.
 
     Raises:
         ImportError: if tenacity is not installed.
         ValueError: for wrong arguments.
     """
+
+    # What `request` needs of a copy that an executor of other processes gets.
+    request_fields: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -64,6 +76,9 @@ class RemoteSource(PythonSource):
         concurrency: int = 8,
         queries_per_second: float | None = None,
         retries: int = 5,
+        endpoints: Sequence[str] = ("",),
+        missing: float | str = 0.0,
+        ignore_undeclared: bool = False,
         executor: Executor | None = None,
         **options: Any,
     ) -> None:
@@ -79,26 +94,55 @@ class RemoteSource(PythonSource):
         )
         self.identity, self.ledger, self.encoding = identity, ledger, encoding
         self.images_per_request, self.retries = images_per_request, retries
+        self.missing, self.ignore_undeclared = check_missing(missing), ignore_undeclared
         self.rate_limit = RateLimit(queries_per_second)
-        self._executor = executor or ThreadPoolExecutor(concurrency, thread_name_prefix="query")
-        if executor is None:
-            weakref.finalize(self, self._executor.shutdown, wait=False)
+        self.endpoints = Endpoints(endpoints, concurrency)
+        self.executor = executor
+        self._threads = ThreadPoolExecutor(concurrency * len(endpoints), thread_name_prefix="query")
+        weakref.finalize(self, self._threads.shutdown, wait=False)
 
-    def request(self, payloads: list[bytes]) -> Any:
-        """Sends encoded images and returns one row of scores an image.
+    def request(self, payloads: list[bytes], endpoint: str) -> Any:
+        """Sends encoded images and returns the answer as it came, understood or not.
 
         Args:
             payloads: at most `images_per_request`.
+            endpoint: one of `endpoints`.
 
         Raises:
             SourceRefusedError: if asking again would be refused again.
-            SourceUnavailableError: if it may be answered later.
+            SourceBusyError: if the request was surely not taken; later it may be.
+            SourceUnavailableError: if it may be answered later, and may have been billed.
         """
-        raise NotImplementedError(f"{type(self).__name__} must implement `request(payloads)`.")
+        raise NotImplementedError(
+            f"{type(self).__name__} must implement `request(payloads, endpoint)`."
+        )
+
+    def read(self, answer: Any) -> Any:
+        """Rows of scores of an answer; raises what Python raises if it is not understood.
+
+        Args:
+            answer: what `request` returned.
+        """
+        return answer
+
+    def row_of(self, pairs: Any) -> list[float]:
+        """Scores in the order of `labels` from `(name, score)` pairs; see `named_scores`."""
+        return named_scores(
+            pairs,
+            self.labels or (),
+            missing=self.missing,
+            ignore_undeclared=self.ignore_undeclared,
+        )
+
+    @property
+    def request_options(self) -> str:
+        """What else a request says that changes its answer: part of the ledger's key."""
+        return ""
 
     @property
     def fingerprint(self) -> str:
-        return query_key(self.identity, f"{self.encoding} {self.labels}", b"").hex()
+        reading = f"{self.labels} {self.missing} {self.ignore_undeclared}"
+        return query_key(self.identity, f"{self.encoding} {reading}", b"").hex()
 
     def payload(self, image: np.ndarray) -> bytes:
         low, high = self.value_range
@@ -114,7 +158,7 @@ class RemoteSource(PythonSource):
         payloads = [self.payload(image) for image in images]
         starts = range(0, len(payloads), self.images_per_request)
         parts = [payloads[start : start + self.images_per_request] for start in starts]
-        futures = [self._executor.submit(self._answer_part, part) for part in parts]
+        futures = [self._threads.submit(self._answer_part, part) for part in parts]
         try:
             return np.concatenate([future.result() for future in futures])
         except BaseException:
@@ -132,6 +176,8 @@ class RemoteSource(PythonSource):
             import tenacity
 
         def pause(state: Any) -> float:
+            if self.endpoints.any_well():
+                return 0.0
             error = state.outcome.exception()
             spread = tenacity.wait_random_exponential(_FIRST_WAIT, _LONGEST_WAIT)
             return max(getattr(error, "retry_after", None) or 0.0, spread(state))
@@ -151,7 +197,8 @@ class RemoteSource(PythonSource):
     def _answer_once(self, payloads: list[bytes]) -> np.ndarray:
         if self.ledger is None:
             return self._check(self._request_counted(payloads), len(payloads))
-        keys = [query_key(self.fingerprint, "", payload) for payload in payloads]
+        options = self.request_options
+        keys = [query_key(self.fingerprint, options, payload) for payload in payloads]
         boxes = np.empty(len(payloads), object)
         boxes[:] = payloads
         return ask_through_ledger(
@@ -164,26 +211,44 @@ class RemoteSource(PythonSource):
         )
 
     def _request_counted(self, payloads: list[bytes]) -> Any:
-        self.rate_limit.wait(len(payloads))
-        with self._counting:
-            self.queries_used += len(payloads)
-        return self.request(payloads)
+        with self.endpoints.one() as endpoint:
+            self.rate_limit.wait(len(payloads))
+            with self._counting:
+                self.queries_used += len(payloads)
+            if self.executor is None:
+                return self.request(payloads, endpoint)
+            return self.executor.submit(_request_of, self, payloads, endpoint).result()
+
+    def _check(self, answer: Any, num_images: int) -> np.ndarray:
+        try:
+            scores = self.read(answer)
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+            raise ValueError(
+                f"{self.identity} must answer with scores that {type(self).__name__} can read. "
+                f"Received: {_shown(answer)} ({type(error).__name__}: {error})."
+            ) from error
+        try:
+            return super()._check(scores, num_images)
+        except ValueError as error:
+            raise ValueError(f"{error} The answer was {_shown(answer)}.") from error
+
+    def __reduce__(self) -> Any:
+        fields = {name: self.__dict__[name] for name in self.request_fields}
+        return _copy_that_requests, (type(self), fields)
 
 
-@contextmanager
-def needs_extra(package: str, extra: str) -> Iterator[None]:
-    """Says which extra an import that fails belongs to.
+def _request_of(source: RemoteSource, payloads: list[bytes], endpoint: str) -> Any:
+    return source.request(payloads, endpoint)
 
-    Args:
-        package: what is imported.
-        extra: of this package.
 
-    Raises:
-        ImportError: with the command that installs it.
-    """
-    try:
-        yield
-    except ImportError as error:
-        raise ImportError(
-            f"Remote sources need the package `{package}`: pip install 'keras-reprogram[{extra}]'."
-        ) from error
+def _copy_that_requests(kind: type[RemoteSource], fields: dict[str, Any]) -> RemoteSource:
+    """A copy for another process: it can `request`, and has no ledger, no limits, no layers."""
+    copy = kind.__new__(kind)
+    copy.__dict__.update(fields)
+    return copy
+
+
+def _shown(answer: Any) -> str:
+    if isinstance(answer, bytes):
+        answer = answer[:_SHOWN].decode("utf-8", "replace")
+    return repr(answer)[:_SHOWN]

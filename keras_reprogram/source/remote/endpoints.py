@@ -1,0 +1,76 @@
+"""Endpoints: the replicas of a service, which work goes round."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from keras_reprogram.source.remote.failures import SourceUnavailableError
+
+_FIRST_REST, _LONGEST_REST = 1.0, 60.0
+
+
+class Endpoints:
+    """Gives every request the endpoint with the fewest in flight; sick ones rest.
+
+    An endpoint that fails is left out for a time that doubles with every failure, and then tried
+    again. If all are sick, the one whose rest ends first is tried: waiting is up to the caller.
+
+    Args:
+        names: of the endpoints, such as URLs.
+        at_a_time: most requests in flight to each.
+    """
+
+    def __init__(self, names: Sequence[str], at_a_time: int) -> None:
+        if not names or len(set(names)) < len(names):
+            raise ValueError(
+                f"Expected one endpoint or more, each once. Received: {list(names)}. "
+                "Pass the URLs of the replicas."
+            )
+        self.names, self.at_a_time = tuple(names), at_a_time
+        self._in_flight = dict.fromkeys(names, 0)
+        self._failures = dict.fromkeys(names, 0)
+        self._rests_until = dict.fromkeys(names, 0.0)
+        self._turn = threading.Condition()
+
+    @contextmanager
+    def one(self) -> Iterator[str]:
+        """An endpoint to send one request to; waits until one has room."""
+        name = self._take()
+        try:
+            yield name
+        except SourceUnavailableError as error:
+            self._rest(name, error.retry_after or 0.0)
+            raise
+        else:
+            self._failures[name] = 0
+        finally:
+            with self._turn:
+                self._in_flight[name] -= 1
+                self._turn.notify()
+
+    def any_well(self) -> bool:
+        """Whether an endpoint is not resting, so that a retry need not wait."""
+        now = time.monotonic()
+        return any(until <= now for until in self._rests_until.values())
+
+    def _take(self) -> str:
+        with self._turn:
+            while True:
+                now = time.monotonic()
+                well = [name for name in self.names if self._rests_until[name] <= now]
+                near = min(self.names, key=self._rests_until.__getitem__)
+                name = min(well or [near], key=self._in_flight.__getitem__)
+                if self._in_flight[name] < self.at_a_time:
+                    self._in_flight[name] += 1
+                    return name
+                # In time for an endpoint whose rest ends, too.
+                self._turn.wait(timeout=_FIRST_REST / 4)
+
+    def _rest(self, name: str, asked: float) -> None:
+        with self._turn:
+            self._failures[name] += 1
+            rest = min(_FIRST_REST * 2.0 ** (self._failures[name] - 1), _LONGEST_REST)
+            self._rests_until[name] = time.monotonic() + max(rest, asked)

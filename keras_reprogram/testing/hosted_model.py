@@ -1,0 +1,108 @@
+"""HostedModel: the model behind a fake service, and the bill that the service keeps."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from keras_reprogram.testing.faults import Fault
+
+
+class BadImageError(ValueError):
+    """What was sent is no image."""
+
+
+class HostedModel:
+    """Decodes images, lets a real model answer, and writes down every image that it is paid for.
+
+    Args:
+        model: a `Source`, or anything that turns `(n, H, W, C)` float32 pixels into
+            `(n, num_labels)` scores.
+        source_shape: `(H, W, C)`; images of another size are resized, as services do.
+        labels: names of the scores.
+        value_range: `(low, high)` of the pixels that `model` takes.
+
+    Attributes:
+        billed: encoded image -> how many times it was answered.
+
+    Example:
+    ```python
+    from keras_reprogram import LiteRTSource, embedded_path
+    from keras_reprogram.testing import HostedModel
+
+    signs = LiteRTSource(embedded_path("traffic_signs.tflite"), value_range=(0, 255))
+    hosted = HostedModel.of(signs)
+    assert hosted.bill == 0
+    ```
+    """
+
+    def __init__(
+        self,
+        model: Callable[[np.ndarray], Any],
+        source_shape: tuple[int, int, int],
+        labels: Sequence[str],
+        *,
+        value_range: tuple[float, float] = (0.0, 255.0),
+    ) -> None:
+        self.model, self.source_shape, self.labels = model, source_shape, tuple(labels)
+        self.value_range = value_range
+        self.billed: Counter[bytes] = Counter()
+        self._lock = threading.Lock()
+
+    @classmethod
+    def of(cls, source: Any) -> HostedModel:
+        """Hosts a source, with its shape, range and labels.
+
+        Args:
+            source: a `Source`; labels that it lacks become `"label 0"`, `"label 1"`, ...
+        """
+        labels = source.labels or [f"label {number}" for number in range(source.num_labels)]
+        return cls(source, source.source_shape, labels, value_range=source.value_range)
+
+    @property
+    def bill(self) -> int:
+        """Images answered, each time counted."""
+        return sum(self.billed.values())
+
+    def score(self, encoded: Sequence[bytes], fault: Fault = None) -> tuple[Any, list[str]]:
+        """Answers and bills.
+
+        Args:
+            encoded: PNG or JPEG images.
+            fault: `"nan"` and `"wrong labels"` spoil the answer.
+
+        Returns:
+            Scores `(n, labels)` and the names of the labels.
+
+        Raises:
+            BadImageError: if one of them is no image; nothing is billed then.
+        """
+        pixels = np.stack([self._decode(image) for image in encoded])
+        with self._lock:
+            # One call at a time: LiteRT's interpreters are not for several threads.
+            scores = np.array(self.model(pixels), np.float64)
+            self.billed.update(encoded)
+        if fault == "nan":
+            scores[:] = np.nan
+        if fault == "wrong labels":
+            return scores[:, :-1], [f"other {name}" for name in self.labels[:-1]]
+        return scores, list(self.labels)
+
+    def _decode(self, encoded: bytes) -> np.ndarray:
+        height, width, channels = self.source_shape
+        try:
+            with Image.open(io.BytesIO(encoded)) as opened:
+                picture = opened.convert("L" if channels == 1 else "RGB")
+        except (UnidentifiedImageError, OSError) as error:
+            raise BadImageError(f"Expected a PNG or JPEG image. Received: {error}.") from error
+        if picture.size != (width, height):
+            picture = picture.resize((width, height), Image.Resampling.BILINEAR)
+        pixels = np.asarray(picture, np.float32).reshape(height, width, channels)
+        low, high = self.value_range
+        return low + pixels * np.float32((high - low) / 255.0)
