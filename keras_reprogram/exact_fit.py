@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_reprogram.data_batches import batches, is_array, is_endless
 from keras_reprogram.data_checks import DataChecks
 from keras_reprogram.image_checks import EMPTY, check_every_class, check_labels
+from keras_reprogram.query_bar import QueryBar
 from keras_reprogram.tensorflow_steps import TensorFlowSteps
 from keras_reprogram.training.map_fitting import MapFit, fit_logistic_regression
 
@@ -150,18 +150,20 @@ class ExactFit(TensorFlowSteps):
         total = None
         if is_array(x):
             x = self.data_checks.images(x)
-            total = -(-len(x) // batch_size)
+            total = len(x) * self.queries_per_prediction
             y, sample_weight = (None if a is None else np.asarray(a) for a in (y, sample_weight))
-        bar = keras.utils.Progbar(total, verbose=_verbosity(verbose), unit_name="batch")
+        bar = QueryBar(self, total, verbose)
+        asked = self.asked_queries
         parts: list[tuple[Any, Any, Any]] = []
         for batch, labels, weight in batches(x, y, sample_weight, batch_size):
             images = self.data_checks.images(batch)
             with self.counting(len(images) * self.queries_per_prediction):
                 answer = np.asarray(self._answer_batch(tf.constant(images)))
             parts.append((answer, labels, weight))
-            bar.update(len(parts), [("queries_used", self.queries_used)])
+            bar.update(self.asked_queries - asked)
         if not parts:
             raise ValueError(EMPTY)
+        bar.finish()
         scores, labels, weights = zip(*parts, strict=True)
         return np.concatenate(scores), _joined(labels), _joined(weights)
 
@@ -214,7 +216,3 @@ def check_groups(groups: Any, count: int) -> np.ndarray | None:
 
 def _joined(parts: Sequence[Any]) -> Any:
     return None if parts[0] is None else np.concatenate([np.asarray(part) for part in parts])
-
-
-def _verbosity(verbose: Any) -> int:
-    return 1 if verbose == "auto" else int(verbose)

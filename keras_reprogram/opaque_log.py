@@ -12,7 +12,8 @@ class OpaqueStage:
 
     Args:
         stage: `"map"` or `"steps, epoch k"`.
-        queries_used: image queries of this fit so far, validation included.
+        queries_used: image queries of this fit so far, validation included, and those that a ledger
+            answered.
         validation_accuracy: share of held-out images read right, in [0, 1].
         validation_loss: their mean cross-entropy, in nats.
         kept: whether it is better than everything before it.
@@ -38,7 +39,7 @@ class OpaqueFit:
 
     Args:
         query_budget: image queries that were allowed.
-        queries_used: image queries that were asked.
+        queries_used: image queries that were sent; what a ledger had answers to was not.
         num_images: labelled images that the budget paid for, validation included.
         stages: the candidates in order, see `OpaqueStage`.
         views: what was done about views, in words.

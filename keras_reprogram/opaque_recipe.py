@@ -53,7 +53,7 @@ class OpaqueRecipe:
         self.refit_on_all, self.choose_views = refit_on_all, choose_views
         self.batch_size = batch_size
         self.views = model.queries_per_prediction
-        self.start = model.queries_used
+        self.start, self.used_before = self._counted, model.queries_used
         self.fit = OpaqueFit(query_budget, num_images=len(train) + len(validation))
         self.progress = progress
 
@@ -93,9 +93,16 @@ class OpaqueRecipe:
     # === Budget ===
 
     @property
+    def _counted(self) -> int:
+        # What a ledger answers counts too, and repetitions do not: a resumed run decides like an
+        # uninterrupted one. The ledger's own budget counts every attempt.
+        by_ledger = getattr(self.model.source, "ledger", None) is not None
+        return self.model.asked_queries if by_ledger else self.model.queries_used
+
+    @property
     def used(self) -> int:
         """Image queries of this run so far."""
-        return self.model.queries_used - self.start
+        return self._counted - self.start
 
     @property
     def left(self) -> int:
@@ -205,7 +212,7 @@ class OpaqueRecipe:
             part = joined(self.train, self.validation)
             answers = np.concatenate(self.best_answers)
         self._fit_map(part, answers, self.fit.reading)
-        self.fit.queries_used = self.used
+        self.fit.queries_used = self.model.queries_used - self.used_before
 
     # === Estimated steps ===
 

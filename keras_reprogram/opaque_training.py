@@ -13,6 +13,7 @@ from keras_reprogram.image_checks import check_every_class, check_labels
 from keras_reprogram.labelled_images import LabelledImages
 from keras_reprogram.opaque_log import OpaqueFit
 from keras_reprogram.opaque_recipe import OpaqueRecipe
+from keras_reprogram.query_bar import QueryBar
 from keras_reprogram.training.row_losses import row_loss
 from keras_reprogram.training.validation_split import draw_stratified, split_validation
 from keras_reprogram.view_choice import ViewChoice
@@ -105,9 +106,7 @@ class OpaqueTraining(ViewChoice):
             choose_views = self._fills_the_canvas()
         if choose_views:
             self._needs_placement()
-        bar = keras.utils.Progbar(
-            int(query_budget), verbose=1 if verbose == "auto" else int(verbose), unit_name="query"
-        )
+        bar = QueryBar(self, int(query_budget), verbose)
         fit = OpaqueRecipe(
             self,
             train,
@@ -116,11 +115,10 @@ class OpaqueTraining(ViewChoice):
             query_budget=int(query_budget),
             choose_views=choose_views,
             batch_size=batch_size,
-            # The bar's own last step is the end of the run, not of the budget.
-            progress=progress or (lambda used: bar.update(min(used, bar.target - 1))),
+            progress=progress or bar.update,
         ).run()
         if progress is None:
-            bar.update(bar.target, finalize=True)
+            bar.finish()
         return fit
 
     def _labelled(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,11 +10,13 @@ import keras
 import numpy as np
 
 from keras_reprogram.batch_order import BatchOrder, QueryLog, split_last
+from keras_reprogram.budget_stop import BudgetStop
 from keras_reprogram.data_batches import is_array, is_endless
 from keras_reprogram.data_checks import DataChecks
 from keras_reprogram.map_updates import MapUpdates
 from keras_reprogram.part_checks import check_parts, check_seed, check_source_images
 from keras_reprogram.query_estimates import QueryEstimates
+from keras_reprogram.source.ledger_claim import BudgetSpentError
 from keras_reprogram.training.gradient_estimator import GradientEstimator
 from keras_reprogram.training.random_directions import RandomDirections
 from keras_reprogram.training.row_losses import row_loss
@@ -160,14 +163,15 @@ class ReprogrammedModel(QueryEstimates):
 
         The order of batches of arrays is a permutation drawn from `[seed, epoch]`, so that a run
         that was killed and resumed (`BackupAndRestore`) equals the uninterrupted one. Logs and
-        History hold `queries_used` after each epoch, validation included.
+        History hold `queries_used` after each epoch, validation included. If a ledger's budget is
+        spent, training ends with a warning, and the epoch with the best `val_loss` is kept.
 
         Raises:
             ValueError: for images or labels that do not fit, and for a map that must be fitted
                 first.
         """
         updates = [MapUpdates(self.output_map)] if self.output_map.observes else []
-        callbacks = [QueryLog(), *updates, *_as_list(callbacks)]
+        callbacks = [QueryLog(), BudgetStop(), *updates, *_as_list(callbacks)]
         self._check_before_fit(callbacks)
         self.data_checks.validation(validation_data)
         options |= {"batch_size": batch_size, "epochs": epochs, "verbose": verbose}
@@ -178,7 +182,7 @@ class ReprogrammedModel(QueryEstimates):
             options |= {"validation_split": validation_split, "sample_weight": sample_weight}
             # Keras shuffles the batches of a `PyDataset`; elsewhere `True` would make it warn.
             shuffle = shuffle and isinstance(x, keras.utils.PyDataset) and not is_endless(x)
-            return super().fit(x, y, callbacks=callbacks, shuffle=shuffle, **options)
+            return self._fit_in_budget(x, y, callbacks=callbacks, shuffle=shuffle, **options)
         arrays = self.data_checks.arrays(x, y, sample_weight)
         if validation_split and validation_data is None:
             arrays, options["validation_data"] = split_last(arrays, validation_split)
@@ -189,7 +193,17 @@ class ReprogrammedModel(QueryEstimates):
         if self.compiled:
             order.watch(self)
         # The data set is in order already.
-        return super().fit(order.dataset(), callbacks=[*callbacks, order], shuffle=False, **options)
+        callbacks.append(order)
+        return self._fit_in_budget(order.dataset(), callbacks=callbacks, shuffle=False, **options)
+
+    def _fit_in_budget(self, *data: Any, **options: Any) -> keras.callbacks.History:
+        """Keras's `fit`, which a spent budget ends like a last epoch."""
+        stop = next(c for c in options["callbacks"] if isinstance(c, BudgetStop))
+        try:
+            return super().fit(*data, **options)
+        except BudgetSpentError as error:
+            warnings.warn(stop.stop(error), stacklevel=3)
+            return self.history
 
     def evaluate(
         self,

@@ -37,6 +37,7 @@ class TensorFlowSteps(keras.Model):
         # and hand it to optimizers and `stateless_call`.
         self._graph_queries = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._python_queries = 0
+        self._asked_queries = 0
         self._direction_seed = keras.random.SeedGenerator(self.seed)
         if self.gradient_estimator is not None:
             # The loop over slices has rows of unknown number, which XLA does not compile.
@@ -49,14 +50,23 @@ class TensorFlowSteps(keras.Model):
         if self.gradient_estimator is not None:
             self.gradient_estimator.attach(self._live)
 
-    def add_queries(self, number: int) -> None:
-        """Counts queries that were asked on this model's behalf."""
-        self._python_queries += number
+    def add_queries(self, used: int, asked: int) -> None:
+        """Counts queries of another model that were asked on this model's behalf."""
+        self._python_queries += used
+        self._asked_queries += asked
 
     @property
     def counted_queries(self) -> int:
         """Image queries of all steps so far."""
         return self._python_queries + int(self._graph_queries.numpy())
+
+    @property
+    def asked_queries(self) -> int:
+        """Image queries put to the source so far, those that a ledger answered included.
+
+        Equal in an interrupted, resumed run and an uninterrupted one, which `queries_used` is not.
+        """
+        return self._asked_queries + int(self._graph_queries.numpy())
 
     @property
     def run_eagerly(self) -> bool:
@@ -82,6 +92,7 @@ class TensorFlowSteps(keras.Model):
             yield
             return
         before = self.source.queries_used
+        self._asked_queries += int(num_images)
         try:
             yield
         finally:

@@ -193,13 +193,12 @@ class ViewChoice(ExactFit):
         asking = type(self)(
             program, self.source, type(self.output_map).from_config(self.output_map.get_config())
         )
-        before = asking.queries_used
         try:
             # A pool multiplies each image: as many source images at once as the model asks.
             rows = max(1, batch_size * self.queries_per_prediction // pool.num_views)
             return asking.collect_scores(images, batch_size=rows, verbose=verbose)
         finally:
-            self.add_queries(asking.queries_used - before)
+            self.add_queries(asking.queries_used, asking.asked_queries)
 
     def view_pool(self, answers: np.ndarray, labels: np.ndarray) -> ViewPool:
         """What stored answers of a pool tell, on the features that a `DenseMap` reads.

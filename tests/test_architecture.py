@@ -29,6 +29,7 @@ LAYERS = (
     {
         "tensorflow_steps",
         "batch_order",
+        "budget_stop",
         "map_updates",
         "data_checks",
         "part_checks",
@@ -44,6 +45,7 @@ LAYERS = (
         "whole_file",
         "opaque_log",
         "opaque_plan",
+        "query_bar",
         "labelled_images",
     },
 )

@@ -21,6 +21,7 @@ def ask_through_ledger(
     ask: Callable[[np.ndarray], np.ndarray],
     check: Callable[[np.ndarray, int], np.ndarray],
     even_answer: np.ndarray,
+    payloads: Sequence[bytes],
 ) -> np.ndarray:
     """Answers to images, paid for now or before.
 
@@ -31,6 +32,7 @@ def ask_through_ledger(
         ask: `(m, H, W, C)` -> whatever the source says.
         check: `(what it said, m)` -> scores `(m, num_labels)`, or `ValueError`.
         even_answer: `(num_labels,)`, for queries of unknown fate that are not to be asked again.
+        payloads: the bytes that are sent for each image, which the ledger may be asked to keep.
 
     Returns:
         float32 array `(n, num_labels)`.
@@ -42,7 +44,7 @@ def ask_through_ledger(
     answers: dict[bytes, np.ndarray] = {}
     position = {key: row for row, key in reversed(list(enumerate(keys)))}
     while missing := [key for key in position if key not in answers]:
-        claim = ledger.claim(missing)
+        claim = ledger.claim(missing, [payloads[position[key]] for key in missing])
         answers |= claim.answers | dict.fromkeys(claim.skipped, even_answer)
         if claim.ours:
             rows = [position[key] for key in claim.ours]

@@ -101,10 +101,10 @@ class PythonSource(Source):
         """Checked answers to at most `max_batch` images, from the ledger where there is one."""
         if self.ledger is None:
             return self._check(self._send(images), len(images))
-        keys = [query_key(self.fingerprint, "", self.payload(image)) for image in images]
-        return ask_through_ledger(
-            self.ledger, keys, images, self._send, self._check, self._even_answer()
-        )
+        payloads = [self.payload(image) for image in images]
+        keys = [query_key(self.fingerprint, "", payload) for payload in payloads]
+        how = (self._send, self._check, self._even_answer())
+        return ask_through_ledger(self.ledger, keys, images, *how, payloads)
 
     def _even_answer(self) -> np.ndarray:
         """An answer that says nothing, for queries that are not to be asked again."""

@@ -208,6 +208,7 @@ class RemoteSource(PythonSource):
             lambda some: self._request_counted(list(some)),
             self._check,
             self._even_answer(),
+            payloads,
         )
 
     def _request_counted(self, payloads: list[bytes]) -> Any:
