@@ -40,6 +40,7 @@ from keras_reprogram.source import (
     application_names,
     embedded_path,
 )
+from keras_reprogram.step_check import StepCheck
 from keras_reprogram.training import (
     SPSA,
     CoordinateWise,
@@ -94,6 +95,7 @@ __all__ = [
     "fit_logistic_regression",
     "ReprogrammedModel",
     "QueryEstimate",
+    "StepCheck",
     "ViewSelection",
     "OpaqueFit",
     "OpaqueStage",

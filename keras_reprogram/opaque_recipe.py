@@ -16,6 +16,7 @@ from keras_reprogram.opaque_log import OpaqueFit, OpaqueStage
 from keras_reprogram.opaque_plan import PILOT_IMAGES_A_CLASS, plan_pilot
 from keras_reprogram.program.placement import Placement
 from keras_reprogram.source.ledger_claim import BudgetSpentError
+from keras_reprogram.step_check import check_queries, warn_if_steps_drown
 from keras_reprogram.training.validation_split import draw_stratified
 from keras_reprogram.training.view_reading import READINGS, solve_views
 
@@ -223,10 +224,13 @@ class OpaqueRecipe:
             return
         price = len(self.train) * self.views * (1 + estimator.queries_per_image)
         price += len(self.validation) * self.views
-        if self.left < price:
+        check = check_queries(model, len(self.train))
+        if self.left < price + check:
             return
         # Whatever reading was tried last, the steps start from the one that is kept.
         self._fit_map(self.train, self.train_answers, self.fit.reading)
+        if check:
+            warn_if_steps_drown(model, self.train.images)
         epoch = waited = 0
         steps = EstimatedSteps(model)
         while self.left >= price and waited < _PATIENCE:

@@ -6,6 +6,7 @@ from keras_reprogram.opaque_plan import plan_pilot
 from keras_reprogram.opaque_training import OpaqueTraining
 from keras_reprogram.program.argument_checks import one_of
 from keras_reprogram.query_estimate import QueryEstimate
+from keras_reprogram.step_check import check_queries
 
 RECIPES = ("fit_output_map", "fit", "fit_opaque")
 
@@ -70,7 +71,8 @@ class QueryEstimates(OpaqueTraining):
             return QueryEstimate(num_images * views, **facts)
         if recipe == "fit":
             return QueryEstimate(
-                estimates=epochs * num_images * self._queries_a_step(),
+                estimates=epochs * num_images * self._queries_a_step()
+                + check_queries(self, num_images),
                 validation=epochs * (num_validation or 0) * views,
                 **facts,
             )
@@ -105,10 +107,12 @@ class QueryEstimates(OpaqueTraining):
             images, pool = plan_pilot(budget - base, num_train, views, classes)
             pilot = images * pool
         price = num_train * self._queries_a_step() + num_validation * views
-        epochs = (budget - base - pilot) // price if self.estimates else 0
+        check = check_queries(self, num_train)
+        epochs = max(0, budget - base - pilot - check) // price if self.estimates else 0
+        check = check if epochs else 0
         return {
             "output_map": num_train * views,
             "views": pilot,
-            "estimates": epochs * num_train * self._queries_a_step(),
+            "estimates": epochs * num_train * self._queries_a_step() + check,
             "validation": (1 + epochs) * num_validation * views,
         }

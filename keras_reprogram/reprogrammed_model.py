@@ -17,6 +17,12 @@ from keras_reprogram.map_updates import MapUpdates
 from keras_reprogram.part_checks import check_parts, check_seed, check_source_images
 from keras_reprogram.query_estimates import QueryEstimates
 from keras_reprogram.source.ledger_claim import BudgetSpentError
+from keras_reprogram.step_check import (
+    StepCheck,
+    check_queries,
+    check_step,
+    warn_if_steps_drown,
+)
 from keras_reprogram.training.gradient_estimator import GradientEstimator
 from keras_reprogram.training.random_directions import RandomDirections
 from keras_reprogram.training.row_losses import row_loss
@@ -184,6 +190,8 @@ class ReprogrammedModel(QueryEstimates):
             shuffle = shuffle and isinstance(x, keras.utils.PyDataset) and not is_endless(x)
             return self._fit_in_budget(x, y, callbacks=callbacks, shuffle=shuffle, **options)
         arrays = self.data_checks.arrays(x, y, sample_weight)
+        if check_queries(self, len(arrays[0])) and initial_epoch == 0:
+            warn_if_steps_drown(self, arrays[0])
         if validation_split and validation_data is None:
             arrays, options["validation_data"] = split_last(arrays, validation_split)
         size = options.pop("batch_size") or 32
@@ -195,6 +203,27 @@ class ReprogrammedModel(QueryEstimates):
         # The data set is in order already.
         callbacks.append(order)
         return self._fit_in_budget(order.dataset(), callbacks=callbacks, shuffle=False, **options)
+
+    def check_step(self, x: np.ndarray) -> StepCheck:
+        """Asks a few images whether a step of the estimator survives the way to the source.
+
+        `fit` and `fit_opaque` do so by themselves, and warn, where the source is sent 8-bit images.
+
+        Args:
+            x: images `(n, h, w, c)`; the first 8 are asked three times.
+
+        Returns:
+            A `StepCheck`; print it.
+
+        Raises:
+            ValueError: if there is no estimator, or for images that do not fit.
+        """
+        if not self.estimates:
+            raise ValueError(
+                "A step can be checked where `fit` takes one. Received: a model without an "
+                "estimator, or a program without weights. Pass `gradient_estimator=`."
+            )
+        return check_step(self, self.data_checks.images(x))
 
     def _fit_in_budget(self, *data: Any, **options: Any) -> keras.callbacks.History:
         """Keras's `fit`, which a spent budget ends like a last epoch."""

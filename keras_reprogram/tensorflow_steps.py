@@ -22,6 +22,10 @@ from keras_reprogram.training.row_losses import row_loss
 _MOST_IMAGES = 2**30
 
 
+class _FirstCandidateError(Exception):
+    """Ends an estimate that is wanted for its first question only."""
+
+
 class TensorFlowSteps(keras.Model):
     """What `ReprogrammedModel` adds to Keras's own steps on the TensorFlow backend.
 
@@ -134,7 +138,7 @@ class TensorFlowSteps(keras.Model):
         num_scores = (self.queries_per_prediction, self.source.num_labels)
 
         def scores(start: Any, stop: Any) -> Any:
-            return self._answers(self.program(x[start:stop]))
+            return self.answers_of(self.program(x[start:stop]))
 
         return split_calls(scores, tf.shape(x)[0], self._rows_per_call, num_scores)
 
@@ -143,7 +147,7 @@ class TensorFlowSteps(keras.Model):
         limit = self.source.max_batch or _MOST_IMAGES
         return max(1, limit // self.queries_per_prediction)
 
-    def _answers(self, source_images: Any) -> Any:
+    def answers_of(self, source_images: Any) -> Any:
         """Answers to `(n, V, H, W, C)`, by groups of views where one image has too many."""
         limit = self.source.max_batch or self.queries_per_prediction
         if limit >= self.queries_per_prediction:
@@ -221,9 +225,7 @@ class TensorFlowSteps(keras.Model):
     def _estimate(
         self, x: Any, y: Any, sample_weight: Any, scores: Any, probabilities: Any
     ) -> list[Any]:
-        self._direction_seed.state.assign(
-            tf.stack([tf.cast(self.seed, tf.uint32), tf.cast(self.steps_taken, tf.uint32)])
-        )
+        self._draw_directions()
         weighted = self._weighted_rows(sample_weight)
         clean = weighted(y, probabilities, slice(None))
         gradient = self.gradient_estimator.estimate(
@@ -234,6 +236,32 @@ class TensorFlowSteps(keras.Model):
             self._direction_seed,
         )
         return unflatten(self.program, self.optimizer.scale_loss(gradient))
+
+    def _draw_directions(self) -> None:
+        """Sets what the estimator draws from, by the step: a resumed run asks the same again."""
+        step = self.steps_taken if self.compiled else 0
+        self._direction_seed.state.assign(
+            tf.stack([tf.cast(self.seed, tf.uint32), tf.cast(step, tf.uint32)])
+        )
+
+    def first_candidate(self) -> Any:
+        """The first weights that the estimator will ask about in the next step, `(1, size)`."""
+
+        def stop(candidates: Any) -> Any:
+            raise _FirstCandidateError(candidates[0, :1])
+
+        self._draw_directions()
+        nothing = tf.zeros((1,))
+        try:
+            self.gradient_estimator.estimate(
+                stop, flat_value(self.program), nothing, self._live, self._direction_seed
+            )
+        except _FirstCandidateError as found:
+            return found.args[0]
+        raise ValueError(
+            f"{type(self.gradient_estimator).__name__} must call `losses`. Received: an estimate "
+            "that asked nothing."
+        )
 
     def _weighted_rows(self, sample_weight: Any) -> Callable[[Any, Any, Any], Any]:
         """`(labels, probabilities, rows)` -> what each row adds to the mean loss, times n."""
@@ -293,7 +321,7 @@ class TensorFlowSteps(keras.Model):
                 column = row if per_image else tf.zeros_like(row)
                 values = tf.gather_nd(candidates, tf.stack([candidate, column], axis=1))
                 images = candidate_images(self.program, tf.gather(x, row), values)
-                return loss_of_answers(self._answers(images), row)
+                return loss_of_answers(self.answers_of(images), row)
 
             flat = split_calls(some, number * batch, self._rows_per_call, ())
             return tf.reshape(flat, (number, batch))

@@ -25,7 +25,7 @@ LAYERS = (
     {"query_estimates"},
     {"opaque_training"},
     {"opaque_recipe", "view_choice"},
-    {"exact_fit", "estimated_steps"},
+    {"exact_fit", "estimated_steps", "step_check"},
     {
         "tensorflow_steps",
         "batch_order",
@@ -59,6 +59,7 @@ TENSORFLOW_ALLOWED = (
     "reprogrammed_model.py",
     "exact_fit.py",
     "estimated_steps.py",
+    "step_check.py",
     "tensorflow_steps.py",
     "batch_order.py",
     "split_calls.py",

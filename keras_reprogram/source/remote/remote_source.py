@@ -60,6 +60,7 @@ class RemoteSource(PythonSource):
         ValueError: for wrong arguments.
     """
 
+    rounds_images = True
     # What `request` needs of a copy that an executor of other processes gets.
     request_fields: tuple[str, ...] = ()
 
