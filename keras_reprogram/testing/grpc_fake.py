@@ -50,7 +50,9 @@ class GRPCFake:
         self.faults = faults if isinstance(faults, Faults) else Faults(faults)
         self.most_together, self.requests, self._together = 0, 0, 0
         self._lock = threading.Lock()
-        self.server = grpc.server(ThreadPoolExecutor(threads), options=[("grpc.so_reuseport", 0)])
+        # Two fakes never share a port, and a request may be as large as the vendor allows.
+        options = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1)]
+        self.server = grpc.server(ThreadPoolExecutor(threads), options=options)
         self.address = f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
 
     def start(self) -> None:
@@ -87,7 +89,7 @@ class GRPCFake:
             fault = self.faults.take()
             time.sleep(self.latency)
             if isinstance(fault, int | tuple):
-                _refuse(context, fault)
+                return self.refuse(context, fault, respond)
             message = respond(fault)
             if fault in ("reset", "truncated"):
                 # The work was done and is billed; the answer does not arrive.
@@ -97,23 +99,35 @@ class GRPCFake:
             with self._lock:
                 self._together -= 1
 
+    def refuse(
+        self,
+        context: Any,
+        fault: int | tuple[int, dict[str, str]],
+        respond: Callable[[Fault], Any],
+    ) -> Any:
+        """Ends a call with a status; a vendor that says it in its answer overrides this.
 
-def _refuse(context: Any, fault: int | tuple[int, dict[str, str]]) -> None:
-    status, headers = fault if isinstance(fault, tuple) else (fault, {})
-    if "Retry-After" in headers:
-        context.set_trailing_metadata((("retry-after", headers["Retry-After"]),))
-    codes = _codes()
-    code = {
-        400: codes.INVALID_ARGUMENT,
-        401: codes.UNAUTHENTICATED,
-        403: codes.PERMISSION_DENIED,
-        404: codes.NOT_FOUND,
-        429: codes.RESOURCE_EXHAUSTED,
-        500: codes.INTERNAL,
-        503: codes.UNAVAILABLE,
-        504: codes.DEADLINE_EXCEEDED,
-    }.get(status, codes.UNKNOWN)
-    context.abort(code, f"status {status}, to order")
+        Args:
+            context: of the call.
+            fault: a status of HTTP, or `(status, headers)`.
+            respond: as of `serve`.
+        """
+        del respond
+        status, headers = fault if isinstance(fault, tuple) else (fault, {})
+        if "Retry-After" in headers:
+            context.set_trailing_metadata((("retry-after", headers["Retry-After"]),))
+        codes = _codes()
+        code = {
+            400: codes.INVALID_ARGUMENT,
+            401: codes.UNAUTHENTICATED,
+            403: codes.PERMISSION_DENIED,
+            404: codes.NOT_FOUND,
+            429: codes.RESOURCE_EXHAUSTED,
+            500: codes.INTERNAL,
+            503: codes.UNAVAILABLE,
+            504: codes.DEADLINE_EXCEEDED,
+        }.get(status, codes.UNKNOWN)
+        context.abort(code, f"status {status}, to order")
 
 
 def _codes() -> Any:

@@ -18,6 +18,11 @@ def key_from(variable: str, service: str) -> str:
         SourceRefusedError: if the variable is not set.
     """
     if key := os.environ.get(variable, "").strip():
+        if not (key.isascii() and key.isprintable()):
+            raise SourceRefusedError(
+                f"The key in {variable} must be printable ASCII. Received: other characters. "
+                "Copy it again."
+            )
         return key
     raise SourceRefusedError(
         f"The key of {service} must be in the environment. Received: no {variable}. "

@@ -1,0 +1,213 @@
+"""ClarifaiSource: a model of Clarifai, over gRPC."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from keras_reprogram.source.remote.clarifai_statuses import failure_of_status
+from keras_reprogram.source.remote.extras import needs_extra
+from keras_reprogram.source.remote.failures import SourceUnavailableError
+from keras_reprogram.source.remote.grpc_channels import channel_to, check_images_per_request
+from keras_reprogram.source.remote.grpc_failures import failure_of
+from keras_reprogram.source.remote.keys import hide_key, key_from
+from keras_reprogram.source.remote.remote_source import RemoteSource
+
+_ADDRESS, _METHOD = "api.clarifai.com", "/clarifai.api.V2/PostModelOutputs"
+_MOST_IMAGES, _MOST_CONCEPTS = 128, 200
+_opening = threading.Lock()
+
+
+@keras.saving.register_keras_serializable(package="keras_reprogram")
+class ClarifaiSource(RemoteSource):
+    """A classifier in Clarifai's cloud, or behind its API elsewhere.
+
+    Every image is billed as one operation, however many a request carries. Clarifai takes 15
+    requests a second unless agreed otherwise: see `queries_per_second`.
+
+    Args:
+        model_id: such as `"nsfw-recognition"`.
+        source_shape: `(H, W, C)`.
+        labels: names of the model's concepts, all or some; only these are asked for. Of more than
+            200, Clarifai lists the best 200: choose `missing`.
+        user_id: whose model it is.
+        app_id: of the model.
+        model_version_id: a fixed version. With `None` Clarifai may exchange the model under way.
+        key_variable: the environment variable that holds a personal access token.
+        address: `host` or `host:port`, reached with TLS; on this machine without, for dry runs.
+        concepts_by: `"name"` or `"id"`: what `labels` are.
+        use_predict_cache: let Clarifai answer again what it answered before.
+        timeout: seconds that a request may take.
+        options: as of `RemoteSource`: `value_range`, `ledger`, `images_per_request` (at most
+            128), `concurrency`, `queries_per_second`, `missing`, ... `identity` is made of the
+            model's names unless given. Concepts need not sum to 1: `sum_tolerance` is `None`.
+
+    Raises:
+        ImportError: if clarifai-grpc is not installed.
+        ValueError: for wrong arguments.
+
+    Example:
+    ```python
+    from keras_reprogram.source.remote.clarifai import ClarifaiSource
+
+    source = ClarifaiSource(
+        "nsfw-recognition", (224, 224, 3), ["sfw", "nsfw"], value_range=(0, 255)
+    )
+    assert source.num_labels == 2      # nothing was asked yet
+    ```
+    """
+
+    request_fields = (
+        "labels", "model_id", "user_id", "app_id", "model_version_id", "key_variable",
+        "concepts_by", "use_predict_cache", "timeout",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        model_id: str,
+        source_shape: tuple[int, int, int],
+        labels: Sequence[str],
+        *,
+        user_id: str = "clarifai",
+        app_id: str = "main",
+        model_version_id: str | None = None,
+        key_variable: str = "CLARIFAI_PAT",
+        address: str | None = None,
+        concepts_by: str = "name",
+        use_predict_cache: bool = False,
+        timeout: float = 30.0,
+        **options: Any,
+    ) -> None:
+        _messages()
+        check_images_per_request(options, _MOST_IMAGES, "Clarifai")
+        if concepts_by not in ("name", "id"):
+            raise ValueError(f"`concepts_by` must be 'name' or 'id'. Received: {concepts_by!r}.")
+        where = f"{user_id}/{app_id}/{model_id}/{model_version_id or 'newest'}"
+        options = {"identity": f"Clarifai {where}", "sum_tolerance": None} | options
+        super().__init__(source_shape, labels, endpoints=[address or _ADDRESS], **options)
+        self.model_id, self.user_id, self.app_id = model_id, user_id, app_id
+        self.model_version_id, self.key_variable = model_version_id, key_variable
+        self.concepts_by, self.use_predict_cache = concepts_by, use_predict_cache
+        self.timeout = timeout
+
+    @property
+    def request_options(self) -> str:
+        model = f"{self.user_id} {self.app_id} {self.model_id} {self.model_version_id}"
+        return f"{model} {self.concepts_by} {self.use_predict_cache}"
+
+    def request(self, payloads: list[bytes], endpoint: str) -> dict[str, Any]:
+        """Asks for the concepts of images; the answer as Clarifai's JSON.
+
+        Args:
+            payloads: encoded images.
+            endpoint: the address.
+        """
+        with needs_extra("grpcio", "clarifai"):
+            import grpc
+        from google.protobuf.json_format import MessageToDict
+
+        sent = ("authorization", f"Key {key_from(self.key_variable, 'Clarifai')}")
+        try:
+            answer = self._method(endpoint)(
+                self._message(payloads), timeout=self.timeout, metadata=(sent,)
+            )
+        except grpc.RpcError as error:
+            failure = failure_of(error, f"Clarifai at {endpoint}")
+            failure.args = (hide_key(str(failure), self.key_variable),)
+            # The gRPC error repeats what the service said, the key too.
+            raise failure from None
+        for output in answer.outputs:
+            output.ClearField("input")  # the image again
+        said: dict[str, Any] = MessageToDict(
+            answer, preserving_proto_field_name=True, use_integers_for_enums=True
+        )
+        self._check_statuses(said)
+        return said
+
+    def read(self, answer: dict[str, Any]) -> list[list[float]]:
+        rows = [self._row(output) for output in answer["outputs"]]
+        if failure_of_status(answer["status"], "Clarifai"):
+            raise ValueError(
+                "Clarifai must know all labels. Received: a mixed success. Check that they are "
+                "concepts of the model, spelled as there."
+            )
+        return rows
+
+    def _row(self, output: dict[str, Any]) -> list[float]:
+        if failure := failure_of_status(output.get("status", {}), "An image"):
+            raise ValueError(str(failure))
+        concepts = output.get("data", {}).get("concepts", [])
+        pairs = [(concept[self.concepts_by], concept.get("value", 0.0)) for concept in concepts]
+        names = [name for name, _ in pairs]
+        if not set(names) & set(self.labels or ()):
+            raise ValueError(
+                f"Expected concepts out of {list(self.labels or ())[:8]}. Received: {names[:8]}. "
+                "Declare the concepts of the model that answers."
+            )
+        return self.row_of(pairs)
+
+    def _message(self, payloads: list[bytes]) -> Any:
+        service, resources = _messages()
+        labels = self.labels or ()
+        config = resources.OutputConfig(
+            max_concepts=min(len(labels), _MOST_CONCEPTS),
+            min_value=0.0,
+            select_concepts=[resources.Concept(**{self.concepts_by: label}) for label in labels],
+        )
+        images = [resources.Data(image=resources.Image(base64=image)) for image in payloads]
+        return service.PostModelOutputsRequest(
+            user_app_id=resources.UserAppIDSet(user_id=self.user_id, app_id=self.app_id),
+            model_id=self.model_id,
+            version_id=self.model_version_id or "",
+            inputs=[resources.Input(data=data) for data in images],
+            model=resources.Model(output_info=resources.OutputInfo(output_config=config)),
+            use_predict_cache=self.use_predict_cache,
+        )
+
+    def _method(self, endpoint: str) -> Any:
+        """One a process; a copy that an executor works with makes its own.
+
+        Clarifai's own channel repeats what failed up to five times, billed and unseen by the
+        ledger, and its own stub works with that channel only.
+        """
+        with _opening:
+            if "_post_model_outputs" not in self.__dict__:
+                channel = channel_to(endpoint, "clarifai")
+                weakref.finalize(self, channel.close)
+                service, _ = _messages()
+                self.__dict__["_post_model_outputs"] = channel.unary_unary(
+                    _METHOD,
+                    request_serializer=service.PostModelOutputsRequest.SerializeToString,
+                    response_deserializer=service.MultiOutputResponse.FromString,
+                )
+            return self.__dict__["_post_model_outputs"]
+
+    def _check_statuses(self, said: dict[str, Any]) -> None:
+        """Raises what all outputs have in common; `read` names a single one that fails."""
+        failure = failure_of_status(said.get("status", {}), "Clarifai", self.key_variable)
+        outputs = [
+            failure_of_status(output.get("status", {}), "Clarifai", self.key_variable)
+            for output in said.get("outputs", [])
+        ]
+        failed = [one for one in outputs if one is not None]
+        if failure is None or (outputs and not failed):
+            return
+        if not outputs:
+            raise failure
+        if len(failed) == len(outputs):
+            raise failed[0]
+        if any(isinstance(one, SourceUnavailableError) for one in failed):
+            # Never busy or refused: the others are billed.
+            raise SourceUnavailableError(
+                f"{len(failed)} of {len(outputs)} images failed: {failed[0]}"
+            )
+
+
+def _messages() -> tuple[Any, Any]:
+    with needs_extra("clarifai-grpc", "clarifai"):
+        from clarifai_grpc.grpc.api import resources_pb2, service_pb2
+    return service_pb2, resources_pb2
