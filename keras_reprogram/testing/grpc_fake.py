@@ -25,7 +25,7 @@ class GRPCFake:
         faults: a `Faults`, or a list of them, one a request. Statuses of HTTP are given as gRPC's
             own: 429 RESOURCE_EXHAUSTED, 500 INTERNAL, 503 UNAVAILABLE, 504 DEADLINE_EXCEEDED,
             401 UNAUTHENTICATED, 403 PERMISSION_DENIED, 404 NOT_FOUND, 400 INVALID_ARGUMENT.
-        latency: seconds that a request takes.
+        latency: seconds that a request takes at least.
         key: that clients must send, or `None` for none.
         threads: requests that are worked on at once.
 
@@ -86,11 +86,14 @@ class GRPCFake:
             self._together += 1
             self.most_together = max(self.most_together, self._together)
         try:
+            started = time.monotonic()
             fault = self.faults.take()
-            time.sleep(self.latency)
             if isinstance(fault, int | tuple):
+                self._sleep_until(started + self.latency)
                 return self.refuse(context, fault, respond)
             message = respond(fault)
+            # The model's own time is part of it.
+            self._sleep_until(started + self.latency)
             if fault in ("reset", "truncated"):
                 # The work was done and is billed; the answer does not arrive.
                 context.abort(_codes().UNAVAILABLE, "Socket closed")
@@ -98,6 +101,10 @@ class GRPCFake:
         finally:
             with self._lock:
                 self._together -= 1
+
+    @staticmethod
+    def _sleep_until(moment: float) -> None:
+        time.sleep(max(0.0, moment - time.monotonic()))
 
     def refuse(
         self,

@@ -49,7 +49,7 @@ class HTTPFake:
     Args:
         hosted: the model and its bill.
         faults: a `Faults`, or a list of them, one a request.
-        latency: seconds that a request takes.
+        latency: seconds that a request takes at least.
         at_a_time: more requests than this at once get a 429, or `None`.
         key: that clients must send, or `None` for none.
         certificate: `(certificate file, key file)` for TLS, or `None` for plain HTTP.
@@ -80,7 +80,7 @@ class HTTPFake:
             context.load_cert_chain(*certificate)
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
             self.scheme = "https"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
     @property
@@ -118,7 +118,7 @@ class HTTPFake:
         raise NotImplementedError(f"{type(self).__name__} must implement `respond`.")
 
     def refusal(self, status: int) -> Any:
-        """The content of an error to order, as the vendor writes it.
+        """The content of an error to order as the vendor writes it, or a whole `Answer`.
 
         Args:
             status: of HTTP.
@@ -133,13 +133,18 @@ class HTTPFake:
             self.most_together = max(self.most_together, self._together)
             too_many = self.at_a_time is not None and self._together > self.at_a_time
         try:
+            started = time.monotonic()
             fault = 429 if too_many else self.faults.take()
-            time.sleep(0.0 if too_many else self.latency)
             if isinstance(fault, int | tuple):
                 status, more = fault if isinstance(fault, tuple) else (fault, {})
-                answer = Answer(status, self.refusal(status), dict(more))
+                refused = self.refusal(status)
+                answer = refused if isinstance(refused, Answer) else Answer(status, refused)
+                answer.headers.update(more)
             else:
                 answer = self.respond(handler.command, handler.path, handler.headers, body, fault)
+            if not too_many:
+                # The model's own time is part of it.
+                time.sleep(max(0.0, started + self.latency - time.monotonic()))
         finally:
             # Before the answer leaves: a client that has it may send its next request at once.
             with self._lock:

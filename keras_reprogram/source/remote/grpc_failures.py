@@ -33,10 +33,14 @@ def failure_of(error: Any, service: str) -> Exception:
         service: who failed, for the message.
 
     Returns:
-        A `SourceBusyError`, `SourceUnavailableError` or `SourceRefusedError`.
+        A `SourceBusyError`, `SourceUnavailableError` or `SourceRefusedError`; a `RuntimeError` for an
+        answer that is too large.
     """
     code, said = error.code().name, (error.details() or "")[:200]
     lower = said.lower()
+    if "received message larger than max" in lower and "client" in lower:
+        # It has arrived and may have been billed; the next would be as large.
+        return RuntimeError(f"{service} answered with too much. Received: {said}.")
     if code == "RESOURCE_EXHAUSTED" and "message larger than max" not in lower:
         return SourceBusyError(f"{service} is asked too fast ({said})", _wait_of(error))
     if code == "UNAVAILABLE" and any(word in lower for word in _UNTRUSTED):

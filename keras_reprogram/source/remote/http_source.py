@@ -75,7 +75,7 @@ class HTTPSource(RemoteSource):
     """
 
     hints = _HINTS
-    request_fields = (
+    request_fields: tuple[str, ...] = (
         "build_request", "key_variable", "key_header", "key_prefix", "timeout", "transport"
     )  # fmt: skip
 
@@ -112,7 +112,8 @@ class HTTPSource(RemoteSource):
         import httpx
 
         place = shown_url(endpoint)
-        sent = {"headers": self._headers(place), **self.body(payloads)}
+        sent = self.body(payloads)
+        sent["headers"] = sent.get("headers", {}) | self._headers(place)
         try:
             with self._client().stream("POST", endpoint, **sent) as answer:
                 self._check_status(answer, place)
@@ -129,7 +130,7 @@ class HTTPSource(RemoteSource):
             raise SourceUnavailableError(f"{place} broke off: {what}") from error
 
     def body(self, payloads: list[bytes]) -> dict[str, Any]:
-        """What is posted, as arguments of httpx: `json=` or `content=`, more headers are not.
+        """What is posted, as arguments of httpx: `json=` or `content=`, and more `headers=`.
 
         Args:
             payloads: encoded images.
@@ -194,7 +195,8 @@ def _limited(chunks: Any) -> bytes:
     for chunk in chunks:
         content += chunk
         if len(content) > _LARGEST_ANSWER:
-            raise SourceRefusedError(
+            # Not one of ours: this answer may have been billed, and the next would be as large.
+            raise RuntimeError(
                 f"An answer may have {_LARGEST_ANSWER:,} bytes. Received: more. Is this the right "
                 "URL?"
             )

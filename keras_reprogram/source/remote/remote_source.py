@@ -99,6 +99,7 @@ class RemoteSource(PythonSource):
         self.rate_limit = RateLimit(queries_per_second)
         self.endpoints = Endpoints(endpoints, concurrency)
         self.executor = executor
+        # As many as may be in flight, so that a crash leaves no more queries of unknown fate.
         self._threads = ThreadPoolExecutor(concurrency * len(endpoints), thread_name_prefix="query")
         weakref.finalize(self, self._threads.shutdown, wait=False)
 

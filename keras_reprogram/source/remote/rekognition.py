@@ -1,0 +1,284 @@
+"""RekognitionSource: Amazon Rekognition's labels, moderation labels and custom labels."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from keras_reprogram.source.remote.extras import needs_extra
+from keras_reprogram.source.remote.failures import (
+    SourceBusyError,
+    SourceRefusedError,
+    SourceUnavailableError,
+)
+from keras_reprogram.source.remote.http_source import checked_url
+from keras_reprogram.source.remote.remote_source import RemoteSource
+
+# Our word -> the SDK's method, the list in the answer, the limit's name.
+_OPERATIONS = {
+    "labels": ("detect_labels", "Labels", "MaxLabels"),
+    "moderation": ("detect_moderation_labels", "ModerationLabels", ""),
+    "custom_labels": ("detect_custom_labels", "CustomLabels", "MaxResults"),
+}
+_SIDES = (80, 10_000)
+_MOST_LABELS = 1000
+_THROTTLED = (
+    "LimitExceededException", "ProvisionedThroughputExceededException", "RequestLimitExceeded",
+    "Throttling", "ThrottlingException", "TooManyRequestsException", "429",
+)  # fmt: skip
+_CREDENTIALS = "Check the credentials that the SDK finds: aws sts get-caller-identity."
+_HINTS = {
+    "AccessDeniedException": "Allow the identity the action rekognition:Detect...",
+    "ExpiredTokenException": _CREDENTIALS,
+    "ImageTooLargeException": "An image may have 5 MB: a smaller `source_shape`, or JPEG.",
+    "InvalidImageFormatException": "Images must be PNG or JPEG.",
+    "InvalidParameterException": "Check `min_confidence`, `max_labels` and the model's ARN.",
+    "InvalidSignatureException": f"{_CREDENTIALS} Check the region and this machine's clock.",
+    "MissingAuthenticationTokenException": _CREDENTIALS,
+    "NoCredentialsError": "Give the SDK credentials: aws configure, or AWS_ACCESS_KEY_ID and "
+    "AWS_SECRET_ACCESS_KEY in the environment.",
+    "NoRegionError": "Pass `region`, or set AWS_DEFAULT_REGION.",
+    "ResourceNotFoundException": "Check `project_version_arn`, and that `region` is its region.",
+    "ResourceNotReadyException": "Start the model: aws rekognition start-project-version.",
+    "UnrecognizedClientException": _CREDENTIALS,
+}
+_MAKING_CLIENTS = threading.Lock()
+
+
+@keras.saving.register_keras_serializable(package="keras_reprogram")
+class RekognitionSource(RemoteSource):
+    """Amazon Rekognition, asked through boto3 with one image a request.
+
+    Credentials are found by the SDK's own chain (environment, profile, role) and kept by it. The
+    SDK's retries are off: ours are counted by the ledger. Confidences of 0 to 100 become scores
+    of 0 to 1; a label that is not listed gets `missing`.
+
+    Args:
+        source_shape: `(H, W, C)`, 80 to 10,000 pixels a side.
+        labels: names of the scores, as Rekognition writes them; for moderation, of any level.
+        operation: `"labels"`, `"moderation"` or `"custom_labels"`.
+        project_version_arn: the model of custom labels, or an adapter of moderation.
+        region: such as `"eu-west-1"`; `None` for the SDK's default.
+        endpoint_url: another address, such as a `FakeRekognition`'s, for dry runs.
+        min_confidence: smallest confidence that is listed, in percent as Amazon counts it.
+        max_labels: most labels that are listed; `None` for 1000, or all custom labels.
+        timeout: seconds that connecting, and waiting for the answer, may take.
+        concurrency: requests at a time.
+        options: as of `RemoteSource`. `sum_tolerance` is `None` unless given, for the lists are
+            partial. `ignore_undeclared` is true unless given, but for custom labels.
+
+    Raises:
+        ImportError: if boto3 is not installed.
+        ValueError: for images that Rekognition does not take, or arguments that do not fit.
+
+    Example:
+    ```python
+    from keras_reprogram.source.remote.rekognition import RekognitionSource
+
+    source = RekognitionSource(
+        (96, 96, 3),
+        labels=["Road Sign", "Tree", "Person"],
+        region="eu-west-1",
+        value_range=(0, 255),
+        identity="Rekognition labels, 3.0",
+    )
+    assert source.num_labels == 3       # nothing was asked yet
+    ```
+    """
+
+    request_fields = (
+        "operation", "project_version_arn", "region", "min_confidence", "max_labels", "timeout",
+        "connections",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        source_shape: tuple[int, int, int],
+        labels: Sequence[str],
+        *,
+        operation: str = "labels",
+        project_version_arn: str | None = None,
+        region: str | None = None,
+        endpoint_url: str | None = None,
+        min_confidence: float = 0.0,
+        max_labels: int | None = None,
+        timeout: float = 30.0,
+        concurrency: int = 8,
+        **options: Any,
+    ) -> None:
+        with needs_extra("boto3", "aws"):
+            import boto3  # noqa: F401
+        _check_operation(operation, project_version_arn, max_labels)
+        _check_images(source_shape, options.get("images_per_request", 1))
+        if not 0 <= min_confidence <= 100:
+            raise ValueError(
+                f"`min_confidence` must be from 0 to 100 percent. Received: {min_confidence}."
+            )
+        options.setdefault("ignore_undeclared", operation != "custom_labels")
+        options.setdefault("sum_tolerance", None)
+        places = [checked_url(endpoint_url) if endpoint_url else ""]
+        super().__init__(source_shape, labels, concurrency=concurrency, endpoints=places, **options)
+        self.operation, self.project_version_arn = operation, project_version_arn
+        self.region, self.timeout, self.connections = region, timeout, concurrency
+        self.min_confidence = float(min_confidence)
+        self.max_labels = max_labels or (_MOST_LABELS if operation == "labels" else len(labels))
+
+    def request(self, payloads: list[bytes], endpoint: str) -> bytes:
+        """Sends one image; the answer's bytes, whatever they say.
+
+        Args:
+            payloads: one encoded image.
+            endpoint: an address, or `""` for the region's.
+        """
+        with needs_extra("boto3", "aws"):
+            from botocore.exceptions import BotoCoreError, ClientError
+            from botocore.parsers import ResponseParserError
+        (image,) = payloads
+        place = endpoint or f"Rekognition ({self.region or 'default region'})"
+        try:
+            method = getattr(self._client(endpoint), _OPERATIONS[self.operation][0])
+            return method(Image={"Bytes": image}, **self.settings)["Body"]
+        except ClientError as error:
+            # Not `from error`: what Amazon says of a wrong signature repeats the session's token.
+            raise _refusal_of(error.response, place) from None
+        except BotoCoreError as error:
+            raise _failure_of(error, place) from error
+        except (ResponseParserError, AttributeError, TypeError, ValueError) as error:
+            # An answer that the SDK cannot read was billed all the same; `read` cannot either.
+            return f"unreadable ({type(error).__name__}: {error})".encode()
+
+    def read(self, answer: bytes) -> list[list[float]]:
+        listed = json.loads(answer)[_OPERATIONS[self.operation][1]]
+        return [self.row_of((label["Name"], label["Confidence"] / 100) for label in listed)]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a request says beside the image, in Amazon's words."""
+        _, _, limit = _OPERATIONS[self.operation]
+        settings: dict[str, Any] = {"MinConfidence": self.min_confidence}
+        if limit:
+            settings[limit] = self.max_labels
+        if self.project_version_arn:
+            custom = self.operation == "custom_labels"
+            settings["ProjectVersionArn" if custom else "ProjectVersion"] = self.project_version_arn
+        return settings
+
+    @property
+    def request_options(self) -> str:
+        return json.dumps([self.operation, self.settings], sort_keys=True)
+
+    def _client(self, endpoint: str) -> Any:
+        """One a process and source; threads share it."""
+        with _MAKING_CLIENTS:
+            client = self.__dict__.get("_amazon_client")
+            if client is None:
+                client = self._new_client(endpoint)
+                self.__dict__["_amazon_client"] = client
+                weakref.finalize(self, client.close)
+        return client
+
+    def _new_client(self, endpoint: str) -> Any:
+        from boto3.session import Session
+        from botocore.config import Config
+
+        config = Config(
+            retries={"total_max_attempts": 1, "mode": "standard"},
+            connect_timeout=self.timeout,
+            read_timeout=self.timeout,
+            max_pool_connections=self.connections,
+        )
+        # A session of its own: the default one is not for several threads.
+        client = Session(region_name=self.region).client(
+            "rekognition", endpoint_url=endpoint or None, config=config
+        )
+        client.meta.events.register("after-call.rekognition.*", _keep_body)
+        return client
+
+
+def _keep_body(http_response: Any, parsed: dict[str, Any], **_: Any) -> None:
+    """Hands the answer on as it came: the SDK turns what it cannot read into nothing."""
+    parsed["Body"] = http_response.content
+
+
+def _check_operation(operation: str, arn: str | None, max_labels: int | None) -> None:
+    if operation not in _OPERATIONS:
+        raise ValueError(f"`operation` must be one of {list(_OPERATIONS)}. Received: {operation}.")
+    if (operation == "custom_labels" and not arn) or (operation == "labels" and arn):
+        raise ValueError(
+            "`project_version_arn` belongs to custom labels, which need it, and to moderation. "
+            f"Received: operation={operation!r}, project_version_arn={arn!r}."
+        )
+    if max_labels is not None and (operation == "moderation" or max_labels < 1):
+        raise ValueError(
+            "`max_labels` must be at least 1, and None for moderation, which has no limit. "
+            f"Received: {max_labels}."
+        )
+
+
+def _check_images(source_shape: tuple[int, int, int], images_per_request: int) -> None:
+    least, most = _SIDES
+    if not all(least <= side <= most for side in source_shape[:2]):
+        raise ValueError(
+            f"Rekognition takes images of {least} to {most:,} pixels a side. Received: "
+            f"source_shape={tuple(source_shape)}. Let the program make images of (96, 96, 3)."
+        )
+    if images_per_request != 1:
+        raise ValueError(
+            "Rekognition takes one image a request. Received: images_per_request="
+            f"{images_per_request}. Raise `concurrency` instead."
+        )
+
+
+def _refusal_of(answer: dict[str, Any], place: str) -> Exception:
+    """Ours for what Amazon answered instead of scores; by name, for a 400 may be a 429."""
+    code = answer["Error"]["Code"]
+    # The first line: of a wrong signature the next ones show how it is made.
+    said = f"{code}: {answer['Error']['Message']}".split("\n")[0][:200]
+    about = answer["ResponseMetadata"]
+    asked = about["HTTPHeaders"].get("retry-after", "").strip()
+    wait = float(asked) if asked.isdigit() else None
+    if code in _THROTTLED:
+        return SourceBusyError(f"{place} is asked too fast ({said})", wait)
+    if about["HTTPStatusCode"] >= 500:
+        return SourceUnavailableError(f"{place} failed ({said})", wait)
+    hint = _HINTS.get(code, "See Rekognition's documentation.")
+    return SourceRefusedError(f"{place} refused. Received: {said}. {hint}")
+
+
+def _failure_of(error: Exception, place: str) -> Exception:
+    """Ours for what the SDK raised without an answer."""
+    from botocore import exceptions
+
+    if isinstance(error, exceptions.SSLError) and "certificate" in str(error).lower():
+        return SourceRefusedError(
+            f"{place} cannot be trusted. Received: {error}. Check the address and the "
+            "certificates of this machine."
+        )
+    if _host_is_unknown(error):
+        return SourceRefusedError(
+            f"{place} is at no address. Received: {error}. Check `region`: Rekognition is not in "
+            "every one."
+        )
+    if isinstance(error, exceptions.SSLError | exceptions.HTTPClientError):
+        return SourceUnavailableError(f"{place} broke off: {error}")
+    if isinstance(error, exceptions.ConnectionError):
+        return SourceBusyError(f"{place} cannot be reached: {error}")
+    name = type(error).__name__
+    hint = _HINTS.get(name, "Check the arguments and the configuration of the SDK.")
+    return SourceRefusedError(f"{place} cannot be asked. Received: {name}: {error}. {hint}")
+
+
+def _host_is_unknown(error: Exception) -> bool:
+    """Whether a name server says that there is no such name; no answer of it may pass."""
+    cause: BaseException | None = getattr(error, "kwargs", {}).get("error")
+    while cause is not None:
+        if isinstance(cause, socket.gaierror):
+            return cause.errno == socket.EAI_NONAME
+        cause = cause.__cause__ or cause.__context__
+    return False
