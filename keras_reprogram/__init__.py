@@ -40,6 +40,15 @@ from keras_reprogram.source import (
     application_names,
     embedded_path,
 )
+from keras_reprogram.source.remote import (
+    ClarifaiSource,
+    CustomVisionSource,
+    GoogleVisionSource,
+    KServeSource,
+    RekognitionSource,
+    TFServingGRPCSource,
+    TFServingSource,
+)
 from keras_reprogram.step_check import StepCheck
 from keras_reprogram.training import (
     SPSA,
@@ -72,6 +81,13 @@ __all__ = [
     "OpaqueSource",
     "LiteRTSource",
     "HTTPSource",
+    "TFServingSource",
+    "TFServingGRPCSource",
+    "KServeSource",
+    "ClarifaiSource",
+    "CustomVisionSource",
+    "RekognitionSource",
+    "GoogleVisionSource",
     "QueryLedger",
     "BudgetSpentError",
     "UnknownFateError",

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from keras_reprogram.command_line.console import facts_table, print_table, quiet_tensorflow
+from keras_reprogram.command_line.console import (
+    Talk,
+    facts_table,
+    print_table,
+    quiet_tensorflow,
+)
+from keras_reprogram.command_line.dry_run import DryRun, dry_run
 from keras_reprogram.command_line.exit_codes import with_exit_codes
 from keras_reprogram.command_line.json_file import check_json_path, write_json
 from keras_reprogram.command_line.source_option import parse_value_range
@@ -61,6 +67,12 @@ def estimate(
     per_second: Annotated[
         float | None, typer.Option(min=1e-9, metavar="N", help="Queries that the source allows.")
     ] = None,
+    try_it: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Train through a fake service on this machine and read its bill."
+        ),
+    ] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the figures here too.")
     ] = None,
@@ -71,7 +83,7 @@ def estimate(
     program, for validation and for the test images. Example:
 
     keras-reprogram estimate --source MobileNetV2 --opaque --target cifar10 --train-images 2000
-    --num-views 4 --price 1.5 --per-second 10
+    --num-views 4 --price 1.5 --per-second 10 --dry-run
     """
     check_json_path(json_file)
     options = TrainOptions(
@@ -91,17 +103,37 @@ def estimate(
         reckon(model, data, options), price_per_thousand=price, queries_per_second=per_second
     )
     title = f"{data.name} from {source}: {len(data.train_labels):,} training images"
-    rows = {f"queries, {name}": queries for name, queries in found.rows().items()}
+    rows: dict[str, object] = {
+        f"queries, {name}": queries for name, queries in found.rows().items()
+    }
     money = None if found.money is None else f"{found.money:.2f}"
     hours = None if found.hours is None else f"{found.hours:.2f}"
-    print_table(
-        facts_table(
-            title,
-            rows | {"queries per prediction": num_views, "price": money, "hours": hours},
+    rows |= {"queries per prediction": num_views, "price": money, "hours": hours}
+    print_table(facts_table(title, rows))
+    figures = found.to_dict()
+    if try_it:
+        tried = dry_run(
+            resolved,
+            data,
+            options,
+            Talk(quiet=False),
+            price_per_thousand=price,
+            queries_per_second=per_second,
         )
-    )
+        figures["dry_run"] = asdict(tried)
+        print_table(facts_table("Dry run against a fake service", _shown(tried)))
     if json_file is not None:
-        write_json(json_file, found.to_dict())
+        write_json(json_file, figures)
+
+
+def _shown(tried: DryRun) -> dict[str, object]:
+    money = None if tried.money is None else f"{tried.money:.2f}"
+    return {
+        "queries on its bill": tried.billed,
+        "queries estimated": tried.allowed,
+        "price": money,
+        "test accuracy": f"{tried.accuracy:.3f}",
+    }
 
 
 def reckon(model: ReprogrammedModel, data: TargetData, options: TrainOptions) -> QueryEstimate:

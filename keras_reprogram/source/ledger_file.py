@@ -49,6 +49,7 @@ class LedgerFile:
         """One transaction that no other thread or process writes beside.
 
         Raises:
+            ValueError: if it was closed.
             OSError: if the disk does not take it; then nothing of it was written.
         """
         with self._lock:
@@ -61,6 +62,11 @@ class LedgerFile:
                     if self._connection.in_transaction:
                         self._connection.execute("ROLLBACK")
                     raise
+            except sqlite3.ProgrammingError as error:
+                raise ValueError(
+                    f"A ledger must be open while its source is asked. Received: {self.path}, "
+                    "closed. Open it again, and make the source with the new one."
+                ) from error
             except sqlite3.OperationalError as error:
                 raise OSError(
                     f"The ledger {self.path} could not be written. Received: {error}. Make room or "

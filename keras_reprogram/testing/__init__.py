@@ -1,5 +1,12 @@
 """Fake services on real sockets, for tests and dry runs: a vendor's wire format, your model."""
 
+from keras_reprogram.testing.fake_clarifai import FakeClarifai
+from keras_reprogram.testing.fake_custom_vision import FakeCustomVision
+from keras_reprogram.testing.fake_google_vision import FakeGoogleVision
+from keras_reprogram.testing.fake_kserve import FakeKServe
+from keras_reprogram.testing.fake_rekognition import FakeRekognition
+from keras_reprogram.testing.fake_tf_serving import FakeTFServing
+from keras_reprogram.testing.fake_tf_serving_grpc import FakeTFServingGRPC
 from keras_reprogram.testing.faults import MALFORMED_ANSWERS, TRANSPORT_FAULTS, Faults
 from keras_reprogram.testing.grpc_fake import GRPCFake
 from keras_reprogram.testing.hosted_model import BadImageError, HostedModel
@@ -10,6 +17,13 @@ __all__ = [
     "TRANSPORT_FAULTS",
     "Answer",
     "BadImageError",
+    "FakeClarifai",
+    "FakeCustomVision",
+    "FakeGoogleVision",
+    "FakeKServe",
+    "FakeRekognition",
+    "FakeTFServing",
+    "FakeTFServingGRPC",
     "Faults",
     "GRPCFake",
     "HTTPFake",

@@ -87,10 +87,11 @@ class FakeRekognition(HTTPFake):
         listed = _listed(operation, asked, dict(zip(names, scores[0] * 100.0, strict=True)))
         return _answer(200, self._content(operation, asked, listed))
 
-    def refusal(self, status: int) -> dict[str, str]:
+    def refusal(self, status: int) -> Answer:
         code = _ORDERED.get(status, "InvalidParameterException")
         message = "Rate exceeded" if status == 429 else f"status {status}, to order"
-        return {"__type": code, "Message": message}
+        # Amazon tells its refusals apart by their names: all of them are a 400.
+        return _answer(status if status >= 500 else 400, {"__type": code, "Message": message})
 
     def _check_model(self, operation: str, asked: dict[str, Any]) -> None:
         custom = operation == "DetectCustomLabels"

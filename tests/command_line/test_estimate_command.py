@@ -37,6 +37,17 @@ def test_a_budget_is_an_upper_bound(command: Command, tmp_path) -> None:
     assert expected["hours"] == pytest.approx(expected["total"] / 36_000)
 
 
+@pytest.mark.parametrize("extra", [("--query-budget", 400), ("--epochs", 1), ()])
+def test_a_dry_run_is_billed_no_more_than_estimated(command: Command, tmp_path, extra) -> None:
+    said = tmp_path / "said.json"
+    ended = command("estimate", *COMMON, *IMAGES, *extra, "--price", 2, "--dry-run", "--json", said)
+    assert ended.code == 0, ended.err
+    tried = json.loads(said.read_text())["dry_run"]
+    assert 120 < tried["billed"] <= tried["allowed"]
+    assert tried["money"] == pytest.approx(tried["billed"] * 2 / 1000)
+    assert tried["accuracy"] > 0.5 and "queries on its bill" in ended.out
+
+
 def test_contradictions_are_refused(command: Command) -> None:
     ended = command("estimate", *COMMON, "--epochs", 1, "--query-budget", 100)
     assert ended.code == 2 and "Leave one of them out" in ended.err

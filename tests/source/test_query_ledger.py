@@ -269,3 +269,10 @@ def test_overhead_is_two_milliseconds_a_query(tmp_path):
         for number in range(0, 2000, 16):
             ask(ledger, range(number, number + 16))
         assert (time.perf_counter() - start) / 2000 < 2e-3
+
+
+def test_a_closed_ledger_says_so(tmp_path):
+    ledger = QueryLedger(tmp_path / "l")
+    ledger.close()
+    with pytest.raises(ValueError, match="must be open .* Received: .*closed"):
+        ledger.claim([query_key("a", "", b"b")])

@@ -105,7 +105,7 @@ class CustomVisionSource(HTTPSource):
                 f"Custom Vision takes images of at most {_LARGEST_IMAGE:,} bytes. Received: "
                 f"{len(image):,}. Use a smaller `source_shape` or encoding='jpeg'."
             )
-        return {"content": image}
+        return {"content": image, "headers": {"Content-Type": "application/octet-stream"}}
 
     def read(self, answer: bytes) -> list[list[float]]:
         listed = json.loads(answer)["predictions"]
@@ -114,9 +114,6 @@ class CustomVisionSource(HTTPSource):
     @property
     def request_options(self) -> str:
         return f"{self.project_id} {self.iteration}"
-
-    def _headers(self, place: str) -> dict[str, str]:
-        return super()._headers(place) | {"Content-Type": "application/octet-stream"}
 
 
 def _url_of(endpoint: str, project_id: str, iteration: str, store: bool) -> str:

@@ -9,29 +9,16 @@ from typing import Any
 
 import keras
 
-from keras_reprogram.source.remote.extras import needs_extra
-from keras_reprogram.source.remote.failures import (
-    SourceBusyError,
-    SourceRefusedError,
-    SourceUnavailableError,
-)
-from keras_reprogram.source.remote.grpc_channels import (
-    channel_to,
-    check_images_per_request,
-    is_local,
-)
-from keras_reprogram.source.remote.grpc_failures import HINTS, failure_of
-from keras_reprogram.source.remote.keys import hide_key, key_from
+from keras_reprogram.source.remote.google_client import client_of, vision_package
+from keras_reprogram.source.remote.google_failures import check_responses, failure_of_call
+from keras_reprogram.source.remote.grpc_channels import check_images_per_request
+from keras_reprogram.source.remote.keys import key_from
 from keras_reprogram.source.remote.remote_source import RemoteSource
 
 SAFE_SEARCH_LABELS = ("adult", "spoof", "medical", "violence", "racy")
 LEVELS = ("VERY_UNLIKELY", "UNLIKELY", "POSSIBLE", "LIKELY", "VERY_LIKELY")
 _FEATURES = {"labels": "LABEL_DETECTION", "safe_search": "SAFE_SEARCH_DETECTION"}
 _ADDRESS, _MOST_IMAGES = "vision.googleapis.com", 16
-_CREDENTIALS_HINT = (
-    "Sign in with `gcloud auth application-default login`, set GOOGLE_APPLICATION_CREDENTIALS, or "
-    "pass `key_variable`."
-)
 _opening = threading.Lock()
 
 
@@ -91,7 +78,7 @@ class GoogleVisionSource(RemoteSource):
         timeout: float = 30.0,
         **options: Any,
     ) -> None:
-        _vision()
+        vision_package()
         check_images_per_request(options, _MOST_IMAGES, "Google Vision")
         _check_arguments(feature, labels, max_results, ordinal)
         chosen = {
@@ -115,7 +102,7 @@ class GoogleVisionSource(RemoteSource):
             payloads: encoded images.
             endpoint: the address.
         """
-        vision = _vision()
+        vision = vision_package()
         from google.api_core.exceptions import GoogleAPICallError
         from google.protobuf.json_format import MessageToDict
 
@@ -131,9 +118,9 @@ class GoogleVisionSource(RemoteSource):
             )
         except GoogleAPICallError as error:
             # Google's error repeats what the service said, the key too.
-            raise self._failure_of(error, endpoint) from None
+            raise failure_of_call(error, endpoint, self.key_variable) from None
         said: dict[str, Any] = MessageToDict(vision.BatchAnnotateImagesResponse.pb(answer))
-        self._check_errors(said.get("responses", []))
+        check_responses(said.get("responses", []))
         return said
 
     def read(self, answer: dict[str, Any]) -> list[list[float]]:
@@ -159,36 +146,10 @@ class GoogleVisionSource(RemoteSource):
         """One a process; a copy that an executor works with makes its own."""
         with _opening:
             if "_vision_client" not in self.__dict__:
-                client = _client_of(endpoint, self.key_variable)
+                client = client_of(endpoint, self.key_variable)
                 weakref.finalize(self, client.transport.close)
                 self.__dict__["_vision_client"] = client
             return self.__dict__["_vision_client"]
-
-    def _failure_of(self, error: Any, endpoint: str) -> Exception:
-        """Ours for what Google's client raised."""
-        who, said = f"Google Vision at {endpoint}", str(error.message)
-        if "metadata from plugin" in said:
-            # No token, so nothing was sent.
-            return SourceBusyError(f"{who} got no credentials: {said[:200]}. {_CREDENTIALS_HINT}")
-        if "api key" in said.lower():
-            hint = f"Check the key in the environment: {self.key_variable}."
-            failure: Exception = SourceRefusedError(f"{who} refused. Received: {said[:200]} {hint}")
-        else:
-            failure = failure_of(error.response, who)
-        failure.args = (hide_key(str(failure), self.key_variable),)
-        return failure
-
-    def _check_errors(self, responses: list[dict[str, Any]]) -> None:
-        """Raises what all images have in common; `read` names a single one that fails."""
-        errors = [response["error"] for response in responses if "error" in response]
-        failed = [_failure_of_image(error) for error in errors]
-        if failed and len(failed) == len(responses):
-            raise failed[0]
-        if any(isinstance(one, SourceUnavailableError) for one in failed):
-            # Never busy or refused: the others are billed.
-            raise SourceUnavailableError(
-                f"{len(failed)} of {len(responses)} images failed: {failed[0]}"
-            )
 
 
 def _check_arguments(
@@ -208,60 +169,3 @@ def _check_arguments(
             f"`ordinal` must be {len(LEVELS)} rising scores, of {', '.join(LEVELS)}. "
             f"Received: {tuple(ordinal)}."
         )
-
-
-def _failure_of_image(error: dict[str, Any]) -> Exception:
-    """Ours for the status of one image, a `google.rpc.Status` as JSON."""
-    from google.rpc.code_pb2 import Code
-
-    number = error.get("code", 0)
-    code = Code.Name(number) if number in Code.values() else "UNKNOWN"
-    said = f"{code}: {str(error.get('message', ''))[:200]}"
-    if code == "RESOURCE_EXHAUSTED":
-        return SourceBusyError(f"Google Vision is asked too fast ({said})")
-    if code in HINTS:
-        return SourceRefusedError(
-            f"Google Vision refused an image. Received: {said} {HINTS[code]} An image may have "
-            "20 MB, a request 41 MB."
-        )
-    return SourceUnavailableError(f"Google Vision failed ({said})")
-
-
-def _client_of(endpoint: str, key_variable: str | None) -> Any:
-    vision = _vision()
-    from google.auth.exceptions import DefaultCredentialsError
-    from google.cloud.vision_v1.services.image_annotator.transports import (
-        ImageAnnotatorGrpcTransport,
-    )
-
-    if key_variable is None and not is_local(endpoint):
-        try:
-            return vision.ImageAnnotatorClient(client_options={"api_endpoint": endpoint})
-        except DefaultCredentialsError as error:
-            raise SourceRefusedError(
-                f"Google Vision needs credentials. Received: none ({error}). {_CREDENTIALS_HINT}"
-            ) from error
-    channel = channel_to(endpoint, "google")
-    if key_variable is not None:
-        channel = _with_key(channel, key_variable)
-    return vision.ImageAnnotatorClient(
-        transport=ImageAnnotatorGrpcTransport(channel=channel, host=endpoint)
-    )
-
-
-def _with_key(channel: Any, key_variable: str) -> Any:
-    """The channel, which adds the key below Google's client: that logs what it sends."""
-    import grpc
-
-    class AddsKey(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc, unused-ignore]
-        def intercept_unary_unary(self, proceed: Any, details: Any, request: Any) -> Any:
-            key = ("x-goog-api-key", key_from(key_variable, "Google Vision"))
-            return proceed(details._replace(metadata=[*(details.metadata or ()), key]), request)
-
-    return grpc.intercept_channel(channel, AddsKey())
-
-
-def _vision() -> Any:
-    with needs_extra("google-cloud-vision", "google"):
-        import google.cloud.vision as vision
-    return vision

@@ -33,8 +33,8 @@ def failure_of(error: Any, service: str) -> Exception:
         service: who failed, for the message.
 
     Returns:
-        A `SourceBusyError`, `SourceUnavailableError` or `SourceRefusedError`; a `RuntimeError` for an
-        answer that is too large.
+        A `SourceBusyError`, `SourceUnavailableError` or `SourceRefusedError`; for an answer that is
+        too large, a `RuntimeError`.
     """
     code, said = error.code().name, (error.details() or "")[:200]
     lower = said.lower()

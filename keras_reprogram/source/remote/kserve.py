@@ -11,7 +11,8 @@ import keras
 import numpy as np
 
 from keras_reprogram.source.remote.http_source import HTTPSource
-from keras_reprogram.source.remote.tf_serving import chosen_output, decoded, pixel_levels
+from keras_reprogram.source.remote.model_choice import chosen_output
+from keras_reprogram.source.remote.pixel_payloads import decimal_levels, decoded
 
 DATATYPES = ("FP32", "UINT8", "BYTES")
 _JSON_LENGTH = "Inference-Header-Content-Length"
@@ -109,11 +110,8 @@ class KServeSource(HTTPSource):
             return self._with_bytes(request, tensor, payloads)
         codes = decoded(payloads)
         tensor["shape"] = list(codes.shape)
-        tensor["data"] = codes.ravel().tolist()
-        if self.datatype == "FP32":
-            # Float32 in its shortest decimals: half the bytes, and the same numbers arrive.
-            levels = np.array([float(str(level)) for level in pixel_levels(self.value_range)])
-            tensor["data"] = levels[codes.ravel()].tolist()
+        values = decimal_levels(self.value_range)[codes] if self.datatype == "FP32" else codes
+        tensor["data"] = values.ravel().tolist()
         return {"json": request}
 
     def read(self, answer: bytes) -> Any:
@@ -134,9 +132,5 @@ class KServeSource(HTTPSource):
         tensor["shape"] = [len(payloads)]
         tensor["parameters"] = {"binary_data_size": len(binary)}
         head = json.dumps(request).encode()
-        # httpx takes one set of headers: the key's are among them.
         headers = {_JSON_LENGTH: str(len(head)), "Content-Type": "application/octet-stream"}
-        return {
-            "content": head + binary,
-            "headers": self._headers(self.model_name) | headers,
-        }
+        return {"content": head + binary, "headers": headers}

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
 import keras
-import numpy as np
-from PIL import Image
 
 from keras_reprogram.source.remote.http_source import HTTPSource
-
-INPUT_FORMATS = ("pixels", "encoded")
+from keras_reprogram.source.remote.model_choice import check_model, chosen_output
+from keras_reprogram.source.remote.pixel_payloads import decimal_levels, decoded
 
 
 @keras.saving.register_keras_serializable(package="keras_reprogram")
@@ -124,66 +121,4 @@ class TFServingSource(HTTPSource):
     def _rows(self, payloads: list[bytes]) -> list[Any]:
         if self.input_format == "encoded":
             return [{"b64": base64.b64encode(image).decode()} for image in payloads]
-        # Float32 in its shortest decimals: half the bytes, and the server reads the same numbers.
-        levels = np.array([float(str(level)) for level in pixel_levels(self.value_range)])
-        return levels[decoded(payloads)].tolist()
-
-
-def check_model(
-    model_name: str, version: int | None, version_label: str | None, input_format: str
-) -> None:
-    """Raises a ValueError unless TF Serving can be asked like that.
-
-    Args:
-        model_name: any name without `/` and `:`.
-        version: 0 or above, or `None`.
-        version_label: instead of a version.
-        input_format: one of `INPUT_FORMATS`.
-    """
-    if not model_name or set("/:") & set(model_name):
-        raise ValueError(
-            "`model_name` must be a name without / and :. "
-            f"Received: {model_name!r}. Pass the server's `--model_name`, and not a path."
-        )
-    if version is not None and (version_label is not None or version < 0):
-        raise ValueError(
-            "`version` must be a number of at least 0, without a `version_label`. Received: "
-            f"version={version}, version_label={version_label!r}. Pass one of them, or none."
-        )
-    if input_format not in INPUT_FORMATS:
-        raise ValueError(
-            f"`input_format` must be one of {INPUT_FORMATS}. Received: {input_format!r}."
-        )
-
-
-def chosen_output(names: Iterable[str], output_name: str | None) -> str:
-    """The output that holds the scores.
-
-    Args:
-        names: of the outputs that the model has.
-        output_name: the one that is wanted, or `None` for the only one.
-
-    Raises:
-        ValueError: if there is no such output, or several and none is wanted.
-    """
-    there = sorted(names)
-    if output_name in there:
-        return str(output_name)
-    if output_name is None and len(there) == 1:
-        return there[0]
-    raise ValueError(
-        f"`output_name` must be an output of the model: {', '.join(there)}. "
-        f"Received: {output_name!r}. Pass the one that holds the scores."
-    )
-
-
-def decoded(payloads: Sequence[bytes]) -> np.ndarray:
-    """The 8-bit values of encoded images of one size, `(n, H, W, C)`."""
-    images = np.stack([np.asarray(Image.open(io.BytesIO(image))) for image in payloads])
-    return images[..., None] if images.ndim == 3 else images
-
-
-def pixel_levels(value_range: tuple[float, float]) -> np.ndarray:
-    """What the 256 values of a channel stand for, float32."""
-    low, high = value_range
-    return low + np.arange(256, dtype=np.float32) * np.float32((high - low) / 255.0)
+        return decimal_levels(self.value_range)[decoded(payloads)].tolist()

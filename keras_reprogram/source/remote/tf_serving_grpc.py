@@ -4,36 +4,31 @@ from __future__ import annotations
 
 import json
 import threading
-import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
-from keras_reprogram.source.remote.extras import needs_extra
 from keras_reprogram.source.remote.failures import (
     SourceBusyError,
-    SourceRefusedError,
     SourceUnavailableError,
 )
 from keras_reprogram.source.remote.grpc_failures import failure_of
 from keras_reprogram.source.remote.keys import hide_key, key_from
+from keras_reprogram.source.remote.model_choice import check_model, chosen_output
 from keras_reprogram.source.remote.remote_source import RemoteSource
-from keras_reprogram.source.remote.tf_serving import (
-    check_model,
-    chosen_output,
-    decoded,
-    pixel_levels,
+from keras_reprogram.source.remote.tf_serving_messages import (
+    SIGNATURES_FIELD,
+    array_of,
+    fill_with_files,
+    fill_with_pixels,
+    only_input,
 )
+from keras_reprogram.source.remote.tf_serving_stub import check_address, prediction_stub
 
 # gRPC's own limit is 4 MB: 1,000 images of 1,000 scores.
 _LARGEST_ANSWER = 64 * 2**20
-_METADATA = "signature_def"
-# tensorflow.DataType: the numbers are part of the wire format.
-_FLOAT, _DOUBLE, _STRING = 1, 2, 7
-_VALUES = {_FLOAT: ("<f4", "float_val"), _DOUBLE: ("<f8", "double_val")}
 
 
 @keras.saving.register_keras_serializable(package="keras_reprogram")
@@ -114,7 +109,7 @@ class TFServingGRPCSource(RemoteSource):
         check_model(model_name, version, version_label, input_format)
         addresses = [address] if isinstance(address, str) else list(address)
         for one in addresses:
-            _check_address(one)
+            check_address(one)
         super().__init__(source_shape, labels, endpoints=addresses, **options)
         self.model_name, self.version, self.version_label = model_name, version, version_label
         self.signature_name, self.input_format = signature_name, input_format
@@ -140,14 +135,18 @@ class TFServingGRPCSource(RemoteSource):
         self._name_model(request)
         if self.output_name is not None:
             request.output_filter.append(self.output_name)
-        self._fill(request.inputs[input_name], payloads)
+        tensor = request.inputs[input_name]
+        if self.input_format == "encoded":
+            fill_with_files(tensor, payloads)
+        else:
+            fill_with_pixels(tensor, payloads, self.value_range)
         try:
             return self._stub(endpoint).Predict(request, **self._call_options(endpoint))
         except grpc.RpcError as error:
             raise self._failure(error, endpoint) from None
 
     def read(self, answer: Any) -> Any:
-        return _array_of(answer.outputs[chosen_output(answer.outputs, self.output_name)])
+        return array_of(answer.outputs[chosen_output(answer.outputs, self.output_name)])
 
     @property
     def request_options(self) -> str:
@@ -160,24 +159,12 @@ class TFServingGRPCSource(RemoteSource):
         """One an endpoint and process; a copy that an executor works with makes its own."""
         stubs = self.__dict__.setdefault("_stubs", {})
         if endpoint not in stubs:
-            with needs_extra("grpcio", "serving"):
-                import grpc
-            with needs_extra("tensorflow-serving-api", "serving"):
-                from tensorflow_serving.apis import prediction_service_pb2_grpc as service
-            # gRPC's own repetitions would be billed and unseen by the ledger.
-            options = [
-                ("grpc.enable_retries", 0),
-                ("grpc.max_receive_message_length", _LARGEST_ANSWER),
-            ]
-            if self.secure:
-                roots = Path(self.certificates).read_bytes() if self.certificates else None
-                channel = grpc.secure_channel(
-                    endpoint, grpc.ssl_channel_credentials(roots), options=options
-                )
-            else:
-                channel = grpc.insecure_channel(endpoint, options=options)
-            weakref.finalize(self, channel.close)
-            stubs[endpoint] = service.PredictionServiceStub(channel)
+            stubs[endpoint] = prediction_stub(
+                endpoint,
+                secure=self.secure,
+                certificates=self.certificates,
+                largest_answer=_LARGEST_ANSWER,
+            )
         return stubs[endpoint]
 
     def _call_options(self, endpoint: str) -> dict[str, Any]:
@@ -194,86 +181,37 @@ class TFServingGRPCSource(RemoteSource):
         if self.version_label is not None:
             spec.version_label = self.version_label
 
-    def _fill(self, tensor: Any, payloads: list[bytes]) -> None:
-        if self.input_format == "encoded":
-            tensor.dtype, shape = _STRING, (len(payloads),)
-            tensor.string_val.extend(payloads)
-        else:
-            pixels = pixel_levels(self.value_range)[decoded(payloads)]
-            tensor.dtype, shape = _FLOAT, pixels.shape
-            tensor.tensor_content = pixels.astype("<f4").tobytes()
-        for size in shape:
-            tensor.tensor_shape.dim.add(size=size)
-
     def _asked_input_name(self, endpoint: str) -> str:
         with self.__dict__.setdefault("_asking", threading.Lock()):
             if "_found_input" not in self.__dict__:
-                self.__dict__["_found_input"] = self._only_input(self._signature(endpoint))
+                answer = self._ask_metadata(endpoint)
+                self.__dict__["_found_input"] = only_input(answer, self.signature_name)
             return self.__dict__["_found_input"]
 
-    def _signature(self, endpoint: str) -> Any:
+    def _ask_metadata(self, endpoint: str) -> Any:
         import grpc
-        from tensorflow_serving.apis import get_model_metadata_pb2 as metadata
+        from tensorflow_serving.apis import get_model_metadata_pb2
 
-        request = metadata.GetModelMetadataRequest(metadata_field=[_METADATA])
+        request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=[SIGNATURES_FIELD])
         self._name_model(request)
         try:
-            answer = self._stub(endpoint).GetModelMetadata(request, **self._call_options(endpoint))
+            return self._stub(endpoint).GetModelMetadata(request, **self._call_options(endpoint))
         except grpc.RpcError as error:
             failure = self._failure(error, endpoint)
             if isinstance(failure, SourceUnavailableError):
                 # No image has left yet, so that nothing can be billed.
                 raise SourceBusyError(str(failure), failure.retry_after) from None
             raise failure from None
-        found = metadata.SignatureDefMap()
-        answer.metadata[_METADATA].Unpack(found)
-        if self.signature_name not in found.signature_def:
-            raise SourceRefusedError(
-                f"`signature_name` must be a signature of the model: "
-                f"{', '.join(sorted(found.signature_def))}. Received: {self.signature_name!r}."
-            )
-        return found.signature_def[self.signature_name]
-
-    def _only_input(self, signature: Any) -> str:
-        if len(signature.inputs) != 1:
-            raise SourceRefusedError(
-                f"The signature {self.signature_name!r} must have one input, for the images. "
-                f"Received: {', '.join(sorted(signature.inputs))}. Pass another `signature_name`."
-            )
-        return next(iter(signature.inputs))
 
     def _failure(self, error: Any, endpoint: str) -> Exception:
-        said = error.details() or ""
-        if "CLIENT: Received message larger than max" in said:
-            # Answered, so billed: neither free nor worth asking again.
-            return RuntimeError(
-                f"{endpoint} must answer with at most {_LARGEST_ANSWER:,} bytes. Received: {said}. "
-                "Pass the `output_name` of the scores, or fewer `images_per_request`."
-            )
         failure = failure_of(error, endpoint)
+        text = str(failure)
+        if type(failure) is RuntimeError:
+            text = (
+                f"{endpoint} must answer with at most {_LARGEST_ANSWER:,} bytes. Received: "
+                f"{error.details()}. Pass the `output_name` of the scores, or fewer "
+                "`images_per_request`."
+            )
         # A service may repeat the key that it refuses.
-        failure.args = (hide_key(str(failure), self.key_variable),)
+        failure.args = (hide_key(text, self.key_variable),)
         return failure
-
-
-def _check_address(address: str) -> None:
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or "/" in address:
-        raise ValueError(
-            f"`address` must be host:port. Received: {address!r}. Pass the port of gRPC, 8500 "
-            "unless the server was told otherwise; TLS is `secure=True`."
-        )
-
-
-def _array_of(tensor: Any) -> np.ndarray:
-    """A `TensorProto` as an array."""
-    if tensor.dtype not in _VALUES:
-        raise ValueError(
-            f"Scores must be of type DT_FLOAT or DT_DOUBLE. Received: type {tensor.dtype}. "
-            "Pass the `output_name` of the scores."
-        )
-    dtype, field = _VALUES[tensor.dtype]
-    values = np.frombuffer(tensor.tensor_content, dtype)
-    if not tensor.tensor_content:
-        values = np.array(getattr(tensor, field), dtype)
-    return values.reshape([dim.size for dim in tensor.tensor_shape.dim])
