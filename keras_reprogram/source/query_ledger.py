@@ -129,6 +129,15 @@ class QueryLedger:
                 claim.ours[key] = int(cursor.lastrowid or 0)
         return claim
 
+    def missing(self, keys: Sequence[bytes]) -> list[bytes]:
+        """Those of some keys that no answer is there for; claims nothing.
+
+        Args:
+            keys: of queries.
+        """
+        question = "SELECT 1 FROM attempts WHERE key = ? AND answer IS NOT NULL LIMIT 1"
+        return [key for key in keys if not self._file.read(question, key)]
+
     def settle(self, attempt: int, answer: np.ndarray | None, note: str | None = None) -> None:
         """Marks an attempt as billed.
 

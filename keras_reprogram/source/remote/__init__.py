@@ -2,6 +2,7 @@
 
 from keras_reprogram.source.remote.clarifai import ClarifaiSource
 from keras_reprogram.source.remote.custom_vision import CustomVisionSource
+from keras_reprogram.source.remote.drift import SourceDriftedError
 from keras_reprogram.source.remote.failures import (
     SourceBusyError,
     SourceRefusedError,
@@ -25,6 +26,7 @@ __all__ = [
     "RekognitionSource",
     "RemoteSource",
     "SourceBusyError",
+    "SourceDriftedError",
     "SourceRefusedError",
     "SourceUnavailableError",
     "TFServingGRPCSource",

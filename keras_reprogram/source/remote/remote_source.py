@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from keras_reprogram.source.ledger_asking import ask_through_ledger
 from keras_reprogram.source.python_source import PythonSource
 from keras_reprogram.source.query_budget import query_key
 from keras_reprogram.source.query_ledger import QueryLedger
+from keras_reprogram.source.remote.drift import check_drift, watched_image
 from keras_reprogram.source.remote.endpoints import Endpoints
-from keras_reprogram.source.remote.extras import needs_extra
-from keras_reprogram.source.remote.failures import SourceUnavailableError
+from keras_reprogram.source.remote.image_encoding import ENCODINGS, encode_image
 from keras_reprogram.source.remote.named_scores import check_missing, named_scores
 from keras_reprogram.source.remote.rate_limit import RateLimit
+from keras_reprogram.source.remote.retries import repeated
 
-ENCODINGS = ("png", "jpeg")
-_JPEG_QUALITY = 95
-_FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
 _SHOWN = 300
 
 
@@ -50,6 +46,9 @@ class RemoteSource(PythonSource):
         endpoints: addresses of replicas that give the same answers.
         missing: score of a label that an answer does not list, as of `named_scores`.
         ignore_undeclared: leave names in answers out that `labels` does not have.
+        drift_tolerance: with a ledger, ask one fixed image in each run that sends something, and
+            stop if a score of it moved further than this since the ledger began; `None` asks
+            nothing.
         executor: runs the requests instead of threads of this process: any
             `concurrent.futures.Executor`, those of Dask and Ray too. Ledger, limits and retries
             stay here.
@@ -80,6 +79,7 @@ class RemoteSource(PythonSource):
         endpoints: Sequence[str] = ("",),
         missing: float | str = 0.0,
         ignore_undeclared: bool = False,
+        drift_tolerance: float | None = None,
         executor: Executor | None = None,
         **options: Any,
     ) -> None:
@@ -98,6 +98,7 @@ class RemoteSource(PythonSource):
         self.missing, self.ignore_undeclared = check_missing(missing), ignore_undeclared
         self.rate_limit = RateLimit(queries_per_second)
         self.endpoints = Endpoints(endpoints, concurrency)
+        self.drift_tolerance, self._drift_checked = drift_tolerance, False
         self.executor = executor
         # As many as may be in flight, so that a crash leaves no more queries of unknown fate.
         self._threads = ThreadPoolExecutor(concurrency * len(endpoints), thread_name_prefix="query")
@@ -147,17 +148,11 @@ class RemoteSource(PythonSource):
         return query_key(self.identity, f"{self.encoding} {reading}", b"").hex()
 
     def payload(self, image: np.ndarray) -> bytes:
-        low, high = self.value_range
-        codes = np.round((image - low) * (255.0 / (high - low))).clip(0, 255).astype(np.uint8)
-        picture = Image.fromarray(codes[..., 0] if codes.shape[-1] == 1 else codes)
-        stream = io.BytesIO()
-        # No subsampling: a program's colours are its signal.
-        quality = {"quality": _JPEG_QUALITY, "subsampling": 0} if self.encoding == "jpeg" else {}
-        picture.save(stream, self.encoding, **quality)
-        return stream.getvalue()
+        return encode_image(image, self.value_range, self.encoding)
 
     def _answer_all(self, images: np.ndarray) -> np.ndarray:
         payloads = [self.payload(image) for image in images]
+        self._check_drift(payloads)
         starts = range(0, len(payloads), self.images_per_request)
         parts = [payloads[start : start + self.images_per_request] for start in starts]
         futures = [self._threads.submit(self._answer_part, part) for part in parts]
@@ -174,37 +169,40 @@ class RemoteSource(PythonSource):
 
     def _answer_part(self, payloads: list[bytes]) -> np.ndarray:
         """Scores of one request's images; repeated while that may help."""
-        with needs_extra("tenacity", "http"):
-            import tenacity
+        return self._repeated(lambda: self._answer_once(payloads))
 
-        def pause(state: Any) -> float:
-            if self.endpoints.any_well():
-                return 0.0
-            error = state.outcome.exception()
-            spread = tenacity.wait_random_exponential(_FIRST_WAIT, _LONGEST_WAIT)
-            return max(getattr(error, "retry_after", None) or 0.0, spread(state))
-
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(SourceUnavailableError),
-            stop=tenacity.stop_after_attempt(1 + self.retries),
-            wait=pause,
-            reraise=True,
-        )
-        try:
-            return retrying(self._answer_once, payloads)
-        except ValueError:
-            # A malformed answer was billed and is asked for once more, then it is an error.
-            return retrying(self._answer_once, payloads)
+    def _repeated(self, ask: Callable[[], np.ndarray]) -> np.ndarray:
+        return repeated(ask, self.retries, self.endpoints.any_well)
 
     def _answer_once(self, payloads: list[bytes]) -> np.ndarray:
         if self.ledger is None:
             return self._check(self._request_counted(payloads), len(payloads))
-        options = self.request_options
-        keys = [query_key(self.fingerprint, options, payload) for payload in payloads]
+        return self._ask_ledger(self._keys(payloads), payloads)
+
+    def _keys(self, payloads: list[bytes]) -> list[bytes]:
+        fingerprint, options = self.fingerprint, self.request_options
+        return [query_key(fingerprint, options, payload) for payload in payloads]
+
+    def _check_drift(self, payloads: list[bytes]) -> None:
+        """Before the first request of this run; what the ledger answers needs no check."""
+        if self.ledger is None or self.drift_tolerance is None or self._drift_checked:
+            return
+        if not self.ledger.missing(self._keys(payloads)):
+            return
+        check_drift(
+            self.ledger,
+            f"{self.fingerprint} {self.request_options}",
+            self.payload(watched_image(self.source_shape, self.value_range)),
+            self.drift_tolerance,
+            lambda keys, some: self._repeated(lambda: self._ask_ledger(keys, some)),
+        )
+        self._drift_checked = True
+
+    def _ask_ledger(self, keys: list[bytes], payloads: list[bytes]) -> np.ndarray:
         boxes = np.empty(len(payloads), object)
         boxes[:] = payloads
         return ask_through_ledger(
-            self.ledger,
+            self.ledger,  # type: ignore[arg-type]  # there is one, or nobody came here
             keys,
             boxes,
             lambda some: self._request_counted(list(some)),

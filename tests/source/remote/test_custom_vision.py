@@ -23,7 +23,7 @@ from keras_reprogram import LiteRTSource, QueryLedger, embedded_path
 from keras_reprogram.source.remote import (
     SourceRefusedError,
     SourceUnavailableError,
-    remote_source,
+    retries,
 )
 from keras_reprogram.source.remote.custom_vision import CustomVisionSource
 from keras_reprogram.testing import MALFORMED_ANSWERS, TRANSPORT_FAULTS, HostedModel
@@ -34,8 +34,8 @@ KEY = "planted-key-8461"
 
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch):
-    monkeypatch.setattr(remote_source, "_FIRST_WAIT", 0.01)
-    monkeypatch.setattr(remote_source, "_LONGEST_WAIT", 0.05)
+    monkeypatch.setattr(retries, "_FIRST_WAIT", 0.01)
+    monkeypatch.setattr(retries, "_LONGEST_WAIT", 0.05)
     monkeypatch.setenv("VISION_PREDICTION_KEY", KEY)
 
 

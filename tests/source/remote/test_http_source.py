@@ -12,10 +12,11 @@ from sign_service import KEY, LABELS, SignService
 from keras_reprogram import DenseMap, HTTPSource, ProgramLayer, QueryLedger, ReprogrammedModel
 from keras_reprogram.datasets import load_target
 from keras_reprogram.source.remote import (
+    SourceDriftedError,
     SourceRefusedError,
     SourceUnavailableError,
     named_scores,
-    remote_source,
+    retries,
 )
 
 TRANSPORT_FAULTS = [
@@ -30,8 +31,8 @@ TRANSPORT_FAULTS = [
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch):
-    monkeypatch.setattr(remote_source, "_FIRST_WAIT", 0.01)
-    monkeypatch.setattr(remote_source, "_LONGEST_WAIT", 0.05)
+    monkeypatch.setattr(retries, "_FIRST_WAIT", 0.01)
+    monkeypatch.setattr(retries, "_LONGEST_WAIT", 0.05)
 
 
 def images_of(count, seed=0):
@@ -267,3 +268,19 @@ def test_a_missing_extra_names_its_command(package, monkeypatch):
         ),
     ):
         source_of(service)(images_of(1))
+
+
+def test_drifting_answers_stop_the_next_run(tmp_path):
+    images = images_of(3)
+    with SignService() as service, QueryLedger(tmp_path / "l") as ledger:
+        for run, bill in enumerate((4, 4, 6)):
+            # The second run asks nothing new, so that nothing is checked.
+            source = source_of(service, ledger=ledger, drift_tolerance=0.01)
+            source(images if run < 2 else images_of(1, seed=9))
+            assert service.bill == bill == ledger.spent
+        service.hosted.model = lambda pixels: np.roll(np.asarray(service.model(pixels)), 1, axis=1)
+        source_of(service, ledger=ledger, drift_tolerance=0.01)(images)
+        again = source_of(service, ledger=ledger, drift_tolerance=0.01)
+        with pytest.raises(SourceDriftedError, match="as it did before.* The model was exchanged"):
+            again(images_of(5, seed=11))
+        assert service.bill == 7 == ledger.spent

@@ -12,7 +12,7 @@ from keras_reprogram import LiteRTSource, QueryLedger, embedded_path
 from keras_reprogram.source.remote import (
     SourceRefusedError,
     SourceUnavailableError,
-    remote_source,
+    retries,
 )
 from keras_reprogram.source.remote.kserve import KServeSource
 from keras_reprogram.testing import MALFORMED_ANSWERS, TRANSPORT_FAULTS, HostedModel
@@ -28,8 +28,8 @@ NUMPY = {"FP32": np.float32, "UINT8": np.uint8}
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch):
-    monkeypatch.setattr(remote_source, "_FIRST_WAIT", 0.01)
-    monkeypatch.setattr(remote_source, "_LONGEST_WAIT", 0.05)
+    monkeypatch.setattr(retries, "_FIRST_WAIT", 0.01)
+    monkeypatch.setattr(retries, "_LONGEST_WAIT", 0.05)
 
 
 def images_of(count, seed=0):

@@ -21,7 +21,7 @@ from keras_reprogram import LiteRTSource, QueryLedger, embedded_path
 from keras_reprogram.source.remote import (
     SourceRefusedError,
     SourceUnavailableError,
-    remote_source,
+    retries,
     tf_serving_grpc,
 )
 from keras_reprogram.source.remote.tf_serving import TFServingSource
@@ -44,8 +44,8 @@ BYTES = {"signature_name": "image_bytes", "input_format": "encoded"}
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch):
-    monkeypatch.setattr(remote_source, "_FIRST_WAIT", 0.01)
-    monkeypatch.setattr(remote_source, "_LONGEST_WAIT", 0.05)
+    monkeypatch.setattr(retries, "_FIRST_WAIT", 0.01)
+    monkeypatch.setattr(retries, "_LONGEST_WAIT", 0.05)
 
 
 @pytest.fixture(params=WORLDS)
