@@ -62,7 +62,7 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, kills, seed=0):
             while service.requests < moment and process.poll() is None:
                 time.sleep(draw.random() * 0.01)
             process.send_signal(signal.SIGKILL)
-            process.wait()
+            process.communicate()
             assert service.bill <= budget
         finish(start(service, folder, "killed", budget))
         assert needed <= service.bill <= spent(folder) <= budget
