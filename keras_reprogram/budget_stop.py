@@ -24,7 +24,12 @@ class BudgetStop(keras.callbacks.Callback):
         loss = (logs or {}).get("val_loss")
         if loss is not None and loss < self.best_loss:
             self.best_loss, self.best_epoch = loss, epoch
-            self._best_weights = [v.numpy() for v in self.model.trainable_variables]
+            self._best_weights = [v.numpy() for v in self._variables]
+
+    @property
+    def _variables(self) -> list[Any]:
+        # A map that observes has weights that are not trained.
+        return [*self.model.trainable_variables, *self.model.output_map.weights]
 
     def stop(self, error: Exception) -> str:
         """Goes back to the best epoch.
@@ -37,7 +42,7 @@ class BudgetStop(keras.callbacks.Callback):
         """
         if not self._best_weights:
             return f"{error} Training ended; the weights are those of the last step."
-        for variable, value in zip(self.model.trainable_variables, self._best_weights, strict=True):
+        for variable, value in zip(self._variables, self._best_weights, strict=True):
             variable.assign(value)
         return (
             f"{error} Training ended; the weights are those of epoch {self.best_epoch + 1}, "

@@ -47,7 +47,8 @@ class OpaqueTraining(ViewChoice):
            steps' own clean answers refit the map, so that nothing is asked twice. Two epochs
            without a better validation loss end it.
 
-        The budget is never exceeded; validation counts. If it does not pay for all images, a
+        The budget is never exceeded but by repetitions after a service's failures, which a ledger's
+        own budget bounds; validation counts. If it does not pay for all images, a
         stratified part of them is used. What is kept is never worse on validation than the map
         alone. In the end the map is fitted on training and held-out images together, unless
         `validation_data` was given. A model that was not compiled is compiled with Adam and

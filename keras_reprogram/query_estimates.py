@@ -34,7 +34,8 @@ class QueryEstimates(OpaqueTraining):
             num_validation: images of `validation_data`; `None` for none with `fit`, and for a
                 fifth of `x` with `fit_opaque`.
             epochs: of `fit`.
-            query_budget: of `fit_opaque`. It is never exceeded; steps may end before it is spent.
+            query_budget: of `fit_opaque`. It is never exceeded but by repetitions after failures,
+                which a ledger's budget bounds; steps may end before it is spent.
             choose_views: as `fit_opaque` takes it.
             price_per_thousand: of 1,000 queries.
             queries_per_second: that the source allows.

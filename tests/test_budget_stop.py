@@ -7,6 +7,7 @@ import pytest
 from keras_reprogram import (
     DenseMap,
     LiteRTSource,
+    MultiLabelMap,
     ProgramLayer,
     QueryLedger,
     RandomDirections,
@@ -18,11 +19,13 @@ X = np.random.default_rng(0).uniform(0, 255, (24, 8, 8, 1)).astype(np.float32)
 Y = np.arange(24) % 3
 
 
-def model_under(ledger):
+def model_under(ledger, output_map=None):
     source = LiteRTSource(embedded_path("traffic_signs.tflite"), value_range=(0, 255))
     source.ledger = ledger
     program = ProgramLayer((8, 8, 1), source.source_shape, source_range=(0, 255), grid=2)
-    model = ReprogrammedModel(program, source, DenseMap(3), RandomDirections(1), seed=3)
+    model = ReprogrammedModel(
+        program, source, output_map or DenseMap(3), RandomDirections(1), seed=3
+    )
     model.fit_output_map(X, Y, verbose=0)
     model.compile(keras.optimizers.SGD(1.0), loss="sparse_categorical_crossentropy")
     return model
@@ -68,3 +71,22 @@ def test_a_bar_shows_rate_and_money(tmp_path, capsys):
         model_under(ledger).fit_output_map(X, Y, verbose=1)
     shown = capsys.readouterr().out
     assert "24/24" in shown and "money_spent: 0.048" in shown and "queries_per_second" in shown
+
+
+def test_a_map_that_follows_the_program_goes_back_too(tmp_path):
+    kept = []
+    with QueryLedger(tmp_path / "l", budget=24 + 24 * 12) as ledger:
+        model = model_under(ledger, MultiLabelMap(3, assignment="bayesian"))
+        keep = keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: kept.append((logs["val_loss"], map_of(model)))
+        )
+        with pytest.warns(UserWarning, match="of epoch"):
+            model.fit(X, Y, 8, epochs=9, verbose=0, callbacks=[keep], validation_data=(X, Y))
+        assert len(kept) > 1
+    best = min(kept, key=lambda pair: pair[0])[1]
+    for now, then in zip(map_of(model), best, strict=True):
+        np.testing.assert_allclose(now, then)
+
+
+def map_of(model):
+    return [variable.numpy() for variable in model.output_map.weights]

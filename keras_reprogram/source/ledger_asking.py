@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,7 @@ def ask_through_ledger(
     check: Callable[[np.ndarray, int], np.ndarray],
     even_answer: np.ndarray,
     payloads: Sequence[bytes],
+    again: bool = False,
 ) -> np.ndarray:
     """Answers to images, paid for now or before.
 
@@ -33,6 +35,7 @@ def ask_through_ledger(
         check: `(what it said, m)` -> scores `(m, num_labels)`, or `ValueError`.
         even_answer: `(num_labels,)`, for queries of unknown fate that are not to be asked again.
         payloads: the bytes that are sent for each image, which the ledger may be asked to keep.
+        again: whether this repeats a request of this call, whose fate is unknown.
 
     Returns:
         float32 array `(n, num_labels)`.
@@ -44,7 +47,7 @@ def ask_through_ledger(
     answers: dict[bytes, np.ndarray] = {}
     position = {key: row for row, key in reversed(list(enumerate(keys)))}
     while missing := [key for key in position if key not in answers]:
-        claim = ledger.claim(missing, [payloads[position[key]] for key in missing])
+        claim = ledger.claim(missing, [payloads[position[key]] for key in missing], again=again)
         answers |= claim.answers | dict.fromkeys(claim.skipped, even_answer)
         if claim.ours:
             rows = [position[key] for key in claim.ours]
@@ -62,23 +65,29 @@ def _send(
     ask: Callable[[np.ndarray], np.ndarray],
     check: Callable[[np.ndarray, int], np.ndarray],
 ) -> np.ndarray:
+    left = list(attempts)
+
+    def close(how: Callable[..., None], *words: Any) -> None:
+        while left:
+            how(left[0], *words)
+            del left[0]
+
     try:
-        said = ask(images)
-    except NotBilledError as error:
-        for attempt in attempts:
-            ledger.release(attempt, type(error).__name__)
-        raise
+        try:
+            said = ask(images)
+        except NotBilledError as error:
+            close(ledger.release, type(error).__name__)
+            raise
+        try:
+            scores = check(said, len(images))
+        except Exception as error:
+            close(ledger.settle, None, str(error))
+            raise
+        for row in scores:
+            ledger.settle(left[0], row)
+            del left[0]
     except BaseException as error:
-        # Ctrl-C too: the request may have arrived.
-        for attempt in attempts:
-            ledger.abandon(attempt, type(error).__name__)
+        # Ctrl-C too: the request may have arrived. An open attempt of a living owner is waited for.
+        close(ledger.abandon, type(error).__name__)
         raise
-    try:
-        scores = check(said, len(images))
-    except ValueError as error:
-        for attempt in attempts:
-            ledger.settle(attempt, None, str(error))
-        raise
-    for attempt, row in zip(attempts, scores, strict=True):
-        ledger.settle(attempt, row)
     return scores

@@ -5,7 +5,18 @@ from __future__ import annotations
 import fcntl
 import os
 import uuid
+import weakref
 from pathlib import Path
+
+_owners: weakref.WeakSet[LedgerOwner] = weakref.WeakSet()
+
+
+def _let_go() -> None:
+    for owner in _owners:
+        owner._file.close()
+
+
+os.register_at_fork(after_in_child=_let_go)
 
 
 class LedgerOwner:
@@ -24,6 +35,7 @@ class LedgerOwner:
         self._path = _lock_path(ledger, self.name)
         self._file = self._path.open("w")
         fcntl.flock(self._file, fcntl.LOCK_EX)
+        _owners.add(self)
 
     def close(self) -> None:
         """Releases the lock and removes its file."""

@@ -94,12 +94,20 @@ class QueryLedger:
         """What `spent` queries cost, or `None` without a price."""
         return money_for(self.spent, self.price_per_thousand)
 
-    def claim(self, keys: Sequence[bytes], payloads: Sequence[bytes] | None = None) -> Claim:
+    def claim(
+        self,
+        keys: Sequence[bytes],
+        payloads: Sequence[bytes] | None = None,
+        *,
+        again: bool = False,
+    ) -> Claim:
         """Takes the right to send what no answer is there for.
 
         Args:
             keys: of the queries, as `query_key` makes them; a key may come twice.
             payloads: the bytes that will be sent, stored under `keep_payloads=True` only.
+            again: whether this repeats, within one run, what a lost connection or a failing service
+                left open. `on_unknown` is for runs that crashed.
 
         Returns:
             A `Claim`. Each attempt in `ours` is on the disk as sent: send it, then `settle` it.
@@ -117,7 +125,7 @@ class QueryLedger:
                 rows = database.execute(
                     "SELECT state, owner, answer FROM attempts WHERE key = ?", (key,)
                 ).fetchall()
-                if not self._known(key, rows, claim):
+                if not self._known(key, rows, claim, again):
                     new.append(key)
             self._spend(database, len(new))
             for key in new:
@@ -192,13 +200,18 @@ class QueryLedger:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _known(self, key: bytes, rows: list[tuple[str, str, bytes | None]], claim: Claim) -> bool:
+    def _known(
+        self, key: bytes, rows: list[tuple[str, str, bytes | None]], claim: Claim, again: bool
+    ) -> bool:
         """Sorts a key into the claim; `False` if it has to be sent."""
         for _, _, answer in rows:
             if answer is not None:
                 claim.answers[key] = np.frombuffer(answer, "<f4").astype(np.float32)
                 return True
         owners = {owner for state, owner, _ in rows if state == "sent"}
+        if again:
+            # Attempts that were given up: this is their repetition.
+            owners.discard("")
         if any(self._owner.is_alive(owner) for owner in owners):
             claim.elsewhere.add(key)
             return True

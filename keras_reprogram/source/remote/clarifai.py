@@ -9,12 +9,13 @@ from typing import Any
 
 import keras
 
+from keras_reprogram.source.ledger_claim import NotBilledError
 from keras_reprogram.source.remote.clarifai_statuses import failure_of_status
 from keras_reprogram.source.remote.extras import needs_extra
 from keras_reprogram.source.remote.failures import SourceUnavailableError
 from keras_reprogram.source.remote.grpc_channels import channel_to, check_images_per_request
 from keras_reprogram.source.remote.grpc_failures import failure_of
-from keras_reprogram.source.remote.keys import hide_key, key_from
+from keras_reprogram.source.remote.keys import key_from
 from keras_reprogram.source.remote.remote_source import RemoteSource
 
 _ADDRESS, _METHOD = "api.clarifai.com", "/clarifai.api.V2/PostModelOutputs"
@@ -110,16 +111,14 @@ class ClarifaiSource(RemoteSource):
             import grpc
         from google.protobuf.json_format import MessageToDict
 
-        sent = ("authorization", f"Key {key_from(self.key_variable, 'Clarifai')}")
+        sent = ("authorization", f"Key {key_from(self.key_variable or '', 'Clarifai')}")
         try:
             answer = self._method(endpoint)(
                 self._message(payloads), timeout=self.timeout, metadata=(sent,)
             )
         except grpc.RpcError as error:
-            failure = failure_of(error, f"Clarifai at {endpoint}")
-            failure.args = (hide_key(str(failure), self.key_variable),)
             # The gRPC error repeats what the service said, the key too.
-            raise failure from None
+            raise failure_of(error, f"Clarifai at {endpoint}", self.key_variable) from None
         for output in answer.outputs:
             output.ClearField("input")  # the image again
         said: dict[str, Any] = MessageToDict(
@@ -199,7 +198,7 @@ class ClarifaiSource(RemoteSource):
         if not outputs:
             raise failure
         if len(failed) == len(outputs):
-            raise failed[0]
+            raise next((one for one in failed if not isinstance(one, NotBilledError)), failed[0])
         if any(isinstance(one, SourceUnavailableError) for one in failed):
             # Never busy or refused: the others are billed.
             raise SourceUnavailableError(

@@ -57,8 +57,9 @@ def failure_of_status(
     name = StatusCode.Name(code) if code in StatusCode.values() else "unknown"
     if name == "SUCCESS":
         return None
-    words = f"{status.get('description', '')} {status.get('details', '')}".strip()[:200]
-    said = f"{code} {name}: {hide_key(words, key_variable)}"
+    words = f"{status.get('description', '')} {status.get('details', '')}".strip()
+    # Hidden before it is cut: half a key is a secret too.
+    said = f"{code} {name}: {hide_key(words, key_variable)[:200]}"
     if name in BUSY_STATUSES:
         wait = _THROTTLED_WAIT if name == "CONN_THROTTLED" else None
         return SourceBusyError(f"{service} is busy ({said})", wait)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from keras_reprogram.source.ledger_claim import NotBilledError
 from keras_reprogram.source.remote.failures import (
     SourceBusyError,
     SourceRefusedError,
@@ -26,17 +27,15 @@ def failure_of_call(error: Any, endpoint: str, key_variable: str | None) -> Exce
         endpoint: the address, for the message.
         key_variable: the environment variable whose value is not shown, or `None`.
     """
-    who, said = f"Google Vision at {endpoint}", str(error.message)
+    # Hidden before it is cut: half a key is a secret too.
+    who, said = f"Google Vision at {endpoint}", hide_key(str(error.message), key_variable)
     if "metadata from plugin" in said:
         # No token, so nothing was sent.
         return SourceBusyError(f"{who} got no credentials: {said[:200]}. {CREDENTIALS_HINT}")
     if "api key" in said.lower():
         hint = f"Check the key in the environment: {key_variable}."
-        failure: Exception = SourceRefusedError(f"{who} refused. Received: {said[:200]} {hint}")
-    else:
-        failure = failure_of(error.response, who)
-    failure.args = (hide_key(str(failure), key_variable),)
-    return failure
+        return SourceRefusedError(f"{who} refused. Received: {said[:200]} {hint}")
+    return failure_of(error.response, who, key_variable)
 
 
 def check_responses(responses: list[dict[str, Any]]) -> None:
@@ -48,7 +47,7 @@ def check_responses(responses: list[dict[str, Any]]) -> None:
     errors = [response["error"] for response in responses if "error" in response]
     failed = [_failure_of_image(error) for error in errors]
     if failed and len(failed) == len(responses):
-        raise failed[0]
+        raise next((one for one in failed if not isinstance(one, NotBilledError)), failed[0])
     if any(isinstance(one, SourceUnavailableError) for one in failed):
         # Never busy or refused: the others are billed.
         raise SourceUnavailableError(

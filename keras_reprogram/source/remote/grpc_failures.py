@@ -9,11 +9,24 @@ from keras_reprogram.source.remote.failures import (
     SourceRefusedError,
     SourceUnavailableError,
 )
+from keras_reprogram.source.remote.keys import hide_key
 
 # The request was not taken, or there was nobody to take it.
-_NEVER_CONNECTED = ("failed to connect", "connection refused", "name resolution", "dns")
-_UNTRUSTED = ("certificate", "ssl", "handshake")
-_LATER = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "UNKNOWN", "ABORTED", "CANCELLED")
+_NEVER_CONNECTED = (
+    "failed to connect to all addresses",
+    "dns resolution failed",
+    "errors resolving",
+)
+_UNTRUSTED = "certificate"
+_LATER = (
+    "UNAVAILABLE",
+    "DEADLINE_EXCEEDED",
+    "INTERNAL",
+    "UNKNOWN",
+    "ABORTED",
+    "CANCELLED",
+    "DATA_LOSS",
+)
 HINTS = {
     "UNAUTHENTICATED": "Check the key in the environment.",
     "PERMISSION_DENIED": "Check the key in the environment and what it may do.",
@@ -25,30 +38,34 @@ HINTS = {
 }
 
 
-def failure_of(error: Any, service: str) -> Exception:
+def failure_of(error: Any, service: str, key_variable: str | None = None) -> Exception:
     """Ours for a `grpc.RpcError`.
 
     Args:
         error: what the stub raised.
         service: who failed, for the message.
+        key_variable: the environment variable whose value is not shown.
 
     Returns:
         A `SourceBusyError`, `SourceUnavailableError` or `SourceRefusedError`; for an answer that is
         too large, a `RuntimeError`.
     """
-    code, said = error.code().name, (error.details() or "")[:200]
-    lower = said.lower()
+    # Hidden before it is cut: half a key is a secret too.
+    code, said = error.code().name, hide_key(error.details() or "", key_variable)[:200]
+    lower = (error.details() or "").lower()
+    # In gRPC's own words: a service may write any of them into an answer that it bills.
+    unreached = code == "UNAVAILABLE" and lower.startswith(_NEVER_CONNECTED)
     if "received message larger than max" in lower and "client" in lower:
         # It has arrived and may have been billed; the next would be as large.
         return RuntimeError(f"{service} answered with too much. Received: {said}.")
     if code == "RESOURCE_EXHAUSTED" and "message larger than max" not in lower:
         return SourceBusyError(f"{service} is asked too fast ({said})", _wait_of(error))
-    if code == "UNAVAILABLE" and any(word in lower for word in _UNTRUSTED):
+    if unreached and _UNTRUSTED in lower:
         return SourceRefusedError(
             f"{service} cannot be trusted. Received: {said}. Check the address and the "
             "certificates of this machine."
         )
-    if code == "UNAVAILABLE" and any(word in lower for word in _NEVER_CONNECTED):
+    if unreached:
         return SourceBusyError(f"{service} cannot be reached: {said}")
     if code in _LATER:
         return SourceUnavailableError(f"{service} failed ({code}: {said})", _wait_of(error))

@@ -22,6 +22,8 @@ from keras_reprogram.source.remote.remote_source import RemoteSource
 
 _LARGEST_ANSWER = 16 * 2**20
 _TOO_MANY = 429
+# The service gave up a request that it had taken.
+_NOBODY_KNOWS = (408, 409, 499)
 _HINTS = {
     400: "Check `build_request`: the service does not understand the request.",
     401: "Check the key in the environment.",
@@ -46,6 +48,7 @@ class HTTPSource(RemoteSource):
             `{"instances": [{"b64": ...}, ...]}`.
         read_answer: the answer's JSON -> one row of scores an image. `None` for TF Serving's
             `{"predictions": [[...], ...]}`; see `named_scores` for lists of names and scores.
+            A ledger knows requests by `identity`: change it when either of the two changes.
         key_variable: the environment variable that holds the key, or `None`.
         key_header: the header that carries it.
         key_prefix: what stands before it there.
@@ -112,19 +115,27 @@ class HTTPSource(RemoteSource):
         import httpx
 
         place = shown_url(endpoint)
-        sent = self.body(payloads)
-        sent["headers"] = sent.get("headers", {}) | self._headers(place)
+        sent = self._checked_body(payloads)
+        own = sent.get("headers", {})
+        sent["headers"] = {"Accept-Encoding": "gzip"} | own | self._headers(place)
         try:
             with self._client().stream("POST", endpoint, **sent) as answer:
                 self._check_status(answer, place)
+                packed = answer.headers.get("content-encoding", "identity").strip().lower()
+                if packed not in ("identity", "gzip"):
+                    # Others unpack without bounds. It came, and was billed: `read` refuses it.
+                    return f"an answer packed as {packed}".encode()
                 return _limited(answer.iter_bytes())
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            if "certificate" in str(error).lower() or "ssl" in str(error).lower():
+            if "certificate" in str(error).lower():
                 raise SourceRefusedError(
                     f"{place} cannot be trusted. Received: {error}. Check the URL and the "
                     "certificates of this machine."
                 ) from error
             raise SourceBusyError(f"{place} cannot be reached: {error}") from error
+        except httpx.DecodingError as error:
+            # It came, and was billed; `read` cannot read it either.
+            return f"unreadable ({error})".encode()
         except httpx.TransportError as error:
             what = f"{type(error).__name__} {error}".strip()
             raise SourceUnavailableError(f"{place} broke off: {what}") from error
@@ -136,6 +147,16 @@ class HTTPSource(RemoteSource):
             payloads: encoded images.
         """
         return {"json": self.build_request(payloads)}
+
+    def _checked_body(self, payloads: list[bytes]) -> dict[str, Any]:
+        try:
+            return self.body(payloads)
+        except Exception as error:
+            # Nothing has left, so that nothing is billed.
+            raise SourceRefusedError(
+                f"`build_request` must turn encoded images into JSON. Received: "
+                f"{type(error).__name__}: {error}. Correct it; nothing was sent."
+            ) from error
 
     def read(self, answer: bytes) -> Any:
         return self.read_answer(json.loads(answer))
@@ -162,7 +183,7 @@ class HTTPSource(RemoteSource):
             return
         if status == _TOO_MANY:
             raise SourceBusyError(f"{place} is asked too fast (429)", _wait_of(answer))
-        if status >= 500:
+        if status >= 500 or status in _NOBODY_KNOWS:
             raise SourceUnavailableError(f"{place} failed ({status})", _wait_of(answer))
         if status < 400:
             host = urlsplit(answer.headers.get("location", "")).hostname or "nowhere"
@@ -170,11 +191,11 @@ class HTTPSource(RemoteSource):
                 f"{place} must answer itself. Received: {status}, a redirect to {host}. "
                 "Pass the URL that it leads to, if you trust it."
             )
-        said = _limited(answer.iter_bytes())[:200].decode("utf-8", "replace")
+        text = _limited(answer.iter_bytes())[:2000].decode("utf-8", "replace")
+        # Hidden before it is cut: half a key is a secret too.
+        said = hide_key(text, self.key_variable)[:200]
         hint = self.hints.get(status, "See the service's documentation.")
-        raise SourceRefusedError(
-            f"{place} refused. Received: {status} {hide_key(said, self.key_variable)!r}. {hint}"
-        )
+        raise SourceRefusedError(f"{place} refused. Received: {status} {said!r}. {hint}")
 
     def _headers(self, place: str) -> dict[str, str]:
         if self.key_variable is None:
@@ -212,13 +233,13 @@ def _wait_of(answer: Any) -> float | None:
 def checked_url(url: str) -> str:
     """Returns the URL, or raises a ValueError: for one that is none, or holds a password."""
     parts = urlsplit(url)
+    if "@" in parts.netloc or ("@" in url and not parts.netloc):
+        raise ValueError(
+            f"`url` must not hold a password. Received: one for {parts.hostname or 'somebody'}. "
+            "Put it into an environment variable and pass its name as `key_variable`."
+        )
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"`url` must begin with http:// or https://. Received: {url!r}.")
-    if parts.username or parts.password:
-        raise ValueError(
-            f"`url` must not hold a password. Received: one for {parts.hostname}. Put it into an "
-            "environment variable and pass its name as `key_variable`."
-        )
     return url
 
 

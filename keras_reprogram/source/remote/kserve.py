@@ -122,7 +122,8 @@ class KServeSource(HTTPSource):
     @property
     def request_options(self) -> str:
         return json.dumps([
-            self.model_name, self.model_version, self.input_name, self.output_name, self.datatype
+            self.model_name, self.model_version, self.input_name, self.output_name, self.datatype,
+            self.value_range if self.datatype == "FP32" else None,
         ])  # fmt: skip
 
     def _with_bytes(

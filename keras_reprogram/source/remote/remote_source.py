@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
+import uuid
 import weakref
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Executor, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -16,6 +19,7 @@ from keras_reprogram.source.query_ledger import QueryLedger
 from keras_reprogram.source.remote.drift import check_drift, watched_image
 from keras_reprogram.source.remote.endpoints import Endpoints
 from keras_reprogram.source.remote.image_encoding import ENCODINGS, encode_image
+from keras_reprogram.source.remote.keys import hide_key
 from keras_reprogram.source.remote.named_scores import check_missing, named_scores
 from keras_reprogram.source.remote.rate_limit import RateLimit
 from keras_reprogram.source.remote.retries import repeated
@@ -60,6 +64,8 @@ class RemoteSource(PythonSource):
     """
 
     rounds_images = True
+    # The environment variable that holds the service's key, which no error may show.
+    key_variable: str | None = None
     # What `request` needs of a copy that an executor of other processes gets.
     request_fields: tuple[str, ...] = ()
 
@@ -99,7 +105,7 @@ class RemoteSource(PythonSource):
         self.rate_limit = RateLimit(queries_per_second)
         self.endpoints = Endpoints(endpoints, concurrency)
         self.drift_tolerance, self._drift_checked = drift_tolerance, False
-        self.executor = executor
+        self.executor, self._copy_name = executor, uuid.uuid4().hex
         # As many as may be in flight, so that a crash leaves no more queries of unknown fate.
         self._threads = ThreadPoolExecutor(concurrency * len(endpoints), thread_name_prefix="query")
         weakref.finalize(self, self._threads.shutdown, wait=False)
@@ -155,10 +161,12 @@ class RemoteSource(PythonSource):
         self._check_drift(payloads)
         starts = range(0, len(payloads), self.images_per_request)
         parts = [payloads[start : start + self.images_per_request] for start in starts]
-        futures = [self._threads.submit(self._answer_part, part) for part in parts]
+        stop = threading.Event()
+        futures = [self._threads.submit(self._answer_part, part, stop) for part in parts]
         try:
             return np.concatenate([future.result() for future in futures])
         except BaseException:
+            stop.set()
             # What has not left yet stays here; what is in flight is waited for and kept.
             for future in futures:
                 future.cancel()
@@ -167,17 +175,27 @@ class RemoteSource(PythonSource):
                     future.exception()
             raise
 
-    def _answer_part(self, payloads: list[bytes]) -> np.ndarray:
+    def _answer_part(self, payloads: list[bytes], stop: threading.Event) -> np.ndarray:
         """Scores of one request's images; repeated while that may help."""
-        return self._repeated(lambda: self._answer_once(payloads))
+        return self._repeated(lambda again: self._answer_once(payloads, again), stop)
 
-    def _repeated(self, ask: Callable[[], np.ndarray]) -> np.ndarray:
-        return repeated(ask, self.retries, self.endpoints.any_well)
+    def _repeated(
+        self, ask: Callable[[bool], np.ndarray], stop: threading.Event | None = None
+    ) -> np.ndarray:
+        stop = stop or threading.Event()
+        number = itertools.count()
 
-    def _answer_once(self, payloads: list[bytes]) -> np.ndarray:
+        def once() -> np.ndarray:
+            if stop.is_set():
+                raise CancelledError
+            return ask(next(number) > 0)
+
+        return repeated(once, self.retries, self.endpoints.any_well, stop.wait)
+
+    def _answer_once(self, payloads: list[bytes], again: bool) -> np.ndarray:
         if self.ledger is None:
             return self._check(self._request_counted(payloads), len(payloads))
-        return self._ask_ledger(self._keys(payloads), payloads)
+        return self._ask_ledger(self._keys(payloads), payloads, again)
 
     def _keys(self, payloads: list[bytes]) -> list[bytes]:
         fingerprint, options = self.fingerprint, self.request_options
@@ -194,11 +212,11 @@ class RemoteSource(PythonSource):
             f"{self.fingerprint} {self.request_options}",
             self.payload(watched_image(self.source_shape, self.value_range)),
             self.drift_tolerance,
-            lambda keys, some: self._repeated(lambda: self._ask_ledger(keys, some)),
+            lambda keys, some: self._repeated(lambda again: self._ask_ledger(keys, some, again)),
         )
         self._drift_checked = True
 
-    def _ask_ledger(self, keys: list[bytes], payloads: list[bytes]) -> np.ndarray:
+    def _ask_ledger(self, keys: list[bytes], payloads: list[bytes], again: bool) -> np.ndarray:
         boxes = np.empty(len(payloads), object)
         boxes[:] = payloads
         return ask_through_ledger(
@@ -209,6 +227,7 @@ class RemoteSource(PythonSource):
             self._check,
             self._even_answer(),
             payloads,
+            again,
         )
 
     def _request_counted(self, payloads: list[bytes]) -> Any:
@@ -223,33 +242,43 @@ class RemoteSource(PythonSource):
     def _check(self, answer: Any, num_images: int) -> np.ndarray:
         try:
             scores = self.read(answer)
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-            raise ValueError(
+        except Exception as error:
+            said = (
                 f"{self.identity} must answer with scores that {type(self).__name__} can read. "
-                f"Received: {_shown(answer)} ({type(error).__name__}: {error})."
-            ) from error
+                f"Received: {self._shown(answer)} ({type(error).__name__}: {error})."
+            )
+            raise ValueError(hide_key(said, self.key_variable)) from None
         try:
             return super()._check(scores, num_images)
         except ValueError as error:
-            raise ValueError(f"{error} The answer was {_shown(answer)}.") from error
+            said = f"{error} The answer was {self._shown(answer)}."
+            raise ValueError(hide_key(said, self.key_variable)) from None
+
+    def _shown(self, answer: Any) -> str:
+        if isinstance(answer, bytes):
+            answer = answer[: 4 * _SHOWN].decode("utf-8", "replace")
+        # Before it is cut: half a key is a secret too.
+        return hide_key(repr(answer), self.key_variable)[:_SHOWN]
 
     def __reduce__(self) -> Any:
         fields = {name: self.__dict__[name] for name in self.request_fields}
-        return _copy_that_requests, (type(self), fields)
+        return _copy_that_requests, (type(self), self._copy_name, fields)
 
 
 def _request_of(source: RemoteSource, payloads: list[bytes], endpoint: str) -> Any:
     return source.request(payloads, endpoint)
 
 
-def _copy_that_requests(kind: type[RemoteSource], fields: dict[str, Any]) -> RemoteSource:
+# In an executor's process: one copy of a source, which keeps its connections.
+_copies: dict[str, RemoteSource] = {}
+
+
+def _copy_that_requests(
+    kind: type[RemoteSource], name: str, fields: dict[str, Any]
+) -> RemoteSource:
     """A copy for another process: it can `request`, and has no ledger, no limits, no layers."""
-    copy = kind.__new__(kind)
-    copy.__dict__.update(fields)
-    return copy
-
-
-def _shown(answer: Any) -> str:
-    if isinstance(answer, bytes):
-        answer = answer[:_SHOWN].decode("utf-8", "replace")
-    return repr(answer)[:_SHOWN]
+    if name not in _copies:
+        copy = kind.__new__(kind)
+        copy.__dict__.update(fields)
+        _copies[name] = copy
+    return _copies[name]

@@ -11,7 +11,12 @@ from keras_reprogram.source.remote.failures import SourceUnavailableError
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
 
 
-def repeated(ask: Callable[[], Any], retries: int, may_go_on: Callable[[], bool]) -> Any:
+def repeated(
+    ask: Callable[[], Any],
+    retries: int,
+    may_go_on: Callable[[], bool],
+    sleep: Callable[[float], Any],
+) -> Any:
     """What `ask` returns, asked again while that may help.
 
     Args:
@@ -19,6 +24,7 @@ def repeated(ask: Callable[[], Any], retries: int, may_go_on: Callable[[], bool]
             a malformed answer, which was billed and is asked for once more.
         retries: most repetitions of an unavailable service.
         may_go_on: whether there is somebody else to ask at once, so that nobody need wait.
+        sleep: waits so many seconds, or less where nobody wants the answer any more.
 
     Raises:
         ImportError: if tenacity is not installed.
@@ -37,6 +43,7 @@ def repeated(ask: Callable[[], Any], retries: int, may_go_on: Callable[[], bool]
         retry=tenacity.retry_if_exception_type(SourceUnavailableError),
         stop=tenacity.stop_after_attempt(1 + retries),
         wait=pause,
+        sleep=sleep,
         reraise=True,
     )
     try:

@@ -116,6 +116,7 @@ class TFServingSource(HTTPSource):
         return json.dumps([
             self.model_name, self.version, self.version_label, self.signature_name,
             self.input_name, self.output_name, self.input_format,
+            self.value_range if self.input_format == "pixels" else None,
         ])  # fmt: skip
 
     def _rows(self, payloads: list[bytes]) -> list[Any]:

@@ -15,7 +15,7 @@ from keras_reprogram.source.remote.failures import (
     SourceUnavailableError,
 )
 from keras_reprogram.source.remote.grpc_failures import failure_of
-from keras_reprogram.source.remote.keys import hide_key, key_from
+from keras_reprogram.source.remote.keys import key_from
 from keras_reprogram.source.remote.model_choice import check_model, chosen_output
 from keras_reprogram.source.remote.remote_source import RemoteSource
 from keras_reprogram.source.remote.tf_serving_messages import (
@@ -153,6 +153,7 @@ class TFServingGRPCSource(RemoteSource):
         return json.dumps([
             self.model_name, self.version, self.version_label, self.signature_name,
             self.input_name, self.output_name, self.input_format,
+            self.value_range if self.input_format == "pixels" else None,
         ])  # fmt: skip
 
     def _stub(self, endpoint: str) -> Any:
@@ -204,14 +205,10 @@ class TFServingGRPCSource(RemoteSource):
             raise failure from None
 
     def _failure(self, error: Any, endpoint: str) -> Exception:
-        failure = failure_of(error, endpoint)
-        text = str(failure)
+        failure = failure_of(error, endpoint, self.key_variable)
         if type(failure) is RuntimeError:
-            text = (
-                f"{endpoint} must answer with at most {_LARGEST_ANSWER:,} bytes. Received: "
-                f"{error.details()}. Pass the `output_name` of the scores, or fewer "
-                "`images_per_request`."
+            return RuntimeError(
+                f"{failure} At most {_LARGEST_ANSWER:,} bytes are expected: pass the `output_name` "
+                "of the scores, or fewer `images_per_request`."
             )
-        # A service may repeat the key that it refuses.
-        failure.args = (hide_key(text, self.key_variable),)
         return failure

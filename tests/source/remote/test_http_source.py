@@ -170,11 +170,11 @@ def test_ctrl_c_waits_for_what_is_in_flight(tmp_path, monkeypatch):
         source = source_of(service, ledger=ledger, concurrency=2)
         answer_part, seen = source._answer_part, threading.Event()
 
-        def interrupted(part):
+        def interrupted(part, stop):
             if seen.is_set():
                 raise KeyboardInterrupt
             seen.set()
-            return answer_part(part)
+            return answer_part(part, stop)
 
         monkeypatch.setattr(source, "_answer_part", interrupted)
         with pytest.raises(KeyboardInterrupt):

@@ -1,0 +1,232 @@
+"""What must not cost twice, hang, or be answered wrongly from a ledger."""
+
+import multiprocessing
+import os
+import threading
+import time
+
+import numpy as np
+import pytest
+from sign_service import LABELS, SIGNS, SignService
+
+from keras_reprogram import HTTPSource, KServeSource, QueryLedger, TFServingSource
+from keras_reprogram.source import query_key
+from keras_reprogram.source.remote import SourceRefusedError, SourceUnavailableError, retries
+from keras_reprogram.source.remote.clarifai_statuses import failure_of_status
+from keras_reprogram.source.remote.google_failures import check_responses
+from keras_reprogram.source.remote.grpc_failures import failure_of
+from keras_reprogram.testing import FakeKServe, FakeTFServing, HostedModel
+
+
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch):
+    monkeypatch.setattr(retries, "_FIRST_WAIT", 0.01)
+    monkeypatch.setattr(retries, "_LONGEST_WAIT", 0.05)
+
+
+def images_of(count, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, 32, 32, 3)).astype(np.float32)
+
+
+def source_of(service, **options):
+    facts = {"value_range": (0, 255), "identity": "signs, version 1"} | options
+    return HTTPSource(service.url, (32, 32, 3), LABELS, **facts)
+
+
+def negative_or_not(pixels):
+    dark = (pixels.mean(axis=(1, 2, 3)) < 0).astype(np.float64)
+    return np.stack([dark, 1 - dark], axis=1)
+
+
+@pytest.mark.parametrize("protocol", ["rest", "kserve"])
+def test_another_value_range_is_another_request(tmp_path, protocol):
+    hosted = HostedModel(negative_or_not, (4, 4, 3), ["dark", "light"], value_range=(-1, 1))
+    fake = FakeTFServing(hosted, "m") if protocol == "rest" else FakeKServe(hosted, "m")
+    black = np.zeros((1, 4, 4, 3), np.float32)
+    with fake, QueryLedger(tmp_path / "l") as ledger:
+        answers = []
+        for value_range in ((0, 255), (-1, 1)):
+            facts = {"value_range": value_range, "identity": "m", "ledger": ledger}
+            if protocol == "rest":
+                source = TFServingSource(fake.address, "m", (4, 4, 3), hosted.labels, **facts)
+            else:
+                named = {"input_name": "image"}
+                source = KServeSource(fake.address, "m", (4, 4, 3), hosted.labels, **named, **facts)
+            answers.append(np.asarray(source(black + value_range[0])))
+        assert fake.bill == 2
+        assert answers[0].argmax() == 1 and answers[1].argmax() == 0
+
+
+def in_time(call, seconds=5.0):
+    """What a call returned, or a failed test if it hangs."""
+    found = []
+    thread = threading.Thread(target=lambda: found.append(call()), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    assert found, "it waits for ever"
+    return found[0]
+
+
+def test_an_error_in_reading_leaves_nothing_open(tmp_path):
+    wrong = [True]
+
+    def read(answer):
+        if wrong:
+            raise ZeroDivisionError("of the reader")
+        return answer["predictions"]
+
+    with SignService() as service, QueryLedger(tmp_path / "l") as ledger:
+        source = source_of(service, ledger=ledger, read_answer=read)
+        with pytest.raises(ValueError, match="ZeroDivisionError.*of the reader"):
+            source(images_of(1))
+        assert ledger.counts() == {"sent": 0, "billed": 2, "free": 0}
+        wrong.clear()
+        assert in_time(lambda: np.asarray(source(images_of(1)))).shape == (1, 43)
+
+
+def test_ctrl_c_while_answers_are_written_leaves_nothing_open(tmp_path, monkeypatch):
+    with SignService() as service, QueryLedger(tmp_path / "l") as ledger:
+        source = source_of(service, ledger=ledger, images_per_request=4)
+        settle, count = ledger.settle, iter(range(99))
+
+        def interrupted(*arguments):
+            if next(count) == 2:
+                raise KeyboardInterrupt
+            settle(*arguments)
+
+        monkeypatch.setattr(ledger, "settle", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            source(images_of(4))
+        assert ledger.counts() == {"sent": 2, "billed": 2, "free": 0}
+        assert in_time(lambda: np.asarray(source(images_of(4)))).shape == (4, 43)
+        assert service.bill == ledger.spent == 6
+
+
+@pytest.mark.parametrize("on_unknown", ["skip", "raise", "resend"])
+def test_on_unknown_is_for_crashes_not_for_retries(tmp_path, on_unknown):
+    with (
+        SignService([503]) as service,
+        QueryLedger(tmp_path / "l", on_unknown=on_unknown) as ledger,
+    ):
+        answers = source_of(service, ledger=ledger)(images_of(1))
+        np.testing.assert_allclose(answers, SIGNS(images_of(1)), atol=1e-6)
+        assert ledger.spent == 2
+
+
+def test_ctrl_c_ends_the_retries_of_the_others(tmp_path, monkeypatch):
+    faults = [(503, {"Retry-After": "2"})] * 99
+    with SignService(faults) as service, QueryLedger(tmp_path / "l") as ledger:
+        source = source_of(service, ledger=ledger, concurrency=4, retries=9)
+        ask, images = source._answer_part, images_of(4)
+        first = source.payload(images[0])
+
+        def interrupted(part, stop):
+            if part == [first]:
+                time.sleep(0.5)
+                raise KeyboardInterrupt
+            return ask(part, stop)
+
+        monkeypatch.setattr(source, "_answer_part", interrupted)
+        started = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            source(images)
+        assert time.monotonic() - started < 1.9 and service.requests == 3
+
+
+def test_a_body_that_cannot_be_built_costs_nothing(tmp_path):
+    def build(payloads):
+        raise KeyError("image")
+
+    with SignService() as service, QueryLedger(tmp_path / "l") as ledger:
+        with pytest.raises(SourceRefusedError, match="`build_request` must .*nothing was sent"):
+            source_of(service, ledger=ledger, build_request=build)(images_of(2))
+        assert (ledger.spent, service.requests) == (0, 0)
+
+
+def test_images_that_are_not_finite_are_not_sent():
+    with SignService() as service:
+        with pytest.raises(ValueError, match="finite to be sent. Received: NaN"):
+            source_of(service)(np.full((1, 32, 32, 3), np.nan, np.float32))
+        assert service.requests == 0
+
+
+def test_a_key_is_hidden_before_a_text_is_cut(tmp_path, monkeypatch):
+    key = "sk-0123456789-abcdefghij"
+    monkeypatch.setenv("SERVICE_KEY", key)
+
+    class Error:
+        def code(self):
+            import grpc
+
+            return grpc.StatusCode.INVALID_ARGUMENT
+
+        def details(self):
+            return "x" * 190 + key
+
+        def trailing_metadata(self):
+            return ()
+
+    said = [
+        str(failure_of(Error(), "s", "SERVICE_KEY")),
+        str(failure_of_status({"code": 11102, "details": "x" * 190 + key}, "s", "SERVICE_KEY")),
+    ]
+    assert not any("sk-01" in text for text in said)
+
+    def echo(answer):
+        raise ValueError(f"strange: {answer}")
+
+    with SignService() as service, QueryLedger(tmp_path / "l") as ledger:
+        service.hosted.labels = (*LABELS[:-1], key)
+        source = source_of(
+            service, ledger=ledger, key_variable="SERVICE_KEY", read_answer=lambda _: echo(key)
+        )
+        with pytest.raises(ValueError, match="strange") as caught:
+            source(images_of(1))
+        assert key not in str(caught.value) and caught.value.__cause__ is None
+    assert all(key.encode() not in path.read_bytes() for path in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("url", ["me:secret@host", "htps://me:secret@host", "https://me:secret@h"])
+def test_a_password_in_a_url_is_not_shown(url):
+    with pytest.raises(ValueError, match="must not hold a password") as caught:
+        HTTPSource(url, (8, 8, 3), "ab", value_range=(0, 1), identity="none")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_busy_and_a_failed_image_are_not_free():
+    with pytest.raises(SourceUnavailableError) as caught:
+        check_responses([{"error": {"code": 8}}, {"error": {"code": 13}}])
+    assert type(caught.value) is SourceUnavailableError
+
+
+@pytest.mark.parametrize("status", [408, 409, 499])
+def test_a_request_that_was_given_up_may_be_billed(tmp_path, status):
+    with SignService([status]) as service, QueryLedger(tmp_path / "l") as ledger:
+        source_of(service, ledger=ledger)(images_of(1))
+        assert ledger.counts() == {"sent": 1, "billed": 1, "free": 0}
+
+
+def _sleep_long():
+    time.sleep(60)
+
+
+def test_a_child_that_outlives_a_run_does_not_keep_its_queries(tmp_path):
+    """A forked worker of an executor inherits what is open."""
+    key = query_key("a", "", b"b")
+    reader, writer = os.pipe()
+    run = os.fork()
+    if run == 0:
+        ledger = QueryLedger(tmp_path / "l")
+        ledger.claim([key])
+        child = multiprocessing.get_context("fork").Process(target=_sleep_long)
+        child.start()
+        os.write(writer, str(child.pid).encode())
+        os.kill(os.getpid(), 9)
+    os.waitpid(run, 0)
+    orphan = int(os.read(reader, 20))
+    try:
+        with QueryLedger(tmp_path / "l") as ledger:
+            claim = ledger.claim([key])
+            assert list(claim.ours) == [key] and not claim.elsewhere
+    finally:
+        os.kill(orphan, 9)
