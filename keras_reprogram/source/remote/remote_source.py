@@ -261,7 +261,8 @@ class RemoteSource(PythonSource):
         return hide_key(repr(answer), self.key_variable)[:_SHOWN]
 
     def __reduce__(self) -> Any:
-        fields = {name: self.__dict__[name] for name in self.request_fields}
+        # Keras does not set an attribute to the value that its class has.
+        fields = {name: getattr(self, name) for name in self.request_fields}
         return _copy_that_requests, (type(self), self._copy_name, fields)
 
 

@@ -208,7 +208,8 @@ class TFServingGRPCSource(RemoteSource):
         failure = failure_of(error, endpoint, self.key_variable)
         if type(failure) is RuntimeError:
             return RuntimeError(
-                f"{failure} At most {_LARGEST_ANSWER:,} bytes are expected: pass the `output_name` "
-                "of the scores, or fewer `images_per_request`."
+                f"{endpoint} must answer with at most {_LARGEST_ANSWER:,} bytes. Received: "
+                f"{failure} Pass the `output_name` of the scores, or fewer "
+                "`images_per_request`."
             )
         return failure
