@@ -17,8 +17,7 @@ from keras_reprogram.command_line.exit_codes import with_exit_codes
 from keras_reprogram.command_line.run_folder import read_run
 
 if TYPE_CHECKING:
-    from keras_reprogram.reprogrammed_model import ReprogrammedModel
-    from keras_reprogram.source import Source
+    from keras_reprogram.export import ExportedModel
 
 
 class ExportFormat(StrEnum):
@@ -27,6 +26,15 @@ class ExportFormat(StrEnum):
     SAVED_MODEL = "saved-model"
     LITERT = "litert"
     BOTH = "both"
+
+
+class LiteRTNumbers(StrEnum):
+    """In which numbers a LiteRT file computes."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    DYNAMIC_INT8 = "dynamic_int8"
+    INT8 = "int8"
 
 
 @with_exit_codes
@@ -58,6 +66,14 @@ def export(
             "opaque source cannot leave Python; both must answer alike.",
         ),
     ] = None,
+    litert_form: Annotated[
+        LiteRTNumbers,
+        typer.Option(
+            metavar="FORM",
+            help="float32, or smaller: float16, dynamic_int8, int8. The smaller ones are compared "
+            "with the model on the run's training images.",
+        ),
+    ] = LiteRTNumbers.FLOAT32,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace DIR.tflite. Versions are never replaced.")
     ] = False,
@@ -91,26 +107,29 @@ def export(
             "This run's source is opaque: it shows scores only and cannot become part of an "
             f"export. You have the same network as a Keras model: add --source {resolved.twin}."
         )
-    Talk(quiet).note("Writing, reading back and comparing with the model.")
+    talk = Talk(quiet)
+    talk.note("Writing, reading back and comparing with the model.")
+    written: list[Path | ExportedModel] = []
     with stdout_is_for_data():
-        written = _write(model, kind, folder, litert, twin, overwrite)
+        from keras_reprogram.export import export_litert, export_saved_model
+
+        if kind != ExportFormat.LITERT:
+            metrics = opened.facts.get("metrics")
+            exported = export_saved_model(model, folder, source=twin, metrics=metrics)
+            talk.note(exported.summary)
+            written.append(exported)
+        if kind != ExportFormat.SAVED_MODEL:
+            small = litert_form != LiteRTNumbers.FLOAT32
+            images = opened.load_target().train_images if small else None
+            written.append(
+                export_litert(
+                    model,
+                    litert,
+                    form=litert_form,
+                    calibration_images=images,
+                    source=twin,
+                    overwrite=overwrite,
+                )
+            )
     for path in written:
         print(path)
-
-
-def _write(
-    model: ReprogrammedModel,
-    kind: ExportFormat,
-    folder: Path,
-    litert: Path,
-    twin: Source | None,
-    overwrite: bool,
-) -> list[Path]:
-    from keras_reprogram.export import export_litert, export_saved_model
-
-    written = []
-    if kind != ExportFormat.LITERT:
-        written.append(export_saved_model(model, folder, source=twin))
-    if kind != ExportFormat.SAVED_MODEL:
-        written.append(export_litert(model, litert, source=twin, overwrite=overwrite))
-    return written

@@ -2,51 +2,75 @@
 
 from __future__ import annotations
 
-import secrets
-import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
-import numpy as np
-import tensorflow as tf
-
 from keras_reprogram.export.blockers import refuse_blockers
-from keras_reprogram.export.twin import check_twin, sample_images
+from keras_reprogram.export.classify_method import set_classify_method
+from keras_reprogram.export.encoded_images import why_no_files
+from keras_reprogram.export.exported_model import ExportedModel
+from keras_reprogram.export.model_facts import plain_metrics, scored_classes, write_facts
+from keras_reprogram.export.reload_check import check_reloaded
+from keras_reprogram.export.server_files import docker_command, served_name, write_server_files
+from keras_reprogram.export.serving_graph import write_saved_model, write_serving_graph
+from keras_reprogram.export.twin import check_twin
+from keras_reprogram.export.version_folder import check_version, take_version, written_aside
+from keras_reprogram.export.warmup import write_warmup
 from keras_reprogram.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source.source import Source
 
-# The same float32 operations in the same graph: anything above is a broken export.
-_PARITY = 1e-5
+__all__ = ["export_saved_model", "write_saved_model"]
 
 
 def export_saved_model(
     model: ReprogrammedModel,
-    folder: str | Path,
+    base_dir: str | Path,
     *,
     source: Source | None = None,
     twin_tolerance: float = 1e-3,
-) -> Path:
-    """Writes a SavedModel into the next free version of a folder: `folder/1`, `folder/2`, ...
+    version: int | None = None,
+    metrics: Mapping[str, Any] | None = None,
+    batch_sizes: Sequence[int] = (1, 4, 16),
+) -> ExportedModel:
+    """Writes a SavedModel into a version of a folder: `base_dir/1`, `base_dir/2`, ...
 
-    The signature `serving_default` takes `image`, float32 `(n, h, w, c)` in the program's target
-    range, and gives `scores`, float32 `(n, classes)`. Each weight is stored once. The version is
-    written aside, reloaded, compared with the model, and renamed: a server that watches the
-    folder never sees half of it, and no version is ever replaced.
+    Signatures, all of any batch size, around one graph in which each weight is stored once:
+
+    - `serving_default`: `image`, float32 `(n, h, w, c)` in the target range -> `scores`, float32
+      `(n, classes)`.
+    - `image_bytes`: `image_bytes`, string `(n,)`, JPEG or PNG files of any size -> `classes`,
+      string `(n, classes)`, and `scores`. The target's channels, its size (bilinear with
+      antialiasing, rounded to 8 bits) and its range are made inside.
+    - `classify`: `inputs`, string `(n,)`, each a `tf.Example` with `image/encoded`, as TF
+      Serving's Classify sends them -> `classes` and `scores`.
+
+    The latter two are written where target images have 1 or 3 channels. Beside the graph: class
+    names (assets/labels.txt), keras_reprogram.json and warm-up requests (assets.extra); beside
+    the version, unless they are there: models.config, batching.config and serve.sh for docker.
+
+    The version is written aside, run by a fresh process without this package and Keras, compared
+    with the model, and renamed: a server that watches the folder never sees half of it, and no
+    version is ever replaced.
 
     Args:
         model: a trained model.
-        folder: holds the versions; made if needed.
+        base_dir: holds the versions; made if needed. Its name is what the server calls the model.
         source: a twin of the model's source that can be embedded, such as the Keras model that a
             `.tflite` file was made from. Both are shown `8 * V` images and must agree.
         twin_tolerance: largest difference of a score between source and twin.
+        version: a version that is free; `None` for the next one.
+        metrics: results to store in keras_reprogram.json, such as `{"accuracy": 0.97}`.
+        batch_sizes: of the warm-up requests, and those that batching.config allows.
 
     Returns:
-        The version folder.
+        An `ExportedModel`. It goes wherever a path does; print its `summary`.
 
     Raises:
-        ValueError: listing every blocker, before anything is written; or if the export does not
-            agree with the model.
+        ValueError: listing every blocker, before anything is written; if the export does not
+            agree with the model; or for arguments that do not fit.
+        FileExistsError: if `version` is taken.
 
     Example:
     ```python
@@ -59,75 +83,61 @@ def export_saved_model(
     source = FrozenSource(network, value_range=(0, 255), output="features")
     program = ProgramLayer((8, 8, 1), source.source_shape, source_range=source.value_range)
     model = ReprogrammedModel(program, source, NewHead(num_classes=10))
-    print(export_saved_model(model, "digits"))  # digits/1
+    exported = export_saved_model(model, "digits", metrics={"accuracy": 0.97})
+    print(exported)  # digits/1
+    print(exported.summary)
     ```
     """
+    base_dir = Path(base_dir)
     refuse_blockers(model, source)
+    check_version(base_dir, version)
+    _check_batch_sizes(batch_sizes)
+    metrics = plain_metrics(metrics)
+    class_names = scored_classes(model)
     if source is not None:
         check_twin(model, source, twin_tolerance)
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    beside = folder / f".{secrets.token_hex(8)}.part"
-    try:
-        write_saved_model(model, beside, source=source)
-        _check_reloaded(model, beside, source or model.source)
-        return _take_next_version(beside, folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
-def write_saved_model(
-    model: ReprogrammedModel, path: Path, *, source: Source | None = None
-) -> None:
-    """Writes the graph to exactly this folder, without any check.
-
-    Args:
-        model: a model whose export is not blocked.
-        path: a folder that does not exist.
-        source: a twin of its source, or `None`.
-    """
     embedded = source or model.source
-    module = tf.Module()
-    # Keras's own writer stores every weight twice; a plain list of the variables does not.
-    module.weights = [
-        variable.value
-        for layer in (model.program, embedded, model.output_map)
-        for variable in layer.variables
-    ]
-    module.loaded = getattr(embedded, "loaded", None)
+    no_files = why_no_files(model)
+    with written_aside(base_dir) as aside:
+        signatures = _write_graph(model, aside, embedded, class_names, takes_files=not no_files)
+        write_facts(aside, model, embedded, class_names, signatures, metrics)
+        write_warmup(aside, served_name(base_dir), model.input_shape[1:], signatures, batch_sizes)
+        difference, replayed = check_reloaded(model, aside, embedded, signatures)
+        folder = take_version(aside, base_dir, version)
+    write_server_files(base_dir, batch_sizes)
+    return ExportedModel(
+        folder=folder,
+        signatures=signatures,
+        weight_bytes=sum(file.stat().st_size for file in folder.glob("variables/*.data-*")),
+        difference=difference,
+        warmup_requests=replayed,
+        serve_command=docker_command(base_dir),
+        notes=(no_files,) if no_files else (),
+    )
 
-    image = tf.TensorSpec(model.input_shape, tf.float32, name="image")
 
-    @tf.function(input_signature=[image], autograph=False)
-    def serve(image: Any) -> dict[str, Any]:
-        return {"scores": model.output_map(embedded(model.program(image)))}
-
-    # An opaque source refuses its gradient, which TensorFlow would ask for and store.
-    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-    tf.saved_model.save(module, str(path), signatures={"serving_default": serve}, options=options)
-
-
-def _check_reloaded(model: ReprogrammedModel, path: Path, embedded: Source) -> None:
-    image = sample_images(model)
-    serve = tf.saved_model.load(str(path)).signatures["serving_default"]
-    scores = serve(image=tf.constant(image))["scores"].numpy()
-    expected = keras.ops.convert_to_numpy(model.output_map(embedded(model.program(image))))
-    difference = float(np.abs(scores - expected).max())
-    if not difference <= _PARITY:
-        raise ValueError(
-            f"The SavedModel does not agree with the model: scores differ by {difference:.3g}, at "
-            f"most {_PARITY:g} is allowed. Nothing was kept. Check custom layers in the source "
-            "for operations that behave differently in a graph."
+def _write_graph(
+    model: ReprogrammedModel,
+    folder: Path,
+    source: Source,
+    class_names: Sequence[str],
+    *,
+    takes_files: bool,
+) -> tuple[str, ...]:
+    with tempfile.TemporaryDirectory() as beside:
+        labels_file = Path(beside) / "labels.txt"
+        labels_file.write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
+        signatures = write_serving_graph(
+            model, folder, source, class_names, labels_file, takes_files=takes_files
         )
+    if takes_files:
+        set_classify_method(folder)
+    return signatures
 
 
-def _take_next_version(written: Path, folder: Path) -> Path:
-    """Renames to the lowest number above all versions; another writer may take it first."""
-    while True:
-        versions = [int(path.name) for path in folder.iterdir() if path.name.isdigit()]
-        target = folder / str(max(versions, default=0) + 1)
-        try:
-            return written.rename(target)
-        except OSError:
-            if not target.exists():
-                raise
+def _check_batch_sizes(batch_sizes: Sequence[int]) -> None:
+    sizes = list(batch_sizes)
+    if not sizes or any(isinstance(s, bool) or not isinstance(s, int) or s < 1 for s in sizes):
+        raise ValueError(
+            f"`batch_sizes` must be positive integers, at least one. Received: {batch_sizes!r}."
+        )

@@ -1,13 +1,11 @@
 """SavedModels: they run without this package, hold each weight once, and appear whole."""
 
-import subprocess
-import sys
-import threading
+import shutil
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from exported_models import scores_of, served_elsewhere, sign_twin
 from small_models import (
     NUM_CLASSES,
     frozen_source,
@@ -16,135 +14,79 @@ from small_models import (
     sign_source,
     small_model,
 )
+from tensorflow.core.protobuf import saved_model_pb2
 
-from keras_reprogram import FrozenSource, NewHead, embedded_path, export_saved_model
-from keras_reprogram.export import saved_model
+from keras_reprogram import NewHead, export_saved_model
+from keras_reprogram.export import fresh_process, saved_model
+from keras_reprogram.export.serving_graph import write_saved_model
 
 IMAGES, _ = images_and_labels(13)
 
-SERVE = """
-import sys
-import numpy as np
-import tensorflow as tf
 
-images = np.load(sys.argv[2])
-serve = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
-scores = [serve(image=tf.constant(part))["scores"].numpy() for part in (images[:1], images)]
-np.testing.assert_allclose(scores[0], scores[1][:1], atol=1e-6)
-np.save(sys.argv[3], scores[1])
-"""
-
-
-def served_elsewhere(version, tmp_path, images=IMAGES):
-    """The scores of a fresh process in another folder, where this package cannot be imported."""
-    np.save(tmp_path / "images.npy", images)
-    files = [str(version), str(tmp_path / "images.npy"), str(tmp_path / "scores.npy")]
-    # Blocked, so that a custom object left in the file would show.
-    script = "import sys; sys.modules['keras_reprogram'] = None\n" + SERVE
-    run = subprocess.run(
-        [sys.executable, "-c", script, *files], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert run.returncode == 0, run.stderr[-2000:]
-    return np.load(tmp_path / "scores.npy")
+@pytest.mark.parametrize("views", ["digits", "digits_three_views"])
+def test_a_fresh_process_without_this_package_agrees_on_digits(views, request, tmp_path) -> None:
+    model, exported, images = request.getfixturevalue(views)
+    scores = served_elsewhere(exported, tmp_path, images)
+    # Another batch size adds up in another order, which makes 4e-6.
+    expected = model.predict(images, batch_size=200, verbose=0)
+    assert len(images) == 200
+    assert np.ptp(expected) > 0.9
+    np.testing.assert_allclose(scores, expected, atol=1e-6)
 
 
-def sign_twin():
-    network = keras.models.load_model(embedded_path("traffic_signs.keras"))
-    return FrozenSource(network, value_range=(0, 255))
-
-
-def signature(version):
-    return tf.saved_model.load(str(version)).signatures["serving_default"]
-
-
-def stored_bytes(version):
-    return sum(file.stat().st_size for file in (version / "variables").iterdir())
-
-
-def test_a_fresh_process_without_this_package_agrees(tmp_path) -> None:
-    model = small_model(num_views=3)
-    version = export_saved_model(model, tmp_path / "signs")
-    scores = served_elsewhere(version, tmp_path)
+def test_a_moved_version_still_works(unchecked, tmp_path) -> None:
+    model = small_model()
+    moved = shutil.move(export_saved_model(model, tmp_path / "signs").folder, tmp_path / "12")
+    scores = served_elsewhere(moved, tmp_path, IMAGES)
     np.testing.assert_allclose(scores, model.predict(IMAGES, verbose=0), atol=1e-6)
 
 
-def test_signature_names_and_shapes(tmp_path) -> None:
-    serve = signature(export_saved_model(small_model(), tmp_path))
-    (image,) = serve.structured_input_signature[1].values()
-    assert (image.name, image.shape.as_list(), image.dtype) == (
-        "image",
-        [None, 4, 4, 1],
-        tf.float32,
-    )
-    assert list(serve.structured_outputs) == ["scores"]
-    assert serve.structured_outputs["scores"].shape.as_list() == [None, NUM_CLASSES]
-
-
 @pytest.mark.parametrize("kind", ["scores", "features", "saved_model"])
-def test_every_source_in_the_graph_agrees(kind, tmp_path) -> None:
+def test_every_source_in_the_graph_agrees(kind, unchecked, tmp_path) -> None:
     if kind == "saved_model":
         model = small_model(saved_model_source(tmp_path / "network"))
     else:
         source = frozen_source(output=kind)
         output_map = NewHead(NUM_CLASSES) if kind == "features" else None
         model = small_model(source, output_map, num_views=2)
-    version = export_saved_model(model, tmp_path / "exported")
-    scores = signature(version)(image=tf.constant(IMAGES))["scores"].numpy()
+    exported = export_saved_model(model, tmp_path / "exported")
+    scores = scores_of(exported, IMAGES)
     np.testing.assert_allclose(scores, model.predict(IMAGES, verbose=0), atol=1e-6)
 
 
-def test_each_weight_is_stored_once(tmp_path) -> None:
-    model = small_model(sign_twin(), fitted=True)
-    version = export_saved_model(model, tmp_path)
+def test_each_weight_is_stored_once(digits) -> None:
+    model, exported, _ = digits
     size = 4 * sum(int(np.prod(weight.shape)) for weight in model.weights)
+    stored = sum(file.stat().st_size for file in (exported.folder / "variables").iterdir())
     assert size > 500_000
-    assert size < stored_bytes(version) < 1.05 * size
+    assert size < stored < 1.01 * size
+    assert size <= exported.weight_bytes < stored
 
 
-def test_versions_count_up_and_are_never_replaced(tmp_path) -> None:
-    model = small_model()
-    (tmp_path / "7").mkdir()
-    (tmp_path / "notes").mkdir()
-    assert [export_saved_model(model, tmp_path).name for _ in range(2)] == ["8", "9"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["7", "8", "9", "notes"]
+def weighted_operations(version):
+    content = (version / "saved_model.pb").read_bytes()
+    (graph,) = saved_model_pb2.SavedModel.FromString(content).meta_graphs
+    operations = [node.op for f in graph.graph_def.library.function for node in f.node_def]
+    return [sum(kind in op for op in operations) for kind in ("Conv2", "MatMul", "Einsum")]
 
 
-def test_two_writers_take_two_versions(tmp_path, monkeypatch) -> None:
-    model = small_model()
-    both_written = threading.Barrier(2, timeout=120)
-    take = saved_model._take_next_version
-    monkeypatch.setattr(
-        saved_model, "_take_next_version", lambda *paths: (both_written.wait(), take(*paths))[1]
-    )
-    taken = []
-    writers = [
-        threading.Thread(target=lambda: taken.append(export_saved_model(model, tmp_path).name))
-        for _ in range(2)
-    ]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    assert sorted(taken) == ["1", "2"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
+def test_all_signatures_share_one_graph(digits, tmp_path) -> None:
+    write_saved_model(digits.model, tmp_path / "one")
+    alone = weighted_operations(tmp_path / "one")
+    assert all(alone)
+    assert weighted_operations(digits.exported.folder) == alone
 
 
-def test_a_version_that_another_writer_took_is_skipped(tmp_path) -> None:
-    written = tmp_path / ".part"
-    written.mkdir()
-    (written / "saved_model.pb").write_bytes(b"x")
-    rename = type(written).rename
-
-    def taken_first(self, target):
-        if not (tmp_path / "1").exists():
-            (tmp_path / "1").mkdir()
-            (tmp_path / "1" / "saved_model.pb").write_bytes(b"other")
-        return rename(self, target)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(written), "rename", taken_first)
-        assert saved_model._take_next_version(written, tmp_path).name == "2"
-    assert (tmp_path / "1" / "saved_model.pb").read_bytes() == b"other"
+def test_what_is_returned_says_what_was_checked(digits) -> None:
+    exported = digits.exported
+    assert exported.signatures == ("serving_default", "image_bytes", "classify")
+    assert exported.warmup_requests == 9
+    assert 0 < exported.difference < 1e-5
+    assert exported.notes == ()
+    assert str(exported) == str(exported.folder)
+    assert exported.name == "1"
+    for text in (str(exported), "9 warm-up", "classify", "docker run"):
+        assert text in exported.summary
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
@@ -158,35 +100,56 @@ def test_nothing_is_left_when_writing_fails(error, tmp_path, monkeypatch) -> Non
 
     monkeypatch.setattr(tf.saved_model, "save", interrupted)
     with pytest.raises(error, match="stop"):
-        export_saved_model(model, tmp_path)
+        export_saved_model(model, tmp_path / "new" / "signs")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_export_that_disagrees_is_not_kept(tmp_path, monkeypatch) -> None:
     model = small_model()
-    write = saved_model.write_saved_model
+    write = saved_model.write_serving_graph
 
-    def other_weights(model, path, source=None):
-        write(model, path, source=source)
+    def other_weights(*arguments, **options):
+        signatures = write(*arguments, **options)
         model.output_map.bias.assign(model.output_map.bias + [0.0, 1.0, 0.0])
+        return signatures
 
-    monkeypatch.setattr(saved_model, "write_saved_model", other_weights)
+    monkeypatch.setattr(saved_model, "write_serving_graph", other_weights)
     with pytest.raises(ValueError, match=r"does not agree with the model: scores differ by 0"):
-        export_saved_model(model, tmp_path)
+        export_saved_model(model, tmp_path / "signs")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_keras_twin_of_a_litert_source_is_exported(tmp_path) -> None:
+def test_what_a_fresh_process_cannot_run_is_not_kept(tmp_path, monkeypatch) -> None:
+    blocked = "sys.modules['keras'] is None is sys.modules['keras_reprogram']"
+    script = f"import sys\nassert {blocked}\nraise OSError('not here')"
+    monkeypatch.setattr("inspect.getsource", lambda module: script)
+    with pytest.raises(ValueError, match=r"cannot be run by a fresh process(.|\n)*not here"):
+        export_saved_model(small_model(), tmp_path / "signs")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_without_a_row_an_image_is_found() -> None:
+    class Tiled:
+        structured_input_signature = ((), {"image_bytes": None})
+
+        def __call__(self, image_bytes):
+            return {"classes": tf.constant(["a", "b"])}
+
+    with pytest.raises(ValueError, match="classes: expected 3 rows. Received: "):
+        fresh_process.ask(Tiled(), tf.constant(["", "", ""]))
+
+
+def test_the_keras_twin_of_a_litert_source_is_exported(unchecked, tmp_path) -> None:
     model = small_model(sign_source(), num_views=2)
     twin = sign_twin()
     before = model.queries_used
-    version = export_saved_model(model, tmp_path, source=twin)
-    scores = signature(version)(image=tf.constant(IMAGES))["scores"].numpy()
+    exported = export_saved_model(model, tmp_path, source=twin)
+    scores = scores_of(exported, IMAGES)
     np.testing.assert_allclose(scores, model.predict(IMAGES, verbose=0), atol=2e-4)
     assert model.queries_used == before + 26
 
 
-def test_another_network_is_no_twin(tmp_path) -> None:
+def test_another_network_is_no_twin(unchecked, tmp_path) -> None:
     model = small_model()
     with pytest.raises(ValueError, match=r"not a twin.*Received: FrozenSource.*twin_tolerance"):
         export_saved_model(model, tmp_path, source=frozen_source(seed=8))
@@ -194,10 +157,9 @@ def test_another_network_is_no_twin(tmp_path) -> None:
     export_saved_model(model, tmp_path, source=frozen_source(seed=8), twin_tolerance=1.0)
 
 
-def test_later_training_does_not_reach_an_export(tmp_path) -> None:
+def test_later_training_does_not_reach_an_export(unchecked, tmp_path) -> None:
     model = small_model()
-    version = export_saved_model(model, tmp_path)
-    before = signature(version)(image=tf.constant(IMAGES))["scores"].numpy()
+    exported = export_saved_model(model, tmp_path)
+    before = scores_of(exported, IMAGES)
     model.program.program_weights.assign(model.program.program_weights + 1.0)
-    after = signature(version)(image=tf.constant(IMAGES))["scores"].numpy()
-    np.testing.assert_array_equal(before, after)
+    np.testing.assert_array_equal(before, scores_of(exported, IMAGES))

@@ -1,0 +1,90 @@
+"""What the fresh process runs, which checks an export as a server would use it.
+
+`reload_check` hands the text of this file to another Python, in which neither this package nor
+Keras can be imported; hence it imports nothing of either, and reads the warm-up file by itself.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2
+
+_PREDICT, _CLASSIFY = 6, 2
+
+
+def check(version: Path, exchange: Path) -> None:
+    """Asks each signature what `exchange` holds for it, and replays the warm-up requests.
+
+    Args:
+        version: the version folder.
+        exchange: holds a serialized tensor `SIGNATURE.input` for each signature. Beside them
+            come the scores, `SIGNATURE.npy`, and `replayed`, the number of warm-up requests.
+    """
+    signatures = tf.saved_model.load(str(version)).signatures
+    for name, signature in signatures.items():
+        (spec,) = signature.structured_input_signature[1].values()
+        asked = tf.io.parse_tensor((exchange / f"{name}.input").read_bytes(), spec.dtype)
+        np.save(exchange / f"{name}.npy", ask(signature, asked)["scores"])
+    count = replay(signatures, version / "assets.extra/tf_serving_warmup_requests")
+    (exchange / "replayed").write_text(str(count))
+
+
+def ask(signature, rows) -> dict[str, np.ndarray]:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    """A signature's outputs, each of which must have a row for each row of its input."""
+    ((key, _),) = signature.structured_input_signature[1].items()
+    outputs = {name: value.numpy() for name, value in signature(**{key: rows}).items()}
+    for name, value in outputs.items():
+        if value.ndim != 2 or len(value) != len(rows):
+            raise ValueError(f"{name}: expected {len(rows)} rows. Received: {value.shape}.")
+    return outputs
+
+
+def replay(signatures, file: Path) -> int:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    """Puts every request of a warm-up file to its signature, and counts them."""
+    count = 0
+    for record in tf.data.TFRecordDataset([str(file)]).as_numpy_iterator():
+        name, rows = read_request(record)
+        ask(signatures[name], rows)
+        count += 1
+    return count
+
+
+def read_request(record: bytes) -> tuple[str, object]:
+    """The signature that a `PredictionLog` asks, and the rows that it asks it about."""
+    ((kind, log),) = fields(record)
+    request = dict(fields(dict(fields(log))[1]))
+    signature = dict(fields(request[1]))[3].decode()
+    if kind == _PREDICT:
+        tensor = dict(fields(request[2]))[2]
+        return signature, tf.constant(tf.make_ndarray(tensor_pb2.TensorProto.FromString(tensor)))
+    if kind == _CLASSIFY:
+        ((_, example_list),) = fields(request[2])
+        return signature, tf.constant([example for _, example in fields(example_list)])
+    raise ValueError(f"Expected a PredictLog or a ClassifyLog. Received: field {kind}.")
+
+
+def fields(message: bytes) -> Iterator[tuple[int, bytes]]:
+    """Number and payload of each field of a protocol buffer, all of which have a length."""
+    position = 0
+    while position < len(message):
+        tag, position = varint(message, position)
+        length, position = varint(message, position)
+        yield tag >> 3, message[position : position + length]
+        position += length
+
+
+def varint(message: bytes, position: int) -> tuple[int, int]:
+    """An integer in groups of seven bits, and where it ends."""
+    value = shift = 0
+    while True:
+        byte = message[position]
+        value, shift, position = value | (byte & 127) << shift, shift + 7, position + 1
+        if byte < 128:
+            return value, position
+
+
+if __name__ == "__main__":
+    check(Path(sys.argv[1]), Path(sys.argv[2]))

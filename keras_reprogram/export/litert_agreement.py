@@ -1,0 +1,148 @@
+"""How well a LiteRT file agrees with the model that it was made from."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+from keras_reprogram.export.litert_form import LiteRTForm
+from keras_reprogram.reprogrammed_model import ReprogrammedModel
+from keras_reprogram.source.source import Source
+
+_BATCH = 32
+# Another runtime's sums differ by more than those of the model's own batches: 3 times on the
+# embedded source, 15 times on MobileNetV2, whose 1,000 log-scores a DenseMap weighs.
+_ROUNDING_SHARE = 30.0
+_MOST_ROUNDING = 1e-4
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What the comparison found.
+
+    Args:
+        images: how many were compared.
+        same_class: share of them whose most probable class is the same.
+        difference: largest difference of a score.
+        rounding: largest difference between the model's own answers to single images and to a
+            batch, which no export can be held below.
+    """
+
+    images: int
+    same_class: float
+    difference: float
+    rounding: float = 0.0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.same_class:.2%} of {self.images} images get the same class; scores differ by "
+            f"at most {self.difference:.3g}"
+        )
+
+
+def run_litert(content: bytes, images: np.ndarray) -> np.ndarray:
+    """Asks a LiteRT file, in batches.
+
+    Args:
+        content: the file.
+        images: float32 `(n, h, w, c)`.
+
+    Returns:
+        `(n, classes)`.
+
+    Raises:
+        ValueError: if an operation fails while it runs.
+    """
+    interpreter = Interpreter(model_content=content)
+    runner = interpreter.get_signature_runner("serving_default")
+    try:
+        # The runner resizes the file's inputs to what it is given.
+        parts = [runner(image=part)["scores"] for part in _batches(images)]
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"The LiteRT file was converted but does not run; nothing was written. Received: "
+            f"{error}. Choose another `form`."
+        ) from error
+    return np.concatenate(parts)
+
+
+def compare(
+    model: ReprogrammedModel, source: Source, content: bytes, images: np.ndarray
+) -> Agreement:
+    """Asks both the same images.
+
+    Args:
+        model: the model that was exported.
+        source: what was embedded.
+        content: the file.
+        images: float32 `(n, h, w, c)`.
+
+    Returns:
+        The agreement.
+    """
+
+    def ask(part: np.ndarray) -> np.ndarray:
+        return keras.ops.convert_to_numpy(model.output_map(source(model.program(part))))
+
+    scores = run_litert(content, images)
+    expected = np.concatenate([ask(part) for part in _batches(images)])
+    alone = np.concatenate([ask(image[None]) for image in images[:_BATCH]])
+    return Agreement(
+        images=len(images),
+        same_class=float(np.mean(scores.argmax(axis=1) == expected.argmax(axis=1))),
+        difference=float(np.abs(scores - expected).max()),
+        rounding=float(np.abs(alone - expected[:_BATCH]).max()),
+    )
+
+
+def refuse_disagreement(
+    agreement: Agreement, form: LiteRTForm, least_agreement: float | None, force: bool
+) -> None:
+    """Refuses a file that answers otherwise than the model.
+
+    Args:
+        agreement: what the comparison found.
+        form: whose limits hold.
+        least_agreement: instead of the form's own, or `None`.
+        force: warn instead.
+
+    Raises:
+        ValueError: if it does not reach the limits.
+    """
+    least = form.least_agreement if least_agreement is None else least_agreement
+    wanted = [f"at least {least:.2%} the same class"]
+    # NaN compares as false, and must be refused.
+    fulfilled = np.isfinite(agreement.difference) and agreement.same_class >= least
+    if form.largest_difference is not None:
+        rounding = min(_ROUNDING_SHARE * agreement.rounding, _MOST_ROUNDING)
+        most = max(form.largest_difference, rounding)
+        wanted = [f"scores that differ by at most {most:.2g}", *(wanted if least else [])]
+        fulfilled = fulfilled and agreement.difference <= most
+    if fulfilled:
+        return
+    found = (
+        f"The {form.name} LiteRT file does not agree with the model. Expected: "
+        f"{' and '.join(wanted)}. Received: {agreement}."
+    )
+    if not force:
+        raise ValueError(f"{found} Nothing was written. {_advice(form)}")
+    warnings.warn(f"{found} Written all the same, because of `force=True`.", stacklevel=3)
+
+
+def _advice(form: LiteRTForm) -> str:
+    if not form.needs_images:
+        return "Pass `force=True` if such a difference is harmless to you."
+    smaller = "more `calibration_images`, " if form.name == "int8" else ""
+    other = "float32" if form.name == "float16" else "float16"
+    return (
+        f'Pass {smaller}`form="{other}"`, a lower `least_agreement`, or `force=True`. More '
+        "views also make a model less sensitive to rounding."
+    )
+
+
+def _batches(images: np.ndarray) -> list[np.ndarray]:
+    return [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]

@@ -1,0 +1,78 @@
+"""From the model to the bytes of a `.tflite` file, in one of the forms."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from keras_reprogram.export.litert_float16 import halve_weights
+from keras_reprogram.export.litert_form import LiteRTForm
+from keras_reprogram.export.litert_int8 import convert_source_to_int8
+from keras_reprogram.export.saved_model import write_saved_model
+from keras_reprogram.reprogrammed_model import ReprogrammedModel
+from keras_reprogram.source.source import Source
+
+
+def convert(
+    model: ReprogrammedModel, source: Source | None, form: LiteRTForm, images: np.ndarray
+) -> bytes:
+    """Converts program, source and output map, with LiteRT's builtin operations only.
+
+    Args:
+        model: a model whose export is not blocked.
+        source: a twin of its source, or `None`.
+        form: in which numbers the file computes.
+        images: what int8 ranges are taken from.
+
+    Returns:
+        The file, not compared with anything yet.
+
+    Raises:
+        ValueError: if an operation has no builtin.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        saved = Path(folder) / "saved_model"
+        write_saved_model(model, saved, source=source)
+        converter = tf.lite.TFLiteConverter.from_saved_model(
+            str(saved), signature_keys=["serving_default"]
+        )
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        if form.name in ("dynamic_int8", "int8"):
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        try:
+            with _quiet():
+                if form.name == "int8":
+                    return convert_source_to_int8(converter, images, model, source or model.source)
+                content = converter.convert()
+                return halve_weights(content) if form.name == "float16" else content
+        # TensorFlow's class for it is private, and other errors come out of the converter too.
+        except Exception as error:
+            raise ValueError(
+                "This model cannot be converted with LiteRT's builtin operations; nothing was "
+                f"written. Received: {_first_lines(error)}\nReplace the layer that the message "
+                "names, or use `export_saved_model`."
+            ) from error
+
+
+def _first_lines(error: Exception, count: int = 3) -> str:
+    """The converter's message without its pages of locations."""
+    return "\n".join(str(error).strip().splitlines()[:count])
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The converter's C++ side writes pages to stderr that say nothing about the model."""
+    saved = os.dup(2)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)

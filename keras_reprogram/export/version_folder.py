@@ -1,0 +1,95 @@
+"""Version folders: written aside, renamed when whole, never replaced."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def written_aside(base_dir: Path) -> Iterator[Path]:
+    """A path to write a version at, which a server that watches `base_dir` does not look at.
+
+    Args:
+        base_dir: holds the versions; made if needed.
+
+    Yields:
+        A path of which nothing is left after the block, nor are folders that were made for it.
+
+    Example:
+    ```python
+    from pathlib import Path
+    from keras_reprogram.export.version_folder import take_version, written_aside
+
+    with written_aside(Path("versions")) as aside:
+        aside.mkdir()
+        print(take_version(aside, Path("versions")))  # versions/1
+    ```
+    """
+    missing = [folder for folder in (base_dir, *base_dir.parents) if not folder.exists()]
+    base_dir.mkdir(parents=True, exist_ok=True)
+    aside = base_dir / f".{secrets.token_hex(8)}.part"
+    try:
+        yield aside
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+        # What holds a version by now refuses to go.
+        with contextlib.suppress(OSError):
+            for folder in missing:
+                folder.rmdir()
+
+
+def check_version(base_dir: Path, version: int | None) -> None:
+    """Refuses a version that is no number, or that is there already.
+
+    Args:
+        base_dir: holds the versions.
+        version: what the caller asked for; `None` for the next free one.
+
+    Raises:
+        ValueError: if it is not a positive integer.
+        FileExistsError: if it is taken.
+    """
+    if version is None:
+        return
+    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+        raise ValueError(f"`version` must be a positive integer or None. Received: {version!r}.")
+    if (base_dir / str(version)).exists():
+        raise FileExistsError(
+            f"{base_dir / str(version)} exists already, and no version is ever replaced. Pass "
+            "another `version=`, or leave it out for the next free one."
+        )
+
+
+def take_version(written: Path, base_dir: Path, version: int | None = None) -> Path:
+    """Renames to a version: the one asked for, or the lowest above all others.
+
+    Args:
+        written: the whole folder, in `base_dir`.
+        base_dir: holds the versions. Other writers may take versions meanwhile.
+        version: a version, or `None`.
+
+    Returns:
+        The version folder.
+
+    Raises:
+        FileExistsError: if the version asked for is taken.
+    """
+    while True:
+        # POSIX lets a folder replace an empty one, hence the look before the rename.
+        check_version(base_dir, version)
+        taken = [name for name in (path.name for path in base_dir.iterdir()) if _is_number(name)]
+        target = base_dir / str(version or max(map(int, taken), default=0) + 1)
+        try:
+            return written.rename(target)
+        except OSError:
+            if not target.exists():
+                raise
+
+
+def _is_number(name: str) -> bool:
+    # "²" is a digit too, but no integer.
+    return name.isascii() and name.isdigit()
