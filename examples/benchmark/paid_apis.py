@@ -182,10 +182,11 @@ def markdown(rows: list[Row]) -> str:
             reached = [row.test_accuracy for row in group]
             queries = group[0].queries_training or 0
             slides = experiment.slides if target == "abide" else ""
+            spread = f" ± {np.std(reached):.3f} ({len(reached)})" if len(reached) > 1 else " (1)"
             lines.append(
                 f"| {experiment.name} | {target} | {queries:,} | "
                 f"${queries * experiment.price / 1000:.2f} | "
-                f"{np.mean(reached):.3f} ± {np.std(reached):.3f} | {slides} |"
+                f"{np.mean(reached):.3f}{spread} | {slides} |"
             )
     return "\n".join(lines)
 
