@@ -42,9 +42,9 @@ def weights(path):
         return [stored[name] for name in stored.files]
 
 
-@pytest.mark.parametrize(
-    "kills", [1, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])]
-)
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("kills", [1, 20])
 def test_killed_and_resumed_equals_uninterrupted(tmp_path, kills, seed=0):
     folder = tmp_path
     with FakeTFServing(HostedModel.of(SIGNS), "signs") as service:
