@@ -51,6 +51,7 @@ def test_mirrored_training_images_confuse_what_is_told_apart_by_its_side() -> No
     assert np.mean(network.predict(rows) == labels) < 0.7
 
 
+@pytest.mark.slow
 def test_one_seed_gives_one_network_also_when_training_is_interrupted() -> None:
     rows, labels = rows_of(40, seed=0)
     networks = [SmallNetwork((16, 16, 1), 2, seed=seed) for seed in (3, 3, 4)]

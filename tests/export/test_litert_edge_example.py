@@ -67,6 +67,7 @@ def test_usage_is_printed() -> None:
     assert done.stderr.startswith("usage: python classify.py")
 
 
+@pytest.mark.slow
 def test_the_readmes_commands_make_the_file(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     block = (FOLDER / "README.md").read_text().split("```")[1]
