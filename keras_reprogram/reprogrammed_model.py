@@ -177,7 +177,8 @@ class ReprogrammedModel(QueryEstimates):
                 first.
         """
         updates = [MapUpdates(self.output_map)] if self.output_map.observes else []
-        callbacks = [QueryLog(), BudgetStop(), *updates, *_as_list(callbacks)]
+        stop = BudgetStop()
+        callbacks = [QueryLog(), stop, *updates, *_as_list(callbacks)]
         self._check_before_fit(callbacks)
         self.data_checks.validation(validation_data)
         options |= {"batch_size": batch_size, "epochs": epochs, "verbose": verbose}
@@ -188,7 +189,8 @@ class ReprogrammedModel(QueryEstimates):
             options |= {"validation_split": validation_split, "sample_weight": sample_weight}
             # Keras shuffles the batches of a `PyDataset`; elsewhere `True` would make it warn.
             shuffle = shuffle and isinstance(x, keras.utils.PyDataset) and not is_endless(x)
-            return self._fit_in_budget(x, y, callbacks=callbacks, shuffle=shuffle, **options)
+            options |= {"callbacks": callbacks, "shuffle": shuffle}
+            return self._fit_in_budget(stop, x, y, **options)
         arrays = self.data_checks.arrays(x, y, sample_weight)
         if check_queries(self, len(arrays[0])) and initial_epoch == 0:
             warn_if_steps_drown(self, arrays[0])
@@ -201,13 +203,14 @@ class ReprogrammedModel(QueryEstimates):
         if self.compiled:
             order.watch(self)
         # The data set is in order already.
-        callbacks.append(order)
-        return self._fit_in_budget(order.dataset(), callbacks=callbacks, shuffle=False, **options)
+        options |= {"callbacks": [*callbacks, order], "shuffle": False}
+        return self._fit_in_budget(stop, order.dataset(), **options)
 
     def check_step(self, x: np.ndarray) -> StepCheck:
         """Asks a few images whether a step of the estimator survives the way to the source.
 
-        `fit` and `fit_opaque` do so by themselves, and warn, where the source is sent 8-bit images.
+        Where the source is sent 8-bit images, `fit_opaque` and, with arrays, `fit` do so by
+        themselves, and warn.
 
         Args:
             x: images `(n, h, w, c)`; the first 8 are asked three times.
@@ -225,9 +228,10 @@ class ReprogrammedModel(QueryEstimates):
             )
         return check_step(self, self.data_checks.images(x))
 
-    def _fit_in_budget(self, *data: Any, **options: Any) -> keras.callbacks.History:
+    def _fit_in_budget(
+        self, stop: BudgetStop, *data: Any, **options: Any
+    ) -> keras.callbacks.History:
         """Keras's `fit`, which a spent budget ends like a last epoch."""
-        stop = next(c for c in options["callbacks"] if isinstance(c, BudgetStop))
         try:
             return super().fit(*data, **options)
         except BudgetSpentError as error:

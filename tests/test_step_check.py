@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_reprogram import (
     SPSA,
@@ -15,6 +16,7 @@ from keras_reprogram import (
     ReprogrammedModel,
     embedded_path,
 )
+from keras_reprogram.program.candidate_images import candidate_images, flat_value
 
 X = np.random.default_rng(0).uniform(0, 255, (24, 8, 8, 1)).astype(np.float32)
 Y = np.arange(24) % 3
@@ -93,3 +95,22 @@ def test_a_model_without_estimator_has_no_step():
     model = ReprogrammedModel(program, EightBits(), DenseMap(3))
     with pytest.raises(ValueError, match="without an estimator"):
         model.check_step(X)
+
+
+@pytest.mark.parametrize("smoothing", [1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3])
+def test_what_survives_points_along_the_exact_slope(smoothing):
+    """Differences through 8 bits, beside central ones of a tiny step without rounding."""
+    rounded = model_of(RandomDirections(1, smoothing=smoothing))
+    exact = model_of(RandomDirections(1, smoothing=smoothing), SIGNS)
+    value = flat_value(rounded.program)
+    step = rounded.first_candidate() - value
+
+    def scores(model, share):
+        images = candidate_images(model.program, tf.constant(X[:8]), value + share * step)
+        return np.asarray(model.answers_of(images), np.float64)
+
+    tiny = 1e-3 / smoothing
+    slope = (scores(exact, tiny) - scores(exact, -tiny)).ravel()
+    difference = (scores(rounded, 1.0) - scores(rounded, 0.0)).ravel()
+    along = difference @ slope / (np.linalg.norm(difference) * np.linalg.norm(slope))
+    assert rounded.check_step(X).survives == (along >= 0.5)

@@ -12,7 +12,7 @@ from PIL import Image
 from keras_reprogram.testing.faults import Fault
 from keras_reprogram.testing.hosted_model import BadImageError, HostedModel
 
-# Signature -> its input, and what that is: the two that `export_saved_model` writes.
+# Signature -> its input, and what that is: those of `export_saved_model` that take images.
 SIGNATURES = {
     "serving_default": ("image", "pixels"),
     "image_bytes": ("image_bytes", "encoded"),

@@ -212,3 +212,18 @@ def test_killed_and_resumed_equals_uninterrupted_and_pays_once(tmp_path):
         np.testing.assert_array_equal(one[name], other[name])
     with QueryLedger(tmp_path / "killed.ledger") as ledger:
         assert ledger.spent == paid_in_all
+
+
+def test_a_rerun_of_the_recipe_decides_alike_and_is_free(tmp_path):
+    """What the ledger answers must count for decisions, or a rerun has more budget for steps."""
+    x, y = random_images(30, (6, 6, 3)), np.arange(30) % 3
+    seen = []
+    for _ in range(2):
+        with QueryLedger(tmp_path / "l") as ledger:
+            model = model_for(source_of(Service(), ledger))
+            fit = model.fit_opaque(x, y, query_budget=200, choose_views=False, verbose=0)
+            weights = [variable.numpy() for variable in model.trainable_variables]
+            seen.append((len(fit.stages), fit.queries_used, ledger.spent, weights))
+    (stages, used, spent, first), (again, used_again, spent_again, second) = seen
+    assert stages == again > 1 and used == spent == spent_again and used_again == 0
+    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
