@@ -221,7 +221,7 @@ def test_a_rerun_of_the_recipe_decides_alike_and_is_free(tmp_path):
     for _ in range(2):
         with QueryLedger(tmp_path / "l") as ledger:
             model = model_for(source_of(Service(), ledger))
-            fit = model.fit_opaque(x, y, query_budget=200, choose_views=False, verbose=0)
+            fit = model.fit_opaque(x, y, query_budget=120, choose_views=False, verbose=0)
             weights = [variable.numpy() for variable in model.trainable_variables]
             seen.append((len(fit.stages), fit.queries_used, ledger.spent, weights))
     (stages, used, spent, first), (again, used_again, spent_again, second) = seen
