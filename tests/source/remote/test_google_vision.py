@@ -13,7 +13,7 @@ from google.cloud.vision_v1.services.image_annotator.transports import ImageAnno
 from google.protobuf.json_format import MessageToDict, ParseDict
 
 from keras_reprogram import LiteRTSource, QueryLedger, embedded_path
-from keras_reprogram.source.remote import SourceRefusedError, SourceUnavailableError, retries
+from keras_reprogram.source.remote import SourceRefusedError, SourceUnavailableError
 from keras_reprogram.source.remote.google_vision import SAFE_SEARCH_LABELS, GoogleVisionSource
 from keras_reprogram.testing import Faults, HostedModel
 from keras_reprogram.testing.fake_google_vision import FakeGoogleVision
@@ -52,12 +52,6 @@ SAFE_SEARCH_ANSWER = {
         }
     ]
 }
-
-
-@pytest.fixture(autouse=True)
-def _short_waits(monkeypatch):
-    monkeypatch.setattr(retries, "_FIRST_WAIT", 0.01)
-    monkeypatch.setattr(retries, "_LONGEST_WAIT", 0.05)
 
 
 @pytest.fixture(scope="module")

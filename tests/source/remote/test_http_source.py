@@ -16,7 +16,6 @@ from keras_reprogram.source.remote import (
     SourceRefusedError,
     SourceUnavailableError,
     named_scores,
-    retries,
 )
 
 TRANSPORT_FAULTS = [
@@ -27,12 +26,6 @@ TRANSPORT_FAULTS = [
     (429, {"Retry-After": "0"}),
     (503, {"Retry-After": "0"}),
 ]
-
-
-@pytest.fixture(autouse=True)
-def _short_waits(monkeypatch):
-    monkeypatch.setattr(retries, "_FIRST_WAIT", 0.01)
-    monkeypatch.setattr(retries, "_LONGEST_WAIT", 0.05)
 
 
 def images_of(count, seed=0):

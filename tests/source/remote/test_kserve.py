@@ -12,7 +12,6 @@ from keras_reprogram import LiteRTSource, QueryLedger, embedded_path
 from keras_reprogram.source.remote import (
     SourceRefusedError,
     SourceUnavailableError,
-    retries,
 )
 from keras_reprogram.source.remote.kserve import KServeSource
 from keras_reprogram.testing import MALFORMED_ANSWERS, TRANSPORT_FAULTS, HostedModel
@@ -24,12 +23,6 @@ LABELS = tuple(f"label {number}" for number in range(43))
 KEY = "planted-key-3391"
 SIGNS = LiteRTSource(embedded_path("traffic_signs.tflite"), value_range=(0, 255))
 NUMPY = {"FP32": np.float32, "UINT8": np.uint8}
-
-
-@pytest.fixture(autouse=True)
-def _short_waits(monkeypatch):
-    monkeypatch.setattr(retries, "_FIRST_WAIT", 0.01)
-    monkeypatch.setattr(retries, "_LONGEST_WAIT", 0.05)
 
 
 def images_of(count, seed=0):

@@ -11,17 +11,11 @@ from sign_service import LABELS, SIGNS, SignService
 
 from keras_reprogram import HTTPSource, KServeSource, QueryLedger, TFServingSource
 from keras_reprogram.source import query_key
-from keras_reprogram.source.remote import SourceRefusedError, SourceUnavailableError, retries
+from keras_reprogram.source.remote import SourceRefusedError, SourceUnavailableError
 from keras_reprogram.source.remote.clarifai_statuses import failure_of_status
 from keras_reprogram.source.remote.google_failures import check_responses
 from keras_reprogram.source.remote.grpc_failures import failure_of
 from keras_reprogram.testing import FakeKServe, FakeTFServing, HostedModel
-
-
-@pytest.fixture(autouse=True)
-def _short_waits(monkeypatch):
-    monkeypatch.setattr(retries, "_FIRST_WAIT", 0.01)
-    monkeypatch.setattr(retries, "_LONGEST_WAIT", 0.05)
 
 
 def images_of(count, seed=0):

@@ -11,17 +11,11 @@ import pytest
 from sign_service import LABELS, SignService
 
 from keras_reprogram import HTTPSource, QueryLedger
-from keras_reprogram.source.remote import SourceUnavailableError, endpoints, retries
+from keras_reprogram.source.remote import SourceUnavailableError, endpoints
 from keras_reprogram.source.remote.endpoints import Endpoints
 from keras_reprogram.testing import Faults
 
 DEAD = "http://127.0.0.1:9/v1/models/signs:predict"
-
-
-@pytest.fixture(autouse=True)
-def _short_waits(monkeypatch):
-    monkeypatch.setattr(retries, "_FIRST_WAIT", 0.01)
-    monkeypatch.setattr(retries, "_LONGEST_WAIT", 0.05)
 
 
 def images_of(count, seed=0):

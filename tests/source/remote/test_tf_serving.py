@@ -21,7 +21,6 @@ from keras_reprogram import LiteRTSource, QueryLedger, embedded_path
 from keras_reprogram.source.remote import (
     SourceRefusedError,
     SourceUnavailableError,
-    retries,
     tf_serving_grpc,
 )
 from keras_reprogram.source.remote.tf_serving import TFServingSource
@@ -40,12 +39,6 @@ WORLDS = {
     "grpc": (FakeTFServingGRPC, TFServingGRPCSource),
 }
 BYTES = {"signature_name": "image_bytes", "input_format": "encoded"}
-
-
-@pytest.fixture(autouse=True)
-def _short_waits(monkeypatch):
-    monkeypatch.setattr(retries, "_FIRST_WAIT", 0.01)
-    monkeypatch.setattr(retries, "_LONGEST_WAIT", 0.05)
 
 
 @pytest.fixture(params=WORLDS)
