@@ -45,8 +45,13 @@ class LedgerFile:
         self._connection = _open(path)
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
+    def writing(self, *, synced: bool = True) -> Iterator[sqlite3.Connection]:
         """One transaction that no other thread or process writes beside.
+
+        Args:
+            synced: whether it is on the disk at the end, even if the power fails then. Otherwise
+                it is with the next that is, or when the file is closed; a crash of this process
+                loses nothing either way.
 
         Raises:
             ValueError: if it was closed.
@@ -54,6 +59,7 @@ class LedgerFile:
         """
         with self._lock:
             try:
+                self._connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
                 self._connection.execute("BEGIN IMMEDIATE")
                 try:
                     yield self._connection
@@ -95,8 +101,6 @@ def _open(path: Path) -> sqlite3.Connection:
     )
     try:
         connection.execute("PRAGMA journal_mode = WAL")
-        # A row must be on the disk before its request leaves, even if the power fails.
-        connection.execute("PRAGMA synchronous = FULL")
         connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} COMMIT;")
         connection.execute("INSERT OR IGNORE INTO facts VALUES ('format', ?)", (_FORMAT,))
         connection.execute("INSERT INTO spent SELECT 0 WHERE NOT EXISTS (SELECT * FROM spent)")

@@ -29,7 +29,8 @@ class QueryLedger:
     file.
 
     No client can rule out that a query in flight during a crash is paid for twice; at most as many
-    as were in flight are.
+    as were in flight are. An attempt is on the disk before its request leaves, an answer with the
+    next attempt: if the power fails, answers that came since then may be paid for twice.
 
     Args:
         path: the file; made if it is not there.
@@ -156,7 +157,8 @@ class QueryLedger:
             note: why it is of no use.
         """
         stored = None if answer is None else np.asarray(answer, "<f4").tobytes()
-        with self._file.writing() as database:
+        # Waiting for the disk takes as long as all the rest; whoever asks next waits for it.
+        with self._file.writing(synced=False) as database:
             self._close(database, attempt, "billed", stored, note)
 
     def release(self, attempt: int, note: str | None = None) -> None:

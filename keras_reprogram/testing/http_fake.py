@@ -127,7 +127,7 @@ class HTTPFake:
         """
         return {"error": f"status {status}, to order"}
 
-    def _serve(self, handler: BaseHTTPRequestHandler) -> None:
+    def _serve(self, handler: Any) -> None:
         body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
         with self._lock:
             self.requests += 1
@@ -135,7 +135,6 @@ class HTTPFake:
             self.most_together = max(self.most_together, self._together)
             too_many = self.at_a_time is not None and self._together > self.at_a_time
         try:
-            started = time.monotonic()
             fault = 429 if too_many else self.faults.take()
             if isinstance(fault, int | tuple):
                 status, more = fault if isinstance(fault, tuple) else (fault, {})
@@ -146,7 +145,7 @@ class HTTPFake:
                 answer = self.respond(handler.command, handler.path, handler.headers, body, fault)
             if not too_many:
                 # The model's own time is part of it.
-                time.sleep(max(0.0, started + self.latency - time.monotonic()))
+                time.sleep(max(0.0, handler.arrived + self.latency - time.monotonic()))
         finally:
             # Before the answer leaves: a client that has it may send its next request at once.
             with self._lock:
@@ -166,8 +165,14 @@ def _handler_of(fake: HTTPFake) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         timeout = 30
-        # A small answer is not held back until the next one.
+        # A small answer is not held back until the next one, and leaves in one piece.
         disable_nagle_algorithm = True
+        wbufsize = -1
+
+        def parse_request(self) -> bool:
+            # The latency is counted from the request's first bytes on.
+            self.arrived = time.monotonic()
+            return super().parse_request()
 
         def do_GET(self) -> None:  # noqa: N802, D102
             fake._serve(self)

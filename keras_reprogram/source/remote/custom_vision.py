@@ -37,10 +37,10 @@ class CustomVisionSource(HTTPSource):
         labels: names of the project's tags.
         key_variable: the environment variable that holds the prediction key.
         store: let Azure keep the images, for its owner to look at and train with.
-        options: as of `HTTPSource` (`timeout`, `transport`) and `RemoteSource`.
+        options: as of `HTTPSource` (`timeout`, `certificates`) and `RemoteSource`.
 
     Raises:
-        ImportError: if httpx is not installed.
+        ImportError: if urllib3 is not installed.
         ValueError: for an endpoint that is no URL, or more than one image a request.
 
     Example:
@@ -90,7 +90,7 @@ class CustomVisionSource(HTTPSource):
         )
         self.project_id, self.iteration = project_id, iteration
 
-    def body(self, payloads: list[bytes]) -> dict[str, Any]:
+    def body(self, payloads: list[bytes]) -> tuple[bytes, dict[str, str]]:
         """The image itself.
 
         Args:
@@ -105,7 +105,7 @@ class CustomVisionSource(HTTPSource):
                 f"Custom Vision takes images of at most {_LARGEST_IMAGE:,} bytes. Received: "
                 f"{len(image):,}. Use a smaller `source_shape` or encoding='jpeg'."
             )
-        return {"content": image, "headers": {"Content-Type": "application/octet-stream"}}
+        return image, {"Content-Type": "application/octet-stream"}
 
     def read(self, answer: bytes) -> list[list[float]]:
         listed = json.loads(answer)["predictions"]

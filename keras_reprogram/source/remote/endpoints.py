@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from keras_reprogram.source.remote.failures import SourceUnavailableError
 
@@ -16,7 +17,8 @@ class Endpoints:
     """Gives every request the endpoint with the fewest in flight; sick ones rest.
 
     An endpoint that fails is left out for a time that doubles with every failure, and then tried
-    again. If all are sick, the one whose rest ends first is tried: waiting is up to the caller.
+    again. If all are sick, the one whose rest ends first is tried: waiting is up to the caller. But
+    where all have asked for a wait (`Retry-After`), `wait_as_asked` waits, whoever was told.
 
     Args:
         names: of the endpoints, such as URLs.
@@ -33,6 +35,7 @@ class Endpoints:
         self._in_flight = dict.fromkeys(names, 0)
         self._failures = dict.fromkeys(names, 0)
         self._rests_until = dict.fromkeys(names, 0.0)
+        self._asked_until = dict.fromkeys(names, 0.0)
         self._turn = threading.Condition()
 
     @contextmanager
@@ -42,7 +45,7 @@ class Endpoints:
         try:
             yield name
         except SourceUnavailableError as error:
-            self._rest(name, error.retry_after or 0.0)
+            self._rest(name, error.retry_after)
             raise
         else:
             self._failures[name] = 0
@@ -50,6 +53,16 @@ class Endpoints:
             with self._turn:
                 self._in_flight[name] -= 1
                 self._turn.notify()
+
+    def wait_as_asked(self, sleep: Callable[[float], Any]) -> None:
+        """Waits until an endpoint may be asked again, if each of them has asked for a wait.
+
+        Args:
+            sleep: waits so many seconds, or less where nobody wants the answer any more.
+        """
+        left = min(self._asked_until.values()) - time.monotonic()
+        if left > 0.0:
+            sleep(left)
 
     def any_well(self) -> bool:
         """Whether an endpoint is not resting, so that a retry need not wait."""
@@ -69,8 +82,11 @@ class Endpoints:
                 # In time for an endpoint whose rest ends, too.
                 self._turn.wait(timeout=_FIRST_REST / 4)
 
-    def _rest(self, name: str, asked: float) -> None:
+    def _rest(self, name: str, asked: float | None) -> None:
         with self._turn:
             self._failures[name] += 1
             rest = min(_FIRST_REST * 2.0 ** (self._failures[name] - 1), _LONGEST_REST)
-            self._rests_until[name] = time.monotonic() + max(rest, asked)
+            now = time.monotonic()
+            self._rests_until[name] = now + max(rest, asked or 0.0)
+            if asked is not None:
+                self._asked_until[name] = now + asked

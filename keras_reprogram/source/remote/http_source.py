@@ -11,16 +11,15 @@ from urllib.parse import urlsplit
 
 import keras
 
-from keras_reprogram.source.remote.extras import needs_extra
 from keras_reprogram.source.remote.failures import (
     SourceBusyError,
     SourceRefusedError,
     SourceUnavailableError,
 )
+from keras_reprogram.source.remote.http_pool import HTTPPool, Posted
 from keras_reprogram.source.remote.keys import hide_key, key_from
 from keras_reprogram.source.remote.remote_source import RemoteSource
 
-_LARGEST_ANSWER = 16 * 2**20
 _TOO_MANY = 429
 # The service gave up a request that it had taken.
 _NOBODY_KNOWS = (408, 409, 499)
@@ -52,13 +51,13 @@ class HTTPSource(RemoteSource):
         key_variable: the environment variable that holds the key, or `None`.
         key_header: the header that carries it.
         key_prefix: what stands before it there.
-        timeout: seconds that a request may take.
-        transport: an `httpx` transport, for tests and proxies.
+        timeout: seconds without a sign of life of the service.
+        certificates: a file of authorities to trust instead of the system's, or `None`.
         options: as of `RemoteSource`: `value_range`, `identity`, `ledger`, `encoding`,
             `images_per_request`, `concurrency`, `queries_per_second`, `retries`, `missing`, ...
 
     Raises:
-        ImportError: if httpx is not installed.
+        ImportError: if urllib3 is not installed.
         ValueError: for a URL that is none or holds a password, or a key that is not there.
 
     Example:
@@ -79,7 +78,7 @@ class HTTPSource(RemoteSource):
 
     hints = _HINTS
     request_fields: tuple[str, ...] = (
-        "build_request", "key_variable", "key_header", "key_prefix", "timeout", "transport"
+        "build_request", "key_variable", "key_header", "key_prefix", "timeout", "certificates"
     )  # fmt: skip
 
     def __init__(
@@ -94,7 +93,7 @@ class HTTPSource(RemoteSource):
         key_header: str = "Authorization",
         key_prefix: str = "Bearer ",
         timeout: float = 30.0,
-        transport: Any = None,
+        certificates: str | None = None,
         **options: Any,
     ) -> None:
         urls = [checked_url(one) for one in ([url] if isinstance(url, str) else url)]
@@ -102,8 +101,8 @@ class HTTPSource(RemoteSource):
         self.build_request = build_request or _instances
         self.read_answer = read_answer or _predictions
         self.key_variable, self.key_header, self.key_prefix = key_variable, key_header, key_prefix
-        self.timeout, self.transport = timeout, transport
-        weakref.finalize(self, self._client().close)
+        self.timeout, self.certificates = timeout, certificates
+        weakref.finalize(self, self._pool(urls[0]).close)
 
     def request(self, payloads: list[bytes], endpoint: str) -> bytes:
         """Posts images; the answer's bytes, whatever they say.
@@ -112,43 +111,22 @@ class HTTPSource(RemoteSource):
             payloads: encoded images.
             endpoint: the URL.
         """
-        import httpx
-
         place = shown_url(endpoint)
-        sent = self._checked_body(payloads)
-        own = sent.get("headers", {})
-        sent["headers"] = {"Accept-Encoding": "gzip"} | own | self._headers(place)
-        try:
-            with self._client().stream("POST", endpoint, **sent) as answer:
-                self._check_status(answer, place)
-                packed = answer.headers.get("content-encoding", "identity").strip().lower()
-                if packed not in ("identity", "gzip"):
-                    # Others unpack without bounds. It came, and was billed: `read` refuses it.
-                    return f"an answer packed as {packed}".encode()
-                return _limited(answer.iter_bytes())
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            if "certificate" in str(error).lower():
-                raise SourceRefusedError(
-                    f"{place} cannot be trusted. Received: {error}. Check the URL and the "
-                    "certificates of this machine."
-                ) from error
-            raise SourceBusyError(f"{place} cannot be reached: {error}") from error
-        except httpx.DecodingError as error:
-            # It came, and was billed; `read` cannot read it either.
-            return f"unreadable ({error})".encode()
-        except httpx.TransportError as error:
-            what = f"{type(error).__name__} {error}".strip()
-            raise SourceUnavailableError(f"{place} broke off: {what}") from error
+        content, own = self._checked_body(payloads)
+        headers = {"Accept-Encoding": "gzip"} | own | self._headers(place)
+        answer = self._pool(endpoint).post(endpoint, content, headers, place)
+        self._check_status(answer, place)
+        return answer.content
 
-    def body(self, payloads: list[bytes]) -> dict[str, Any]:
-        """What is posted, as arguments of httpx: `json=` or `content=`, and more `headers=`.
+    def body(self, payloads: list[bytes]) -> tuple[bytes, dict[str, str]]:
+        """What is posted, and the headers that say what it is.
 
         Args:
             payloads: encoded images.
         """
-        return {"json": self.build_request(payloads)}
+        return json_body(self.build_request(payloads))
 
-    def _checked_body(self, payloads: list[bytes]) -> dict[str, Any]:
+    def _checked_body(self, payloads: list[bytes]) -> tuple[bytes, dict[str, str]]:
         try:
             return self.body(payloads)
         except Exception as error:
@@ -161,37 +139,31 @@ class HTTPSource(RemoteSource):
     def read(self, answer: bytes) -> Any:
         return self.read_answer(json.loads(answer))
 
-    def _client(self) -> Any:
+    def _pool(self, url: str) -> HTTPPool:
         """One a process; a copy that an executor works with makes its own."""
-        client = self.__dict__.get("_http_client")
-        if client is None:
-            with needs_extra("httpx", "http"):
-                import httpx
-            client = httpx.Client(
-                timeout=self.timeout,
-                follow_redirects=False,
-                transport=self.transport,
-                # As many as there are requests in flight: the default keeps 20.
-                limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
-            )
-            self.__dict__["_http_client"] = client
-        return client
+        pool = self.__dict__.get("_http_pool")
+        if pool is None:
+            # As many connections as there are requests in flight.
+            size = self.endpoints.at_a_time if "endpoints" in self.__dict__ else 1
+            pool = HTTPPool(url, timeout=self.timeout, size=size, certificates=self.certificates)
+            self.__dict__["_http_pool"] = pool
+        return pool
 
-    def _check_status(self, answer: Any, place: str) -> None:
-        status = answer.status_code
+    def _check_status(self, answer: Posted, place: str) -> None:
+        status = answer.status
         if status < 300:
             return
         if status == _TOO_MANY:
-            raise SourceBusyError(f"{place} is asked too fast (429)", _wait_of(answer))
+            raise SourceBusyError(f"{place} is asked too fast (429)", answer.retry_after)
         if status >= 500 or status in _NOBODY_KNOWS:
-            raise SourceUnavailableError(f"{place} failed ({status})", _wait_of(answer))
+            raise SourceUnavailableError(f"{place} failed ({status})", answer.retry_after)
         if status < 400:
             host = urlsplit(answer.headers.get("location", "")).hostname or "nowhere"
             raise SourceRefusedError(
                 f"{place} must answer itself. Received: {status}, a redirect to {host}. "
                 "Pass the URL that it leads to, if you trust it."
             )
-        text = _limited(answer.iter_bytes())[:2000].decode("utf-8", "replace")
+        text = answer.content[:2000].decode("utf-8", "replace")
         # Hidden before it is cut: half a key is a secret too.
         said = hide_key(text, self.key_variable)[:200]
         hint = self.hints.get(status, "See the service's documentation.")
@@ -211,23 +183,14 @@ def _predictions(answer: Any) -> Any:
     return answer["predictions"]
 
 
-def _limited(chunks: Any) -> bytes:
-    content = b""
-    for chunk in chunks:
-        content += chunk
-        if len(content) > _LARGEST_ANSWER:
-            # Not one of ours: this answer may have been billed, and the next would be as large.
-            raise RuntimeError(
-                f"An answer may have {_LARGEST_ANSWER:,} bytes. Received: more. Is this the right "
-                "URL?"
-            )
-    return content
+def json_body(content: Any) -> tuple[bytes, dict[str, str]]:
+    """JSON as `HTTPSource.body` returns it; raises a ValueError for what JSON does not hold.
 
-
-def _wait_of(answer: Any) -> float | None:
-    """Seconds of a `Retry-After` header; dates are left to our own waits."""
-    value = answer.headers.get("retry-after", "")
-    return float(value) if value.strip().isdigit() else None
+    Args:
+        content: of the request.
+    """
+    text = json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode(), {"Content-Type": "application/json"}
 
 
 def checked_url(url: str) -> str:

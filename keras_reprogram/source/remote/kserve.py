@@ -10,7 +10,7 @@ from urllib.parse import quote
 import keras
 import numpy as np
 
-from keras_reprogram.source.remote.http_source import HTTPSource
+from keras_reprogram.source.remote.http_source import HTTPSource, json_body
 from keras_reprogram.source.remote.model_choice import chosen_output
 from keras_reprogram.source.remote.pixel_payloads import decimal_levels, decoded
 
@@ -39,7 +39,7 @@ class KServeSource(HTTPSource):
             `images_per_request`, `concurrency`, `retries`, `key_variable`, `timeout`, ...
 
     Raises:
-        ImportError: if httpx is not installed.
+        ImportError: if urllib3 is not installed.
         ValueError: for wrong arguments.
 
     Example:
@@ -101,7 +101,7 @@ class KServeSource(HTTPSource):
         self.model_name, self.model_version = model_name, model_version
         self.input_name, self.output_name, self.datatype = input_name, output_name, datatype
 
-    def body(self, payloads: list[bytes]) -> dict[str, Any]:
+    def body(self, payloads: list[bytes]) -> tuple[bytes, dict[str, str]]:
         tensor: dict[str, Any] = {"name": self.input_name, "datatype": self.datatype}
         request: dict[str, Any] = {"inputs": [tensor]}
         if self.output_name is not None:
@@ -112,7 +112,7 @@ class KServeSource(HTTPSource):
         tensor["shape"] = list(codes.shape)
         values = decimal_levels(self.value_range)[codes] if self.datatype == "FP32" else codes
         tensor["data"] = values.ravel().tolist()
-        return {"json": request}
+        return json_body(request)
 
     def read(self, answer: bytes) -> Any:
         outputs = {output["name"]: output for output in json.loads(answer)["outputs"]}
@@ -128,10 +128,10 @@ class KServeSource(HTTPSource):
 
     def _with_bytes(
         self, request: dict[str, Any], tensor: dict[str, Any], payloads: list[bytes]
-    ) -> dict[str, Any]:
+    ) -> tuple[bytes, dict[str, str]]:
         binary = b"".join(len(image).to_bytes(4, "little") + image for image in payloads)
         tensor["shape"] = [len(payloads)]
         tensor["parameters"] = {"binary_data_size": len(binary)}
         head = json.dumps(request).encode()
         headers = {_JSON_LENGTH: str(len(head)), "Content-Type": "application/octet-stream"}
-        return {"content": head + binary, "headers": headers}
+        return head + binary, headers

@@ -157,10 +157,9 @@ class RemoteSource(PythonSource):
         return encode_image(image, self.value_range, self.encoding)
 
     def _answer_all(self, images: np.ndarray) -> np.ndarray:
-        payloads = [self.payload(image) for image in images]
-        self._check_drift(payloads)
-        starts = range(0, len(payloads), self.images_per_request)
-        parts = [payloads[start : start + self.images_per_request] for start in starts]
+        self._check_drift(images)
+        starts = range(0, len(images), self.images_per_request)
+        parts = [images[start : start + self.images_per_request] for start in starts]
         stop = threading.Event()
         futures = [self._threads.submit(self._answer_part, part, stop) for part in parts]
         try:
@@ -175,8 +174,10 @@ class RemoteSource(PythonSource):
                     future.exception()
             raise
 
-    def _answer_part(self, payloads: list[bytes], stop: threading.Event) -> np.ndarray:
+    def _answer_part(self, images: np.ndarray, stop: threading.Event) -> np.ndarray:
         """Scores of one request's images; repeated while that may help."""
+        # Encoded here, while other requests are in flight.
+        payloads = [self.payload(image) for image in images]
         return self._repeated(lambda again: self._answer_once(payloads, again), stop)
 
     def _repeated(
@@ -186,6 +187,7 @@ class RemoteSource(PythonSource):
         number = itertools.count()
 
         def once() -> np.ndarray:
+            self.endpoints.wait_as_asked(stop.wait)
             if stop.is_set():
                 raise CancelledError
             return ask(next(number) > 0)
@@ -201,11 +203,11 @@ class RemoteSource(PythonSource):
         fingerprint, options = self.fingerprint, self.request_options
         return [query_key(fingerprint, options, payload) for payload in payloads]
 
-    def _check_drift(self, payloads: list[bytes]) -> None:
+    def _check_drift(self, images: np.ndarray) -> None:
         """Before the first request of this run; what the ledger answers needs no check."""
         if self.ledger is None or self.drift_tolerance is None or self._drift_checked:
             return
-        if not self.ledger.missing(self._keys(payloads)):
+        if not self.ledger.missing(self._keys([self.payload(image) for image in images])):
             return
         check_drift(
             self.ledger,

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import keras
 
-from keras_reprogram.source.remote.http_source import HTTPSource
+from keras_reprogram.source.remote.http_source import HTTPSource, json_body
 from keras_reprogram.source.remote.model_choice import check_model, chosen_output
 from keras_reprogram.source.remote.pixel_payloads import decimal_levels, decoded
 
@@ -38,7 +38,7 @@ class TFServingSource(HTTPSource):
             `images_per_request`, `concurrency`, `retries`, `key_variable`, `timeout`, ...
 
     Raises:
-        ImportError: if httpx is not installed.
+        ImportError: if urllib3 is not installed.
         ValueError: for wrong arguments.
 
     Example:
@@ -97,11 +97,11 @@ class TFServingSource(HTTPSource):
         self.signature_name, self.input_format = signature_name, input_format
         self.input_name, self.output_name = input_name, output_name
 
-    def body(self, payloads: list[bytes]) -> dict[str, Any]:
+    def body(self, payloads: list[bytes]) -> tuple[bytes, dict[str, str]]:
         rows = self._rows(payloads)
         if self.input_name is not None:
             rows = [{self.input_name: row} for row in rows]
-        return {"json": {"signature_name": self.signature_name, "instances": rows}}
+        return json_body({"signature_name": self.signature_name, "instances": rows})
 
     def read(self, answer: bytes) -> Any:
         rows = json.loads(answer)["predictions"]

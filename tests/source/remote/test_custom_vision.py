@@ -4,10 +4,8 @@ import io
 import json
 import pickle
 import re
-import ssl
 import sys
 
-import httpx
 import numpy as np
 import pytest
 import trustme
@@ -277,10 +275,11 @@ def test_certificates(tmp_path, hosted, signs):
     with FakeCustomVision(hosted, key=KEY, certificate=tuple(files[:2])) as fake:
         assert "cannot be trusted" in refusal(source_of(fake), tmp_path)
         assert fake.requests == 0
-        trusting = httpx.HTTPTransport(verify=ssl.create_default_context(cafile=files[2]))
         np.testing.assert_allclose(
-            source_of(fake, transport=trusting)(images), signs(images), atol=1e-6
+            source_of(fake, certificates=files[2])(images), signs(images), atol=1e-6
         )
+        with pytest.raises(ValueError, match="must be a file of certificates in PEM form"):
+            source_of(fake, certificates=files[1])
 
 
 def test_a_copy_in_another_process_asks_for_itself(hosted, signs):
@@ -317,6 +316,6 @@ def test_wrong_arguments(hosted, changes, message):
 
 def test_a_missing_extra_names_its_command(hosted, monkeypatch):
     with FakeCustomVision(hosted) as fake:
-        monkeypatch.setitem(sys.modules, "httpx", None)
-        with pytest.raises(ImportError, match=r"`httpx`: pip install 'keras-reprogram\[http\]'"):
+        monkeypatch.setitem(sys.modules, "urllib3", None)
+        with pytest.raises(ImportError, match=r"`urllib3`: pip install 'keras-reprogram\[http\]'"):
             source_of(fake)

@@ -1,10 +1,12 @@
 """HTTPSource over a real socket: faults, limits, money, secrets."""
 
+import email.utils
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
-import httpx
 import numpy as np
 import pytest
 from sign_service import KEY, LABELS, SignService
@@ -17,6 +19,7 @@ from keras_reprogram.source.remote import (
     SourceUnavailableError,
     named_scores,
 )
+from keras_reprogram.source.remote.http_pool import Posted
 
 TRANSPORT_FAULTS = [
     500,
@@ -76,6 +79,32 @@ def test_retry_after_is_honoured():
         start = time.monotonic()
         source_of(service)(images_of(1))
         assert time.monotonic() - start >= 1.0
+
+
+def test_retry_after_holds_for_the_requests_that_were_not_told():
+    with SignService([(429, {"Retry-After": "1"})]) as service, ThreadPoolExecutor() as beside:
+        asked = beside.submit(source_of(service, concurrency=2), images_of(8))
+        time.sleep(0.6)
+        # The refused one and what was in flight beside it.
+        assert service.requests <= 3
+        asked.result()
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high"),
+    [
+        ("7", 7, 7),
+        (email.utils.format_datetime(datetime.now(UTC) + timedelta(seconds=90)), 60, 90),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0, 0),
+    ],
+)
+def test_times_of_retry_after(value, low, high):
+    assert low <= Posted(429, {"Retry-After": value}, b"").retry_after <= high
+
+
+@pytest.mark.parametrize("headers", [{}, {"Retry-After": "soon"}])
+def test_no_time_of_retry_after(headers):
+    assert Posted(429, headers, b"").retry_after is None
 
 
 @pytest.mark.parametrize("fault", ["truncated", "wrong labels", "nan"])
@@ -183,23 +212,6 @@ def test_nobody_there():
         source(np.zeros((1, 8, 8, 3)))
 
 
-def test_untrusted_certificates_are_final():
-    def fail(request):
-        raise httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed")
-
-    source = HTTPSource(
-        "https://signs.example/x",
-        (8, 8, 3),
-        "ab",
-        value_range=(0, 1),
-        identity="none",
-        transport=httpx.MockTransport(fail),
-    )
-    with pytest.raises(SourceRefusedError, match="cannot be trusted"):
-        source(np.zeros((1, 8, 8, 3)))
-    assert source.queries_used == 1
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -251,7 +263,7 @@ def test_a_model_learns_digits_and_a_rerun_is_free(tmp_path):
     assert accuracies[0] == accuracies[1] > 0.4
 
 
-@pytest.mark.parametrize("package", ["httpx", "tenacity"])
+@pytest.mark.parametrize("package", ["urllib3", "tenacity"])
 def test_a_missing_extra_names_its_command(package, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     with (
