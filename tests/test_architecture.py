@@ -19,7 +19,9 @@ PACKAGE = "keras_reprogram"
 LAYERS = (
     {"command_line", "__main__"},
     {"__init__"},
-    {"export", "program_file", "datasets", "baselines", "report", "testing"},
+    {"testing"},
+    {"serving"},
+    {"export", "program_file", "datasets", "baselines", "report"},
     {"reprogrammed_model"},
     # What reprogrammed_model is put together from.
     {"query_estimates"},
@@ -64,6 +66,7 @@ TENSORFLOW_ALLOWED = (
     "batch_order.py",
     "split_calls.py",
     "export/",
+    "serving/",
     "datasets/",
 )
 
@@ -71,6 +74,7 @@ TENSORFLOW_ALLOWED = (
 IMPORT_NAMES = {
     "google-cloud-vision": "google",
     "grpcio": "grpc",
+    "grpcio-health-checking": "grpc_health",
     "pillow": "PIL",
     "scikit-learn": "sklearn",
     "tensorflow-serving-api": "tensorflow_serving",

@@ -1,4 +1,4 @@
-"""`--source`: an application's name, a file or a folder becomes a source model."""
+"""`--source`: an application's name, a file, a folder or Python code becomes a source model."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def resolve_source(
 
     Args:
         text: `traffic-signs`, an application such as `MobileNetV2` or
-            `MobileNet:alpha=0.25,input_shape=128`, a `.keras` or `.tflite` file, or a SavedModel
-            folder.
+            `MobileNet:alpha=0.25,input_shape=128`, a `.keras` or `.tflite` file, a SavedModel
+            folder, or `FILE.py:NAME` or `MODULE:NAME` for a `Source` that Python code makes.
         opaque: use its scores only.
         value_range: pixels that a file expects; applications and `traffic-signs` know theirs.
         features: penultimate features instead of scores, for a new head.
@@ -95,6 +95,7 @@ def resolve_source(
     ```
     """
     from keras_reprogram.command_line.keras_sources import keras_application, keras_file
+    from keras_reprogram.command_line.python_source import is_python_source
 
     path = Path(text).expanduser()
     if text == EMBEDDED:
@@ -107,6 +108,8 @@ def resolve_source(
         return _tflite(path, value_range, features)
     if path.is_dir():
         return _saved_model(path, value_range, opaque, features)
+    if is_python_source(text):
+        return _python(text, opaque, features)
     raise ValueError(_unknown(text, path))
 
 
@@ -172,6 +175,24 @@ def _saved_model(
     return ResolvedSource(SavedModelSource(path, value_range=value_range, opaque=opaque))
 
 
+def _python(text: str, opaque: bool, features: bool) -> ResolvedSource:
+    from keras_reprogram.command_line.python_source import python_source
+    from keras_reprogram.source import FrozenSource
+
+    source = python_source(text)
+    if isinstance(source, FrozenSource):
+        return _keras(lambda: source, text, opaque, features)
+    if features:
+        raise ValueError(_no_features("a source that Python code makes"))
+    if opaque and source.differentiable:
+        raise ValueError(
+            "--opaque needs a source that shows its scores only. Received: "
+            f"{text!r}, a {type(source).__name__} with gradients. Make it with `opaque=True`, or "
+            "leave --opaque out."
+        )
+    return ResolvedSource(source)
+
+
 def _no_features(what: str) -> str:
     return (
         f"--output-map new-head reads the source's penultimate features. Received: {what}, which "
@@ -187,5 +208,6 @@ def _unknown(text: str, path: Path) -> str:
         advice = " There is no such file or folder."
     return (
         f"--source must be {EMBEDDED}, an application of Keras such as MobileNetV2, a .keras or "
-        f".tflite file, or a SavedModel folder. Received: {text!r}.{advice}"
+        ".tflite file, a SavedModel folder, or FILE.py:NAME for a source that Python code makes. "
+        f"Received: {text!r}.{advice}"
     )

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_reprogram.serving.request_checks import check_outputs
+from keras_reprogram.serving.serving_error import ServingError
+from keras_reprogram.serving.tensor_protos import array_of_proto, proto_of_array
 from keras_reprogram.source.remote.extras import needs_extra
 from keras_reprogram.testing.faults import Fault
 from keras_reprogram.testing.grpc_fake import GRPCFake
 from keras_reprogram.testing.hosted_model import HostedModel
-from keras_reprogram.testing.served_model import RefusedError, ServedModel, check_key
-from keras_reprogram.testing.served_tensors import describe_tensor, fill_tensor, images_of_tensor
+from keras_reprogram.testing.served_model import ServedModel, check_key
 
 
 class FakeTFServingGRPC(GRPCFake):
@@ -80,7 +82,7 @@ class FakeTFServingGRPC(GRPCFake):
         try:
             check_key(self.key, dict(context.invocation_metadata()).get("authorization"))
             return answer()
-        except RefusedError as error:
+        except ServingError as error:
             return context.abort(getattr(grpc.StatusCode, error.code), error.text)
 
     def predict(self, request: Any, fault: Fault) -> Any:
@@ -94,24 +96,21 @@ class FakeTFServingGRPC(GRPCFake):
 
         size = request.ByteSize()
         if self.largest_request is not None and size > self.largest_request:
-            raise RefusedError(
+            raise ServingError(
                 f"Received message larger than max ({size} vs. {self.largest_request})",
                 "RESOURCE_EXHAUSTED",
             )
         version = self._version_of(request.model_spec)
-        signature_name = request.model_spec.signature_name or "serving_default"
-        self.served.check_input_names(set(request.inputs), signature_name)
-        name, kind = self.served.input_of(signature_name)
-        images = images_of_tensor(request.inputs[name], kind)
-        if kind == "pixels":
-            images = self.served.check_pixels(images)
-        self.served.check_output_names(request.output_filter)
+        name = request.model_spec.signature_name or "serving_default"
+        signature = self.served.signature(name, "FAILED_PRECONDITION")
+        check_outputs(signature, request.output_filter)
+        arrays = {name: array_of_proto(one, size) for name, one in request.inputs.items()}
         answer = predict_pb2.PredictResponse()
         answer.model_spec.CopyFrom(request.model_spec)
         answer.model_spec.version.value = version
-        for alias, rows in self.served.outputs(images, fault).items():
+        for alias, array in self.served.outputs(signature, arrays, fault).items():
             if not request.output_filter or alias in request.output_filter:
-                fill_tensor(answer.outputs[alias], rows)
+                answer.outputs[alias].CopyFrom(proto_of_array(array))
         return answer
 
     def metadata(self, request: Any) -> Any:
@@ -124,21 +123,15 @@ class FakeTFServingGRPC(GRPCFake):
 
         self.metadata_requests += 1
         if not request.metadata_field:
-            raise RefusedError("GetModelMetadataRequest must specify at least one metadata_field")
+            raise ServingError("GetModelMetadataRequest must specify at least one metadata_field")
         for field in request.metadata_field:
             if field != "signature_def":
-                raise RefusedError(f"Metadata field {field} is not supported")
+                raise ServingError(f"Metadata field {field} is not supported")
         spec = request.model_spec
         version = self._version_of(spec)
         signatures = metadata.SignatureDefMap()
-        for name, (input_name, kind) in self.served.signatures.items():
-            signature = signatures.signature_def[name]
-            signature.method_name = "tensorflow/serving/predict"
-            shape = [-1, *self.hosted.source_shape] if kind == "pixels" else [-1]
-            describe_tensor(signature.inputs[input_name], kind != "pixels", shape)
-            for output in self.served.output_names:
-                labels = [-1, len(self.hosted.labels)]
-                describe_tensor(signature.outputs[output], output == "classes", labels)
+        for name, signature in self.served.signature_defs.items():
+            signatures.signature_def[name].CopyFrom(signature)
         answer = metadata.GetModelMetadataResponse()
         answer.model_spec.name = spec.name
         answer.model_spec.version.value = version

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from keras_reprogram.serving.request_checks import check_inputs
+from keras_reprogram.serving.serving_error import ServingError
+from keras_reprogram.serving.signature_parts import signature_definition, tensor_info
 from keras_reprogram.testing.faults import Fault
 from keras_reprogram.testing.hosted_model import BadImageError, HostedModel
 
@@ -17,14 +20,6 @@ SIGNATURES = {
     "serving_default": ("image", "pixels"),
     "image_bytes": ("image_bytes", "encoded"),
 }
-
-
-class RefusedError(Exception):
-    """What the server says no with: the text, and gRPC's name of the code."""
-
-    def __init__(self, text: str, code: str = "INVALID_ARGUMENT") -> None:
-        super().__init__(text)
-        self.text, self.code = text, code
 
 
 class ServedModel:
@@ -40,77 +35,70 @@ class ServedModel:
         output_names: Sequence[str],
     ) -> None:
         self.hosted, self.name, self.versions = hosted, model_name, tuple(versions)
-        self.labels, self.signatures = dict(version_labels or {}), dict(signatures or SIGNATURES)
+        self.labels = dict(version_labels or {})
         self.output_names = tuple(output_names)
+        self.signature_defs = {
+            name: self._definition(*one) for name, one in (signatures or SIGNATURES).items()
+        }
 
     def version(self, name: str, version: int | None, label: str | None) -> int:
         """The version that answers."""
         if label and label not in self.labels:
-            raise RefusedError(f"Unrecognized servable version label: {label}")
+            raise ServingError(f"Unrecognized servable version label: {label}")
         wanted = self.labels[label] if label else version
         if name != self.name or wanted not in (None, *self.versions):
             which = f"Latest({name})" if wanted is None else f"Specific({name}, {wanted})"
-            raise RefusedError(f"Servable not found for request: {which}", "NOT_FOUND")
+            raise ServingError(f"Servable not found for request: {which}", "NOT_FOUND")
         return max(self.versions) if wanted is None else wanted
 
     def statuses(self, name: str, version: int | None) -> list[int]:
         """The versions that a question about the status is about."""
         if name != self.name:
-            raise RefusedError(f"Could not find any versions of model {name}", "NOT_FOUND")
+            raise ServingError(f"Could not find any versions of model {name}", "NOT_FOUND")
         if version is not None and version not in self.versions:
-            raise RefusedError(f"Could not find version {version} of model {name}", "NOT_FOUND")
+            raise ServingError(f"Could not find version {version} of model {name}", "NOT_FOUND")
         return [one for one in self.versions if version in (None, one)]
 
-    def input_of(self, signature_name: str) -> tuple[str, str]:
-        """Name and kind of a signature's input."""
-        if signature_name not in self.signatures:
-            raise RefusedError(
-                f'Serving signature name: "{signature_name}" not found in signature def'
-            )
-        return self.signatures[signature_name]
+    def signature(self, name: str, code: str = "INVALID_ARGUMENT") -> Any:
+        """The `SignatureDef` of this name."""
+        if name not in self.signature_defs:
+            raise ServingError(f'Serving signature name: "{name}" not found in signature def', code)
+        return self.signature_defs[name]
 
-    def outputs(self, images: Sequence[bytes] | np.ndarray, fault: Fault) -> dict[str, list[Any]]:
+    def outputs(
+        self, signature: Any, inputs: Mapping[str, np.ndarray], fault: Fault
+    ) -> dict[str, np.ndarray]:
         """Output -> a row an image; `classes` are the labels, any other name the scores."""
-        if isinstance(images, np.ndarray):
-            images = encoded_pixels(images, self.hosted.value_range)
+        check_inputs(signature, inputs)
+        (images,) = inputs.values()
+        if images.dtype == object:
+            files = images.tolist()
+        else:
+            files = encoded_pixels(images, self.hosted.value_range)
         try:
-            scores, labels = self.hosted.score(images, fault)
+            scores, labels = self.hosted.score(files, fault)
         except BadImageError:
-            raise RefusedError(
+            raise ServingError(
                 "Unknown image file format. One of JPEG, PNG, GIF, BMP required."
             ) from None
+        names = np.array([label.encode() for label in labels], object)
+        classes = np.tile(names, (len(scores), 1))
         return {
-            name: [labels] * len(scores) if name == "classes" else scores.tolist()
+            name: classes if name == "classes" else np.asarray(scores, np.float32)
             for name in self.output_names
         }
 
-    def check_pixels(self, pixels: np.ndarray) -> np.ndarray:
-        """Returns the pixels, or refuses a shape that is not the model's."""
-        if pixels.shape[1:] != self.hosted.source_shape:
-            wanted = ",".join(map(str, self.hosted.source_shape))
-            received = ",".join(map(str, pixels.shape))
-            raise RefusedError(f"Expected shape [?,{wanted}] but got [{received}]")
-        return pixels
-
-    def check_input_names(self, sent: set[str], signature_name: str) -> None:
-        """Refuses inputs that are not the signature's one."""
-        wanted = {self.input_of(signature_name)[0]}
-        if sent != wanted:
-            raise RefusedError(
-                f"input size does not match signature: {len(sent)}!={len(wanted)} "
-                f"len({_braced(sent)}) != len({_braced(wanted)}). "
-                f"Sent extra: {_braced(sent - wanted)}. "
-                f"Missing but required: {_braced(wanted - sent)}."
-            )
-
-    def check_output_names(self, wanted: Iterable[str]) -> None:
-        """Refuses outputs that the model does not have."""
-        for name in wanted:
-            if name not in self.output_names:
-                raise RefusedError(
-                    f"output tensor alias not found in signature: {name} Outputs expected to be "
-                    f"in the set {_braced(self.output_names)}."
-                )
+    def _definition(self, input_name: str, kind: str) -> Any:
+        is_text = kind != "pixels"
+        shape = () if is_text else self.hosted.source_shape
+        labels = (len(self.hosted.labels),)
+        return signature_definition(
+            {input_name: tensor_info(is_text=is_text, row_shape=shape)},
+            {
+                name: tensor_info(is_text=name == "classes", row_shape=labels)
+                for name in self.output_names
+            },
+        )
 
 
 def encoded_pixels(pixels: np.ndarray, value_range: tuple[float, float]) -> list[bytes]:
@@ -126,17 +114,13 @@ def encoded_pixels(pixels: np.ndarray, value_range: tuple[float, float]) -> list
 
 
 def check_key(key: str | None, sent: str | None) -> None:
-    """Raises a `RefusedError` unless the key was sent, or none is needed."""
+    """Raises a `ServingError` unless the key was sent, or none is needed."""
     # Repeats what was sent, as careless services do: clients must not pass it on.
     if key is not None and sent != f"Bearer {key}":
-        raise RefusedError(f"Unauthenticated: {sent}", "UNAUTHENTICATED")
+        raise ServingError(f"Unauthenticated: {sent}", "UNAUTHENTICATED")
 
 
 def _png(codes: np.ndarray) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(codes).save(stream, "png")
     return stream.getvalue()
-
-
-def _braced(names: Iterable[str]) -> str:
-    return "{" + ",".join(sorted(names)) + "}"

@@ -1,5 +1,6 @@
 """What `--source` stands for."""
 
+import sys
 from pathlib import Path
 
 import keras
@@ -91,3 +92,67 @@ def test_value_range(text: str, expected: tuple[float, float]) -> None:
 def test_value_range_that_is_none(text: str) -> None:
     with pytest.raises(ValueError, match="Write 0,255"):
         parse_value_range(text)
+
+
+SIGNS = """
+from keras_reprogram import LiteRTSource, embedded_path
+
+NUMBER = 43
+
+def signs():
+    return LiteRTSource(embedded_path("traffic_signs.tflite"), value_range=(0, 255))
+
+SOURCE = signs()
+"""
+
+
+@pytest.mark.parametrize("text", ["{file}:signs", "{file}:SOURCE", "sign_sources:signs"])
+def test_python_code_makes_a_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    (tmp_path / "sign_sources.py").write_text(SIGNS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    resolved = resolve_source(text.format(file=tmp_path / "sign_sources.py"), opaque=True)
+    sys.modules.pop("sign_sources", None)
+
+    assert isinstance(resolved.source, LiteRTSource)
+    assert resolved.source.num_labels == 43
+    assert resolved.twin is None
+
+
+def test_python_code_may_make_a_transparent_source(tmp_path: Path) -> None:
+    code = (
+        "from keras_reprogram.command_line.source_option import resolve_source\n"
+        "signs = resolve_source('traffic-signs').source\n"
+    )
+    (tmp_path / "transparent.py").write_text(code)
+    text = f"{tmp_path / 'transparent.py'}:signs"
+    assert resolve_source(text).source.differentiable
+    opaque = resolve_source(text, opaque=True)
+    assert not opaque.source.differentiable
+    assert opaque.twin == text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{folder}/none.py:signs", "There is no .*none.py"),
+        ("{folder}/signs.py:other", r"no other. It has .*NUMBER, signs, SOURCE"),
+        ("{folder}/signs.py:NUMBER", "Received: int"),
+        ("no_such_module_anywhere:signs", "there is no module no_such_module_anywhere"),
+    ],
+)
+def test_python_code_that_makes_no_source(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "signs.py").write_text(SIGNS)
+    with pytest.raises(ValueError, match=said):
+        resolve_source(text.format(folder=tmp_path))
+
+
+def test_errors_of_python_code_are_its_own(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("def signs():\n    return {}['key']\n")
+    with pytest.raises(KeyError, match="key"):
+        resolve_source(f"{tmp_path / 'broken.py'}:signs")
+    (tmp_path / "missing.py").write_text("import no_such_module_anywhere\n")
+    with pytest.raises(ModuleNotFoundError, match="no_such_module_anywhere"):
+        resolve_source(f"{tmp_path / 'missing.py'}:signs")
