@@ -28,9 +28,10 @@ def train(
         str,
         typer.Option(
             metavar="NAME|PATH",
-            help="The task to learn: digits, mnist, cifar10, gtsrb, ham10000, abide, a folder "
-            "with a folder of images for each class, or a name in TensorFlow Datasets "
-            "(tfds:NAME). Files are looked for in the folder that KERAS_REPROGRAM_DATA names, "
+            help="The task to learn: digits, mnist, fashion_mnist, cifar10, cifar100, gtsrb, "
+            "ham10000, abide, aptos2019, squares_counting, a folder with a folder of images for "
+            "each class, or a name in TensorFlow Datasets (tfds:NAME), caltech101_thesis included. "
+            "Files are looked for in the folders that KERAS_REPROGRAM_DATA and TFDS_DATA_DIR name, "
             "else downloaded.",
         ),
     ],

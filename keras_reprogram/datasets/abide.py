@@ -3,6 +3,7 @@
 import math
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from keras_reprogram.datasets.data_folder import VARIABLE, data_file
 from keras_reprogram.datasets.split import split_train_test
 from keras_reprogram.datasets.target_data import TargetData
+from keras_reprogram.datasets.tfds_target import load_known_tfds
 from keras_reprogram.training.validation_split import split_validation
 
 FILE_NAME = "abide_cc200_corr_1035.npz"
@@ -27,14 +29,15 @@ def load_abide() -> TargetData:
     on the diagonal, rebuilt from the stored upper triangles. The values stay raw correlations in
     [-1, 1]; pass the target's `target_range` on to `ProgramLayer`. A fixed stratified fifth of the
     subjects is the test part. Published figures come from 10-fold cross-validation: join the parts
-    for that.
+    for that. Without the file, the TFDS set `abide_cc200` of this package's builders is used,
+    prepared now from the files that nilearn downloads.
 
     Returns:
         A `TargetData` of shape (200, 200, 1) and range (-1, 1), float32; its `train_groups` number
         the scanner sites in alphabetical order.
 
     Raises:
-        ValueError: If the file is missing, corrupt, or without one of its arrays.
+        ValueError: If the files are missing or corrupt, or if the file lacks one of its arrays.
 
     Example:
         ```python
@@ -54,7 +57,10 @@ def load_abide() -> TargetData:
         BAR's script fills the upper triangle only and leaves the rest zero; here the matrix is
         whole.
     """
-    path, arrays = _read()
+    path = data_file(FILE_NAME)
+    if path is None:
+        return _from_tfds()
+    arrays = _read(path)
     images = correlation_images(arrays["triu"])
     labels = arrays["label"].astype(np.int64)
     parts = split_train_test(images, labels, TEST_FRACTION, SPLIT_SEED)
@@ -65,10 +71,7 @@ def load_abide() -> TargetData:
         *parts,
         class_names=CLASS_NAMES,
         origin=f"Correlations of CC200 regions from ABIDE Preprocessed in {path}.",
-        notes=(
-            f"Fixed stratified split by this library: {len(parts[1]):,} training and "
-            f"{len(parts[3]):,} test subjects; sites are on both sides.",
-        ),
+        notes=(_note(len(parts[1]), len(parts[3])),),
         train_groups=sites.ravel()[train],
         target_range=(-1.0, 1.0),
     )
@@ -111,15 +114,62 @@ def correlation_images(triangles: np.ndarray) -> np.ndarray:
     return images[..., None]
 
 
-def _read() -> tuple[Path, dict[str, np.ndarray]]:
-    path = data_file(FILE_NAME)
-    if path is None:
+def series_correlations(series: np.ndarray) -> np.ndarray:
+    """Correlates the regions of one subject.
+
+    Args:
+        series: Array of shape `(times, regions)`, at least two times.
+
+    Returns:
+        float32 array of shape `(regions, regions, 1)` in [-1, 1], ones on the diagonal; a region
+        without any signal correlates 0 with the others.
+
+    Raises:
+        ValueError: If `series` is not a matrix of finite numbers with two rows or more.
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_reprogram.datasets.abide import series_correlations
+
+        print(series_correlations(np.array([[1, 2, 0], [2, 1, 0]]))[0, :, 0])  # [ 1. -1.  0.]
+        ```
+    """
+    if series.ndim != 2 or len(series) < 2 or not np.isfinite(series).all():
         raise ValueError(
-            f"Expected the file {FILE_NAME} (arrays triu, label with 1 = ASD, and site) in the "
-            f"folder that the environment variable {VARIABLE} names. Received: no such file. Make "
-            f"it from {SOURCE} (pipeline cpac, derivative rois_cc200), put it there and set the "
-            "variable."
+            "Expected a series of shape (times, regions) with two times or more, all finite. "
+            f"Received: shape {series.shape}."
         )
+    centred = series - series.mean(axis=0)
+    lengths = np.linalg.norm(centred, axis=0)
+    is_flat = lengths <= 1e-9 * np.abs(series).max(axis=0)
+    scaled = np.where(is_flat, 0.0, centred / np.where(is_flat, 1.0, lengths))
+    image = np.clip(scaled.T @ scaled, -1.0, 1.0).astype(np.float32)
+    np.fill_diagonal(image, 1.0)
+    return image[..., None]
+
+
+def _from_tfds() -> TargetData:
+    target = load_known_tfds(
+        "abide_cc200",
+        copy=(
+            f"the file {FILE_NAME} (arrays triu, label with 1 = ASD, and site) in the folder that "
+            f"{VARIABLE} names (make it from {SOURCE})"
+        ),
+        train_split="train+validation",
+    )
+    notes = (_note(len(target.train_labels), len(target.test_labels)), *target.notes)
+    return replace(target, name="abide", notes=notes)
+
+
+def _note(num_train: int, num_test: int) -> str:
+    return (
+        f"Fixed stratified split by this library: {num_train:,} training and {num_test:,} test "
+        "subjects; sites are on both sides."
+    )
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             missing = [key for key in KEYS if key not in archive]
@@ -136,4 +186,4 @@ def _read() -> tuple[Path, dict[str, np.ndarray]]:
             f"Expected {path} to hold the arrays {', '.join(KEYS)} of one length. "
             f"Received: {shapes}."
         )
-    return path, arrays
+    return arrays

@@ -11,6 +11,7 @@ import numpy as np
 from keras_reprogram.datasets.data_folder import data_file, download
 from keras_reprogram.datasets.image_decoding import decode_image
 from keras_reprogram.datasets.target_data import TargetData
+from keras_reprogram.datasets.tfds_target import load_prepared_tfds
 
 CLASS_NAMES = (
     "airplane",
@@ -29,7 +30,7 @@ IMAGE_SIZE = (32, 32)
 
 
 def load_cifar10() -> TargetData:
-    """Loads CIFAR-10 from `cifar10_jpg.zip` in `KERAS_REPROGRAM_DATA`, or through Keras.
+    """Loads CIFAR-10: `cifar10_jpg.zip` in `KERAS_REPROGRAM_DATA`, a TFDS set, or through Keras.
 
     The zip holds `train/<class>/*.jpg` and `test/<class>/*.jpg`. Those images are lossy JPEG copies
     and may be fewer than the original 60,000; a note says so.
@@ -52,7 +53,7 @@ def load_cifar10() -> TargetData:
     """
     path = data_file(FILE_NAME)
     if path is None:
-        return _from_keras()
+        return load_prepared_tfds("cifar10") or _from_keras()
     try:
         with zipfile.ZipFile(path) as archive:
             parts = (*_read_part(archive, path, "train"), *_read_part(archive, path, "test"))

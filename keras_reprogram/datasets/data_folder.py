@@ -43,13 +43,14 @@ def data_file(file_name: str) -> Path | None:
     return path / file_name if (path / file_name).exists() else None
 
 
-def download(name: str, load: Callable[[], Loaded], expected_file: str) -> Loaded:
+def download(name: str, load: Callable[[], Loaded], expected_file: str | None) -> Loaded:
     """Calls a loader that may download, and says what to do where that fails.
 
     Args:
         name: Name of the data set, for the message.
         load: A function without arguments, for example `keras.datasets.mnist.load_data`.
-        expected_file: The file (or files) that would make the download unnecessary.
+        expected_file: The file (or files) in the data folder that would make the download
+            unnecessary, or `None`: then only a prepared TFDS set would.
 
     Returns:
         What `load` returns.
@@ -69,8 +70,9 @@ def download(name: str, load: Callable[[], Loaded], expected_file: str) -> Loade
         with contextlib.redirect_stdout(sys.stderr):
             return load()
     except Exception as error:  # Keras raises a bare `Exception` where a download fails.
+        file = f"set {VARIABLE} to a folder that holds {expected_file}, or "
         raise ConnectionError(
-            f"Expected to find or download the data set {name!r}. Received: {error}. "
-            f"Without a network, set the environment variable {VARIABLE} to a folder that holds "
-            f"{expected_file}."
+            f"Expected to find or download the data set {name!r}. Received: {error}. Without a "
+            f"network, {file if expected_file else ''}set TFDS_DATA_DIR to a folder in which "
+            f"TensorFlow Datasets prepared {name!r}."
         ) from error

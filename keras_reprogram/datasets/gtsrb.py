@@ -2,15 +2,21 @@
 
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from keras_reprogram.datasets.data_folder import VARIABLE, data_file
 from keras_reprogram.datasets.target_data import TargetData
+from keras_reprogram.datasets.tfds_target import load_known_tfds
 
 FILE_NAME = "gtsrb_32_sub.npz"
+SOURCE = (
+    "https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370/published-archive.html"
+)
 KEYS = ("train_image", "train_label", "train_track", "test_image", "test_label")
+TRACKS_NOTE = "Training frames come in tracks of one sign: split validation by track."
 CLASS_NAMES = (
     "speed limit 20",
     "speed limit 30",
@@ -61,12 +67,15 @@ CLASS_NAMES = (
 def load_gtsrb() -> TargetData:
     """Loads 43 classes of traffic signs from `gtsrb_32_sub.npz` in `KERAS_REPROGRAM_DATA`.
 
+    Without the file, the TFDS set `gtsrb/32x32` of this package's builders is used (the whole
+    benchmark), prepared now if its original files are there.
+
     Returns:
         A `TargetData` of shape (32, 32, 3); its `train_groups` are the tracks of
         `load_gtsrb_tracks`.
 
     Raises:
-        ValueError: If the file is missing, corrupt, or without one of its arrays.
+        ValueError: If the files are missing or corrupt, or if the file lacks one of its arrays.
 
     Example:
         ```python
@@ -80,7 +89,15 @@ def load_gtsrb() -> TargetData:
             )
         ```
     """
-    path, arrays = _read()
+    path = data_file(FILE_NAME)
+    if path is None:
+        target = load_known_tfds(
+            "gtsrb/32x32",
+            copy=f"the file {FILE_NAME} in the folder that {VARIABLE} names",
+            train_split="train+validation",
+        )
+        return replace(target, name="gtsrb", notes=(TRACKS_NOTE, *target.notes))
+    arrays = _read(path)
     return TargetData(
         "gtsrb",
         arrays["train_image"],
@@ -89,7 +106,7 @@ def load_gtsrb() -> TargetData:
         arrays["test_label"].astype(np.int64),
         class_names=CLASS_NAMES,
         origin=f"A part of the German Traffic Sign Recognition Benchmark in {path}.",
-        notes=("Training frames come in tracks of one sign: split validation by track.",),
+        notes=(TRACKS_NOTE,),
         train_groups=_track_numbers(arrays),
     )
 
@@ -97,14 +114,14 @@ def load_gtsrb() -> TargetData:
 def load_gtsrb_tracks() -> np.ndarray:
     """Numbers the tracks of the GTSRB training images.
 
-    The file counts tracks from zero in every class; here each (class, track) has a number of its
+    The files count tracks from zero in every class; here each (class, track) has a number of its
     own.
 
     Returns:
         Integer array of shape `(num_train,)`, aligned with `load_gtsrb().train_images`.
 
     Raises:
-        ValueError: If the file is missing, corrupt, or without one of its arrays.
+        ValueError: As `load_gtsrb`.
 
     Example:
         ```python
@@ -115,7 +132,9 @@ def load_gtsrb_tracks() -> np.ndarray:
             print(load_gtsrb_tracks().max() + 1)  # 1307
         ```
     """
-    return _track_numbers(_read()[1])
+    path = data_file(FILE_NAME)
+    groups = load_gtsrb().train_groups if path is None else _track_numbers(_read(path))
+    return np.asarray(groups)
 
 
 def _track_numbers(arrays: dict[str, np.ndarray]) -> np.ndarray:
@@ -124,14 +143,7 @@ def _track_numbers(arrays: dict[str, np.ndarray]) -> np.ndarray:
     return numbers.ravel()
 
 
-def _read() -> tuple[Path, dict[str, np.ndarray]]:
-    path = data_file(FILE_NAME)
-    if path is None:
-        raise ValueError(
-            f"Expected the file {FILE_NAME} in the folder that the environment variable "
-            f"{VARIABLE} names. "
-            "Received: no such file. It has no download: put it there and set the variable."
-        )
+def _read(path: Path) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             missing = [key for key in KEYS if key not in archive]
@@ -146,4 +158,4 @@ def _read() -> tuple[Path, dict[str, np.ndarray]]:
             f"Expected {path} to hold the arrays {', '.join(KEYS)}. Received: no "
             f"{', '.join(missing)}."
         )
-    return path, arrays
+    return arrays

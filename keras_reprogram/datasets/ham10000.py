@@ -4,6 +4,7 @@ import csv
 import io
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from keras_reprogram.datasets.data_folder import VARIABLE, data_file
 from keras_reprogram.datasets.image_decoding import decode_image
 from keras_reprogram.datasets.target_data import TargetData
+from keras_reprogram.datasets.tfds_target import load_known_tfds
 from keras_reprogram.training.validation_split import split_validation
 
 FILE_NAME = "ham10000_64.zip"
@@ -36,7 +38,10 @@ def load_ham10000() -> TargetData:
 
     The zip holds `images/<image_id>.jpg` and `labels.csv` with the columns `image_id`, `lesion_id`
     and `dx`. A fixed fifth of the lesions is the test part: pictures of one lesion are never on
-    both sides. About 72 % are melanocytic nevi, so report balanced accuracy beside accuracy.
+    both sides. Most are melanocytic nevi, so report balanced accuracy beside accuracy.
+
+    Without the file, the TFDS set `ham10000/64x64` of this package's builders is used (all 10,015
+    pictures), prepared now if its original files are there.
 
     Returns:
         A `TargetData` of shape (64, 64, 3); its `train_groups` number the lesions.
@@ -59,12 +64,7 @@ def load_ham10000() -> TargetData:
     """
     path = data_file(FILE_NAME)
     if path is None:
-        raise ValueError(
-            f"Expected the file {FILE_NAME} (images/<image_id>.jpg and labels.csv with the "
-            f"columns {', '.join(COLUMNS)}) in the folder that the environment variable "
-            f"{VARIABLE} names. Received: no such file. Make it from {SOURCE}, put it there and "
-            "set the variable."
-        )
+        return _from_tfds()
     try:
         with zipfile.ZipFile(path) as archive:
             rows = _read_labels(archive, path)
@@ -77,7 +77,7 @@ def load_ham10000() -> TargetData:
     labels = np.array([codes.index(row["dx"]) for row in rows], np.int64)
     _, lesions = np.unique([row["lesion_id"] for row in rows], return_inverse=True)
     train, test = split_validation(images, labels, TEST_FRACTION, SPLIT_SEED, lesions)
-    return TargetData(
+    target = TargetData(
         "ham10000",
         images[train],
         labels[train],
@@ -85,13 +85,30 @@ def load_ham10000() -> TargetData:
         labels[test],
         class_names=tuple(DIAGNOSES.values()),
         origin=f"Pictures of HAM10000 resized to 64x64 in {path}.",
-        notes=(
-            f"Fixed split by lesion by this library: {len(train):,} training and {len(test):,} "
-            "test images.",
-            f"{np.mean(labels == codes.index('nv')):.0%} are melanocytic nevi: look at balanced "
-            "accuracy too.",
-        ),
         train_groups=lesions.ravel()[train],
+    )
+    return replace(target, notes=_notes(target))
+
+
+def _from_tfds() -> TargetData:
+    target = load_known_tfds(
+        "ham10000/64x64",
+        copy=(
+            f"the file {FILE_NAME} (images/<image_id>.jpg and labels.csv with the columns "
+            f"{', '.join(COLUMNS)}) in the folder that {VARIABLE} names (make it from {SOURCE})"
+        ),
+        train_split="train+validation",
+    )
+    return replace(target, name="ham10000", notes=(*_notes(target), *target.notes))
+
+
+def _notes(target: TargetData) -> tuple[str, ...]:
+    labels = np.concatenate([target.train_labels, target.test_labels])
+    return (
+        f"Fixed split by lesion by this library: {len(target.train_labels):,} training and "
+        f"{len(target.test_labels):,} test images.",
+        f"{np.mean(labels == list(DIAGNOSES).index('nv')):.0%} are melanocytic nevi: look at "
+        "balanced accuracy too.",
     )
 
 

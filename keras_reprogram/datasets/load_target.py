@@ -4,22 +4,30 @@ from collections.abc import Callable
 from pathlib import Path
 
 from keras_reprogram.datasets.abide import load_abide
+from keras_reprogram.datasets.aptos2019 import load_aptos2019
 from keras_reprogram.datasets.cifar10 import load_cifar10
+from keras_reprogram.datasets.cifar100 import load_cifar100
 from keras_reprogram.datasets.digits import load_digits
+from keras_reprogram.datasets.fashion_mnist import load_fashion_mnist
 from keras_reprogram.datasets.gtsrb import load_gtsrb
 from keras_reprogram.datasets.ham10000 import load_ham10000
 from keras_reprogram.datasets.image_folder import load_image_folder
 from keras_reprogram.datasets.mnist import load_mnist
+from keras_reprogram.datasets.squares_counting import load_squares_counting
 from keras_reprogram.datasets.target_data import TargetData
 from keras_reprogram.datasets.tfds_target import INSTALL, UnknownTfdsNameError, load_tfds
 
 KNOWN_TARGETS: dict[str, Callable[[], TargetData]] = {
     "digits": load_digits,
     "mnist": load_mnist,
+    "fashion_mnist": load_fashion_mnist,
     "cifar10": load_cifar10,
+    "cifar100": load_cifar100,
     "gtsrb": load_gtsrb,
     "ham10000": load_ham10000,
     "abide": load_abide,
+    "aptos2019": load_aptos2019,
+    "squares_counting": load_squares_counting,
 }
 TFDS_PREFIX = "tfds:"
 
@@ -29,10 +37,15 @@ def load_target(
 ) -> TargetData:
     """Loads a target task by its name.
 
-    Names are tried in this order: a known data set (`digits`, `mnist`, `cifar10`, `gtsrb`,
-    `ham10000`, `abide`), a folder that exists (write `./digits` for a folder called like a known
-    data set), a TensorFlow Datasets name (`tfds:NAME` asks for it outright, also where it has the
-    name of a known data set).
+    Names are tried in this order: a known data set (`digits`, `mnist`, `fashion_mnist`, `cifar10`,
+    `cifar100`, `gtsrb`, `ham10000`, `abide`, `aptos2019`, `squares_counting`), a folder that exists
+    (write `./digits` for a folder called like a known data set), a TensorFlow Datasets name such as
+    `caltech101`, or `caltech101_thesis` of this package's own builders (`tfds:NAME` asks for it
+    outright, also where it has the name of a known data set).
+
+    A known data set is taken from its file in `KERAS_REPROGRAM_DATA`, else from what TensorFlow
+    Datasets prepared in `TFDS_DATA_DIR` before, else it is downloaded (or prepared now from files
+    that somebody has to fetch; the error says which).
 
     Images stay as they are: fitting them into a source model is the program's work.
 

@@ -9,6 +9,7 @@ from keras_reprogram.datasets.data_folder import VARIABLE, data_file, download
 from keras_reprogram.datasets.idx_file import read_idx
 from keras_reprogram.datasets.split import split_train_test
 from keras_reprogram.datasets.target_data import TargetData
+from keras_reprogram.datasets.tfds_target import load_prepared_tfds
 
 CLASS_NAMES = tuple(str(digit) for digit in range(10))
 TEST_FRACTION = 0.2
@@ -16,11 +17,12 @@ SPLIT_SEED = 0
 
 
 def load_mnist() -> TargetData:
-    """Loads MNIST from IDX files in `KERAS_REPROGRAM_DATA`, or through Keras.
+    """Loads MNIST from IDX files in `KERAS_REPROGRAM_DATA`, a prepared TFDS set, or through Keras.
 
     With the four published files the official parts are used. With the `t10k` files alone, their
     10,000 images are split 8,000 / 2,000, always in the same way, and a note says so. With none of
-    them, `keras.datasets.mnist` finds or downloads the data.
+    them, what TensorFlow Datasets prepared before is used, else `keras.datasets.mnist` finds or
+    downloads the data.
 
     Returns:
         A `TargetData` of shape (28, 28, 1).
@@ -40,7 +42,7 @@ def load_mnist() -> TargetData:
     """
     train, test = _pair("train"), _pair("t10k")
     if test is None and train is None:
-        return _from_keras()
+        return load_prepared_tfds("mnist") or _from_keras()
     if test is None:
         raise ValueError(
             "Expected t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz in the folder "

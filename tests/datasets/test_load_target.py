@@ -29,8 +29,8 @@ def without(package: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def tiny_tfds(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """TensorFlow Datasets with three prepared data sets: 12 images of two sizes and 6 texts."""
+def prepared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three prepared data sets: 12 images of two sizes and 6 texts."""
     tfds = pytest.importorskip(
         "tensorflow_datasets", reason='pip install "keras-reprogram[datasets]" to run this'
     )
@@ -76,8 +76,14 @@ def tiny_tfds(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("tfds")
     for builder in (TinySigns, TinyParts, TinyTexts):
         builder(data_dir=folder).download_and_prepare()
-    tfds.core.add_data_dir(folder)
-    return tfds
+    return folder
+
+
+@pytest.fixture
+def tiny_tfds(prepared_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """TensorFlow Datasets that looks for data sets in that folder."""
+    monkeypatch.setenv("TFDS_DATA_DIR", str(prepared_folder))
+    return importlib.import_module("tensorflow_datasets")
 
 
 def test_known_name_comes_before_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +126,9 @@ def test_tfds_without_images_is_refused(tiny_tfds: Any) -> None:
 
 @pytest.mark.parametrize("name", ["no_such_data_set", "tiny_signs:9.9.9", "tiny_signs/large"])
 def test_unknown_name_lists_what_is_possible(name: str, tiny_tfds: Any) -> None:
-    with pytest.raises(ValueError, match="one of digits, mnist, cifar10.*TFDS does not") as caught:
+    with pytest.raises(
+        ValueError, match="one of digits, mnist, fashion_mnist.*TFDS does not"
+    ) as caught:
         load_target(name)
     assert repr(name) in str(caught.value)
     assert len(str(caught.value)) < 500

@@ -1,6 +1,7 @@
 """HAM10000 and ABIDE, read from files that these tests write."""
 
 import io
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,10 @@ def test_abide_keeps_raw_correlations_and_sites(data_folder: Path) -> None:
     assert target.draw(6, None, seed=0).target_range == (-1.0, 1.0)
 
 
-def test_abide_missing_file_says_where_it_comes_from(data_folder: Path) -> None:
+def test_abide_missing_file_says_where_it_comes_from(
+    data_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "nilearn.datasets", None)
     with pytest.raises(ValueError, match=r"abide_cc200.*KERAS_REPROGRAM_DATA.*connectomes"):
         load_abide()
 

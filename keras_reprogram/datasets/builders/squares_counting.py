@@ -1,0 +1,66 @@
+"""Counting squares as a builder of TensorFlow Datasets."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+from keras_reprogram.datasets.squares_counting import (
+    CLASS_NAMES,
+    GRID,
+    SQUARE,
+    TEST_IMAGES,
+    TEST_SEED,
+    TRAIN_IMAGES,
+    TRAIN_SEED,
+    draw_squares,
+)
+
+
+class SquaresCounting(tfds.core.GeneratorBasedBuilder):
+    """The generated images of `load_squares_counting`; nothing is downloaded.
+
+    Example:
+        ```python
+        import tensorflow_datasets as tfds
+        import keras_reprogram.datasets.builders
+
+        print(tfds.builder("squares_counting").info.features["image"].shape)  # (36, 36, 3)
+        ```
+    """
+
+    name = "squares_counting"
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "10,000 training and 2,000 test images."}
+
+    def _info(self) -> Any:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description="How many white squares are there, 1 to 10? Generated.",
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(shape=(GRID * SQUARE, GRID * SQUARE, 3)),
+                    "label": tfds.features.ClassLabel(names=list(CLASS_NAMES)),
+                }
+            ),
+            supervised_keys=("image", "label"),
+            homepage="https://arxiv.org/abs/1806.11146",
+            citation=(
+                "Elsayed, Goodfellow, Sohl-Dickstein, Adversarial Reprogramming of Neural "
+                "Networks, ICLR 2019"
+            ),
+        )
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        del dl_manager
+        return {
+            "train": self._generate_examples(TRAIN_IMAGES, TRAIN_SEED),
+            "test": self._generate_examples(TEST_IMAGES, TEST_SEED),
+        }
+
+    def _generate_examples(
+        self, num_images: int, seed: int
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        images, labels = draw_squares(num_images, seed)
+        for k in range(num_images):
+            yield k, {"image": images[k], "label": int(labels[k])}
