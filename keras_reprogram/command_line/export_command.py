@@ -1,4 +1,4 @@
-"""`keras-reprogram export`: a training run as a SavedModel or a LiteRT file."""
+"""`keras-reprogram export`: a training run as a SavedModel, a LiteRT file or two halves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from keras_reprogram.command_line.exit_codes import with_exit_codes
 from keras_reprogram.command_line.run_folder import read_run
 
 if TYPE_CHECKING:
-    from keras_reprogram.export import ExportedModel
+    from keras_reprogram.command_line.run_folder import Run
+    from keras_reprogram.command_line.source_option import ResolvedSource
+    from keras_reprogram.reprogrammed_model import ReprogrammedModel
+    from keras_reprogram.source import Source
 
 
 class ExportFormat(StrEnum):
@@ -26,6 +29,7 @@ class ExportFormat(StrEnum):
     SAVED_MODEL = "saved-model"
     LITERT = "litert"
     BOTH = "both"
+    HALVES = "halves"
 
 
 class LiteRTNumbers(StrEnum):
@@ -47,7 +51,8 @@ def export(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="saved-model for TensorFlow Serving, litert for edge devices, or both.",
+            help="saved-model for TensorFlow Serving, litert for edge devices, or both; halves "
+            "for a source that cannot leave Python: what comes before it, and what after.",
         ),
     ] = ExportFormat.BOTH,
     output: Annotated[
@@ -55,7 +60,7 @@ def export(
         typer.Option(
             metavar="DIR",
             help="The SavedModel becomes the next version in this folder, the LiteRT file "
-            "DIR.tflite. [default: saved_models/NAME]",
+            "DIR.tflite; halves go into it. [default: saved_models/NAME]",
         ),
     ] = None,
     source: Annotated[
@@ -79,7 +84,7 @@ def export(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
 ) -> None:
-    """Write a training run as one model.
+    """Write a training run as one model, or as the two halves around its source.
 
     Program, source and output map become a SavedModel or a LiteRT file, which is read back and
     compared before it gets its name. Prints where it is. Example:
@@ -89,47 +94,94 @@ def export(
     opened = read_run(run)
     folder = output if output is not None else Path("saved_models") / opened.folder.resolve().name
     litert = folder.with_name(f"{folder.name}.tflite")
-    if kind != ExportFormat.SAVED_MODEL and litert.exists() and not overwrite:
+    if kind == ExportFormat.HALVES:
+        _refuse_with_halves(source, litert_form)
+    elif kind != ExportFormat.SAVED_MODEL and litert.exists() and not overwrite:
         raise FileExistsError(
             f"{litert} exists. Pass --overwrite to replace it, or choose another --output."
         )
     quiet_tensorflow()
-    from keras_reprogram.command_line.source_option import resolve_source
-
     resolved = opened.open_source()
     model = opened.load_model(resolved)
-    low, high = opened.facts["source"]["value_range"]
-    twin = None
-    if source is not None:
-        twin = resolve_source(source, value_range=(low, high)).source
-    elif not model.source.exportable and resolved.twin is not None:
-        raise ValueError(
-            "This run's source is opaque: it shows scores only and cannot become part of an "
-            f"export. You have the same network as a Keras model: add --source {resolved.twin}."
-        )
+    twin = None if kind == ExportFormat.HALVES else _twin(opened, model, resolved, source)
     talk = Talk(quiet)
     talk.note("Writing, reading back and comparing with the model.")
-    written: list[Path | ExportedModel] = []
+    written: list[Path] = []
     with stdout_is_for_data():
-        from keras_reprogram.export import export_litert, export_saved_model
-
-        if kind != ExportFormat.LITERT:
-            metrics = opened.facts.get("metrics")
-            exported = export_saved_model(model, folder, source=twin, metrics=metrics)
-            talk.note(exported.summary)
-            written.append(exported)
-        if kind != ExportFormat.SAVED_MODEL:
-            small = litert_form != LiteRTNumbers.FLOAT32
-            images = opened.load_target().train_images if small else None
-            written.append(
-                export_litert(
-                    model,
-                    litert,
-                    form=litert_form,
-                    calibration_images=images,
-                    source=twin,
-                    overwrite=overwrite,
-                )
-            )
+        if kind == ExportFormat.HALVES:
+            written += _write_halves(opened, model, folder, talk)
+        if kind in (ExportFormat.SAVED_MODEL, ExportFormat.BOTH):
+            written.append(_write_saved_model(opened, model, folder, twin, talk))
+        if kind in (ExportFormat.LITERT, ExportFormat.BOTH):
+            written.append(_write_litert(opened, model, litert, twin, litert_form, overwrite))
     for path in written:
         print(path)
+
+
+def _refuse_with_halves(source: str | None, litert_form: LiteRTNumbers) -> None:
+    if source is not None:
+        raise ValueError(
+            f"--format halves leaves the source out. Received: --source {source}. Leave it out "
+            "too, or choose another --format."
+        )
+    if litert_form != LiteRTNumbers.FLOAT32:
+        raise ValueError(
+            "The LiteRT files of --format halves are float32: they are small. "
+            f"Received: --litert-form {litert_form}. Leave it out."
+        )
+
+
+def _twin(
+    opened: Run, model: ReprogrammedModel, resolved: ResolvedSource, source: str | None
+) -> Source | None:
+    from keras_reprogram.command_line.source_option import resolve_source
+
+    low, high = opened.facts["source"]["value_range"]
+    if source is not None:
+        return resolve_source(source, value_range=(low, high)).source
+    if model.source.exportable:
+        return None
+    if resolved.twin is not None:
+        way = f"You have the same network as a Keras model: add --source {resolved.twin}."
+    else:
+        way = "If you have the same network as a Keras model or a SavedModel, add --source PATH."
+    raise ValueError(
+        "This run's source is opaque: it shows scores only and cannot become part of an "
+        f"export. {way} Or write what comes before it and what after: --format halves."
+    )
+
+
+def _write_saved_model(
+    opened: Run, model: ReprogrammedModel, folder: Path, twin: Source | None, talk: Talk
+) -> Path:
+    from keras_reprogram.export import export_saved_model
+
+    metrics = opened.facts.get("metrics")
+    exported = export_saved_model(model, folder, source=twin, metrics=metrics)
+    talk.note(exported.summary)
+    return exported.folder
+
+
+def _write_litert(
+    opened: Run,
+    model: ReprogrammedModel,
+    path: Path,
+    twin: Source | None,
+    form: LiteRTNumbers,
+    overwrite: bool,
+) -> Path:
+    from keras_reprogram.export import export_litert
+
+    images = None if form == LiteRTNumbers.FLOAT32 else opened.load_target().train_images
+    return export_litert(
+        model, path, form=form, calibration_images=images, source=twin, overwrite=overwrite
+    )
+
+
+def _write_halves(opened: Run, model: ReprogrammedModel, folder: Path, talk: Talk) -> list[Path]:
+    from keras_reprogram.export import export_halves
+
+    exported = export_halves(model, folder, metrics=opened.facts.get("metrics"))
+    talk.note(exported.summary)
+    folders = [exported.program, exported.output_map]
+    return [*folders, exported.program_file, exported.output_map_file]

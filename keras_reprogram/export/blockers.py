@@ -34,11 +34,10 @@ def export_blockers(model: ReprogrammedModel, source: Source | None = None) -> l
         blockers.append(
             f"The source is a {type(embedded).__name__}, which runs as Python code and cannot "
             "become part of a graph. If you have the same network as a Keras model or a "
-            "SavedModel, pass it as `source=`; otherwise save the trained part with "
-            "`save_program`."
+            "SavedModel, pass it as `source=`; otherwise `export_halves` writes what comes "
+            "before it and what comes after, for a server that asks it in between."
         )
-    if not model.output_map.ready:
-        blockers.append("The output map was never fitted: call `model.fit_output_map(x, y)`.")
+    blockers += half_blockers(model)
     for fact in ("source_shape", "value_range", "num_labels", "scores"):
         if getattr(embedded, fact) != getattr(model.source, fact):
             blockers.append(
@@ -48,9 +47,22 @@ def export_blockers(model: ReprogrammedModel, source: Source | None = None) -> l
     return blockers
 
 
-def refuse_blockers(model: ReprogrammedModel, source: Source | None) -> None:
+def half_blockers(model: ReprogrammedModel) -> list[str]:
+    """Why a model cannot be exported even without its source, empty if it can.
+
+    Args:
+        model: the model to export.
+
+    Returns:
+        One sentence for each blocker.
+    """
+    if model.output_map.ready:
+        return []
+    return ["The output map was never fitted: call `model.fit_output_map(x, y)`."]
+
+
+def refuse_blockers(blockers: list[str]) -> None:
     """Raises a ValueError that lists every blocker, if there is one."""
-    blockers = export_blockers(model, source)
     if blockers:
         listed = "\n".join(f"- {blocker}" for blocker in blockers)
         raise ValueError(f"This model cannot be exported; nothing was written.\n{listed}")

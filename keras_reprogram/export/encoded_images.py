@@ -24,7 +24,7 @@ def why_no_files(model: ReprogrammedModel) -> str | None:
     Returns:
         A sentence.
     """
-    left_out = "The signatures `image_bytes` and `classify` are left out: "
+    left_out = "Signatures that take files are left out: "
     channels = model.input_shape[-1]
     if channels not in (1, 3):
         return f"{left_out}JPEG and PNG have 1 or 3 channels, target images {channels}."

@@ -14,7 +14,8 @@ class ExportedModel:
         folder: the version folder.
         signatures: names of the signatures.
         weight_bytes: size of the stored weights.
-        difference: largest difference of a score between the model and a fresh process.
+        difference: largest difference of an output between the model and a fresh process; of
+            outputs that reach beyond 1, as a share of the largest.
         warmup_requests: how many were written, and replayed in that process.
         serve_command: the `docker run` line that serves it.
         notes: what was left out, and why.

@@ -21,14 +21,18 @@ def check(version: Path, exchange: Path) -> None:
     Args:
         version: the version folder.
         exchange: holds a serialized tensor `SIGNATURE.input` for each signature. Beside them
-            come the scores, `SIGNATURE.npy`, and `replayed`, the number of warm-up requests.
+            come their outputs of numbers, `SIGNATURE.OUTPUT.npy`, and `replayed`, the number of
+            warm-up requests.
     """
     signatures = tf.saved_model.load(str(version)).signatures
     for name, signature in signatures.items():
         (spec,) = signature.structured_input_signature[1].values()
         asked = tf.io.parse_tensor((exchange / f"{name}.input").read_bytes(), spec.dtype)
-        np.save(exchange / f"{name}.npy", ask(signature, asked)["scores"])
-    count = replay(signatures, version / "assets.extra/tf_serving_warmup_requests")
+        for output, value in ask(signature, asked).items():
+            if value.dtype != object:
+                np.save(exchange / f"{name}.{output}.npy", value)
+    warmup = version / "assets.extra/tf_serving_warmup_requests"
+    count = replay(signatures, warmup) if warmup.exists() else 0
     (exchange / "replayed").write_text(str(count))
 
 
@@ -37,7 +41,7 @@ def ask(signature, rows) -> dict[str, np.ndarray]:  # type: ignore[no-untyped-de
     ((key, _),) = signature.structured_input_signature[1].items()
     outputs = {name: value.numpy() for name, value in signature(**{key: rows}).items()}
     for name, value in outputs.items():
-        if value.ndim != 2 or len(value) != len(rows):
+        if value.ndim < 2 or len(value) != len(rows):
             raise ValueError(f"{name}: expected {len(rows)} rows. Received: {value.shape}.")
     return outputs
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from keras_reprogram.export.blockers import refuse_blockers
+from keras_reprogram.export.blockers import export_blockers, refuse_blockers
 from keras_reprogram.export.litert_agreement import compare, refuse_disagreement
 from keras_reprogram.export.litert_calibration import calibration_images_for
 from keras_reprogram.export.litert_conversion import convert
-from keras_reprogram.export.litert_facts import LiteRTFacts, with_facts
+from keras_reprogram.export.litert_facts import litert_facts, with_facts
 from keras_reprogram.export.litert_form import form_named
 from keras_reprogram.export.twin import check_twin
 from keras_reprogram.reprogrammed_model import ReprogrammedModel
@@ -43,7 +43,8 @@ def export_litert(
     - `"float16"`: half the size; the small form to take first.
     - `"dynamic_int8"`: int8 weights, a quarter of the size; activations stay in float.
     - `"int8"`: int8 weights and activations in the source, the fastest. Program and output map
-      stay in float: 8 bits blur what the one places, and break the other's logarithms.
+      stay in float: 8 bits blur what the one places, and break the other's logarithms; so does
+      the first eighth of a deep source's convolutions, whose rounding all others would carry on.
 
     Args:
         model: a trained model.
@@ -90,7 +91,7 @@ def export_litert(
         raise FileExistsError(f"{path} exists already. Pass `overwrite=True` to replace it.")
     chosen = form_named(form)
     _check_share(least_agreement)
-    refuse_blockers(model, source)
+    refuse_blockers(export_blockers(model, source))
     images = calibration_images_for(model, chosen, calibration_images)
     if source is not None:
         check_twin(model, source, twin_tolerance)
@@ -98,15 +99,7 @@ def export_litert(
     content = convert(model, source, chosen, images)
     agreement = compare(model, embedded, content, images)
     refuse_disagreement(agreement, chosen, least_agreement, force)
-    facts = LiteRTFacts(
-        form=chosen.name,
-        class_names=tuple(map(str, model.class_names or range(model.output_map.num_classes))),
-        target_shape=tuple(model.input_shape[1:]),
-        target_range=getattr(model.program, "target_range", (0.0, 1.0)),
-        num_views=model.queries_per_prediction,
-        source=embedded.fingerprint,
-        agreement=agreement,
-    )
+    facts = litert_facts(model, embedded, chosen.name, agreement)
     whole = with_facts(content, facts)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole_file(path, whole)

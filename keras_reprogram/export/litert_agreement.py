@@ -44,15 +44,19 @@ class Agreement:
         )
 
 
-def run_litert(content: bytes, images: np.ndarray) -> np.ndarray:
+def run_litert(
+    content: bytes, rows: np.ndarray, takes: str = "image", gives: str = "scores"
+) -> np.ndarray:
     """Asks a LiteRT file, in batches.
 
     Args:
         content: the file.
-        images: float32 `(n, h, w, c)`.
+        rows: float32 `(n, ...)`.
+        takes: name of its input.
+        gives: name of its output.
 
     Returns:
-        `(n, classes)`.
+        `(n, ...)`.
 
     Raises:
         ValueError: if an operation fails while it runs.
@@ -61,7 +65,7 @@ def run_litert(content: bytes, images: np.ndarray) -> np.ndarray:
     runner = interpreter.get_signature_runner("serving_default")
     try:
         # The runner resizes the file's inputs to what it is given.
-        parts = [runner(image=part)["scores"] for part in _batches(images)]
+        parts = [runner(**{takes: part})[gives] for part in _batches(rows)]
     except (RuntimeError, ValueError) as error:
         raise ValueError(
             f"The LiteRT file was converted but does not run; nothing was written. Received: "
@@ -144,5 +148,5 @@ def _advice(form: LiteRTForm) -> str:
     )
 
 
-def _batches(images: np.ndarray) -> list[np.ndarray]:
-    return [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
+def _batches(rows: np.ndarray) -> list[np.ndarray]:
+    return [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]

@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -14,7 +15,7 @@ import tensorflow as tf
 from keras_reprogram.export.litert_float16 import halve_weights
 from keras_reprogram.export.litert_form import LiteRTForm
 from keras_reprogram.export.litert_int8 import convert_source_to_int8
-from keras_reprogram.export.saved_model import write_saved_model
+from keras_reprogram.export.serving_graph import write_saved_model
 from keras_reprogram.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source.source import Source
 
@@ -39,25 +40,52 @@ def convert(
     with tempfile.TemporaryDirectory() as folder:
         saved = Path(folder) / "saved_model"
         write_saved_model(model, saved, source=source)
-        converter = tf.lite.TFLiteConverter.from_saved_model(
-            str(saved), signature_keys=["serving_default"]
-        )
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        converter = _converter(saved)
         if form.name in ("dynamic_int8", "int8"):
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        try:
-            with _quiet():
-                if form.name == "int8":
-                    return convert_source_to_int8(converter, images, model, source or model.source)
-                content = converter.convert()
-                return halve_weights(content) if form.name == "float16" else content
-        # TensorFlow's class for it is private, and other errors come out of the converter too.
-        except Exception as error:
-            raise ValueError(
-                "This model cannot be converted with LiteRT's builtin operations; nothing was "
-                f"written. Received: {_first_lines(error)}\nReplace the layer that the message "
-                "names, or use `export_saved_model`."
-            ) from error
+        with _plain_failures():
+            if form.name == "int8":
+                return convert_source_to_int8(converter, images, model, source or model.source)
+            content = converter.convert()
+            return halve_weights(content) if form.name == "float16" else content
+
+
+def convert_folder(folder: Path) -> bytes:
+    """Converts a SavedModel's `serving_default` as it is, with builtin operations only.
+
+    Args:
+        folder: holds `saved_model.pb`.
+
+    Returns:
+        The file, in float32, not compared with anything yet.
+
+    Raises:
+        ValueError: if an operation has no builtin.
+    """
+    with _plain_failures():
+        return _converter(folder).convert()
+
+
+def _converter(folder: Path) -> Any:
+    converter = tf.lite.TFLiteConverter.from_saved_model(
+        str(folder), signature_keys=["serving_default"]
+    )
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    return converter
+
+
+@contextlib.contextmanager
+def _plain_failures() -> Iterator[None]:
+    try:
+        with _quiet():
+            yield
+    # TensorFlow's class for it is private, and other errors come out of the converter too.
+    except Exception as error:
+        raise ValueError(
+            "This model cannot be converted with LiteRT's builtin operations; nothing was "
+            f"written. Received: {_first_lines(error)}\nReplace the layer that the message "
+            "names, or use `export_saved_model`."
+        ) from error
 
 
 def _first_lines(error: Exception, count: int = 3) -> str:

@@ -9,6 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from keras_reprogram.export.litert_agreement import Agreement
+from keras_reprogram.export.model_facts import scored_classes
+from keras_reprogram.reprogrammed_model import ReprogrammedModel
+from keras_reprogram.source.source import Source
 
 LABELS_FILE = "labels.txt"
 FACTS_FILE = "keras_reprogram.json"
@@ -42,6 +45,34 @@ class LiteRTFacts:
         return f"{self.form}, {self.num_views} view(s): {self.agreement}."
 
 
+def litert_facts(
+    model: ReprogrammedModel, source: Source, form: str, agreement: Agreement
+) -> LiteRTFacts:
+    """What a file says of itself.
+
+    Args:
+        model: what it was made from.
+        source: what was embedded, or is to be asked.
+        form: in which numbers it computes.
+        agreement: how well it agreed with the model.
+
+    Returns:
+        The facts.
+
+    Raises:
+        ValueError: for a class name that is not one line.
+    """
+    return LiteRTFacts(
+        form=form,
+        class_names=scored_classes(model),
+        target_shape=tuple(model.input_shape[1:]),
+        target_range=getattr(model.program, "target_range", (0.0, 1.0)),
+        num_views=model.queries_per_prediction,
+        source=source.fingerprint,
+        agreement=agreement,
+    )
+
+
 def with_facts(content: bytes, facts: LiteRTFacts) -> bytes:
     """Appends labels.txt and keras_reprogram.json, as TFLite's own metadata tools append files.
 
@@ -53,15 +84,7 @@ def with_facts(content: bytes, facts: LiteRTFacts) -> bytes:
 
     Returns:
         The file with an archive at its end.
-
-    Raises:
-        ValueError: for a class name that is not one line.
     """
-    if wrong := [name for name in facts.class_names if len(name.splitlines()) != 1]:
-        raise ValueError(
-            "Each class name must be one line, as it stands in labels.txt. "
-            f"Received: {wrong[0]!r}. Rename the class in `class_names`."
-        )
     labels = "".join(f"{name}\n" for name in facts.class_names)
     file = io.BytesIO(content)
     with zipfile.ZipFile(file, "a") as archive:

@@ -71,6 +71,7 @@ def write_facts(
     class_names: Sequence[str],
     signatures: Sequence[str],
     metrics: Mapping[str, Any] | None,
+    half: str | None = None,
 ) -> None:
     """Writes keras_reprogram.json.
 
@@ -81,9 +82,11 @@ def write_facts(
         class_names: a name for each score.
         signatures: those written.
         metrics: what `plain_metrics` returned.
+        half: `"program"` or `"output_map"` where the folder holds that alone.
     """
     facts = {
         "format": 1,
+        "half": half,
         "versions": {
             "keras_reprogram": __version__,
             "tensorflow": tf.__version__,
@@ -107,7 +110,8 @@ def write_facts(
 
 
 def _facts_of(source: Source) -> dict[str, Any]:
-    return {"fingerprint": source.fingerprint, **source.describe()}
+    labels = list(source.labels) if source.labels is not None else None
+    return {"fingerprint": source.fingerprint, **source.describe(), "labels": labels}
 
 
 def _plain(value: Any) -> Any:

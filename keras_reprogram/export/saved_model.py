@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_reprogram.export.blockers import refuse_blockers
+import numpy as np
+
+from keras_reprogram.export.blockers import export_blockers, refuse_blockers
 from keras_reprogram.export.classify_method import set_classify_method
 from keras_reprogram.export.encoded_images import why_no_files
 from keras_reprogram.export.exported_model import ExportedModel
+from keras_reprogram.export.labels_file import labels_file
+from keras_reprogram.export.model_answers import ModelAnswers
 from keras_reprogram.export.model_facts import plain_metrics, scored_classes, write_facts
-from keras_reprogram.export.reload_check import check_reloaded
+from keras_reprogram.export.reload_check import check_reloaded, images_for
 from keras_reprogram.export.server_files import docker_command, served_name, write_server_files
-from keras_reprogram.export.serving_graph import write_saved_model, write_serving_graph
+from keras_reprogram.export.serving_graph import write_serving_graph
 from keras_reprogram.export.twin import check_twin
 from keras_reprogram.export.version_folder import check_version, take_version, written_aside
 from keras_reprogram.export.warmup import write_warmup
 from keras_reprogram.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source.source import Source
-
-__all__ = ["export_saved_model", "write_saved_model"]
 
 
 def export_saved_model(
@@ -45,10 +46,13 @@ def export_saved_model(
       antialiasing, rounded to 8 bits) and its range are made inside.
     - `classify`: `inputs`, string `(n,)`, each a `tf.Example` with `image/encoded`, as TF
       Serving's Classify sends them -> `classes` and `scores`.
+    - `steps`: what happens inside. `image`, as above -> `source_images`, `(n, V, H, W, C)` in the
+      source's range, `source_scores`, `(n, V, num_labels)`, and `scores`.
 
-    The latter two are written where target images have 1 or 3 channels. Beside the graph: class
-    names (assets/labels.txt), keras_reprogram.json and warm-up requests (assets.extra); beside
-    the version, unless they are there: models.config, batching.config and serve.sh for docker.
+    `image_bytes` and `classify` are written where target images have 1 or 3 channels. Beside the
+    graph: class names (assets/labels.txt), keras_reprogram.json and warm-up requests
+    (assets.extra); beside the version, unless they are there: models.config, batching.config and
+    serve.sh for docker.
 
     The version is written aside, run by a fresh process without this package and Keras, compared
     with the model, and renamed: a server that watches the folder never sees half of it, and no
@@ -89,7 +93,7 @@ def export_saved_model(
     ```
     """
     base_dir = Path(base_dir)
-    refuse_blockers(model, source)
+    refuse_blockers(export_blockers(model, source))
     check_version(base_dir, version)
     _check_batch_sizes(batch_sizes)
     metrics = plain_metrics(metrics)
@@ -102,7 +106,9 @@ def export_saved_model(
         signatures = _write_graph(model, aside, embedded, class_names, takes_files=not no_files)
         write_facts(aside, model, embedded, class_names, signatures, metrics)
         write_warmup(aside, served_name(base_dir), model.input_shape[1:], signatures, batch_sizes)
-        difference, replayed = check_reloaded(model, aside, embedded, signatures)
+        inputs, images = images_for(model, signatures)
+        expected = ModelAnswers(_answer(model, embedded), images)
+        difference, replayed = check_reloaded(aside, inputs, expected)
         folder = take_version(aside, base_dir, version)
     write_server_files(base_dir, batch_sizes)
     return ExportedModel(
@@ -124,15 +130,23 @@ def _write_graph(
     *,
     takes_files: bool,
 ) -> tuple[str, ...]:
-    with tempfile.TemporaryDirectory() as beside:
-        labels_file = Path(beside) / "labels.txt"
-        labels_file.write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
+    with labels_file(class_names) as labels:
         signatures = write_serving_graph(
-            model, folder, source, class_names, labels_file, takes_files=takes_files
+            model, folder, source, class_names, labels, takes_files=takes_files
         )
     if takes_files:
         set_classify_method(folder)
     return signatures
+
+
+def _answer(model: ReprogrammedModel, source: Source) -> Callable[[np.ndarray], dict[str, Any]]:
+    def answer(images: np.ndarray) -> dict[str, Any]:
+        source_images = model.program(images)
+        source_scores = source(source_images)
+        scores = model.output_map(source_scores)
+        return {"source_images": source_images, "source_scores": source_scores, "scores": scores}
+
+    return answer
 
 
 def _check_batch_sizes(batch_sizes: Sequence[int]) -> None:

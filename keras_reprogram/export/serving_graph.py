@@ -1,18 +1,27 @@
-"""The graph of an export: one traced core, and the signatures around it."""
+"""The graph of an export: three traced stages, and the signatures around them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from keras_reprogram.export.encoded_images import file_decoder
+from keras_reprogram.export.traced_stages import module_of, save_module, traced
 from keras_reprogram.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source.source import Source
 
 EXAMPLE_FEATURE = "image/encoded"
+
+
+class _Stages(NamedTuple):
+    """The three parts of a model, traced."""
+
+    program: Any
+    source: Any
+    output_map: Any
 
 
 def write_saved_model(
@@ -25,8 +34,10 @@ def write_saved_model(
         path: a folder that does not exist.
         source: a twin of its source, or `None`.
     """
-    module = _weights_of(model, source or model.source)
-    _save(module, path, {"serving_default": _core(model, source or model.source)})
+    embedded = source or model.source
+    module = module_of(model.program, embedded, model.output_map)
+    serving_default = _serving_default(model, _stages(model, embedded))
+    save_module(module, path, {"serving_default": serving_default})
 
 
 def write_serving_graph(
@@ -51,52 +62,86 @@ def write_serving_graph(
     Returns:
         The signatures' names.
     """
-    module = _weights_of(model, source)
+    module = module_of(model.program, source, model.output_map)
     module.labels = tf.saved_model.Asset(str(labels_file))
-    core = _core(model, source)
-    signatures = {"serving_default": core}
+    stages = _stages(model, source)
+    serving_default = _serving_default(model, stages)
+    signatures = {"serving_default": serving_default}
     if takes_files:
-        signatures["image_bytes"] = image_bytes = _image_bytes(model, core, class_names)
-        signatures["classify"] = _classify(image_bytes)
-    _save(module, path, signatures)
+        image_bytes = file_signature(model, _with_classes(serving_default, class_names))
+        signatures |= {"image_bytes": image_bytes, "classify": _classify(image_bytes)}
+    signatures["steps"] = _steps(model, stages)
+    save_module(module, path, signatures)
     return tuple(signatures)
 
 
-def _weights_of(model: ReprogrammedModel, source: Source) -> tf.Module:
-    module = tf.Module()
-    # Keras's own writer stores every weight twice; a plain list of the variables does not.
-    module.weights = [
-        variable.value
-        for layer in (model.program, source, model.output_map)
-        for variable in layer.variables
-    ]
-    module.loaded = getattr(source, "loaded", None)
-    return module
+def image_spec(model: ReprogrammedModel) -> tf.TensorSpec:
+    """Target images as a signature takes them, any number of them."""
+    return tf.TensorSpec(model.input_shape, tf.float32, name="image")
 
 
-def _core(model: ReprogrammedModel, source: Source) -> Any:
-    spec = tf.TensorSpec(model.input_shape, tf.float32, name="image")
+def file_signature(model: ReprogrammedModel, answer: Callable[[Any], dict[str, Any]]) -> Any:
+    """The signature `image_bytes`.
 
-    @tf.function(input_signature=[spec], autograph=False)
-    def serving_default(image: Any) -> dict[str, Any]:
-        return {"scores": model.output_map(source(model.program(image)))}
+    Args:
+        model: whose target images the files become.
+        answer: target images -> outputs.
 
-    return serving_default
-
-
-def _image_bytes(model: ReprogrammedModel, core: Any, class_names: Sequence[str]) -> Any:
+    Returns:
+        string `(n,)`, JPEG or PNG files -> the outputs.
+    """
     decode = file_decoder(model.input_shape[1:], model.program.target_range)
 
     @tf.function(
         input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")], autograph=False
     )
     def image_bytes(image_bytes: Any) -> dict[str, Any]:
-        scores = core(decode(image_bytes))["scores"]
+        return answer(decode(image_bytes))
+
+    return image_bytes
+
+
+def _stages(model: ReprogrammedModel, source: Source) -> _Stages:
+    num_views = model.queries_per_prediction
+    return _Stages(
+        traced(model.program, model.input_shape[1:]),
+        traced(source, (num_views, *source.source_shape)),
+        traced(model.output_map, (num_views, source.num_labels)),
+    )
+
+
+def _serving_default(model: ReprogrammedModel, stages: _Stages) -> Any:
+    @tf.function(input_signature=[image_spec(model)], autograph=False)
+    def serving_default(image: Any) -> dict[str, Any]:
+        return {"scores": stages.output_map(stages.source(stages.program(image)))}
+
+    return serving_default
+
+
+def _steps(model: ReprogrammedModel, stages: _Stages) -> Any:
+    @tf.function(input_signature=[image_spec(model)], autograph=False)
+    def steps(image: Any) -> dict[str, Any]:
+        source_images = stages.program(image)
+        source_scores = stages.source(source_images)
+        return {
+            "source_images": source_images,
+            "source_scores": source_scores,
+            "scores": stages.output_map(source_scores),
+        }
+
+    return steps
+
+
+def _with_classes(
+    serving_default: Any, class_names: Sequence[str]
+) -> Callable[[Any], dict[str, Any]]:
+    def answer(image: Any) -> dict[str, Any]:
+        scores = serving_default(image)["scores"]
         # A batching server cuts every output into rows.
         classes = tf.tile(tf.constant([list(class_names)]), [tf.shape(scores)[0], 1])
         return {"classes": classes, "scores": scores}
 
-    return image_bytes
+    return answer
 
 
 def _classify(image_bytes: Any) -> Any:
@@ -107,9 +152,3 @@ def _classify(image_bytes: Any) -> Any:
         return image_bytes(tf.io.parse_example(inputs, features)[EXAMPLE_FEATURE])
 
     return classify
-
-
-def _save(module: tf.Module, path: Path, signatures: dict[str, Any]) -> None:
-    # An opaque source refuses its gradient, which TensorFlow would ask for and store.
-    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-    tf.saved_model.save(module, str(path), signatures=signatures, options=options)

@@ -81,8 +81,7 @@ def take_version(written: Path, base_dir: Path, version: int | None = None) -> P
     while True:
         # POSIX lets a folder replace an empty one, hence the look before the rename.
         check_version(base_dir, version)
-        taken = [name for name in (path.name for path in base_dir.iterdir()) if _is_number(name)]
-        target = base_dir / str(version or max(map(int, taken), default=0) + 1)
+        target = base_dir / str(version or max(versions_in(base_dir), default=0) + 1)
         try:
             return written.rename(target)
         except OSError:
@@ -90,6 +89,15 @@ def take_version(written: Path, base_dir: Path, version: int | None = None) -> P
                 raise
 
 
-def _is_number(name: str) -> bool:
+def versions_in(base_dir: Path) -> set[int]:
+    """The versions that are taken.
+
+    Args:
+        base_dir: holds them, among other things; need not be there.
+
+    Returns:
+        Their numbers.
+    """
+    names = (path.name for path in base_dir.iterdir()) if base_dir.is_dir() else ()
     # "²" is a digit too, but no integer.
-    return name.isascii() and name.isdigit()
+    return {int(name) for name in names if name.isascii() and name.isdigit()}

@@ -26,7 +26,7 @@ def write_warmup(
     signatures: Sequence[str],
     batch_sizes: Sequence[int],
 ) -> None:
-    """Writes a request for each signature and batch size.
+    """Writes a request for each signature and batch size; one of one image for `steps`.
 
     Args:
         folder: the version folder.
@@ -38,7 +38,7 @@ def write_warmup(
     files = _example_files(target_shape) if "image_bytes" in signatures else []
     (folder / WARMUP_FILE).parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(folder / WARMUP_FILE)) as writer:
-        for signature, size in itertools.product(signatures, batch_sizes):
+        for signature, size in _requests(signatures, batch_sizes):
             asked = _field(1, _field(1, name.encode()) + _field(3, signature.encode()))
             contents = list(itertools.islice(itertools.cycle(files), size))
             if signature == "classify":
@@ -48,6 +48,12 @@ def write_warmup(
                 writer.write(_predict_log(asked, "image_bytes", tensor))
             else:
                 writer.write(_predict_log(asked, "image", _zeros((size, *target_shape))))
+
+
+def _requests(signatures: Sequence[str], batch_sizes: Sequence[int]) -> list[tuple[str, int]]:
+    # `steps` calls what the others call, and people look at one image at a time.
+    sizes = {signature: batch_sizes for signature in signatures} | {"steps": (1,)}
+    return [(signature, size) for signature in signatures for size in sizes[signature]]
 
 
 def _predict_log(asked: bytes, key: str, tensor: Any) -> bytes:

@@ -61,15 +61,22 @@ import numpy as np
 import tensorflow as tf
 
 images = np.load(sys.argv[2])
-serve = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
+loaded = tf.saved_model.load(sys.argv[1])
+serve, serve_files = (loaded.signatures[name] for name in ("serving_default", "image_bytes"))
 scores = [serve(image=tf.constant(part))["scores"].numpy() for part in (images[:1], images)]
 np.testing.assert_allclose(scores[0], scores[1][:1], atol=1e-5)
+files = [tf.io.encode_png(image.astype("uint8")) for image in images[:9]]
+answers = serve_files(image_bytes=tf.stack(files)), serve(image=tf.constant(images[:9]))
+np.testing.assert_allclose(*(answer["scores"] for answer in answers), atol=1e-6)
 np.save(sys.argv[3], scores[1])
 """
 
 
 def served_elsewhere(version, tmp_path, images):
-    """The scores of a fresh process in another folder, without this package and Keras."""
+    """The scores of a fresh process in another folder, without this package and Keras.
+
+    Images are whole numbers, 0..255, which it also serves as files.
+    """
     np.save(tmp_path / "images.npy", images)
     files = [str(version), str(tmp_path / "images.npy"), str(tmp_path / "scores.npy")]
     run = subprocess.run(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from exported_models import sign_twin
-from small_models import sign_source, small_model
+from small_models import frozen_source, sign_source, small_model
 
 import keras_reprogram
 from keras_reprogram import export_saved_model
@@ -33,13 +33,27 @@ def test_facts_say_where_the_model_comes_from(digits_three_views) -> None:
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
     }
-    assert facts["source"]["fingerprint"] == model.source.fingerprint
-    assert facts["source"]["class"] == "FrozenSource"
+    assert facts["source"] == {
+        "fingerprint": model.source.fingerprint,
+        "class": "FrozenSource",
+        "source_shape": [32, 32, 3],
+        "value_range": [0.0, 255.0],
+        "num_labels": 43,
+        "scores": "probabilities",
+        "differentiable": True,
+        "labels": None,
+    }
     assert facts["embedded_twin"] is None
     assert (facts["target_shape"], facts["target_range"]) == ([8, 8, 1], [0.0, 255.0])
     assert (facts["num_views"], facts["output_map"]) == (3, "DenseMap")
     assert facts["class_names"] == list(model.class_names)
     assert facts["metrics"] == {"accuracy": 0.5, "confusion": [[1, 0], [0, 1]]}
+
+
+def test_the_source_s_labels_are_facts(unchecked, tmp_path) -> None:
+    labels = ["roads", "signs", "trees", "two words", "Ü"]
+    model = small_model(frozen_source(labels=labels))
+    assert facts_of(export_saved_model(model, tmp_path))["source"]["labels"] == labels
 
 
 def test_an_embedded_twin_is_named_beside_the_source(unchecked, tmp_path) -> None:

@@ -26,7 +26,7 @@ def test_an_exportable_model_has_no_blocker(tmp_path) -> None:
 def test_every_reason_is_listed() -> None:
     source, output_map = export_blockers(unexportable())
     assert "OpaqueSource" in source
-    assert "save_program" in source
+    assert "export_halves" in source
     assert "fit_output_map" in output_map
 
 

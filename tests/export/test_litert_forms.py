@@ -157,21 +157,18 @@ def test_mobilenet_v2(form, keras_home, tmp_path, capsys) -> None:
     model = ReprogrammedModel(program, source, DenseMap(10), class_names=DIGITS.class_names)
     model.fit_output_map(DIGITS.train_images[:400], DIGITS.train_labels[:400], verbose=0)
     path = tmp_path / "digits.tflite"
+    # Near ties of a model fitted on 400 images change places; 100 images tell it coarsely. .98
+    # were measured in both forms, and .98 (int8) and 1.00 on 200 test images.
     options = {"form": form, "calibration_images": DIGITS.train_images[400:500]}
-    if form == "int8":
-        # One view, 400 images and 1,000 log-scores: .81 were measured, and are to be refused.
-        with pytest.raises(ValueError, match="int8 LiteRT file does not agree"):
-            export_litert(model, path, **options)
-        with pytest.warns(UserWarning, match="because of `force=True`"):
-            export_litert(model, path, force=True, **options)
-    else:
-        # .98 were measured here, two near ties of 100, and 1.00 on 200 test images.
-        export_litert(model, path, least_agreement=0.97, **options)
+    export_litert(model, path, least_agreement=0.95, **options)
+    expected = model.predict(TEST_IMAGES[:200], verbose=0)
+    same = np.mean(run(path, TEST_IMAGES[:200]).argmax(axis=1) == expected.argmax(axis=1))
     facts = read_litert_facts(path)
     start = time.perf_counter()
     run(path, TEST_IMAGES[:1])
     milliseconds = 1e3 * (time.perf_counter() - start)
     with capsys.disabled():
         print(f"\n{path.stat().st_size / 1e6:.2f} MB, {facts}")
+        print(f"{same:.1%} of 200 test images get the same class.")
         print(f"Loaded and asked one image in {milliseconds:.0f} ms.")
-    assert facts.agreement.same_class >= (0.97 if form == "float16" else 0.6)
+    assert same >= (0.995 if form == "float16" else 0.96)

@@ -17,7 +17,7 @@ from small_models import (
 from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_reprogram import NewHead, export_saved_model
-from keras_reprogram.export import fresh_process, saved_model
+from keras_reprogram.export import fresh_process, reload_check, saved_model
 from keras_reprogram.export.serving_graph import write_saved_model
 
 IMAGES, _ = images_and_labels(13)
@@ -37,8 +37,9 @@ def test_a_fresh_process_without_this_package_agrees_on_digits(views, request, t
 def test_a_moved_version_still_works(unchecked, tmp_path) -> None:
     model = small_model()
     moved = shutil.move(export_saved_model(model, tmp_path / "signs").folder, tmp_path / "12")
-    scores = served_elsewhere(moved, tmp_path, IMAGES)
-    np.testing.assert_allclose(scores, model.predict(IMAGES, verbose=0), atol=1e-6)
+    codes = np.round(IMAGES)
+    scores = served_elsewhere(moved, tmp_path, codes)
+    np.testing.assert_allclose(scores, model.predict(codes, verbose=0), atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["scores", "features", "saved_model"])
@@ -79,13 +80,13 @@ def test_all_signatures_share_one_graph(digits, tmp_path) -> None:
 
 def test_what_is_returned_says_what_was_checked(digits) -> None:
     exported = digits.exported
-    assert exported.signatures == ("serving_default", "image_bytes", "classify")
-    assert exported.warmup_requests == 9
+    assert exported.signatures == ("serving_default", "image_bytes", "classify", "steps")
+    assert exported.warmup_requests == 10
     assert 0 < exported.difference < 1e-5
     assert exported.notes == ()
     assert str(exported) == str(exported.folder)
     assert exported.name == "1"
-    for text in (str(exported), "9 warm-up", "classify", "docker run"):
+    for text in (str(exported), "10 warm-up", "classify", "docker run"):
         assert text in exported.summary
 
 
@@ -117,6 +118,21 @@ def test_an_export_that_disagrees_is_not_kept(tmp_path, monkeypatch) -> None:
     with pytest.raises(ValueError, match=r"does not agree with the model: scores differ by 0"):
         export_saved_model(model, tmp_path / "signs")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["source_images", "source_scores", "scores"])
+def test_every_step_is_compared(name, monkeypatch, tmp_path) -> None:
+    """Source images reach to 255, and are compared as shares of that."""
+    size = {"source_images": 255.0, "source_scores": 1.0, "scores": 1.0}[name]
+    found = [(name, np.array([[0.0, size * (1 - 5e-6)]], "float32"))]
+    monkeypatch.setattr(reload_check, "_answers", lambda *arguments: (found, 4))
+    expected = {name: np.array([[0.0, size]], "float32")}
+    images = IMAGES[:1]
+    difference, replayed = reload_check.check_reloaded(tmp_path, {}, images, lambda _: expected)
+    assert (difference, replayed) == (pytest.approx(5e-6, rel=0.1), 4)
+    found[0][1][0, 1] = size * (1 - 5e-5)
+    with pytest.raises(ValueError, match=f"{name} differ by 5e-05, at most 1e-05 is allowed"):
+        reload_check.check_reloaded(tmp_path, {}, images, lambda _: expected)
 
 
 def test_what_a_fresh_process_cannot_run_is_not_kept(tmp_path, monkeypatch) -> None:

@@ -1,4 +1,4 @@
-"""The three signatures, as TF Serving's source asks for them."""
+"""The signatures, as TF Serving's source asks for them."""
 
 import io
 
@@ -39,6 +39,10 @@ def tensors(infos):
 
 SCORES = {"scores": ("float32", [-1, 10])}
 CLASSES = {"classes": ("string", [-1, 10])}
+STEPS = {
+    "source_images": ("float32", [-1, 1, 32, 32, 3]),
+    "source_scores": ("float32", [-1, 1, 43]),
+}
 
 
 @pytest.mark.parametrize(
@@ -47,6 +51,7 @@ CLASSES = {"classes": ("string", [-1, 10])}
         ("serving_default", {"image": ("float32", [-1, 8, 8, 1])}, SCORES, "predict"),
         ("image_bytes", {"image_bytes": ("string", [-1])}, CLASSES | SCORES, "predict"),
         ("classify", {"inputs": ("string", [-1])}, CLASSES | SCORES, "classify"),
+        ("steps", {"image": ("float32", [-1, 8, 8, 1])}, STEPS | SCORES, "predict"),
     ],
 )
 def test_names_types_and_shapes(definitions, name, inputs, outputs, method) -> None:
@@ -57,6 +62,7 @@ def test_names_types_and_shapes(definitions, name, inputs, outputs, method) -> N
         "serving_default",
         "image_bytes",
         "classify",
+        "steps",
     }
 
 
@@ -72,6 +78,17 @@ def test_files_score_as_their_pixels_do(digits, served) -> None:
         assert (answer["classes"].numpy() == NAMES).all()
 
 
+def test_the_steps_are_the_model_s_own(digits_three_views) -> None:
+    model, exported, images = digits_three_views
+    answer = signatures(exported)["steps"](image=tf.constant(images[:9]))
+    source_images = keras.ops.convert_to_numpy(model.program(images[:9]))
+    assert source_images.shape == (9, 3, 32, 32, 3)
+    np.testing.assert_allclose(answer["source_images"], source_images, atol=1e-4)
+    source_scores = model.source(source_images)
+    np.testing.assert_allclose(answer["source_scores"], source_scores, atol=1e-5)
+    np.testing.assert_allclose(answer["scores"], model.output_map(source_scores), atol=1e-5)
+
+
 @pytest.mark.parametrize("size", [0, 1, 2, 33])
 def test_every_output_has_a_row_an_image(digits, served, size) -> None:
     files = [png(image) for image in digits.images[:size]]
@@ -81,6 +98,7 @@ def test_every_output_has_a_row_an_image(digits, served, size) -> None:
         pixels,
         served["image_bytes"](image_bytes=tf.constant(files, tf.string, (size,))),
         served["classify"](inputs=examples),
+        served["steps"](image=tf.constant(digits.images[:size])),
     ]
     assert all(len(value) == size for answer in answers for value in answer.values())
 
@@ -128,7 +146,7 @@ def test_files_are_scaled_to_the_target_range(channels, target_range, unchecked,
 
 
 def test_images_of_two_channels_have_no_files(tmp_path) -> None:
-    """With the fresh process, which then has one signature to ask."""
+    """With the fresh process, which then has no files to ask about."""
     network = keras.Sequential(
         [keras.Input((8, 8, 2)), keras.layers.Flatten(), keras.layers.Dense(5, "softmax")]
     )
@@ -138,7 +156,7 @@ def test_images_of_two_channels_have_no_files(tmp_path) -> None:
     model = small_model(source, program=program, fitted=False)
     model.fit_output_map(images, np.arange(9) % 3, verbose=0)
     exported = export_saved_model(model, tmp_path)
-    assert exported.signatures == ("serving_default",)
-    assert set(signatures(exported)) == {"serving_default"}
-    assert exported.warmup_requests == 3
+    assert exported.signatures == ("serving_default", "steps")
+    assert set(signatures(exported)) == {"serving_default", "steps"}
+    assert exported.warmup_requests == 4
     assert "1 or 3 channels, target images 2" in exported.summary

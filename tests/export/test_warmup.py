@@ -38,11 +38,12 @@ def test_every_signature_is_asked_in_every_size(digits) -> None:
         *[("predict_log", "serving_default")] * 3,
         *[("predict_log", "image_bytes")] * 3,
         *[("classify_log", "classify")] * 3,
+        ("predict_log", "steps"),
     ]
     rows = [
         rows if kind == "classify_log" else next(iter(rows.values())) for kind, _, rows in found
     ]
-    assert [len(some) for some in rows] == [1, 4, 16] * 3
+    assert [len(some) for some in rows] == [*[1, 4, 16] * 3, 1]
     assert rows[1].shape == (4, 8, 8, 1)
     assert rows[1].dtype == np.float32
     names = {log.predict_log.request.model_spec.name for log in logs(digits.exported.folder)[:6]}
@@ -72,7 +73,7 @@ def test_the_fresh_process_reads_them_alike(digits) -> None:
 def test_a_replay_counts_and_finds_what_fails(digits) -> None:
     served = dict(signatures(digits.exported))
     file = digits.exported.folder / WARMUP_FILE
-    assert fresh_process.replay(served, file) == 9
+    assert fresh_process.replay(served, file) == 10
     served["classify"] = served["image_bytes"]
     with pytest.raises(tf.errors.InvalidArgumentError):
         fresh_process.replay(served, file)
