@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from keras_reprogram.answer_steps import AnswerSteps
 from keras_reprogram.batch_order import BatchOrder, QueryLog, split_last
 from keras_reprogram.budget_stop import BudgetStop
+from keras_reprogram.cached_features import CachedFeatures, as_steps_take
 from keras_reprogram.data_batches import is_array, is_endless
 from keras_reprogram.data_checks import DataChecks
 from keras_reprogram.map_updates import MapUpdates
 from keras_reprogram.part_checks import check_parts, check_seed, check_source_images
-from keras_reprogram.query_estimates import QueryEstimates
 from keras_reprogram.source.ledger_claim import BudgetSpentError
 from keras_reprogram.step_check import (
     StepCheck,
@@ -29,7 +31,7 @@ from keras_reprogram.training.row_losses import row_loss
 
 
 @keras.saving.register_keras_serializable(package="keras_reprogram")
-class ReprogrammedModel(QueryEstimates):
+class ReprogrammedModel(AnswerSteps):
     """A source model, frozen or opaque, re-used for a new task.
 
     ```
@@ -163,6 +165,7 @@ class ReprogrammedModel(QueryEstimates):
         sample_weight: Any = None,
         initial_epoch: int = 0,
         steps_per_epoch: int | None = None,
+        cache_features: str | Path | None = "memory",
         **options: Any,
     ) -> keras.callbacks.History:
         """Keras's `fit`, with the same arguments, for program and output map.
@@ -171,6 +174,15 @@ class ReprogrammedModel(QueryEstimates):
         that was killed and resumed (`BackupAndRestore`) equals the uninterrupted one. Logs and
         History hold `queries_used` after each epoch, validation included. If a ledger's budget is
         spent, training ends with a warning, and the epoch with the best `val_loss` is kept.
+
+        Where nothing that is trained reaches a pixel (a frozen program, or one whose weights all
+        lie under the image), the source's answers to an image never change. Then they are asked
+        once, in one pass under a bar, and all epochs train the map on them; a line says so.
+        `cache_features` says where they are kept: `"memory"` (up to 2 GiB, until other data are
+        trained on), a folder (read again by a resumed run, a later fit, or another map on the
+        same source, program and images), or `None` to ask in every epoch. Arrays and `tf.data`
+        of fixed order are cached; augmentation, other iterables and shuffled data sets turn it
+        off, and a line says why.
 
         Raises:
             ValueError: for images or labels that do not fit, and for a map that must be fitted
@@ -181,6 +193,7 @@ class ReprogrammedModel(QueryEstimates):
         callbacks = [QueryLog(), stop, *updates, *_as_list(callbacks)]
         self._check_before_fit(callbacks)
         self.data_checks.validation(validation_data)
+        cached = CachedFeatures(self, cache_features, epochs - initial_epoch, verbose)
         options |= {"batch_size": batch_size, "epochs": epochs, "verbose": verbose}
         options |= {"initial_epoch": initial_epoch, "steps_per_epoch": steps_per_epoch}
         options |= {"class_weight": class_weight, "validation_data": validation_data}
@@ -190,6 +203,8 @@ class ReprogrammedModel(QueryEstimates):
             # Keras shuffles the batches of a `PyDataset`; elsewhere `True` would make it warn.
             shuffle = shuffle and isinstance(x, keras.utils.PyDataset) and not is_endless(x)
             options |= {"callbacks": callbacks, "shuffle": shuffle}
+            x = cached.data_set(x, steps_per_epoch)
+            options["validation_data"] = cached.validation(options)
             return self._fit_in_budget(stop, x, y, **options)
         arrays = self.data_checks.arrays(x, y, sample_weight)
         if check_queries(self, len(arrays[0])) and initial_epoch == 0:
@@ -199,12 +214,14 @@ class ReprogrammedModel(QueryEstimates):
         size = options.pop("batch_size") or 32
         if options.get("validation_batch_size") is None:
             options["validation_batch_size"] = size
+        arrays = cached.arrays(arrays, size, steps_per_epoch)
+        options["validation_data"] = cached.validation(options)
         order = BatchOrder(arrays, size, self.seed, shuffle, initial_epoch, steps_per_epoch)
         if self.compiled:
             order.watch(self)
         # The data set is in order already.
         options |= {"callbacks": [*callbacks, order], "shuffle": False}
-        return self._fit_in_budget(stop, order.dataset(), **options)
+        return self._fit_in_budget(stop, as_steps_take(order.dataset()), **options)
 
     def check_step(self, x: np.ndarray) -> StepCheck:
         """Asks a few images whether a step of the estimator survives the way to the source.

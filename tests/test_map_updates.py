@@ -31,10 +31,9 @@ FOLLOWING = ["iterative", "bayesian", "bayesian_plus"]
 SOURCES = {"frozen": frozen_source, "opaque": opaque_source}
 
 
-def following_model(assignment="iterative", source="frozen", **options):
-    return small_model(
-        SOURCES[source](), MultiLabelMap(NUM_CLASSES, assignment=assignment), **options
-    )
+def following_model(assignment="iterative", source="frozen", built=True, **options):
+    output_map = MultiLabelMap(NUM_CLASSES, assignment=assignment)
+    return small_model(SOURCES[source](), output_map, built=built, **options)
 
 
 def still():
@@ -154,7 +153,7 @@ def test_one_hot_labels_mean_the_same() -> None:
         (LABELS, "sparse_categorical_crossentropy"),
         (one_hot, "categorical_crossentropy"),
     ):
-        model = following_model("bayesian")
+        model = following_model("bayesian", built=False)
         model.compile(keras.optimizers.SGD(0.1), loss)
         fit(model, labels=labels, epochs=1)
         found.append(weights_of(model))
@@ -233,7 +232,7 @@ class KillAt(keras.callbacks.Callback):
 )
 def test_killed_and_resumed_equals_uninterrupted(assignment, source, save_freq, tmp_path) -> None:
     def run(*callbacks):
-        model = following_model(assignment, source)
+        model = following_model(assignment, source, built=False)
         fit(model, *callbacks, epochs=3)
         return trained_values(model)
 

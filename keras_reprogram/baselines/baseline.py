@@ -1,4 +1,4 @@
-"""Baseline: a shallow classifier whose regularisation was chosen on a validation split."""
+"""Baseline: a classifier whose settings were chosen on a validation split."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +12,7 @@ from keras_reprogram.training.lossless_rotation import LosslessRotation
 
 @dataclass(frozen=True, eq=False)
 class Baseline:
-    """A fitted baseline, made by `fit_no_source` or `fit_linear_head`.
+    """A fitted baseline, made by one of the `fit_...` functions beside it.
 
     Args:
         name: What was fitted, for example `"RBF-SVM on pixels"`.
@@ -21,8 +21,9 @@ class Baseline:
         num_train: How many images the last fit used.
         converged: Whether the solver of the last fit came to its end; if not, its last state is
             used.
-        rotation: The scaling of the flattened inputs.
-        classifier: The fitted scikit-learn classifier.
+        rotation: The scaling of the flattened inputs, or `None` for a classifier of images.
+        classifier: What was fitted, with scikit-learn's `predict`.
+        note: What a table should say beside the figures (`ResultRow.note`), or nothing.
 
     Example:
         ```python
@@ -39,8 +40,9 @@ class Baseline:
     validation_accuracy: float
     num_train: int
     converged: bool
-    rotation: LosslessRotation = field(repr=False)
+    rotation: LosslessRotation | None = field(repr=False)
     classifier: Any = field(repr=False)
+    note: str = ""
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Predicts labels.
@@ -66,7 +68,7 @@ class Baseline:
         """
         if len(images) == 0:
             return np.zeros(0, np.int64)
-        rows = rotate(self.rotation, images)
+        rows = images if self.rotation is None else rotate(self.rotation, images)
         with threadpool_limits(1):
             return self.classifier.predict(rows).astype(np.int64)
 

@@ -3,19 +3,17 @@
 from functools import partial
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 
 from keras_reprogram.baselines.baseline import Baseline
 from keras_reprogram.baselines.fit_best import Candidate, fit_best
+from keras_reprogram.baselines.linear_pixels import linear_candidates
 from keras_reprogram.baselines.rbf_svm import RbfSvm
 
 # Inputs have a mean squared norm of 1 (`fit_rotation`), where gamma=1 is scikit-learn's
 # gamma="scale".
 RBF_GAMMA = 1.0
-LOGISTIC_C = (0.1, 1.0, 10.0)
 SVM_C = (1.0, 10.0, 100.0)
 MOST_SVM_IMAGES = 10_000
-MAX_ITERATIONS = 300
 
 
 def fit_no_source(
@@ -59,14 +57,7 @@ def fit_no_source(
         print(baseline.name, round(baseline.validation_accuracy, 2))
         ```
     """
-    candidates = [
-        Candidate(
-            "logistic regression on pixels",
-            partial(LogisticRegression, C=c, max_iter=MAX_ITERATIONS),
-        )
-        for c in LOGISTIC_C
-    ]
-    candidates += [
+    candidates = linear_candidates() + [
         Candidate("RBF-SVM on pixels", partial(RbfSvm, C=c, gamma=RBF_GAMMA), MOST_SVM_IMAGES)
         for c in SVM_C
     ]

@@ -1,9 +1,10 @@
 """A small convolutional network with scikit-learn's `predict`, for a few thousand small images."""
 
-from collections.abc import Iterator
-
 import keras
 import numpy as np
+
+from keras_reprogram.baselines.augmentation import AS_THEY_ARE, Augmentation
+from keras_reprogram.baselines.batch_stream import BatchStream
 
 WIDTHS = (24, 48, 96)
 # Images above this side are halved by the first convolution.
@@ -12,21 +13,19 @@ BATCH_SIZE = 32
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 1e-3
 DROPOUT = 0.3
-# Training images are moved by at most this share of a side.
-SHIFT_SHARE = 0.1
 ROWS_AT_ONCE = 256
 
 
 class SmallNetwork:
     """Three convolutions with batch normalisation, average pooling, one dense layer.
 
-    Trained with AdamW on shifted (and mirrored) images. It is built, shuffled and shifted from
-    `seed` alone, so that a second one takes the same steps.
+    Trained with AdamW. It is built, shuffled and augmented from `seed` alone, so that a second one
+    takes the same steps.
 
     Args:
         image_shape: `(height, width, channels)`.
         num_classes: Number of classes, 2 or more.
-        mirror: Whether left and right may change places in training images.
+        augmentation: How training images are moved.
         seed: Non-negative integer.
 
     Example:
@@ -47,16 +46,17 @@ class SmallNetwork:
         image_shape: tuple[int, int, int],
         num_classes: int,
         *,
-        mirror: bool = False,
+        augmentation: Augmentation = AS_THEY_ARE,
         seed: int = 0,
     ) -> None:
         self.image_shape = image_shape
-        self.mirror = mirror
+        self.augmentation = augmentation
         self.seed = seed
         self.steps_taken = 0
         self._model = _build(image_shape, num_classes, seed)
+        self.num_weights = self._model.count_params()
         self._random = np.random.default_rng(seed)
-        self._batches: Iterator[np.ndarray] = iter(())
+        self._stream = BatchStream(BATCH_SIZE, self._random)
 
     def train(self, rows: np.ndarray, labels: np.ndarray, steps: int) -> None:
         """Takes further steps; later calls go on where the last one ended.
@@ -79,11 +79,9 @@ class SmallNetwork:
         """
         images = self._images(rows)
         for _ in range(steps):
-            batch = next(self._batches, None)
-            if batch is None:
-                self._batches = self._one_pass(len(rows))
-                batch = next(self._batches)
-            self._model.train_on_batch(self._moved(images[batch]), labels[batch])
+            batch = self._stream.next(len(rows))
+            moved = self.augmentation.apply(images[batch], self._random)
+            self._model.train_on_batch(moved, labels[batch])
         self.steps_taken += steps
 
     def predict_probabilities(self, rows: np.ndarray) -> np.ndarray:
@@ -135,26 +133,6 @@ class SmallNetwork:
 
     def _images(self, rows: np.ndarray) -> np.ndarray:
         return rows.reshape(-1, *self.image_shape).astype(np.float32)
-
-    def _one_pass(self, count: int) -> Iterator[np.ndarray]:
-        """All rows once, in batches of one size as far as they go."""
-        order = self._random.permutation(count)
-        whole = max(count // BATCH_SIZE, 1)
-        return iter([order[i * BATCH_SIZE : (i + 1) * BATCH_SIZE] for i in range(whole)])
-
-    def _moved(self, images: np.ndarray) -> np.ndarray:
-        """Images shifted by some pixels, their edges repeated, and half of them mirrored."""
-        height, width, _ = self.image_shape
-        reach = round(SHIFT_SHARE * height), round(SHIFT_SHARE * width)
-        padded = np.pad(images, ((0, 0), (reach[0],) * 2, (reach[1],) * 2, (0, 0)), mode="edge")
-        tops = self._random.integers(0, 2 * reach[0] + 1, len(images))
-        lefts = self._random.integers(0, 2 * reach[1] + 1, len(images))
-        turned = self._random.random(len(images)) < (0.5 if self.mirror else 0.0)
-        moved = np.empty_like(images)
-        for i, (top, left) in enumerate(zip(tops, lefts, strict=True)):
-            window = padded[i, top : top + height, left : left + width]
-            moved[i] = window[:, ::-1] if turned[i] else window
-        return moved
 
 
 def _build(image_shape: tuple[int, int, int], num_classes: int, seed: int) -> keras.Model:

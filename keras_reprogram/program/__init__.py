@@ -4,12 +4,16 @@ from keras_reprogram.program.decoder_program import DecoderProgram
 from keras_reprogram.program.decoder_training import train_decoder
 from keras_reprogram.program.placement import Placement, View
 from keras_reprogram.program.program_layer import ProgramLayer
+from keras_reprogram.program.sample_mask_program import SampleMaskProgram
+from keras_reprogram.program.scaled_program import ScaledProgram
 from keras_reprogram.program.views import draw_views, suggested_style
 
 __all__ = [
     "ProgramLayer",
     "DecoderProgram",
     "train_decoder",
+    "ScaledProgram",
+    "SampleMaskProgram",
     "Placement",
     "View",
     "draw_views",

@@ -54,6 +54,37 @@ def image_size_or_none(size: int | Sequence[int] | None) -> tuple[int, int] | No
     return int(sizes[0]), int(sizes[1])
 
 
+def frame_or_none(
+    frame: int | None, source_shape: tuple[int, int, int], masked: bool
+) -> int | None:
+    """The argument `frame` as a number of pixels.
+
+    Args:
+        frame: width of the canvas's outer frame, or `None`.
+        source_shape: `(H, W, C)`.
+        masked: what `ProgramLayer` was given with it.
+
+    Returns:
+        An integer, or `None`.
+
+    Raises:
+        ValueError: for a frame that the canvas has no room for, or without a mask.
+    """
+    if frame is None:
+        return None
+    if not masked:
+        raise ValueError(
+            "`frame` says where the program is, `masked=False` that it is everywhere. Received: "
+            f"both, frame={frame}. Leave one out."
+        )
+    widest = min(source_shape[:2]) // 2
+    if positive_integer("frame", frame) > widest:
+        raise ValueError(
+            f"`frame` must be at most half of the canvas, {widest} pixels. Received: frame={frame}."
+        )
+    return int(frame)
+
+
 def value_range(name: str, limits: Sequence[float]) -> tuple[float, float]:
     """`limits` as `(low, high)`.
 

@@ -119,6 +119,28 @@ def free_pixels(
     return mask
 
 
+def frame_pixels(canvas_size: tuple[int, int], width: int) -> np.ndarray:
+    """A mask that is 1 on the outer frame of the canvas, 0 inside.
+
+    Args:
+        canvas_size: `(H, W)`.
+        width: of the frame in pixels, on each side.
+
+    Returns:
+        float32 array `(H, W, 1)` of zeros and ones.
+
+    Example:
+    ```python
+    from keras_reprogram.program.canvas import frame_pixels
+
+    assert frame_pixels((4, 4), 1).sum() == 12
+    ```
+    """
+    mask = np.ones((*canvas_size, 1), np.float32)
+    mask[width : canvas_size[0] - width, width : canvas_size[1] - width] = 0.0
+    return mask
+
+
 def largest_fit(image_size: tuple[int, int], canvas_size: tuple[int, int]) -> tuple[int, int]:
     """The image's own size if it fits the canvas, else the largest that fits, aspect kept.
 

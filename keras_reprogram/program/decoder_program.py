@@ -33,8 +33,8 @@ class DecoderProgram(ProgramLayer):
             one unit is half of `source_range`. It is frozen.
         source_range: `(low, high)`, what the source expects.
         **options: as for `ProgramLayer`: `target_range`, `num_views`, `placement`, `per_view`,
-            `operation`, `masked`, `strength`, `regularizer`, `seed`, `image_size`, `oversized`,
-            `name`; not `grid`.
+            `operation`, `masked`, `frame`, `squash`, `strength`, `regularizer`, `seed`,
+            `image_size`, `oversized`, `name`; not `grid`.
 
     Call arguments:
         images: `(batch, h, w, c)` in `target_range`.
@@ -119,7 +119,7 @@ class DecoderProgram(ProgramLayer):
 
     def live_coordinates(self) -> np.ndarray:
         """Which latent numbers can reach a pixel: all of a program that has a free one."""
-        free = self._constants["free"].any(axis=(1, 2, 3)) | (not self.masked)
+        free = self._mask().any(axis=(1, 2, 3))
         if not self.per_view:
             free = free.any(keepdims=True)
         return np.repeat(free, self.latent_size)

@@ -14,6 +14,9 @@ OVERSIZED = ("shrink", "refuse")
 
 Shape = tuple[int, int, int]
 
+# Of the canvas, for images that would leave no frame: 128 of 224 pixels (Chen et al. 2023).
+_FRAMED_SHARE = 4 / 7
+
 # `ProgramLayer(...)` -> `fitting_size` -> `warn`: the warning points at who built the layer.
 _CALLER = 3
 
@@ -84,6 +87,23 @@ def center_view(image_size: tuple[int, int], source_shape: Shape) -> View:
             "Pass a smaller `image_size`."
         )
     return View((canvas[0] - height) // 2, (canvas[1] - width) // 2, height, width)
+
+
+def framed_size(target_shape: Shape, source_shape: Shape) -> tuple[int, int]:
+    """The image's own size if it leaves a frame for a program, else at most 4/7 of the canvas.
+
+    Args:
+        target_shape: `(h, w, c)`.
+        source_shape: `(H, W, C)`.
+
+    Returns:
+        `(height, width)` on the canvas, aspect kept.
+    """
+    own, canvas = target_shape[:2], source_shape[:2]
+    if own[0] < canvas[0] and own[1] < canvas[1]:
+        return own
+    share = (max(1, round(_FRAMED_SHARE * canvas[0])), max(1, round(_FRAMED_SHARE * canvas[1])))
+    return largest_fit(own, share)
 
 
 def fitting_size(target_shape: Shape, source_shape: Shape, oversized: str) -> tuple[int, int]:

@@ -9,9 +9,10 @@ import numpy as np
 from keras import ops
 
 from keras_reprogram.program import argument_checks as checks
-from keras_reprogram.program.canvas import resize_matrix
+from keras_reprogram.program.canvas import frame_pixels, resize_matrix
 from keras_reprogram.program.named_placements import OVERSIZED, fitting_size, resolve_placement
 from keras_reprogram.program.placement import Placement
+from keras_reprogram.program.squashing import SQUASHES
 
 _OPERATIONS = ("add", "subtract", "multiply")
 
@@ -26,6 +27,10 @@ class ProgramLayer(keras.layers.Layer):
     `X + P`, with `"subtract"` `X - P`, with `"multiply"` `x * (1 + P)` on pixels in [0, 1]
     (Kloberdanz 2020, ch. 3.2); the result is clipped to `source_range`. Zero weights give the
     placed image. The empty canvas is mid-range.
+
+    Later papers squash otherwise. `squash="sigmoid"` is `P = 2 * sigmoid(W * M) - 1`: on the empty
+    canvas the pixel `sigmoid(W)` of those who pad with black (Chen et al. 2023). `squash="none"`
+    is `P = W * M`, and `frame` says where (visual prompts, Bahng et al. 2022).
 
     Deviations from the papers: the result is clipped (theirs may leave the source's range);
     `strength`, `grid` and several views are additions; weights start at zero, theirs at random.
@@ -45,7 +50,10 @@ class ProgramLayer(keras.layers.Layer):
         per_view: a program for each view instead of one for all.
         operation: `"add"`, `"subtract"` or `"multiply"`.
         masked: `False` lets the program cover the target image too.
-        strength: largest absolute value of `P`, > 0.
+        frame: `None`, or the width in pixels of the canvas's outer frame, where the program then
+            is, over the image too. `masked=False` excludes it.
+        squash: `"tanh"`, `"sigmoid"` or `"none"`, see above.
+        strength: factor before `P`, > 0: its largest absolute value, where it is squashed.
         regularizer: a Keras regularizer for `W`, or a number lambda for `lambda * ||W||^2`.
         seed: draws the views; not used by other placements.
         image_size: size of the image on the canvas for `"center"`, an integer or
@@ -79,7 +87,9 @@ class ProgramLayer(keras.layers.Layer):
     References:
         Elsayed, Goodfellow, Sohl-Dickstein, "Adversarial Reprogramming of Neural Networks",
         ICLR 2019. Tsai, Chen, Ho, "Transfer Learning without Knowing", ICML 2020. Kloberdanz,
-        "Reprogramming of neural networks", Iowa State University 2020.
+        "Reprogramming of neural networks", Iowa State University 2020. Bahng, Jahanian,
+        Sankaranarayanan, Isola, "Exploring Visual Prompts for Adapting Large-Scale Models", 2022.
+        Chen, Yao, Chen, Zhang, Liu, "Understanding and Improving Visual Prompting", CVPR 2023.
     """
 
     def __init__(
@@ -95,6 +105,8 @@ class ProgramLayer(keras.layers.Layer):
         per_view: bool = False,
         operation: str = "add",
         masked: bool = True,
+        frame: int | None = None,
+        squash: str = "tanh",
         strength: float = 1.0,
         regularizer: keras.regularizers.Regularizer | float | None = None,
         seed: int = 0,
@@ -126,6 +138,8 @@ class ProgramLayer(keras.layers.Layer):
         self.grid = None if grid is None else checks.positive_integer("grid", grid)
         self.per_view = per_view
         self.masked = masked
+        self.frame = checks.frame_or_none(frame, self.source_shape, masked)
+        self.squash = checks.one_of("squash", squash, tuple(SQUASHES))
         self.strength = checks.positive_number("strength", strength)
         if isinstance(regularizer, int | float):
             regularizer = keras.regularizers.L2(regularizer)
@@ -167,15 +181,13 @@ class ProgramLayer(keras.layers.Layer):
         on it are lost.
         """
         shape = tuple(self.program_weights.shape)
-        if not self.masked:
-            return np.ones(int(np.prod(shape)), bool)
-        free = self._constants["free"]
+        mask = self._mask()
         if not self.per_view:
-            free = free.max(axis=0, keepdims=True)
+            mask = mask.max(axis=0, keepdims=True)
         if self.grid:
             rows, columns = self._grid_matrices()
-            free = np.einsum("Hi,vHWc,Wj->vijc", rows, free, columns)
-        return np.broadcast_to(free > 0, shape).reshape(-1)
+            mask = np.einsum("Hi,vHWc,Wj->vijc", rows, mask, columns)
+        return np.broadcast_to(mask > 0, shape).reshape(-1)
 
     def use_placement(self, placement: Placement) -> None:
         """Other views, as many as before, under the same weights.
@@ -198,8 +210,8 @@ class ProgramLayer(keras.layers.Layer):
         self._constants = placement.constants(self.target_shape, self.source_shape)
 
     def program_images(self) -> np.ndarray:
-        """The program `P` itself, `(num_views, H, W, C)` in [-strength, strength], to look at."""
-        program = self.strength * ops.convert_to_numpy(self._bounded(self.program_weights))
+        """The program `P` itself, `(num_views, H, W, C)`, to look at; 1 is half of the range."""
+        program = self.strength * ops.convert_to_numpy(self._squashed(self.program_weights))
         return np.broadcast_to(program, (self.num_views, *self.source_shape))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -217,6 +229,8 @@ class ProgramLayer(keras.layers.Layer):
             "per_view": self.per_view,
             "operation": self.operation,
             "masked": self.masked,
+            "frame": self.frame,
+            "squash": self.squash,
             "strength": self.strength,
             "regularizer": keras.regularizers.serialize(self.regularizer),
             "seed": self.seed,
@@ -250,12 +264,12 @@ class ProgramLayer(keras.layers.Layer):
         span, constants = high - low, self._constants
         background = low + span * constants["backgrounds"]
         if self.operation == "multiply":
-            factor = 1.0 + self.strength * self._bounded(weights)
+            factor = 1.0 + self.strength * self._squashed(weights)
             placed = self._place(images, span) + (background - low)
             return ops.clip(low + placed * factor, low, high)
         # One unit of P is half of the range.
         unit = 0.5 * span * self.strength * (1.0 if self.operation == "add" else -1.0)
-        behind = unit * self._bounded(weights) + background
+        behind = unit * self._squashed(weights) + background
         return ops.clip(self._place(images, span) + behind, low, high)
 
     def _place(self, images: Any, span: float) -> Any:
@@ -268,12 +282,19 @@ class ProgramLayer(keras.layers.Layer):
         images = ops.einsum("vWw,bvhwC->bvhWC", constants["columns"], images)
         return resize_rows(constants["rows"], images)
 
-    def _bounded(self, weights: Any) -> Any:
+    def _squashed(self, weights: Any) -> Any:
         """`tanh(W * M)`: weights `(..., programs, *_one_program())` to `(..., V or 1, H, W, C)`."""
         pattern = self._pattern(ops.convert_to_tensor(weights))
         if self.masked:
-            pattern = pattern * self._constants["free"]
-        return ops.tanh(pattern)
+            pattern = pattern * self._mask()
+        return SQUASHES[self.squash](pattern)
+
+    def _mask(self) -> np.ndarray:
+        """`M`, 1 where the program may be, `(num_views, H, W, 1)`."""
+        free = self._constants["free"]
+        if self.frame is not None:
+            return np.broadcast_to(frame_pixels(self.source_shape[:2], self.frame), free.shape)
+        return free if self.masked else np.ones_like(free)
 
     def _one_program(self) -> tuple[int, ...]:
         """Shape of the weights of one program."""

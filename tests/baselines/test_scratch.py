@@ -7,6 +7,7 @@ import pytest
 
 from keras_reprogram.baselines import fit_no_source, fit_scratch
 from keras_reprogram.baselines import scratch as scratch_module
+from keras_reprogram.baselines.augmentation import Augmentation
 from keras_reprogram.baselines.small_network import SmallNetwork
 
 FEW_STEPS = 100
@@ -39,13 +40,14 @@ def test_it_learns_shapes_that_a_model_of_single_pixels_cannot() -> None:
     assert reached > 0.9
     assert reached > pixels.evaluate(new_images, new_labels) + 0.05
     assert network.name == "network from scratch"
+    assert network.note.endswith("; images shifted")
     assert network.num_train == 100
     assert network.predict(new_images).dtype == np.int64
     assert network.predict(new_images[:0]).shape == (0,)
 
 
 def test_mirrored_training_images_confuse_what_is_told_apart_by_its_side() -> None:
-    network = SmallNetwork((16, 16, 1), 2, mirror=True)
+    network = SmallNetwork((16, 16, 1), 2, augmentation=Augmentation(0.1, mirror=True))
     network.train(*rows_of(100, seed=0), steps=FEW_STEPS)
     rows, labels = rows_of(200, seed=1)
     assert np.mean(network.predict(rows) == labels) < 0.7
@@ -54,7 +56,8 @@ def test_mirrored_training_images_confuse_what_is_told_apart_by_its_side() -> No
 @pytest.mark.slow
 def test_one_seed_gives_one_network_also_when_training_is_interrupted() -> None:
     rows, labels = rows_of(40, seed=0)
-    networks = [SmallNetwork((16, 16, 1), 2, seed=seed) for seed in (3, 3, 4)]
+    moved = Augmentation(0.1)
+    networks = [SmallNetwork((16, 16, 1), 2, augmentation=moved, seed=seed) for seed in (3, 3, 4)]
     for network, steps in zip(networks, [(5,), (2, 3), (5,)], strict=True):
         for count in steps:
             network.train(rows, labels, count)
@@ -68,6 +71,7 @@ class Scripted:
 
     made: list["Scripted"] = []
     script: tuple[float, ...] = ()
+    num_weights = 1
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self.steps_taken = 0

@@ -1,7 +1,10 @@
-"""The command line, and one training run for all tests."""
+"""The command line, one training run for all tests, and runs whose figures are not drawn."""
+
+from typing import Any, BinaryIO
 
 import pytest
 from command_runs import Command, TrainedRun, run_command
+from matplotlib.figure import Figure
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +23,16 @@ def opaque_run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
         *("--output", place, "--name", "run", "--json", figures),
     )
     return TrainedRun(place / "run", ended, figures)
+
+
+@pytest.fixture
+def undrawn_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are put together and saved as nothing: drawing them is most of a small run.
+
+    For tests that do not look at the report; `opaque_run` draws its own.
+    """
+
+    def save(figure: Figure, file: BinaryIO, **options: Any) -> None:
+        file.write(b"not drawn")
+
+    monkeypatch.setattr(Figure, "savefig", save)

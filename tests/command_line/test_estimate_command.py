@@ -9,6 +9,7 @@ COMMON = ("--source", "traffic-signs", "--target", "digits", "--opaque")
 IMAGES = ("--train-images", 60, "--test-images", 30, "--num-views", 2)
 
 
+@pytest.mark.usefixtures("undrawn_figures")
 @pytest.mark.parametrize("extra", [(), ("--epochs", 1)])
 def test_estimate_is_what_train_asks(command: Command, tmp_path, extra) -> None:
     said, done = tmp_path / "said.json", tmp_path / "done.json"

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from command_runs import Command, TrainedRun
 
+UNDRAWN = pytest.mark.usefixtures("undrawn_figures")
 SMALL = ("--target", "digits", "--train-images", 60, "--test-images", 40, "--no-baseline")
 
 
@@ -78,6 +79,7 @@ def test_gradients_train_a_program_that_validation_judges(command: Command, tmp_
     assert "Training curves" in (folder / "report.html").read_text()
 
 
+@UNDRAWN
 def test_kept_epoch_is_never_worse_on_validation(command: Command, tmp_path: Path) -> None:
     # A learning rate that ruins the program: the map alone must be kept.
     arguments = ("--epochs", 1, "--learning-rate", 1e3, "--output", tmp_path)
@@ -91,6 +93,7 @@ def test_kept_epoch_is_never_worse_on_validation(command: Command, tmp_path: Pat
     assert figures["results"][0]["accuracies"] == figures["results"][1]["accuracies"]
 
 
+@UNDRAWN
 def test_opaque_steps_cost_what_the_estimator_declares(command: Command, tmp_path: Path) -> None:
     arguments = ("--opaque", "--epochs", 1, "--output", tmp_path)
     ended = command("train", "--source", "traffic-signs", *SMALL, *arguments)
@@ -101,6 +104,7 @@ def test_opaque_steps_cost_what_the_estimator_declares(command: Command, tmp_pat
     assert result["training_queries"] == 60 + 48 * (1 + 4) + 60
 
 
+@UNDRAWN
 @pytest.mark.parametrize(
     ("arguments", "queries"),
     [
@@ -122,6 +126,7 @@ def test_maps_and_placements(
     assert row["training_queries"] == queries
 
 
+@UNDRAWN
 def test_several_seeds_show_their_spread(command: Command, tmp_path: Path) -> None:
     arguments = ("--opaque", "--seed", 3, "--seeds", 2, "--output", tmp_path)
     ended = command("train", "--source", "traffic-signs", *SMALL, *arguments)
@@ -135,6 +140,7 @@ def test_several_seeds_show_their_spread(command: Command, tmp_path: Path) -> No
     assert first != second
 
 
+@UNDRAWN
 def test_same_seed_gives_the_same_figures(command: Command, tmp_path: Path) -> None:
     arguments = ("--opaque", "--seed", 1, "--output", tmp_path, "--name", "same")
     for _ in range(2):
@@ -145,6 +151,7 @@ def test_same_seed_gives_the_same_figures(command: Command, tmp_path: Path) -> N
     assert sorted(path.name for path in tmp_path.iterdir()) == ["same", "same-2"]
 
 
+@UNDRAWN
 def test_quiet_says_nothing_on_stderr(command: Command, tmp_path: Path) -> None:
     arguments = ("--opaque", "--quiet", "--output", tmp_path)
     ended = command("train", "--source", "traffic-signs", *SMALL, *arguments)

@@ -143,6 +143,7 @@ def test_overwrite_leaves_a_foreign_folder_alone(command: Command, tmp_path: Pat
     assert (tmp_path / "precious" / "thesis.txt").read_text() == "years of work"
 
 
+@pytest.mark.usefixtures("undrawn_figures")
 def test_full_disk(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: object, **options: object) -> None:
         raise OSError(28, "No space left on device", "report.html")

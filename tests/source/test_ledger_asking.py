@@ -1,15 +1,14 @@
 """A source with a ledger: nothing twice, nothing over budget, also through whole trainings."""
 
+import os
 import signal
-import subprocess
-import sys
 import threading
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
 from checks.tiny_models import NUM_LABELS, SHAPE, random_images
+from warm_processes import started
 
 from keras_reprogram import (
     BudgetSpentError,
@@ -156,57 +155,47 @@ def test_the_ledgers_budget_ends_the_steps_and_keeps_the_best(tmp_path):
             model.fit_opaque(x, y, query_budget=500, choose_views=False, verbose=0)
 
 
-TRAINING = """
-import os, sys
-sys.path[:0] = {path!r}
-import numpy as np
-from test_ledger_asking import Service, model_for, source_of
-from checks.tiny_models import random_images
-from keras_reprogram import QueryLedger
-service, dies_after = Service(), {dies_after}
-bill = open({bill!r}, "ab")
-def served(images):
-    for image in images:
-        bill.write(image.tobytes()); bill.flush()
-    answer = service(images)
-    if dies_after and sum(service.billed.values()) >= dies_after:
-        os.kill(os.getpid(), 9)
-    return answer
-model = model_for(source_of(served, QueryLedger({ledger!r}, budget=2000)))
-x, y = random_images(24, (6, 6, 3)), np.arange(24) % 3
-model.fit_output_map(x, y, verbose=0)
-model.compile("adam", "sparse_categorical_crossentropy")
-model.fit(x, y, batch_size=8, epochs=2, verbose=0)
-np.savez({result!r}, *[variable.numpy() for variable in model.trainable_variables])
-"""
+def train(folder, name, dies_after=0):
+    """One whole training, which kills its own process after `dies_after` bills."""
+    service, x, y = Service(), random_images(24, (6, 6, 3)), np.arange(24) % 3
+    with (folder / f"{name}.bill").open("ab") as bill:
+
+        def served(images):
+            for image in images:
+                bill.write(image.tobytes())
+                bill.flush()
+            answer = service(images)
+            if dies_after and sum(service.billed.values()) >= dies_after:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return answer
+
+        model = model_for(source_of(served, QueryLedger(folder / f"{name}.ledger", budget=2000)))
+        model.fit_output_map(x, y, verbose=0)
+        model.compile("adam", "sparse_categorical_crossentropy")
+        model.fit(x, y, batch_size=8, epochs=2, verbose=0)
+    np.savez(folder / f"{name}.npz", *[variable.numpy() for variable in model.trainable_variables])
 
 
-def train(tmp_path, name, dies_after=0):
-    files = {kind: str(tmp_path / f"{name}.{kind}") for kind in ("ledger", "bill")}
-    result = tmp_path / f"{name}.npz"
-    code = TRAINING.format(
-        path=[str(Path(__file__).parent), *sys.path],
-        dies_after=dies_after,
-        result=str(result),
-        **files,
-    )
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    size = int(np.prod(SHAPE)) * 4
-    bill = (tmp_path / f"{name}.bill").read_bytes()
-    return ended.returncode, len(bill) // size, result, ended.stderr
+def paid(folder, name):
+    return len((folder / f"{name}.bill").read_bytes()) // (int(np.prod(SHAPE)) * 4)
 
 
 def test_killed_and_resumed_equals_uninterrupted_and_pays_once(tmp_path):
-    code, paid, whole, errors = train(tmp_path, "whole")
-    assert code == 0, errors
-    for dies_after in (20, 60, 110):
-        code, _, _, errors = train(tmp_path, "killed", dies_after)
-        assert code == -signal.SIGKILL, errors
-    code, paid_in_all, resumed, errors = train(tmp_path, "killed")
-    assert code == 0, errors
+    # In this process: another hash seed and random state than those of the killed ones.
+    train(tmp_path, "whole")
+    for dies_after, code in (
+        (20, -signal.SIGKILL),
+        (60, -signal.SIGKILL),
+        (110, -signal.SIGKILL),
+        (0, 0),
+    ):
+        process = started(train, tmp_path, "killed", dies_after)
+        process.join(200)
+        assert process.exitcode == code
     # At each kill one call of at most 24 images was in flight.
-    assert paid <= paid_in_all <= paid + 3 * 24
-    one, other = np.load(whole), np.load(resumed)
+    paid_in_all = paid(tmp_path, "killed")
+    assert paid(tmp_path, "whole") <= paid_in_all <= paid(tmp_path, "whole") + 3 * 24
+    one, other = np.load(tmp_path / "whole.npz"), np.load(tmp_path / "killed.npz")
     assert len(one.files) == 3
     for name in one.files:
         np.testing.assert_array_equal(one[name], other[name])

@@ -1,0 +1,169 @@
+"""Where a source's answers are kept from one fit to the next: in memory, or in files."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+# Of one fit: for training and for validation.
+_SETS_KEPT = 2
+
+
+class AnswerMemory:
+    """The answers of the last fit, by the fingerprint of what was asked.
+
+    Example:
+    ```python
+    import numpy as np
+    from keras_reprogram.answer_store import AnswerMemory
+
+    memory = AnswerMemory()
+    memory.keep("a", (3, 1, 2), iter([np.zeros((2, 1, 2)), np.ones((1, 1, 2))]))
+    assert memory.get("a", (3, 1, 2))[2, 0, 1] == 1
+    assert memory.get("b", (3, 1, 2)) is None
+    ```
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, np.ndarray] = {}
+
+    def get(self, fingerprint: str, shape: tuple[int, ...]) -> np.ndarray | None:
+        """What was kept, or `None`.
+
+        Args:
+            fingerprint: of source, program and images.
+            shape: `(n, V, S)`.
+        """
+        answers = self._kept.pop(fingerprint, None)
+        if answers is None or answers.shape != shape:
+            return None
+        # To the end: what is forgotten first is what was not wanted for longest.
+        self._kept[fingerprint] = answers
+        return answers
+
+    def keep(
+        self, fingerprint: str, shape: tuple[int, ...], parts: Iterable[np.ndarray]
+    ) -> np.ndarray:
+        """Keeps answers, and forgets those of earlier fits.
+
+        Args:
+            fingerprint: of source, program and images.
+            shape: `(n, V, S)`.
+            parts: `(rows, V, S)` each, n rows together.
+
+        Returns:
+            float32 array `(n, V, S)`.
+        """
+        answers, start = np.empty(shape, np.float32), 0
+        for part in parts:
+            answers[start : start + len(part)] = part
+            start += len(part)
+        self._kept[fingerprint] = answers
+        for old in list(self._kept)[:-_SETS_KEPT]:
+            del self._kept[old]
+        return answers
+
+
+class AnswerFiles:
+    """Answers as float32 `.npy` files of a folder, mapped into memory when they are read.
+
+    A file is named by its fingerprint, so that answers of another source, program or data set are
+    never taken for these: they lie beside them. Files that are no longer wanted may be deleted.
+
+    Args:
+        folder: made when the first file is.
+
+    Raises:
+        ValueError: if there is a file of that name.
+
+    Example:
+    ```python
+    import tempfile
+    import numpy as np
+    from keras_reprogram.answer_store import AnswerFiles
+
+    with tempfile.TemporaryDirectory() as folder:
+        files = AnswerFiles(folder)
+        files.keep("a" * 64, (2, 1, 3), iter([np.zeros((2, 1, 3))]))
+        assert files.get("a" * 64, (2, 1, 3)).shape == (2, 1, 3)
+    ```
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        if self.folder.exists() and not self.folder.is_dir():
+            raise ValueError(
+                "`cache_features` must be a folder, which may be new. "
+                f"Received: {self.folder}, a file. Name another place."
+            )
+
+    def get(self, fingerprint: str, shape: tuple[int, ...]) -> np.ndarray | None:
+        """What was kept, mapped into memory, or `None`.
+
+        Args:
+            fingerprint: of source, program and images.
+            shape: `(n, V, S)`.
+
+        Raises:
+            ValueError: for a file that is damaged.
+        """
+        path = self._path(fingerprint)
+        return _mapped(path, shape) if path.exists() else None
+
+    def keep(
+        self, fingerprint: str, shape: tuple[int, ...], parts: Iterable[np.ndarray]
+    ) -> np.ndarray:
+        """Writes answers part by part; the file takes its name when it is whole.
+
+        Args:
+            fingerprint: of source, program and images.
+            shape: `(n, V, S)`.
+            parts: `(rows, V, S)` each, n rows together.
+
+        Returns:
+            float32 array `(n, V, S)`, mapped into memory.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self._path(fingerprint)
+        beside = self.folder / f".{secrets.token_hex(8)}.part"
+        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        try:
+            # Not a writable map: a full disk would end the process instead of raising.
+            with beside.open("xb") as file:
+                np.lib.format.write_array_header_2_0(file, header)
+                for part in parts:
+                    file.write(np.ascontiguousarray(part, "<f4").tobytes())
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                beside.unlink()
+            raise
+        return _mapped(path, shape)
+
+    def _path(self, fingerprint: str) -> Path:
+        return self.folder / f"{fingerprint}.npy"
+
+
+def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        answers = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{_damaged(path, shape)} Received: {error}. Delete it.") from error
+    if answers.shape != shape or answers.dtype != np.float32:
+        found = f"{answers.dtype} of shape {answers.shape}"
+        raise ValueError(f"{_damaged(path, shape)} Received: {found}. Delete it.")
+    return answers
+
+
+def _damaged(path: Path, shape: tuple[int, ...]) -> str:
+    return f"{path} must hold float32 answers of shape {shape}, as `fit` wrote them."

@@ -1,0 +1,230 @@
+"""CachedFeatures: the source is asked once for all epochs of a fit, where its answers stay."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_reprogram.answer_steps import ANSWERS, AnswerSteps
+from keras_reprogram.answer_store import AnswerFiles, AnswerMemory
+from keras_reprogram.data_batches import is_array
+from keras_reprogram.repeated_data import RepeatedData
+from keras_reprogram.source.ledger_claim import BudgetSpentError
+from keras_reprogram.standing_answers import (
+    MovingAnswersError,
+    answers_fingerprint,
+    check_standing,
+    images_digest,
+    program_stands,
+)
+
+_MEMORY = "memory"
+# More than this is kept in files only.
+_MOST_MEMORY = 2**31
+# What a subclass may have made to look at images.
+_STEPS = ("train_step", "test_step", "compute_loss", "compute_metrics", "call")
+
+Arrays = tuple[np.ndarray, ...]
+
+
+class CachedFeatures:
+    """Replaces the images of one `fit` by the source's answers to them.
+
+    That is right where nothing that is trained reaches a pixel: under a program without weights,
+    or with dead or frozen ones. What cannot be replaced is handed back as it came, and a sentence
+    says why. Training data come first: where they are asked in every epoch, validation is too.
+
+    Args:
+        model: a `ReprogrammedModel`.
+        place: `"memory"`, a folder, or `None` to replace nothing.
+        epochs: how many `fit` will run.
+        verbose: 0 for silence.
+
+    Raises:
+        ValueError: if the folder is a file.
+    """
+
+    def __init__(self, model: Any, place: str | Path | None, epochs: int, verbose: Any) -> None:
+        self.model, self.epochs, self.verbose = model, epochs, verbose
+        self.in_files = place not in (None, _MEMORY)
+        self.store: AnswerMemory | AnswerFiles = model.answer_memory
+        if self.in_files:
+            self.store = AnswerFiles(str(place))
+        self.on, self._said = place is not None and epochs > 0, False
+        try:
+            self._check_model()
+        except MovingAnswersError as error:
+            self._turn_off(None, error)
+
+    def arrays(self, arrays: Arrays, batch_size: int, steps: int | None) -> Arrays:
+        """Training arrays, answers in place of the images.
+
+        Args:
+            arrays: `(images, y[, sample_weight])`, checked.
+            batch_size: images a batch.
+            steps: batches an epoch, or `None` for all.
+        """
+        if not self._saves(_num_batches(arrays, batch_size), steps, self.epochs):
+            return arrays
+        try:
+            return self._array_answers(arrays, batch_size)
+        except MovingAnswersError as error:
+            return self._turn_off(arrays, error)
+
+    def data_set(self, x: Any, steps: int | None) -> Any:
+        """A training data set of the same batches, answers in place of the images.
+
+        Args:
+            x: what yields batches `(images, y[, sample_weight])`.
+            steps: batches an epoch, or `None` for all.
+        """
+        if not self.on:
+            return x
+        try:
+            return self._replaced(x, steps, self.epochs)
+        except MovingAnswersError as error:
+            return self._turn_off(x, error)
+
+    def validation(self, options: dict[str, Any]) -> Any:
+        """The `validation_data` of a fit, answers in place of the images.
+
+        Args:
+            options: of `fit`; those that say what is validated, how often, in which batches.
+        """
+        data, steps = options["validation_data"], options.get("validation_steps")
+        freq = options.get("validation_freq", 1)
+        runs = self.epochs // freq if isinstance(freq, int) else len(freq)
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        if x is None or not self.on:
+            return data
+        try:
+            if not is_array(x):
+                replaced = self._replaced(x, steps, runs)
+                return data if replaced is x else replaced
+            arrays = self.model.data_checks.arrays(x, y, sample_weight)
+            size = options.get("validation_batch_size") or options.get("batch_size") or 32
+            if not self._saves(_num_batches(arrays, size), steps, runs):
+                return data
+            answers, *others = self._array_answers(arrays, size)
+        except MovingAnswersError as error:
+            return self._turn_off(data, error)
+        starts = range(0, len(answers), size)
+        return _in_order(answers, [tuple(a[s : s + size] for a in others) for s in starts])
+
+    def _check_model(self) -> None:
+        if not self.on:
+            return
+        if not program_stands(self.model):
+            self.on = False
+            if self.in_files:
+                raise MovingAnswersError("the program is trained, and its images change")
+            # The usual case, of which nobody needs to be told who asked for nothing else.
+            return
+        own = [n for n in _STEPS if getattr(type(self.model), n) is not getattr(AnswerSteps, n)]
+        if own:
+            raise MovingAnswersError(f"{type(self.model).__name__} has a `{own[0]}` of its own")
+
+    def _saves(self, num_batches: int, steps: int | None, epochs: int) -> bool:
+        """Whether the steps would ask more than one pass does; a file may save the next fit."""
+        asked = epochs * (steps or num_batches)
+        return self.on and (asked > num_batches or (self.in_files and asked == num_batches))
+
+    def _array_answers(self, arrays: Arrays, batch_size: int) -> Arrays:
+        images = arrays[0]
+        starts = range(0, len(images), batch_size)
+        batches = (images[start : start + batch_size] for start in starts)
+        return (self._answers(images, len(images), images_digest(images), batches), *arrays[1:])
+
+    def _replaced(self, x: Any, steps: int | None, epochs: int) -> Any:
+        # A `PyDataset` has no cardinality, others have -1 or -2 where they do not know it.
+        known = int(x.cardinality()) if hasattr(x, "cardinality") else 1
+        if not self._saves(max(known, 1), steps, epochs):
+            return x
+        data = RepeatedData(x, self.model.data_checks)
+        answers = self._answers(data.first_images, data.count, data.digest, data.images())
+        return _in_order(answers, data.others)
+
+    def _answers(
+        self, some: np.ndarray, count: int, digest: str, batches: Iterable[np.ndarray]
+    ) -> np.ndarray:
+        """Answers `(count, V, S)` to all batches, kept from an earlier fit or asked now."""
+        check_standing(self.model.program, some)
+        fingerprint = answers_fingerprint(self.model, digest)
+        shape = (count, self.model.queries_per_prediction, self.model.source.num_labels)
+        answers = self.store.get(fingerprint, shape)
+        if answers is not None:
+            self._say("Nothing is asked: the source's answers were kept")
+            return answers
+        self._check_size(shape)
+        self._say("The source is asked once: its answers stay the same in all epochs. Kept")
+        try:
+            asked = self.model.answers_to(batches, count, self.verbose)
+            return self.store.keep(fingerprint, shape, asked)
+        except BudgetSpentError as error:
+            raise MovingAnswersError("the ledger's budget did not pay for one pass") from error
+
+    def _check_size(self, shape: tuple[int, int, int]) -> None:
+        queries = shape[0] * shape[1]
+        left = getattr(getattr(self.model.source, "ledger", None), "left", None)
+        if left is not None and left < queries:
+            raise MovingAnswersError(
+                f"one pass may take {queries} queries, and the ledger's budget has {left} left"
+            )
+        if not self.in_files and 4 * queries * shape[2] > _MOST_MEMORY:
+            raise MovingAnswersError(
+                "its answers would fill more than 2 GiB of memory; `cache_features=path` keeps "
+                "them in files"
+            )
+
+    def _say(self, sentence: str) -> None:
+        where = f"in {self.store.folder}" if isinstance(self.store, AnswerFiles) else "in memory"
+        # Once for training and validation together.
+        if self.verbose != 0 and not self._said:
+            print(f"{sentence} {where}.")
+        self._said = True
+
+    def _turn_off(self, data: Any, reason: Exception) -> Any:
+        self.on = False
+        sentence = f"The source is asked in every epoch: {reason}."
+        if self.in_files:
+            warnings.warn(f"{sentence} `cache_features` has no effect.", stacklevel=4)
+        elif self.verbose != 0:
+            print(sentence)
+        return data
+
+
+def as_steps_take(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Marks the batches of a data set as answers, if that is what they are.
+
+    Args:
+        dataset: batches `(x, y[, sample_weight])`; images have four axes, answers three.
+    """
+    if len(dataset.element_spec[0].shape) != 3:
+        return dataset
+    return dataset.map(lambda answers, *others: ({ANSWERS: answers}, *others))
+
+
+def _in_order(answers: np.ndarray, others: Sequence[Arrays]) -> tf.data.Dataset:
+    """Batches of answers with the labels and weights that belong to them."""
+    arrays = (answers, *others[0])
+    signature = tuple(tf.TensorSpec((None, *a.shape[1:]), a.dtype) for a in arrays)
+
+    def batches() -> Iterator[Arrays]:
+        start = 0
+        for other in others:
+            yield answers[start : start + len(other[0])], *other
+            start += len(other[0])
+
+    dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(others)))
+    return as_steps_take(dataset.prefetch(2))
+
+
+def _num_batches(arrays: Arrays, batch_size: int) -> int:
+    return -(-len(arrays[0]) // batch_size)

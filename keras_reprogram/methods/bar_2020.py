@@ -1,0 +1,87 @@
+"""bar_2020_white_box: BAR's program, map and loss with true gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from keras_reprogram.methods.focal_loss import FocalLoss
+from keras_reprogram.methods.framed_program import framed_program
+from keras_reprogram.methods.method import Method, compiled_method
+from keras_reprogram.methods.rate_schedule import constant
+from keras_reprogram.output_map import MultiLabelMap
+from keras_reprogram.source.source import Source
+
+# Source labels a class of the paper's retinopathy and melanoma runs.
+_MOST_LABELS = 10
+
+
+def bar_2020_white_box(
+    source: Source,
+    target_shape: tuple[int, int, int],
+    num_classes: int,
+    *,
+    target_range: tuple[float, float] = (0.0, 255.0),
+    class_names: Sequence[str] | None = None,
+    seed: int = 0,
+    assignment: str = "frequency",
+    labels_per_class: int | None = None,
+    learning_rate: float = 0.01,
+    gamma: float = 2.0,
+    **program_options: Any,
+) -> Method:
+    """The white-box twin of BAR (Tsai, Chen, Ho 2020, eq. 1-4), "AR" in its tables.
+
+    `pad(x) + tanh(W * M)`; a class has the mean score of m source labels; focal loss with
+    `omega_j = 1 / n_j`. Adam at 0.01 with batches of 10 for 9 epochs are those of the released
+    script, which applies true gradients. With an opaque source, `fit` estimates them instead,
+    which is BAR itself.
+
+    Deviations: those of `ProgramLayer` and `assign_labels`; class weights are scaled to a mean
+    of 1; batches of 20, the paper's.
+
+    Args:
+        source: any `Source` with at least `K * m` labels.
+        target_shape: `(h, w, c)` of target images.
+        num_classes: target classes K.
+        target_range: `(low, high)` of target images.
+        class_names: names of the classes, or `None`.
+        seed: draws the batch order and a random map.
+        assignment: `"frequency"` or `"random"`.
+        labels_per_class: m; `None` for the paper's 10, or as many as the source has for each.
+        learning_rate: of Adam.
+        gamma: of the focal loss, >= 0.
+        **program_options: of `ProgramLayer`; without `image_size` images that would fill the
+            canvas are shrunk to 4/7 of it.
+
+    Returns:
+        A `Method`.
+
+    Raises:
+        ValueError: if the source has too few labels.
+
+    References:
+        Tsai, Chen, Ho, "Transfer Learning without Knowing: Reprogramming Black-box Machine
+        Learning Models with Scarce Data and Limited Resources", ICML 2020.
+    """
+    if labels_per_class is None:
+        labels_per_class = max(1, min(_MOST_LABELS, source.num_labels // num_classes))
+    output_map = MultiLabelMap(
+        num_classes, labels_per_class=labels_per_class, assignment=assignment, seed=seed
+    )
+    return compiled_method(
+        "bar_2020_white_box",
+        framed_program(source, target_shape, target_range=target_range, **program_options),
+        source,
+        output_map,
+        optimizer=keras.optimizers.Adam(learning_rate),
+        rate=constant(learning_rate),
+        epochs=9,
+        batch_size=20,
+        class_names=class_names,
+        seed=seed,
+        loss=FocalLoss(gamma),
+        class_balanced=True,
+    )

@@ -1,0 +1,54 @@
+"""FocalLoss: cross-entropy that looks away from what is learned already."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_reprogram")
+class FocalLoss(keras.losses.Loss):
+    """`-(1 - p)^gamma * log(p)` of the true class's probability p (Tsai et al. 2020, eq. 4).
+
+    Keras's own focal losses take one-hot labels; this one takes integers. The paper's class
+    weights omega are `class_weight` of `fit`.
+
+    Args:
+        gamma: >= 0; 0 is cross-entropy.
+        reduction: as for every Keras loss.
+        name: loss name.
+
+    Raises:
+        ValueError: for a negative `gamma`.
+
+    Example:
+    ```python
+    import numpy as np
+    from keras_reprogram.methods.focal_loss import FocalLoss
+
+    loss = FocalLoss(gamma=2.0)(np.array([1]), np.array([[0.5, 0.5]]))
+    assert np.isclose(loss, -0.25 * np.log(0.5))
+    ```
+    """
+
+    def __init__(
+        self,
+        gamma: float = 2.0,
+        reduction: str = "sum_over_batch_size",
+        name: str = "focal_loss",
+    ) -> None:
+        super().__init__(name=name, reduction=reduction)
+        if not gamma >= 0:
+            raise ValueError(f"`gamma` must be at least 0. Received: gamma={gamma}.")
+        self.gamma = float(gamma)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        one_hot = ops.one_hot(ops.cast(ops.reshape(y_true, (-1,)), "int32"), y_pred.shape[-1])
+        return keras.losses.categorical_focal_crossentropy(
+            one_hot, y_pred, alpha=1.0, gamma=self.gamma
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        return {"gamma": self.gamma, "reduction": self.reduction, "name": self.name}

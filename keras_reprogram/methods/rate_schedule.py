@@ -1,0 +1,96 @@
+"""RateSchedule: the papers' learning rates, stretched to however long training takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+# (epochs done, with their fraction; all epochs) -> learning rate.
+Rate = Callable[[float, int], float]
+
+# Steps of the published runs of visual prompting: 1,000 epochs of 391.
+_WARM_UP_SHARE = 1000 / 391_000
+_WARM_UP_STEPS = 1000
+
+
+class RateSchedule(keras.callbacks.Callback):
+    """Sets the learning rate before each step, from the share of training that is done.
+
+    A `keras.optimizers.schedules.LearningRateSchedule` would have to know the number of steps
+    when the model is compiled; this reads `epochs` and the number of batches from `fit`.
+
+    Args:
+        rate: `(epoch, epochs) -> learning rate`; `epoch` has a fraction where the number of
+            batches is known, and is whole otherwise.
+    """
+
+    def __init__(self, rate: Rate) -> None:
+        super().__init__()
+        self.rate = rate
+        self._epoch = 0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._epoch = epoch
+        self._set(epoch)
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        steps = self.params.get("steps")
+        if steps:
+            self._set(self._epoch + batch / steps)
+
+    def _set(self, epoch: float) -> None:
+        self.model.optimizer.learning_rate = self.rate(epoch, self.params["epochs"])
+
+
+def constant(learning_rate: float) -> Rate:
+    """The same rate throughout.
+
+    Args:
+        learning_rate: > 0.
+    """
+    return lambda epoch, epochs: learning_rate
+
+
+def milestones(learning_rate: float) -> Rate:
+    """A tenth after 50 % of the epochs, a hundredth after 72 % (Chen et al. 2023).
+
+    Args:
+        learning_rate: the first.
+    """
+
+    def rate(epoch: float, epochs: int) -> float:
+        passed = sum(epoch >= max(1, int(share * epochs)) for share in (0.5, 0.72))
+        return learning_rate * 0.1**passed
+
+    return rate
+
+
+def staircase(learning_rate: float, *, factor: float, epochs_per_step: int) -> Rate:
+    """Times `factor` after every few epochs (Elsayed et al. 2019).
+
+    Args:
+        learning_rate: the first.
+        factor: in (0, 1).
+        epochs_per_step: epochs of one rate.
+    """
+    return lambda epoch, epochs: learning_rate * factor ** (int(epoch) // epochs_per_step)
+
+
+def warm_cosine(learning_rate: float) -> Rate:
+    """A short linear warm-up, then half a cosine to 0 (Bahng et al. 2022).
+
+    Args:
+        learning_rate: the highest.
+    """
+
+    def rate(epoch: float, epochs: int) -> float:
+        done = epoch / epochs
+        if done < _WARM_UP_SHARE:
+            return learning_rate * max(done / _WARM_UP_SHARE, 1 / _WARM_UP_STEPS)
+        left = (done - _WARM_UP_SHARE) / (1.0 - _WARM_UP_SHARE)
+        return 0.5 * (1.0 + math.cos(math.pi * left)) * learning_rate
+
+    return rate
