@@ -4,7 +4,13 @@ target image -> program -> source images -> source -> source scores -> output ma
                 trained                     frozen or opaque           fitted exactly or trained
 """
 
-from keras_reprogram.export import export_blockers, export_litert, export_saved_model
+from keras_reprogram.export import (
+    export_blockers,
+    export_halves,
+    export_litert,
+    export_saved_model,
+)
+from keras_reprogram.methods import Method, build_method, method_names
 from keras_reprogram.opaque_log import OpaqueFit, OpaqueStage
 from keras_reprogram.output_map import (
     DenseMap,
@@ -18,6 +24,8 @@ from keras_reprogram.program import (
     DecoderProgram,
     Placement,
     ProgramLayer,
+    SampleMaskProgram,
+    ScaledProgram,
     View,
     draw_views,
     suggested_style,
@@ -70,6 +78,8 @@ __all__ = [
     "ProgramLayer",
     "DecoderProgram",
     "train_decoder",
+    "ScaledProgram",
+    "SampleMaskProgram",
     "View",
     "Placement",
     "draw_views",
@@ -110,6 +120,9 @@ __all__ = [
     "MapFit",
     "fit_logistic_regression",
     "ReprogrammedModel",
+    "build_method",
+    "method_names",
+    "Method",
     "QueryEstimate",
     "StepCheck",
     "ViewSelection",
@@ -121,5 +134,6 @@ __all__ = [
     "export_blockers",
     "export_saved_model",
     "export_litert",
+    "export_halves",
     "__version__",
 ]

@@ -81,7 +81,9 @@ def check_candidates(program, images):
     """Stored weights give what `call` gives; other weights what `call` gives with them."""
     stored = flat_value(program)[None]
     expected = as_array(program(images))
-    np.testing.assert_allclose(candidate_images(program, images, stored), expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        candidate_images(program, images, stored), expected, rtol=1e-5, atol=1e-5
+    )
     random = np.random.default_rng(2)
     values = random.normal(0, 0.3, (len(images), stored.shape[1])).astype("float32")
     found = as_array(candidate_images(program, images, values))
