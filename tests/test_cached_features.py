@@ -87,8 +87,12 @@ def assert_same_training(make, queries, x=IMAGES, y=LABELS, **options):
         ({"validation_data": OTHERS, "validation_batch_size": 4}, (36, 72)),
         ({"validation_split": 0.25, "class_weight": {0: 2.0, 1: 1.0, 2: 0.5}}, (26, 52)),
         ({"sample_weight": WEIGHTS, "shuffle": False}, (26, 52)),
-        ({"steps_per_epoch": 3, "epochs": 3}, (26, 120)),
-        ({"validation_data": data_set(*OTHERS), "validation_freq": 2, "epochs": 4}, (36, 124)),
+        pytest.param({"steps_per_epoch": 3, "epochs": 3}, (26, 120), marks=pytest.mark.slow),
+        pytest.param(
+            {"validation_data": data_set(*OTHERS), "validation_freq": 2, "epochs": 4},
+            (36, 124),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_training_is_the_same_for_one_pass_of_queries(options, queries) -> None:

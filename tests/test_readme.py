@@ -50,10 +50,14 @@ def readme_blocks() -> list[object]:
     return [pytest.param(b, id=f"line {b.line}", marks=marks[b.slow]) for b in blocks]
 
 
+# Fresh processes check these exports; tests/export has smaller ones.
+_LONG = {"export_halves": pytest.mark.slow}
+
+
 def docstring_blocks() -> list[object]:
     public = {name: getattr(keras_reprogram, name) for name in keras_reprogram.__all__}
     return [
-        pytest.param(name, block, id=f"{name} line {block.line}")
+        pytest.param(name, block, id=f"{name} line {block.line}", marks=_LONG.get(name, ()))
         for name, value in public.items()
         if callable(value)
         for block in python_blocks(inspect.cleandoc(value.__doc__ or ""))

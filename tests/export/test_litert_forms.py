@@ -77,7 +77,13 @@ class Exported:
 
 @pytest.fixture(
     scope="module",
-    params=[("dense", 1), ("dense", 3), ("labels", 3), ("head", 3)],
+    # The other maps take a minute: `make test-slow` has them.
+    params=[
+        ("dense", 1),
+        ("dense", 3),
+        pytest.param(("labels", 3), marks=pytest.mark.slow),
+        pytest.param(("head", 3), marks=pytest.mark.slow),
+    ],
     ids=lambda param: "{}-{}".format(*param),
 )
 def exported(request, tmp_path_factory):

@@ -24,7 +24,9 @@ from keras_reprogram.export.serving_graph import write_saved_model
 IMAGES, _ = images_and_labels(13)
 
 
-@pytest.mark.parametrize("views", ["digits", "digits_three_views"])
+@pytest.mark.parametrize(
+    "views", [pytest.param("digits", marks=pytest.mark.slow), "digits_three_views"]
+)
 def test_a_fresh_process_without_this_package_agrees_on_digits(views, request, tmp_path) -> None:
     model, exported, images = request.getfixturevalue(views)
     scores = served_elsewhere(exported, tmp_path, images)
