@@ -9,7 +9,7 @@ from keras_reprogram.output_map.new_head import NewHead
 from keras_reprogram.program.program_layer import ProgramLayer
 from keras_reprogram.source.frozen_source import FrozenSource
 from keras_reprogram.source.keras_classifier import features_of
-from keras_reprogram.training.map_fitting import fit_logistic_regression
+from keras_reprogram.training.map_fitting import MapFit, fit_logistic_regression
 
 BATCH_SIZE = 32
 ROWS_AT_ONCE = 64
@@ -72,7 +72,9 @@ class FineTunedNetwork:
         self._optimizer.build(self._model.trainable_variables)
         self._start = self._values()
 
-    def start_at_linear_head(self, images: np.ndarray, labels: np.ndarray) -> None:
+    def start_at_linear_head(
+        self, images: np.ndarray, labels: np.ndarray, groups: np.ndarray | None = None
+    ) -> None:
         """Goes back to the source's weights, with the head that is best for its features.
 
         A head drawn at random would send noise through all layers, and spoil them first.
@@ -80,10 +82,23 @@ class FineTunedNetwork:
         Args:
             images: Array of shape `(n, height, width, channels)`.
             labels: Integer array of shape `(n,)`.
+            groups: Array of shape `(n,)` or `None`; images of one group stay on one side of the
+                split that chooses the head's regularisation.
         """
         self._go_back()
         features = _in_parts(self._features, images)[:, None]
-        self._head.fit_answers(features, labels, solver=self._solve)
+
+        def solve(rows: np.ndarray, labels: np.ndarray, weight: np.ndarray | None) -> MapFit:
+            return fit_logistic_regression(
+                rows,
+                labels,
+                num_classes=self.num_classes,
+                sample_weight=weight,
+                seed=self.seed,
+                groups=groups,
+            )
+
+        self._head.fit_answers(features, labels, solver=solve)
         self._start = self._values()
 
     def learn_at(self, learning_rate: float) -> None:
@@ -144,16 +159,6 @@ class FineTunedNetwork:
     def _go_back(self) -> None:
         for variable, value in zip(self._variables, self._start, strict=True):
             variable.assign(value)
-
-    def _solve(self, features: np.ndarray, labels: np.ndarray, weight: np.ndarray | None) -> object:
-        return fit_logistic_regression(
-            features,
-            labels,
-            num_classes=self.num_classes,
-            sample_weight=weight,
-            validation_split=0,
-            seed=self.seed,
-        )
 
 
 class _InInference(keras.layers.Layer):

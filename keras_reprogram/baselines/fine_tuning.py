@@ -97,8 +97,9 @@ def fit_fine_tuned(
         (images[held_out], labels[held_out]),
         learning_rates,
         most_epochs,
+        None if groups is None else np.reshape(groups, -1)[train],
     )
-    network.start_at_linear_head(images, labels)
+    network.start_at_linear_head(images, labels, groups)
     network.learn_at(rate)
     network.train(images, labels, best.steps)
     note = (
@@ -114,9 +115,10 @@ def _choice(
     held_out: tuple[np.ndarray, np.ndarray],
     learning_rates: tuple[float, ...],
     most_epochs: int,
+    groups: np.ndarray | None,
 ) -> tuple[float, Length]:
     """The rate that is best on validation, and its number of steps."""
-    network.start_at_linear_head(*train)
+    network.start_at_linear_head(*train, groups)
     epoch = max(len(train[0]) // BATCH_SIZE, 1)
     tried = []
     for rate in learning_rates:
