@@ -25,6 +25,8 @@ from keras_reprogram.source.remote.rate_limit import RateLimit
 from keras_reprogram.source.remote.retries import repeated
 
 _SHOWN = 300
+# Threads that prepare requests, as a share of those that wait for answers.
+_AHEAD = 0.5
 
 
 class RemoteSource(PythonSource):
@@ -106,8 +108,13 @@ class RemoteSource(PythonSource):
         self.endpoints = Endpoints(endpoints, concurrency)
         self.drift_tolerance, self._drift_checked = drift_tolerance, False
         self.executor, self._copy_name = executor, uuid.uuid4().hex
-        # As many as may be in flight, so that a crash leaves no more queries of unknown fate.
-        self._threads = ThreadPoolExecutor(concurrency * len(endpoints), thread_name_prefix="query")
+        in_flight = concurrency * len(endpoints)
+        # Where attempts are written: a crash leaves no more queries of unknown fate than that.
+        self._room = threading.BoundedSemaphore(in_flight)
+        # More threads than that: the next images are encoded while all of it is waited for.
+        self._threads = ThreadPoolExecutor(
+            in_flight + max(1, round(_AHEAD * in_flight)), thread_name_prefix="query"
+        )
         weakref.finalize(self, self._threads.shutdown, wait=False)
 
     def request(self, payloads: list[bytes], endpoint: str) -> Any:
@@ -197,7 +204,9 @@ class RemoteSource(PythonSource):
     def _answer_once(self, payloads: list[bytes], again: bool) -> np.ndarray:
         if self.ledger is None:
             return self._check(self._request_counted(payloads), len(payloads))
-        return self._ask_ledger(self._keys(payloads), payloads, again)
+        keys = self._keys(payloads)
+        with self._room:
+            return self._ask_ledger(keys, payloads, again)
 
     def _keys(self, payloads: list[bytes]) -> list[bytes]:
         fingerprint, options = self.fingerprint, self.request_options
