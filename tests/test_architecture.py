@@ -71,6 +71,7 @@ TENSORFLOW_ALLOWED = (
     "tensorflow_steps.py",
     "batch_order.py",
     "split_calls.py",
+    "report/program_images.py",
     "export/",
     "serving/",
     "datasets/",

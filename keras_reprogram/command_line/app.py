@@ -15,6 +15,7 @@ from keras_reprogram.command_line.exit_codes import notes_for_warnings, with_exi
 from keras_reprogram.command_line.export_command import export
 from keras_reprogram.command_line.inspect_command import inspect
 from keras_reprogram.command_line.predict import predict
+from keras_reprogram.command_line.report_command import report
 from keras_reprogram.command_line.serve import serve
 from keras_reprogram.command_line.train import train
 from keras_reprogram.version import __version__
@@ -81,7 +82,7 @@ def demo(
     run_demo(output, seeds=seeds, quiet=quiet, json_file=json_file)
 
 
-for _command in (estimate, train, evaluate, predict, export, serve, inspect):
+for _command in (estimate, train, evaluate, predict, report, export, serve, inspect):
     app.command()(_command)
 
 

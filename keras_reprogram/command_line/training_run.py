@@ -14,7 +14,7 @@ from keras_reprogram.command_line.job import Job
 from keras_reprogram.command_line.json_file import check_json_path, write_json
 from keras_reprogram.command_line.recipe import Outcome, SeedRun, train_seed
 from keras_reprogram.command_line.run_draft import RunDraft
-from keras_reprogram.command_line.run_report import write_run_report
+from keras_reprogram.command_line.run_sections import RunContents, write_run_page
 from keras_reprogram.command_line.source_option import resolve_source
 from keras_reprogram.datasets import load_target
 from keras_reprogram.program_file import save_program
@@ -120,7 +120,7 @@ class _Training:
             "history": first.history,
         }
         self.draft.write_facts({"complete": True, **self.facts})
-        write_run_report(self.draft.report, first, rows, metrics, self.facts)
+        write_run_page(self.draft.report, RunContents(self.facts, first.model, first.target))
 
 
 def _forget(model: ReprogrammedModel) -> None:

@@ -1,6 +1,7 @@
 """What was reached and what it cost: figures, tables, pictures and an HTML page.
 
-Everything here takes plain arrays and numbers, so it reports on any classifier.
+Everything here takes plain arrays and numbers, so it reports on any classifier; `ProgramImages`
+alone watches a model while it learns.
 """
 
 from keras_reprogram.report.class_charts import draw_confusion_matrix, draw_label_map
@@ -12,19 +13,24 @@ from keras_reprogram.report.metrics import (
     classification_metrics,
 )
 from keras_reprogram.report.pictures import draw_program, draw_source_images
+from keras_reprogram.report.program_images import ProgramImages
 from keras_reprogram.report.result_row import ResultRow
 from keras_reprogram.report.results_table import (
     results_json,
     results_markdown,
     results_table,
 )
+from keras_reprogram.report.text_table import TextTable
+from keras_reprogram.report.weight_map import draw_weight_map
 from keras_reprogram.report.wilson_interval import wilson_interval
 
 __all__ = [
     "ClassMetrics",
     "ClassificationMetrics",
+    "ProgramImages",
     "ReportSection",
     "ResultRow",
+    "TextTable",
     "classification_metrics",
     "draw_accuracy_over_queries",
     "draw_confusion_matrix",
@@ -32,6 +38,7 @@ __all__ = [
     "draw_program",
     "draw_source_images",
     "draw_training_curves",
+    "draw_weight_map",
     "results_json",
     "results_markdown",
     "results_table",

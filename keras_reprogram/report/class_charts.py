@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from keras_reprogram.report.figure_style import BLUE, QUIET, new_figure, shorten, styled
+from keras_reprogram.report.weight_checks import checked_weights
 
 
 @styled
@@ -42,8 +43,9 @@ def draw_label_map(
         assert figure.axes[0].get_title(loc="left") == "zero"
         ```
     """
-    table = _checked_weights(weights, source_labels, class_names, top)
-    names = [str(name) for name in source_labels or [f"label {i}" for i in range(len(table))]]
+    table, names = checked_weights(weights, source_labels, class_names)
+    if top < 1:
+        raise ValueError(f"Expected `top` of at least 1. Received: top={top}. Pass 5, say.")
     # Long names need wide panels, so fewer stand side by side.
     columns = min(len(class_names), 4 if max(len(name) for name in names) <= 14 else 3)
     rows = math.ceil(len(class_names) / columns)
@@ -147,27 +149,6 @@ def _write_counts(axes: Axes, counts: np.ndarray, shares: np.ndarray, fontsize: 
 def _fit(size: int, largest: float, smallest: float) -> float:
     """Shrinks from `largest` at 10 classes to `smallest` at 45."""
     return float(np.interp(size, (10, 45), (largest, smallest)))
-
-
-def _checked_weights(
-    weights: Any, source_labels: Sequence[str] | None, class_names: Sequence[str], top: int
-) -> np.ndarray:
-    table = np.asarray(weights, dtype="float64")
-    labels = table.shape[:1] if source_labels is None else (len(source_labels),)
-    if table.size == 0 or table.shape != (*labels, len(class_names)):
-        raise ValueError(
-            "Expected `weights` of shape (source labels, classes), not empty. Received: shape "
-            f"{table.shape} with {labels} source labels and {len(class_names)} class names. "
-            "Transpose it if classes come first."
-        )
-    if not np.isfinite(table).all():
-        raise ValueError(
-            "Expected finite weights. Received: NaN or infinity in "
-            f"{int((~np.isfinite(table)).sum())} places. Check the map that was fitted."
-        )
-    if top < 1:
-        raise ValueError(f"Expected `top` of at least 1. Received: top={top}. Pass 5, say.")
-    return table
 
 
 def _checked_counts(matrix: Any, num_classes: int) -> np.ndarray:

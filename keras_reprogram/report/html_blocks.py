@@ -16,6 +16,7 @@ from keras_reprogram.report.results_table import (
     is_numeric,
     table_cells,
 )
+from keras_reprogram.report.text_table import TextTable
 
 DOTS_PER_INCH = 144
 CSS_PIXELS_PER_INCH = 96
@@ -64,6 +65,26 @@ def results_block(rows: Sequence[ResultRow]) -> str:
     numeric = [is_numeric(position) for position in range(len(heads))]
     note = f'<p class="note">{escape(SPREAD_NOTE)}</p>\n' if has_spread(rows) else ""
     return _table(heads, body, numeric) + note
+
+
+def text_table_block(table: TextTable) -> str:
+    """Gives a table of words as an HTML table.
+
+    Args:
+        table: Headings and rows.
+
+    Returns:
+        The table; the first cell of a row is its heading.
+
+    Example:
+        ```python
+        from keras_reprogram.report import TextTable
+        from keras_reprogram.report.html_blocks import text_table_block
+
+        assert "stop" in text_table_block(TextTable(("digit", "sign"), (("zero", "stop"),)))
+        ```
+    """
+    return _table(table.heads, table.rows, [False] * len(table.heads))
 
 
 def figure_block(figure: Figure, fallback: str) -> str:

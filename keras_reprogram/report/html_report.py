@@ -15,10 +15,12 @@ from keras_reprogram.report.html_blocks import (
     metrics_block,
     paragraphs,
     results_block,
+    text_table_block,
 )
 from keras_reprogram.report.html_page import html_page
 from keras_reprogram.report.metrics import ClassificationMetrics
 from keras_reprogram.report.result_row import ResultRow
+from keras_reprogram.report.text_table import TextTable
 from keras_reprogram.whole_file import write_whole_file
 
 
@@ -30,6 +32,7 @@ class ReportSection:
         heading: The section's heading.
         text: Plain text under it; an empty line starts a new paragraph.
         table: Results of several methods.
+        text_table: Any other table.
         figure: A picture; its label (`figure.get_label()`) becomes the alt text.
         metrics: Overall and per-class figures.
         details: Names and values, such as versions and settings; may be nested.
@@ -45,6 +48,7 @@ class ReportSection:
     heading: str
     text: str = ""
     table: Sequence[ResultRow] | None = None
+    text_table: TextTable | None = None
     figure: Figure | None = None
     metrics: ClassificationMetrics | None = None
     details: Mapping[str, Any] | None = None
@@ -118,6 +122,8 @@ def _section(section: ReportSection) -> str:
     parts = [f"<section>\n<h2>{escape(section.heading)}</h2>\n", paragraphs(section.text)]
     if section.table:
         parts.append(results_block(section.table))
+    if section.text_table is not None:
+        parts.append(text_table_block(section.text_table))
     if section.metrics is not None:
         parts.append(metrics_block(section.metrics))
     if section.figure is not None:

@@ -1,8 +1,8 @@
 """Classification metrics that stay honest on skewed data."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.metrics import confusion_matrix as count_confusions
@@ -90,6 +90,34 @@ class ClassificationMetrics:
             "classes": [_with_lists(asdict(entry)) for entry in self.classes],
             "confusion_matrix": self.confusion_matrix.tolist(),
         }
+
+    @classmethod
+    def from_dict(cls, figures: Mapping[str, Any]) -> Self:
+        """Reads again what `to_dict` gave, as from a JSON file.
+
+        Args:
+            figures: the dict.
+
+        Returns:
+            Equal figures.
+
+        Example:
+            ```python
+            from keras_reprogram.report import ClassificationMetrics, classification_metrics
+
+            metrics = classification_metrics([0, 1], [[0.9, 0.1], [0.2, 0.8]], ["no", "yes"])
+            assert ClassificationMetrics.from_dict(metrics.to_dict()).accuracy == 1.0
+            ```
+        """
+        matrix = np.asarray(figures["confusion_matrix"], dtype="int64")
+        matrix.setflags(write=False)
+        return cls(
+            **{
+                **_with_tuples(figures),
+                "classes": tuple(ClassMetrics(**_with_tuples(each)) for each in figures["classes"]),
+                "confusion_matrix": matrix,
+            }
+        )
 
 
 def classification_metrics(
@@ -180,4 +208,10 @@ def _overall_auc(classes: Sequence[ClassMetrics]) -> float | None:
 def _with_lists(fields: dict[str, Any]) -> dict[str, Any]:
     return {
         key: list(value) if isinstance(value, tuple) else value for key, value in fields.items()
+    }
+
+
+def _with_tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()
     }

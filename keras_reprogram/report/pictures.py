@@ -121,7 +121,7 @@ def _picture_grid(
     aspects = [images[0].shape[0] / images[0].shape[1] for _, images in rows]
     heights = [cell * min(max(aspect, 0.2), 4.0) for aspect in aspects]
     # Room for the row labels, and for titles and the note under the pictures.
-    figure = new_figure(columns * cell + 1.0, sum(heights) + 0.6, description)
+    figure = new_figure(columns * cell + 1.2, sum(heights) + 0.6, description)
     grid = figure.subplots(
         len(rows), columns, squeeze=False, gridspec_kw={"height_ratios": heights}
     )

@@ -5,7 +5,17 @@ from command_runs import Command
 
 from keras_reprogram import __version__
 
-COMMANDS = ("demo", "estimate", "train", "evaluate", "predict", "export", "serve", "inspect")
+COMMANDS = (
+    "demo",
+    "estimate",
+    "train",
+    "evaluate",
+    "predict",
+    "export",
+    "serve",
+    "inspect",
+    "report",
+)
 
 
 def test_help_lists_the_commands(command: Command) -> None:

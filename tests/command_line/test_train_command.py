@@ -58,7 +58,7 @@ def test_run_folder_holds_program_figures_and_report(opaque_run: TrainedRun) -> 
     for heading in ("Accuracy and price", "source images they become", "source labels stand for"):
         assert heading in report
     assert "balanced accuracy" in report
-    assert report.count("data:image/png") == 3
+    assert report.count("data:image/png") == 4
 
 
 def test_gradients_train_a_program_that_validation_judges(command: Command, tmp_path: Path) -> None:

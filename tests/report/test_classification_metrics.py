@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import binomtest
 from sklearn.metrics import balanced_accuracy_score, recall_score, roc_auc_score
 
-from keras_reprogram.report import classification_metrics
+from keras_reprogram.report import ClassificationMetrics, classification_metrics
 
 
 @pytest.fixture
@@ -95,6 +95,16 @@ def test_a_single_class_leaves_auc_undefined_and_json_without_nan():
     assert data["absent_classes"] == ["no"]
     assert data["confusion_matrix"] == [[0, 0], [1, 1]]
     assert len(data["accuracy_interval"]) == len(data["classes"][1]["sensitivity_interval"]) == 2
+
+
+def test_figures_survive_json():
+    metrics = classification_metrics([1, 1], [[0.2, 0.8], [0.7, 0.3]], ["no", "yes"])
+    again = ClassificationMetrics.from_dict(json.loads(json.dumps(metrics.to_dict())))
+    assert again.classes == metrics.classes
+    assert again.accuracy_interval == metrics.accuracy_interval
+    assert again.absent_classes == ("no",)
+    np.testing.assert_array_equal(again.confusion_matrix, metrics.confusion_matrix)
+    assert again.to_dict() == metrics.to_dict()
 
 
 def test_label_forms_agree(skewed):

@@ -13,6 +13,7 @@ from PIL import Image
 from keras_reprogram.report import (
     ReportSection,
     ResultRow,
+    TextTable,
     classification_metrics,
     draw_confusion_matrix,
     write_html_report,
@@ -117,6 +118,19 @@ def test_every_image_is_a_png_with_alt_text(tmp_path, sections):
             assert image.width == pytest.approx(1.5 * int(attributes["width"]), abs=2)
     assert page.images[0]["alt"].startswith("Confusion matrix of 3 classes")
     assert page.images[1]["alt"] == "Figure: Bare figure"
+
+
+def test_a_table_of_words_is_shown_and_escaped(tmp_path):
+    table = TextTable(("class", "labels"), (("zero", EVIL), ("one", "stop, yield")))
+    text, page = read(write(tmp_path / "report.html", [ReportSection("x", text_table=table)]))
+    assert "stop, yield" in page.text
+    assert "<script" not in text
+    assert [tag for tag, _ in page.tags].count("tr") == 3
+
+
+def test_a_table_of_words_is_complete():
+    with pytest.raises(ValueError, match="2 cells a row.*1 in row 1"):
+        TextTable(("class", "labels"), (("zero", "stop"), ("one",)))
 
 
 def test_a_figure_too_wide_to_shrink_is_scrolled(tmp_path):

@@ -1,0 +1,203 @@
+"""What a report says about a training run, section by section."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from keras_reprogram.command_line.beside import LINEAR_HEAD, NO_SOURCE
+from keras_reprogram.command_line.run_pictures import label_map, pictures, program
+from keras_reprogram.report import (
+    ClassificationMetrics,
+    ReportSection,
+    ResultRow,
+    draw_accuracy_over_queries,
+    draw_confusion_matrix,
+    draw_training_curves,
+    write_html_report,
+)
+from keras_reprogram.source.query_budget import money_for
+
+if TYPE_CHECKING:
+    from keras_reprogram.datasets import TargetData
+    from keras_reprogram.reprogrammed_model import ReprogrammedModel
+
+_READING = (
+    "Queries are images shown to the source: for training, and for each prediction. A source that "
+    "does not beat the no-source row has given nothing. The linear head reads features that an "
+    "opaque source does not show."
+)
+_STOPPED = "Training was stopped before anything was measured. `keras-reprogram evaluate` does it."
+# Long lists that have sections of their own, and paths of this machine.
+_NOT_SETTINGS = ("results", "metrics", "curve", "history", "format", "complete")
+_PATHS = ("spec",)
+
+
+@dataclass(frozen=True)
+class RunContents:
+    """What there is to report on. What is not there says why.
+
+    Args:
+        facts: what `run.json` says.
+        model: the trained model, or `None`.
+        target: the images that it was trained and tested on, or `None`.
+        no_model: why there is no model.
+        no_target: why there are no images.
+        price_per_thousand: of 1,000 queries, or `None`.
+    """
+
+    facts: dict[str, Any]
+    model: ReprogrammedModel | None
+    target: TargetData | None
+    no_model: str = ""
+    no_target: str = ""
+    price_per_thousand: float | None = None
+
+
+def write_run_page(path: Path, contents: RunContents, *, overwrite: bool = False) -> Path:
+    """Writes one self-contained HTML file.
+
+    Args:
+        path: where to.
+        contents: what there is; with `target` the page holds target images.
+        overwrite: replace an existing file.
+
+    Returns:
+        The path.
+
+    Raises:
+        FileExistsError: if the file exists and `overwrite` is false.
+    """
+    facts = contents.facts
+    return write_html_report(
+        path,
+        title=f"{facts['target']['name']} from {facts['source']['given']}",
+        introduction=" ".join((facts["target"]["origin"], *facts["target"]["notes"])),
+        sections=run_sections(contents),
+        overwrite=overwrite,
+    )
+
+
+def run_sections(contents: RunContents) -> list[ReportSection]:
+    """All sections of a run's report; those that cannot be made say why.
+
+    Args:
+        contents: what there is.
+
+    Returns:
+        The sections in order.
+    """
+    model, target, facts = contents.model, contents.target, contents.facts
+    if model is None:
+        shown = [_absent("The program", contents.no_model), _absent("The map", contents.no_model)]
+    else:
+        shown = [program(model), *label_map(model, facts["target"]["class_names"])]
+    if model is None or target is None:
+        images = _absent("Target images", contents.no_target or contents.no_model)
+    else:
+        images = pictures(model, target)
+    return [
+        _results(facts),
+        ReportSection("The run", details=_run_details(contents)),
+        images,
+        *shown,
+        _errors(facts),
+        _queries(facts),
+        _curves(facts),
+        ReportSection("Settings", details=_settings(facts)),
+    ]
+
+
+def _results(facts: dict[str, Any]) -> ReportSection:
+    heading = "Accuracy and price"
+    if not facts.get("results"):
+        return _absent(heading, _STOPPED)
+    rows = [_row(stored) for stored in facts["results"]]
+    names = {row.method for row in rows}
+    missing = [name for name in (NO_SOURCE, LINEAR_HEAD) if name not in names]
+    text = f"{_READING} Not measured here: {', '.join(missing)}." if missing else _READING
+    return ReportSection(heading, text=text, table=rows)
+
+
+def _row(stored: dict[str, Any]) -> ResultRow:
+    return ResultRow(
+        stored["method"],
+        tuple(stored["accuracies"]),
+        stored["training_queries"],
+        stored["queries_per_prediction"],
+        stored["seconds"],
+        stored["note"],
+    )
+
+
+def _run_details(contents: RunContents) -> dict[str, Any]:
+    facts = contents.facts
+    source, asked = facts["source"], _last_asked(facts)
+    queries, each = asked.get("training_queries"), asked.get("queries_per_prediction")
+    details: dict[str, Any] = {
+        "source": source["given"] + (" (opaque)" if source["opaque"] else ""),
+        "fingerprint of the source": source["fingerprint"],
+        "seeds": facts["seeds"],
+        "queries for training": queries,
+        "queries for a prediction": each,
+    }
+    price = contents.price_per_thousand
+    if price is not None:
+        details["price of 1,000 queries"] = price
+        details["money for training"] = None if queries is None else money_for(queries, price)
+        details["money for 1,000 predictions"] = None if each is None else each * price
+    ledger = getattr(contents.model and contents.model.source, "ledger", None)
+    if ledger is not None:
+        details["spent on the source's ledger, all runs"] = ledger.spent
+        details["money spent on it"] = ledger.money_spent
+    return details
+
+
+def _last_asked(facts: dict[str, Any]) -> dict[str, Any]:
+    """The row of the program that the folder keeps: the last one but the baselines."""
+    beside = (NO_SOURCE, LINEAR_HEAD)
+    kept = [row for row in facts.get("results", []) if row["method"] not in beside]
+    return kept[-1] if kept else {}
+
+
+def _errors(facts: dict[str, Any]) -> ReportSection:
+    if not facts.get("metrics"):
+        return _absent("Errors", _STOPPED)
+    metrics = ClassificationMetrics.from_dict(facts["metrics"])
+    return ReportSection(
+        f"Errors on {metrics.num_examples:,} test images",
+        figure=draw_confusion_matrix(metrics.confusion_matrix, facts["target"]["class_names"]),
+        metrics=metrics,
+    )
+
+
+def _queries(facts: dict[str, Any]) -> ReportSection:
+    heading = "Validation accuracy over queries"
+    if not facts.get("curve"):
+        return _absent(
+            heading, "No log: the map alone was fitted, and no stage after it was validated."
+        )
+    figure = draw_accuracy_over_queries({"validation part": facts["curve"]})
+    return ReportSection(heading, text="The first point is the map alone.", figure=figure)
+
+
+def _curves(facts: dict[str, Any]) -> ReportSection:
+    heading = "Training curves"
+    if not facts.get("history"):
+        return _absent(heading, "No history: the program was not trained epoch by epoch.")
+    return ReportSection(heading, figure=draw_training_curves(facts["history"]))
+
+
+def _settings(facts: dict[str, Any]) -> dict[str, Any]:
+    return {key: _without_paths(value) for key, value in facts.items() if key not in _NOT_SETTINGS}
+
+
+def _without_paths(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {key: part for key, part in value.items() if key not in _PATHS}
+
+
+def _absent(heading: str, reason: str) -> ReportSection:
+    return ReportSection(heading, text=reason)
