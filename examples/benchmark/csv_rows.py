@@ -7,6 +7,7 @@ import io
 import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 FULL, QUICK = "full", "quick"
 Key = tuple[str, str, str, int, str]
@@ -59,18 +60,26 @@ class Row:
         """What tells one run from another."""
         return (self.source, self.target, self.method, self.seed, self.mode)
 
+    @property
+    def line(self) -> str:
+        """What is shown when the run is done."""
+        name = f"{self.source:18} {self.target:9} {self.method:14} seed {self.seed}"
+        if self.test_accuracy is None:
+            return f"{name}  {self.notes}"
+        queries = 0 if self.queries_training is None else self.queries_training
+        seconds = self.seconds or 0
+        return f"{name}  {self.test_accuracy:.3f}  {queries:7,} queries  {seconds:6.1f} s"
+
 
 COLUMNS = tuple(field.name for field in fields(Row))
-_WHOLE = {"seed", "n_train", "n_test", "views", "queries_per_prediction"}
-_WHOLE |= {"queries_training", "queries_pilot"}
-_BROKEN = {"validation_accuracy", "test_accuracy", "balanced_accuracy", "seconds"}
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path, kind: type[Any] = Row) -> list[Any]:
     """Reads a file of rows.
 
     Args:
         path: a CSV file, or a path where there is none yet.
+        kind: a dataclass whose fields, of text or numbers, are the columns.
 
     Returns:
         Its rows, in order. A last line that a killed run left without its end is left out.
@@ -82,29 +91,33 @@ def read_rows(path: Path) -> list[Row]:
         return []
     text = path.read_text(encoding="utf-8")
     table = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
-    if table.fieldnames is not None and tuple(table.fieldnames) != COLUMNS:
+    columns = {field.name: str(field.type) for field in fields(kind)}
+    if table.fieldnames is not None and tuple(table.fieldnames) != tuple(columns):
         raise ValueError(
-            f"Expected {path} to have the columns {', '.join(COLUMNS)}. Received: "
+            f"Expected {path} to have the columns {', '.join(columns)}. Received: "
             f"{', '.join(table.fieldnames)}. Pass another file to --csv."
         )
-    return [Row(**{name: _value(name, cell) for name, cell in line.items()}) for line in table]
+    return [
+        kind(**{name: _value(columns[name], cell) for name, cell in line.items()}) for line in table
+    ]
 
 
-def append_row(path: Path, row: Row) -> None:
+def append_row(path: Path, row: Any) -> None:
     """Appends a row and puts it on the disk at once; writes the header of a new file.
 
     Args:
         path: a CSV file; made with its folders if it is not there.
-        row: the row.
+        row: of the kind that the file holds.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _drop_unfinished_line(path)
     is_new = not path.exists() or path.stat().st_size == 0
     with path.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        cells = {name: _cell(value) for name, value in asdict(row).items()}
+        writer = csv.DictWriter(file, tuple(cells), lineterminator="\n")
         if is_new:
             writer.writeheader()
-        writer.writerow({name: _cell(value) for name, value in asdict(row).items()})
+        writer.writerow(cells)
         file.flush()
         os.fsync(file.fileno())
 
@@ -124,9 +137,10 @@ def _cell(value: object) -> object:
     return f"{value:.4f}" if isinstance(value, float) else value
 
 
-def _value(name: str, cell: str) -> object:
-    if name not in _WHOLE | _BROKEN:
+def _value(kind: str, cell: str) -> object:
+    """A cell as the type that the column's annotation names."""
+    if kind == "str":
         return cell
     if cell == "":
         return None
-    return int(cell) if name in _WHOLE else float(cell)
+    return int(cell) if kind.startswith("int") else float(cell)

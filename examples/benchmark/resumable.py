@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from csv_rows import Key, Row, append_row, read_rows
+from csv_rows import Row, append_row, read_rows
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -18,9 +18,11 @@ def do_missing(
     path: Path,
     minutes: float | None,
     *,
-    key: Callable[[Any], Key],
-    execute: Callable[[Any], Row],
-    expected_seconds: Callable[[Sequence[Row], Any], float],
+    key: Callable[[Any], tuple[Any, ...]],
+    execute: Callable[[Any], Any],
+    expected_seconds: Callable[[Sequence[Any], Any], float],
+    kind: type[Any] = Row,
+    bars: Progress | None = None,
 ) -> bool:
     """Does the runs that have no row yet and writes each row as soon as it is there.
 
@@ -28,27 +30,24 @@ def do_missing(
         runs: all that are wanted, in order.
         path: the CSV file.
         minutes: start no run that would not end in this time; `None` for no limit.
-        key: of a run, as `Row.key` of the row that it becomes.
-        execute: does a run.
+        key: of a run, as `key` of the row that it becomes.
+        execute: does a run, gives its row.
         expected_seconds: `(rows so far, run)` -> how long it will take.
+        kind: of the rows, a dataclass with a `key` and a `line`.
+        bars: as `progress_bars` makes them, where `execute` adds bars of its own.
 
     Returns:
         `False` if Ctrl-C ended it.
 
     Raises:
-        typer.Exit: with 1, after a message, if a data set or a file is not there.
+        typer.Exit: with 1, after a message, if a data set, a file or a package is not there.
     """
-    rows = read_rows(path)
+    rows = read_rows(path, kind)
     done = {row.key for row in rows}
     missing = [run for run in runs if key(run) not in done]
-    console, started = Console(stderr=True), time.monotonic()
-    shown = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*shown, console=console) as progress:
+    started = time.monotonic()
+    with bars or progress_bars() as progress:
+        console = progress.console
         bar = progress.add_task("", total=len(runs), completed=len(runs) - len(missing))
         for run in missing:
             left = float("inf") if minutes is None else 60 * minutes + started - time.monotonic()
@@ -62,15 +61,26 @@ def do_missing(
             except KeyboardInterrupt:
                 console.print(f"Interrupted; {path} keeps what was done.", soft_wrap=True)
                 return False
-            except (ValueError, OSError) as error:
-                # A data set or a file that is not there; the message says what to do.
+            except (ValueError, OSError, ImportError) as error:
+                # A data set, a file or a package that is not there; the message says what to do.
                 console.print(f"Error in {name}: {error}", soft_wrap=True, markup=False)
                 raise typer.Exit(1) from error
             append_row(path, row)
             rows.append(row)
             progress.advance(bar)
-            console.print(_line(row), soft_wrap=True)
+            console.print(row.line, soft_wrap=True)
     return True
+
+
+def progress_bars() -> Progress:
+    """Bars on stderr: what is done, how much of it, for how long."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    return Progress(*columns, console=Console(stderr=True))
 
 
 def names_by_commas(given: str, known: Iterable[str] | None, option: str) -> list[str]:
@@ -99,11 +109,3 @@ def names_by_commas(given: str, known: Iterable[str] | None, option: str) -> lis
             f"Expected {expected}. Received: {', '.join(wrong)}.", param_hint=option
         )
     return names
-
-
-def _line(row: Row) -> str:
-    name = f"{row.source:18} {row.target:9} {row.method:14} seed {row.seed}"
-    if row.test_accuracy is None:
-        return f"{name}  {row.notes}"
-    queries = 0 if row.queries_training is None else row.queries_training
-    return f"{name}  {row.test_accuracy:.3f}  {queries:7,} queries  {row.seconds or 0:6.1f} s"

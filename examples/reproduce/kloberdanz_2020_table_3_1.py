@@ -1,0 +1,11 @@
+"""Kloberdanz (2020), table 3.1: adversarial reprogramming with small sources, and what repairs it.
+
+export KERAS_REPROGRAM_DATA=... KERAS_HOME=...   # data sets; weights where there is no network
+python examples/reproduce/kloberdanz_2020_table_3_1.py --minutes 20    # as many times as needed
+python examples/reproduce/kloberdanz_2020_table_3_1.py --table
+"""
+
+from reproduction import reproduce
+
+if __name__ == "__main__":
+    reproduce("kloberdanz_2020_table_3_1")

@@ -1,0 +1,97 @@
+"""A table as Markdown: the paper's figure, ours, and what lies between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from asd_rows import read_rows as read_fold_rows
+from benchmark_folder import FOLDER as BENCHMARK
+from reproduced_rows import ReproducedRow
+from row_config import HERE, PAPER, RowConfig
+from row_sources import source_title
+from table_config import TableConfig
+
+NOT_RUN = "not run here"
+_HEADINGS = {
+    HERE: "With the sources and images at hand",
+    PAPER: "With the paper's own sources and data",
+}
+_COLUMNS = ("row", "paper", "ours", "the paper's setting", "ours", "differences", "why")
+_STORED_FILE = BENCHMARK / "asd_cross_validation.csv"
+
+
+def results_page(config: TableConfig, rows: Sequence[ReproducedRow], form: str = HERE) -> str:
+    """The page of a table.
+
+    Args:
+        config: of the table.
+        rows: what was run.
+        form: what is shown: `"here"` and `"paper"` together, a cut by itself.
+
+    Returns:
+        Markdown.
+    """
+    forms = (HERE, PAPER) if form in _HEADINGS else (form,)
+    parts = [f"# {config.title}", config.paper]
+    for shown in forms:
+        if config.rows[shown]:
+            parts += [f"## {_HEADINGS.get(shown, shown)}", _table(config.rows[shown], rows, shown)]
+    parts.append("\n".join(f"- {remark}" for remark in (*_REMARKS, *config.remarks)))
+    return "\n\n".join(parts) + "\n"
+
+
+_REMARKS = (
+    "Ours: test accuracy, mean ± standard deviation over the seeds (or folds), their number in "
+    "brackets; in Kloberdanz's tables training accuracy stands before it.",
+    "Learning rate, epoch, number of views and regularisation are chosen on held-out training "
+    "images; test images are looked at once. Many papers print the epoch that is best on the test.",
+)
+
+
+def _table(lines: Sequence[RowConfig], rows: Sequence[ReproducedRow], form: str) -> str:
+    table = ["| " + " | ".join(_COLUMNS) + " |", "|" + " --- |" * len(_COLUMNS)]
+    for line in lines:
+        own = [row for row in rows if row.key[:2] == (line.name, form)]
+        figure = _stored(line) if line.stored else _figure(line, own)
+        paper = f"{line.published} ({line.published_in})" if line.published else ""
+        cells = [line.title, paper, figure, line.published_with, _setting(line, own)]
+        table.append("| " + " | ".join([*cells, line.differences, line.why]) + " |")
+    return "\n".join(table)
+
+
+def _figure(line: RowConfig, rows: Sequence[ReproducedRow]) -> str:
+    if not rows:
+        return NOT_RUN
+    text = _spread([row.test_accuracy for row in rows if row.test_accuracy is not None])
+    trained = [row.train_accuracy for row in rows if row.train_accuracy is not None]
+    if line.with_train and trained:
+        text = f"{_spread(trained)} / {text}"
+    if line.balanced:
+        text += f", balanced {_spread([row.balanced_accuracy or 0.0 for row in rows])}"
+    return f"{text} ({len(rows)})"
+
+
+def _setting(line: RowConfig, rows: Sequence[ReproducedRow]) -> str:
+    source = source_title(line.source) if line.source != "none" or not line.stored else ""
+    if not rows:
+        return source
+    row = rows[-1]
+    epochs = f", {row.epochs} epochs" if row.epochs else ""
+    return f"{source}; {row.n_train:,} + {row.n_test:,} images, {row.resolution} px{epochs}"
+
+
+def _stored(line: RowConfig) -> str:
+    """The figure of a line whose rows the benchmark has."""
+    wanted = (line.stored["source"], line.stored["method"])
+    rows = [row for row in read_fold_rows(_STORED_FILE) if row.key[:2] == wanted]
+    if not rows:
+        return NOT_RUN
+    return f"{_spread([row.accuracy for row in rows])} ({len(rows)})"
+
+
+def _spread(values: Sequence[float]) -> str:
+    mean = f"{np.mean(values):.3f}"
+    if len(values) > 1:
+        mean += f" ± {np.std(values, ddof=1):.3f}"
+    return mean.replace("0.", ".")
