@@ -49,7 +49,8 @@ _copies: dict[str, LiteRTSource] = {}
 
 
 def _copy(frozen: FrozenSource) -> LiteRTSource:
-    key = frozen.fingerprint
+    # A network of global pooling has the same weights at every size.
+    key = f"{frozen.fingerprint} {frozen.source_shape}"
     if key not in _copies:
         image = keras.Input(frozen.source_shape)
         converter = tf.lite.TFLiteConverter.from_keras_model(

@@ -161,7 +161,13 @@ def _fingerprint(run: Run) -> str:
     """What a trained program depends on."""
     row, data = run.row, run.data
     facts = [row.program or row.method, row.options, row.learning_rates, row.epochs]
-    facts += [row.batch_size, run.seed, run.source().fingerprint, data.target_range]
+    facts += [
+        row.batch_size,
+        run.seed,
+        run.source().fingerprint,
+        run.source().source_shape,
+        data.target_range,
+    ]
     digest = hashlib.sha256(json.dumps(facts, default=str).encode())
     for array in (data.train_images, data.train_labels, data.test_images):
         digest.update(f"{array.shape}{array.dtype}".encode())

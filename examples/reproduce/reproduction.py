@@ -75,7 +75,10 @@ def main(
 ) -> None:
     """Runs what no row holds yet; `context.obj` is the name of the table."""
     name: str = context.obj
-    (form,) = names_by_commas(form, FORMS, "--form")[:1]
+    forms = names_by_commas(form, FORMS, "--form")
+    if len(forms) > 1:
+        raise typer.BadParameter(f"Expected one form. Received: {form}.", param_hint="--form")
+    (form,) = forms
     try:
         config = read_table(name)
     except ValueError as error:

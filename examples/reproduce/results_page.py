@@ -15,7 +15,7 @@ from table_config import TableConfig
 NOT_RUN = "not run here"
 _HEADINGS = {
     HERE: "With the sources and images at hand",
-    PAPER: "With the paper's own sources and data",
+    PAPER: "With sources and data as near to the paper's as can be had",
 }
 _COLUMNS = ("row", "paper", "ours", "the paper's setting", "our setting", "differences", "why")
 _STORED_FILE = BENCHMARK / "asd_cross_validation.csv"
@@ -43,7 +43,7 @@ def results_page(config: TableConfig, rows: Sequence[ReproducedRow], form: str =
 
 _REMARKS = (
     "Ours: test accuracy, mean ± standard deviation over the seeds (or folds), their number in "
-    "brackets; in Kloberdanz's tables training accuracy stands before it.",
+    "brackets.",
     "Learning rate, epoch, number of views and regularisation are chosen on held-out training "
     "images; test images are looked at once. Many papers print the epoch that is best on the test.",
     "Where all images of fixed parts are taken and a map is fitted exactly, seeds draw the "
@@ -86,7 +86,11 @@ def _setting(line: RowConfig, rows: Sequence[ReproducedRow]) -> str:
 def _stored(line: RowConfig) -> str:
     """The figure of a line whose rows the benchmark has."""
     wanted = (line.stored["source"], line.stored["method"])
-    rows = [row for row in read_fold_rows(_STORED_FILE) if row.key[:2] == wanted]
+    rows = [
+        row
+        for row in read_fold_rows(_STORED_FILE)
+        if row.key[:2] == wanted and row.key[3:5] == (line.folds, 0)
+    ]
     if not rows:
         return NOT_RUN
     return f"{_spread([row.accuracy for row in rows])} ({len(rows)})"

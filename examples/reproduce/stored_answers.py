@@ -34,7 +34,7 @@ class StoredAnswers:
     def __init__(self, source: FrozenSource, program: ProgramLayer, folder: Path) -> None:
         self.source, self.program = source, program
         facts = [source.fingerprint, source.output_kind, program.placement.get_config()]
-        facts += [program.target_shape, program.target_range]
+        facts += [program.target_shape, program.target_range, source.source_shape]
         name = hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()
         self.path = folder / f"{name}.npz"
 

@@ -11,13 +11,12 @@ import typer
 
 from keras_reprogram.command_line.console import Talk, quiet_tensorflow, stdout_is_for_data
 from keras_reprogram.command_line.exit_codes import with_exit_codes
-from keras_reprogram.command_line.run_draft import PROGRAM, REPORT
+from keras_reprogram.command_line.run_draft import REPORT
 from keras_reprogram.command_line.run_folder import Run, read_run
 
 if TYPE_CHECKING:
     from keras_reprogram.command_line.run_sections import RunContents
     from keras_reprogram.datasets import TargetData
-    from keras_reprogram.reprogrammed_model import ReprogrammedModel
 
 _LEFT_OUT = "Left out with --no-pictures."
 
@@ -93,7 +92,9 @@ def _free_path(run: Run, output: Path | None, overwrite: bool) -> Path:
 def _contents(run: Run, price: float | None, no_pictures: bool, talk: Talk) -> RunContents:
     from keras_reprogram.command_line.run_sections import RunContents
 
-    model, no_model = _try("the source", lambda: _model(run), talk)
+    model, no_model = _try(
+        "the source", lambda: run.load_model(run.open_source(), check_probe=False), talk
+    )
     if no_pictures:
         target, no_target = None, _LEFT_OUT
     else:
@@ -106,17 +107,10 @@ def _try(what: str, load: Callable[[], Opened], talk: Talk) -> tuple[Opened | No
     talk.note(f"Opening {what}.")
     try:
         return load(), ""
-    except (ValueError, ImportError, OSError) as error:
-        reason = f"Not shown: {what} cannot be opened. {error}"
+    except Exception as error:  # A source of one's own may raise anything.
+        reason = f"Not shown: {what} cannot be opened. {type(error).__name__}: {error}"
         talk.note(reason)
         return None, reason
-
-
-def _model(run: Run) -> ReprogrammedModel:
-    from keras_reprogram.program_file import load_program
-
-    # The stored probe would be a query.
-    return load_program(run.folder / PROGRAM, run.open_source().source, check_probe=False)
 
 
 def _target(run: Run) -> TargetData:

@@ -44,18 +44,22 @@ class Run:
             features=source["features"],
         )
 
-    def load_model(self, resolved: ResolvedSource) -> ReprogrammedModel:
+    def load_model(
+        self, resolved: ResolvedSource, *, check_probe: bool = True
+    ) -> ReprogrammedModel:
         """Joins the run's program to its source.
 
         Args:
             resolved: what `open_source` returned.
+            check_probe: whether a source written in Python is asked one query, whether it answers
+                as it did.
 
         Raises:
             ValueError: if the source is another one than the program was trained on.
         """
         from keras_reprogram.program_file import load_program
 
-        return load_program(self.folder / PROGRAM, resolved.source)
+        return load_program(self.folder / PROGRAM, resolved.source, check_probe=check_probe)
 
     def load_target(self) -> TargetData:
         """Loads the images that the run was trained and tested on.

@@ -67,7 +67,10 @@ def program(model: ReprogrammedModel) -> ReportSection:
     """
     heading, layer = "The program", model.program
     if not hasattr(layer, "program_images"):
-        text = f"No picture: the program of a {type(layer).__name__} depends on the image."
+        text = (
+            f"No picture: a {type(layer).__name__} has no `program_images`; the source images "
+            "above show what it does."
+        )
         return ReportSection(heading, text=text)
     images = layer.program_images()
     if not np.abs(images).max() > 0:

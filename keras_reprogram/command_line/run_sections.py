@@ -28,8 +28,11 @@ _READING = (
     "does not beat the no-source row has given nothing. The linear head reads features that an "
     "opaque source does not show."
 )
-_STOPPED = "Training was stopped before anything was measured. `keras-reprogram evaluate` does it."
-# Long lists that have sections of their own, and paths of this machine.
+_STOPPED = (
+    "Training was stopped before anything was measured. `keras-reprogram evaluate` measures it, "
+    "and leaves this page as it is."
+)
+# Long lists that have sections of their own; `_PATHS` is said again in shorter words.
 _NOT_SETTINGS = ("results", "metrics", "curve", "history", "format", "complete")
 _PATHS = ("spec",)
 
@@ -174,6 +177,8 @@ def _errors(facts: dict[str, Any]) -> ReportSection:
 
 def _queries(facts: dict[str, Any]) -> ReportSection:
     heading = "Validation accuracy over queries"
+    if not facts.get("results"):
+        return _absent(heading, _STOPPED)
     if not facts.get("curve"):
         return _absent(
             heading, "No log: the map alone was fitted, and no stage after it was validated."
@@ -184,6 +189,8 @@ def _queries(facts: dict[str, Any]) -> ReportSection:
 
 def _curves(facts: dict[str, Any]) -> ReportSection:
     heading = "Training curves"
+    if not facts.get("results"):
+        return _absent(heading, _STOPPED)
     if not facts.get("history"):
         return _absent(heading, "No history: the program was not trained epoch by epoch.")
     return ReportSection(heading, figure=draw_training_curves(facts["history"]))

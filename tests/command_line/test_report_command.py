@@ -102,7 +102,7 @@ def test_what_is_gone_is_named_and_the_rest_is_shown(command: Command, folder: P
 
     assert ended.code == 0, ended.err
     page = (folder / "report.html").read_text()
-    assert "cannot be opened. --source must be" in section(page, "The program")
+    assert "cannot be opened. ValueError: --source must be" in section(page, "The program")
     assert gone in section(page, "The map")
     assert "no such folder" in section(page, "Target images")
     assert "Wilson intervals" in section(page, "Errors on 60 test images")
@@ -139,7 +139,12 @@ def test_a_run_that_was_stopped_has_a_report_without_figures(
 
     assert ended.code == 0, ended.err
     page = (folder / "report.html").read_text()
-    for heading in ("Accuracy and price", "Errors"):
+    for heading in (
+        "Accuracy and price",
+        "Errors",
+        "Validation accuracy over queries",
+        "Training curves",
+    ):
         assert "Training was stopped" in section(page, heading)
     assert "image/png" in section(page, "The weights of the map")
 
@@ -190,7 +195,7 @@ def test_labels_of_a_class_are_listed_with_their_weights() -> None:
 def test_maps_and_programs_without_a_picture_say_so() -> None:
     model = SimpleNamespace(output_map=NewHead(2), source=None, program=SimpleNamespace())
     assert "NewHead does not read" in label_map(model, ["no", "yes"])[0].text
-    assert "depends on the image" in program(model).text
+    assert "has no `program_images`" in program(model).text
 
 
 def test_a_program_that_all_views_share_is_drawn_once() -> None:

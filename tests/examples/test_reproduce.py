@@ -72,6 +72,7 @@ def test_a_configuration_names_what_there_is(parts: SimpleNamespace, name: str) 
 
 def test_an_exact_map_reads_the_program_of_another_row(parts: SimpleNamespace) -> None:
     trains = ("target", "source", "options", "learning_rates", "epochs", "batch_size", "classes")
+    trains += ("train_images", "test_images")
     for name in TABLES:
         rows = parts.table_config.read_table(name).rows["here"]
         for row in rows:
@@ -164,7 +165,10 @@ def test_runs_become_rows_and_a_page(parts: SimpleNamespace, first_run: Any) -> 
     assert page in first_run.result.output
     line = next(line for line in page.splitlines() if line.startswith("| MNIST, AR |"))
     shown = f"{program.test_accuracy:.3f}".replace("0.", ".")
-    assert f"| >= .90 on six networks (table 1) | {shown} (1) | six ImageNet networks" in line
+    assert (
+        f"| >= .90 on six networks (Kloberdanz 2020, ch. 2.2) | {shown} (1) | six ImageNet networks"
+        in line
+    )
     assert "traffic signs, 32 px; 60 + 30 images, 8x8 on 32x32 px, 1 epochs" in line
 
 
@@ -327,7 +331,7 @@ def test_the_page_of_a_hand_made_file(parts: SimpleNamespace, tmp_path: Path) ->
     assert path.with_suffix(".md").read_text() == result.stdout[:-1]
     here, paper = (
         {line.split(" | ")[0]: line for line in half.splitlines()}
-        for half in result.stdout.split("## With the paper's own")
+        for half in result.stdout.split("## With sources and data as near")
     )
     line = here["| skin lesions, AR (white box)"]
     # The standard deviation of a sample, (n - 1).

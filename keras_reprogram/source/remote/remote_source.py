@@ -185,7 +185,7 @@ class RemoteSource(PythonSource):
         """Scores of one request's images; repeated while that may help."""
         # Encoded here, while other requests are in flight.
         payloads = [self.payload(image) for image in images]
-        return self._repeated(lambda again: self._answer_once(payloads, again), stop)
+        return self._repeated(lambda again: self._answer_once(payloads, again, stop), stop)
 
     def _repeated(
         self, ask: Callable[[bool], np.ndarray], stop: threading.Event | None = None
@@ -201,12 +201,16 @@ class RemoteSource(PythonSource):
 
         return repeated(once, self.retries, self.endpoints.any_well, stop.wait)
 
-    def _answer_once(self, payloads: list[bytes], again: bool) -> np.ndarray:
-        if self.ledger is None:
-            return self._check(self._request_counted(payloads), len(payloads))
-        keys = self._keys(payloads)
+    def _answer_once(self, payloads: list[bytes], again: bool, stop: threading.Event) -> np.ndarray:
+        keys = None if self.ledger is None else self._keys(payloads)
         with self._room:
-            return self._ask_ledger(keys, payloads, again)
+            if stop.is_set():
+                # While there was no room.
+                raise CancelledError
+            if keys is not None:
+                return self._ask_ledger(keys, payloads, again)
+            answer = self._request_counted(payloads)
+        return self._check(answer, len(payloads))
 
     def _keys(self, payloads: list[bytes]) -> list[bytes]:
         fingerprint, options = self.fingerprint, self.request_options

@@ -202,6 +202,25 @@ def test_ctrl_c_waits_for_what_is_in_flight(tmp_path, monkeypatch):
         assert ledger.counts() == {"sent": 0, "billed": 1, "free": 0}
 
 
+@pytest.mark.parametrize("with_ledger", [False, True])
+def test_what_waits_for_room_is_not_sent_after_ctrl_c(tmp_path, monkeypatch, with_ledger):
+    with SignService(latency=0.4) as service, QueryLedger(tmp_path / "l") as ledger:
+        source = source_of(service, ledger=ledger if with_ledger else None, concurrency=4)
+        answer_part, images = source._answer_part, images_of(12)
+
+        def interrupted(part, stop):
+            if np.array_equal(part[0], images[0]):
+                time.sleep(0.2)
+                raise KeyboardInterrupt
+            return answer_part(part, stop)
+
+        monkeypatch.setattr(source, "_answer_part", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            source(images)
+        # Two more were encoded already.
+        assert service.requests == 4
+
+
 def test_nobody_there():
     source = HTTPSource(
         "http://127.0.0.1:9/x", (8, 8, 3), "ab", value_range=(0, 1), identity="none", retries=0
