@@ -46,6 +46,7 @@ def test_it_learns_shapes_that_a_model_of_single_pixels_cannot() -> None:
     assert network.predict(new_images[:0]).shape == (0,)
 
 
+@pytest.mark.slow
 def test_mirrored_training_images_confuse_what_is_told_apart_by_its_side() -> None:
     network = SmallNetwork((16, 16, 1), 2, augmentation=Augmentation(0.1, mirror=True))
     network.train(*rows_of(100, seed=0), steps=FEW_STEPS)

@@ -79,7 +79,7 @@ class Exported:
     scope="module",
     # The other maps take a minute: `make test-slow` has them.
     params=[
-        ("dense", 1),
+        pytest.param(("dense", 1), marks=pytest.mark.slow),
         ("dense", 3),
         pytest.param(("labels", 3), marks=pytest.mark.slow),
         pytest.param(("head", 3), marks=pytest.mark.slow),

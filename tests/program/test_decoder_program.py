@@ -227,6 +227,7 @@ def test_wrong_arguments_of_the_training_are_refused(images, options, message):
         train_decoder(images, **options)
 
 
+@pytest.mark.slow
 def test_a_trained_decoder_is_exported_with_its_program(trained, tmp_path):
     """Both exports run what they wrote and compare it with the model."""
     source = frozen_source()
