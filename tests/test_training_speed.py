@@ -45,6 +45,7 @@ def head_model(source) -> ReprogrammedModel:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_ten_epochs_on_cached_features_cost_hardly_more_than_one_pass(
     keras_home, reprogram_data, tmp_path, capsys
 ) -> None:
