@@ -16,6 +16,8 @@ from keras_reprogram.report import (
     draw_source_images,
     draw_weight_map,
 )
+from keras_reprogram.report.pictures import one_if_shared
+from keras_reprogram.report.weight_checks import checked_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,9 +78,10 @@ def program(model: ReprogrammedModel) -> ReportSection:
     if not np.abs(images).max() > 0:
         text = "No picture: the program is zero. The map was fitted alone, or nothing beat it."
         return ReportSection(heading, text=text)
-    text = "Mid-grey where it is zero."
-    if len(images) > 1 and np.array_equal(images, np.broadcast_to(images[:1], images.shape)):
-        images, text = images[:1], f"{text} It is the same under all {len(images)} views."
+    text, num_views = "Mid-grey where it is zero.", len(images)
+    images = one_if_shared(images)
+    if len(images) < num_views:
+        text += f" It is the same under all {num_views} views."
     low, high = model.source.value_range
     # P is in units of half the range: shown as what it adds to a mid-range canvas.
     figure = draw_program((low + high) / 2 + (high - low) / 2 * images, (low, high))
@@ -117,7 +120,7 @@ def label_map(model: ReprogrammedModel, class_names: Sequence[str]) -> list[Repo
 def _label_table(
     weights: np.ndarray, labels: Sequence[str] | None, class_names: Sequence[str]
 ) -> TextTable:
-    names = [f"label {i}" for i in range(len(weights))] if labels is None else labels
+    weights, names = checked_weights(weights, labels, class_names)
     rows = [
         (class_name, _listed(column, names))
         for class_name, column in zip(class_names, weights.T, strict=True)

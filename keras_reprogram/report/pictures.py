@@ -71,6 +71,27 @@ def draw_source_images(
     return figure
 
 
+def one_if_shared(program_images: np.ndarray) -> np.ndarray:
+    """The programs of all views, or the only one where every view has the same.
+
+    Args:
+        program_images: `(num_views, H, W, C)`.
+
+    Returns:
+        `(num_views or 1, H, W, C)`.
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_reprogram.report.pictures import one_if_shared
+
+        assert one_if_shared(np.ones((3, 8, 8, 1))).shape == (1, 8, 8, 1)
+        ```
+    """
+    shared = (program_images == program_images[:1]).all()
+    return program_images[:1] if shared else program_images
+
+
 @styled
 def draw_program(program_images: Any, value_range: tuple[float, float]) -> Figure:
     """Draws the program itself, as the source would see it without an image.

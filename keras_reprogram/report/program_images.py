@@ -9,6 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_reprogram.report.pictures import one_if_shared
+
 _CHANNELS = (1, 3)
 
 
@@ -100,9 +102,7 @@ class ProgramImages(keras.callbacks.Callback):
         if not hasattr(self.model.program, "program_images"):
             return {}
         # P is in units of half the range.
-        pictures = 0.5 + 0.5 * self.model.program.program_images()
-        shared = np.array_equal(pictures, np.broadcast_to(pictures[:1], pictures.shape))
-        return {"program": _clipped(pictures[:1] if shared else pictures)}
+        return {"program": _clipped(0.5 + 0.5 * one_if_shared(self.model.program.program_images()))}
 
     def _source_pictures(self) -> dict[str, np.ndarray]:
         if self.samples is None:
