@@ -68,15 +68,23 @@ def milestones(learning_rate: float) -> Rate:
     return rate
 
 
-def staircase(learning_rate: float, *, factor: float, epochs_per_step: int) -> Rate:
-    """Times `factor` after every few epochs (Elsayed et al. 2019).
+def staircase(
+    learning_rate: float, *, factor: float, epochs_per_step: int, published_epochs: int
+) -> Rate:
+    """Times `factor` after every few epochs of the paper's (Elsayed et al. 2019).
 
     Args:
         learning_rate: the first.
         factor: in (0, 1).
-        epochs_per_step: epochs of one rate.
+        epochs_per_step: of the paper's epochs, how many have one rate.
+        published_epochs: of the paper.
     """
-    return lambda epoch, epochs: learning_rate * factor ** (int(epoch) // epochs_per_step)
+
+    def rate(epoch: float, epochs: int) -> float:
+        published_epoch = epoch * published_epochs / epochs
+        return learning_rate * factor ** int(published_epoch // epochs_per_step)
+
+    return rate
 
 
 def warm_cosine(learning_rate: float) -> Rate:
