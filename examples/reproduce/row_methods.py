@@ -10,6 +10,7 @@ import numpy as np
 from program_training import new_method, trained_program
 from row_baselines import fine_tuned, new_head, on_pixels
 from row_run import VALIDATION_SHARE, Outcome, Run
+from sklearn.utils.class_weight import compute_sample_weight
 from stored_answers import view_answers
 
 from keras_reprogram import DenseMap, ReprogrammedModel
@@ -72,7 +73,8 @@ def program_then_exact_map(run: Run) -> Outcome:
 def exact_map(run: Run) -> Outcome:
     """An exact map on the source's answers to views of the images; nothing else is trained.
 
-    How many views, and how the map reads them, is chosen on validation.
+    How many views, and how the map reads them, is chosen on validation. With the option
+    `class_balanced` each class weighs the same, however many images it has.
     """
     data, source = run.data, run.source()
     style = suggested_style(data.target_shape[2], source.num_labels)
@@ -125,7 +127,10 @@ def _fitted_map(run: Run, answers: np.ndarray, reading: str) -> tuple[MapFit, De
         seed=run.seed,
         groups=data.train_groups,
     )
-    return output_map.fit_answers(answers, data.train_labels, solver=solver), output_map
+    labels = data.train_labels
+    balanced = run.row.options.get("class_balanced")
+    weight = compute_sample_weight("balanced", labels) if balanced else None
+    return output_map.fit_answers(answers, labels, solver=solver, sample_weight=weight), output_map
 
 
 def _program_choices(facts: dict[str, Any]) -> str:

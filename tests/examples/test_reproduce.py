@@ -316,6 +316,27 @@ def test_answers_are_asked_once_an_image(
 # === The page ===
 
 
+def test_classes_that_weigh_alike_find_more_of_the_rare_one(parts: SimpleNamespace) -> None:
+    random = np.random.default_rng(0)
+    labels = (random.random(300) < 0.1).astype(int)
+    logits = random.normal(size=(300, 1, 6))
+    logits[:, 0, 0] += 1.2 * labels
+    answers = (np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)).astype(np.float32)
+    found = []
+    for options in ({}, {"class_balanced": True}):
+        run = SimpleNamespace(
+            row=SimpleNamespace(options=options),
+            source=lambda: SimpleNamespace(scores="probabilities", score_step=0.0),
+            data=SimpleNamespace(train_labels=labels, train_groups=None),
+            num_classes=2,
+            seed=0,
+        )
+        _, output_map = parts.row_methods._fitted_map(run, answers, "first view")
+        predicted = np.asarray(output_map(answers)).argmax(axis=1)
+        found.append(int(predicted[labels == 1].sum()))
+    assert found[1] > 2 * found[0]
+
+
 def made_row(parts: SimpleNamespace, name: str, seed: int, **figures: Any) -> Any:
     return parts.reproduced_rows.ReproducedRow(
         name, "here", "mnist", "s", "m", seed, 0, 8000, 2000, resolution="28x28", **figures
