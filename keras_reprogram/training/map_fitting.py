@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -50,8 +50,9 @@ class MapFit:
     ```
     """
 
-    kernel: np.ndarray
-    bias: np.ndarray
+    # Thousands of numbers would hide what a reader of the repr looks for.
+    kernel: np.ndarray = field(repr=False)
+    bias: np.ndarray = field(repr=False)
     regularization: float
     spread_power: float
     validation_accuracy: float | None

@@ -198,3 +198,9 @@ def test_groups_that_leave_nothing_to_choose_by(groups):
     fit = fit_logistic_regression(frames[order], labels[order], num_classes=2, groups=groups)
     assert fit.validation_accuracy is None or fit.validation_accuracy > 0
     assert fit.kernel.shape == (60, 2)
+
+
+def test_repr_says_what_was_chosen_and_fits_a_line():
+    shown = repr(fit_logistic_regression(*blobs(width=400), num_classes=3))
+    assert "regularization=" in shown
+    assert "kernel" not in shown and len(shown) < 150
