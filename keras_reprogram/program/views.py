@@ -14,6 +14,8 @@ _BACKGROUND_GRID = 4
 _SMALLEST_SHARE = 0.45
 # A gentle view shows at least 1 / 1.4 of the image a side: less, and the object leaves it.
 _LARGEST_ZOOM = 1.4
+# And one that is zoomed by less on both sides is the plain image to any source.
+_SMALLEST_ZOOM = 1.05
 # From this many labels on, a source tells everyday pictures apart, and sees them best untouched.
 _MANY_LABELS = 100
 
@@ -134,9 +136,13 @@ def _draw_gentle_view(
     if index == 1:
         return View(0, 0, height, width, colours, flipped=flipped)
     random = np.random.default_rng([seed, index, len(VIEW_STYLES)])
-    zoom = random.uniform(1.0, _LARGEST_ZOOM)
-    stretch = random.uniform(0.9, 1.1, size=2)
-    size = np.maximum((height, width), np.round(zoom * stretch * (height, width)).astype(int))
+    canvas = np.array([height, width])
+    size = canvas
+    # The plain image once more would be paid for twice.
+    while np.all(size < _SMALLEST_ZOOM * canvas):
+        zoom = random.uniform(1.0, _LARGEST_ZOOM)
+        stretch = random.uniform(0.9, 1.1, size=2)
+        size = np.maximum(canvas, np.round(zoom * stretch * canvas).astype(int))
     top = -int(random.integers(0, size[0] - height + 1))
     left = -int(random.integers(0, size[1] - width + 1))
     return View(top, left, int(size[0]), int(size[1]), colours, flipped=flipped)

@@ -86,6 +86,19 @@ def test_gentle_views_cover_the_canvas_and_keep_colours(target, source):
     assert sum(view.flipped for view in views) == 15
 
 
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("side", [32, 128, 224])
+def test_no_gentle_view_is_paid_for_twice(seed, side):
+    views = draw_views((32, 32, 3), (side, side, 3), 24, seed, style="gentle").views
+    assert len(set(views)) == len(views)
+    for view in views[2:]:
+        assert max(view.height, view.width) >= 1.05 * side
+
+
+def test_gentle_views_of_the_smallest_canvas():
+    assert len(draw_views((1, 1, 3), (1, 1, 3), 8, style="gentle").views) == 8
+
+
 def test_mixed_views_take_turns():
     mixed = draw_views(*SHAPES[1], 7, seed=1, style="mixed").views
     bold = draw_views(*SHAPES[1], 4, seed=1).views
