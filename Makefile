@@ -10,6 +10,9 @@ CHECKED := keras_reprogram tests examples
 # Several test processes, one thread each: small models gain nothing from more.
 ONE_THREAD := TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1
 
+# One more than two cores can feed: tests wait for servers and other processes now and then.
+WORKERS ?= 3
+
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
@@ -22,7 +25,7 @@ demo: $(VENV)/.installed-plain  ## reprogram the embedded source for digits, wri
 	$(BIN)/keras-reprogram demo
 
 test: lint  ## lint, types and the fast tests
-	$(ONE_THREAD) $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --durations=5
+	$(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations=5
 
 test-slow: $(VENV)/.installed-dev  ## what needs real weights, real data or long runs
 	@for name in KERAS_HOME KERAS_REPROGRAM_DATA TFDS_DATA_DIR; do \

@@ -159,8 +159,10 @@ def _train(run: Run) -> Trained:
 
 def _fingerprint(run: Run) -> str:
     """What a trained program depends on."""
-    row, data = run.row, run.data
+    row, data, method = run.row, run.data, new_method(run)
     facts = [row.program or row.method, row.options, row.learning_rates, row.epochs]
+    # A method's own recipe may change.
+    facts += [method.epochs, method.batch_size, *(method.rate(epoch, 10) for epoch in range(10))]
     facts += [
         row.batch_size,
         run.seed,

@@ -89,7 +89,10 @@ def main(
     csv_file = csv_file or kept / f"{name}.csv"
     if not table and not _run(config, form, names, numbers, csv_file, minutes, cache):
         raise typer.Exit(130)
-    page = results_page(config, read_rows(csv_file, ReproducedRow), form)
+    try:
+        page = results_page(config, read_rows(csv_file, ReproducedRow), form)
+    except ValueError as error:
+        raise typer.BadParameter(f"{csv_file}: {error}") from error
     markdown = markdown or csv_file.with_suffix(".md")
     markdown.parent.mkdir(parents=True, exist_ok=True)
     markdown.write_text(page, encoding="utf-8")

@@ -31,6 +31,9 @@ def results_page(config: TableConfig, rows: Sequence[ReproducedRow], form: str =
 
     Returns:
         Markdown.
+
+    Raises:
+        ValueError: for results of another target, source or method than their line has now.
     """
     forms = (HERE, PAPER) if form in _HEADINGS else (form,)
     parts = [f"# {config.title}", config.paper]
@@ -54,12 +57,26 @@ _REMARKS = (
 def _table(lines: Sequence[RowConfig], rows: Sequence[ReproducedRow], form: str) -> str:
     table = ["| " + " | ".join(_COLUMNS) + " |", "|" + " --- |" * len(_COLUMNS)]
     for line in lines:
-        own = [row for row in rows if row.key[:2] == (line.name, form)]
+        own = _rows_of(line, rows, form)
         figure = _stored(line) if line.stored else _figure(line, own)
         paper = f"{line.published} ({line.published_in})" if line.published else ""
         cells = [line.title, paper, figure, line.published_with, _setting(line, own)]
         table.append("| " + " | ".join([*cells, line.differences, line.why]) + " |")
     return "\n".join(table)
+
+
+def _rows_of(line: RowConfig, rows: Sequence[ReproducedRow], form: str) -> list[ReproducedRow]:
+    own = [row for row in rows if row.key[:2] == (line.name, form)]
+    # A line that was changed must not show what it had before.
+    expected = (line.target, line.source, line.method)
+    for row in own:
+        if (received := (row.target, row.source, row.method)) != expected:
+            raise ValueError(
+                f"Expected the results of {line.name!r} to be of {' / '.join(expected)}, as its "
+                f"configuration says. Received: {' / '.join(received)}. Delete the line's results "
+                "from the CSV file and run it again."
+            )
+    return own
 
 
 def _figure(line: RowConfig, rows: Sequence[ReproducedRow]) -> str:

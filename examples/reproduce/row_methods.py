@@ -113,6 +113,12 @@ METHODS: dict[str, RowMethod] = {
     "no_source": on_pixels(fit_no_source),
     "linear_pixels": on_pixels(fit_linear_pixels),
 }
+# Options of those that would ignore one they do not know.
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "map_only": ("class_balanced",),
+    "best_recipe": ("class_balanced",),
+    "new_head": (),
+}
 
 
 def _fitted_map(run: Run, answers: np.ndarray, reading: str) -> tuple[MapFit, DenseMap]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from row_config import FORMS, HERE, PAPER, RowConfig, row_of, shortened
-from row_methods import METHODS
+from row_methods import METHODS, OPTIONS
 from row_sources import source_names
+
+from keras_reprogram.training import READINGS
 
 FOLDER = Path(__file__).parent / "configs"
 _KEYS = ("title", "paper", "remarks", "rows")
@@ -93,12 +96,21 @@ def _rows(lines: list[dict[str, Any]], form: str, path: Path) -> list[RowConfig]
 
 
 def _check_names(row: RowConfig, where: str) -> None:
-    for key, value, known in (
+    checked = [
         ("method", row.method, METHODS),
         ("program", row.program or row.method, METHODS),
         ("source", row.source, ("none", *source_names())),
-    ):
+    ]
+    checked += [("readings", reading, READINGS) for reading in row.readings]
+    known_options = OPTIONS.get(row.method, row.options)
+    checked += [("options", option, known_options) for option in row.options]
+    for key, value, known in checked:
         if value not in known:
             raise ValueError(
-                f"Expected {key!r} of {where} to be one of {', '.join(known)}. Received: {value!r}."
+                f"Expected {key!r} of {where} to be {_one_of(known)}. Received: {value!r}."
             )
+
+
+def _one_of(known: Iterable[str]) -> str:
+    names = ", ".join(known)
+    return f"one of {names}" if names else "left out"

@@ -61,7 +61,7 @@ def test_a_configuration_names_what_there_is(parts: SimpleNamespace, name: str) 
     for row in (*here, *paper):
         assert bool(row.published) == bool(row.published_in), row.name
         assert row.published_with or not row.published, row.name
-    for row in here:
+    for row in (*here, *paper):
         # A figure of ours beside one of the paper's says what lies between them.
         assert row.differences or not row.published, row.name
     for row in config.rows["tiny"]:
@@ -103,6 +103,15 @@ HEAD = 'title = "T"\npaper = "P"\nremarks = []\n'
         (HEAD + "[[rows]]\n" + ROW + "balanced = 1\n[rows.here]\n", "'balanced' .* bool.*1"),
         (HEAD + "[[rows]]\n" + ROW + '[rows.here]\nmethod = "ar"\n', "'method' .*elsayed_2019.*ar"),
         (HEAD + "[[rows]]\n" + ROW + '[rows.here]\nsource = "x"\n', "'source' .*mobilenet.*'x'"),
+        (
+            HEAD + "[[rows]]\n" + ROW + '[rows.here]\nmethod = "map_only"\noptions = { a = 1 }\n',
+            "'options' .*class_balanced.*'a'",
+        ),
+        (
+            HEAD + "[[rows]]\n" + ROW + '[rows.here]\nmethod = "new_head"\noptions = { a = 1 }\n',
+            "'options' .* left out.*'a'",
+        ),
+        (HEAD + "[[rows]]\n" + ROW + '[rows.here]\nreadings = ["x"]\n', "'readings' .*mean.*'x'"),
         (HEAD + 2 * ("[[rows]]\n" + ROW + "[rows.here]\n"), "names of their own.*'a'"),
     ],
 )
@@ -313,9 +322,6 @@ def test_answers_are_asked_once_an_image(
     assert len(list(tmp_path.iterdir())) == 2
 
 
-# === The page ===
-
-
 def test_classes_that_weigh_alike_find_more_of_the_rare_one(parts: SimpleNamespace) -> None:
     random = np.random.default_rng(0)
     labels = (random.random(300) < 0.1).astype(int)
@@ -337,17 +343,24 @@ def test_classes_that_weigh_alike_find_more_of_the_rare_one(parts: SimpleNamespa
     assert found[1] > 2 * found[0]
 
 
-def made_row(parts: SimpleNamespace, name: str, seed: int, **figures: Any) -> Any:
+# === The page ===
+
+
+def made_row(parts: SimpleNamespace, table: str, name: str, seed: int, **figures: Any) -> Any:
+    lines = parts.table_config.read_table(table).rows["here"]
+    (line,) = (line for line in lines if line.name == name)
+    what = (name, "here", line.target, line.source, line.method)
     return parts.reproduced_rows.ReproducedRow(
-        name, "here", "mnist", "s", "m", seed, 0, 8000, 2000, resolution="28x28", **figures
+        *what, seed, 0, 8000, 2000, resolution="28x28", **figures
     )
 
 
 def test_the_page_of_a_hand_made_file(parts: SimpleNamespace, tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     for seed, accuracy in enumerate((0.90, 0.92, 0.97)):
-        row = made_row(parts, "ham10000_ar", seed, test_accuracy=accuracy, balanced_accuracy=0.5)
-        parts.csv_rows.append_row(path, replace(row, epochs=24))
+        figures = {"test_accuracy": accuracy, "balanced_accuracy": 0.5, "epochs": 24}
+        row = made_row(parts, "bar_2020", "ham10000_ar", seed, **figures)
+        parts.csv_rows.append_row(path, row)
     result = run_table(parts, "bar_2020", "--table", "--csv", path)
     assert path.with_suffix(".md").read_text() == result.stdout[:-1]
     here, paper = (
@@ -376,13 +389,25 @@ def test_the_page_of_a_hand_made_file(parts: SimpleNamespace, tmp_path: Path) ->
 
 
 def test_training_accuracy_stands_before(parts: SimpleNamespace) -> None:
-    config = parts.table_config.read_table("kloberdanz_2020_table_3_1")
+    table = "kloberdanz_2020_table_3_1"
+    config = parts.table_config.read_table(table)
     rows = [
-        made_row(parts, "mnist_elsayed", seed, train_accuracy=a, test_accuracy=b)
+        made_row(parts, table, "mnist_elsayed", seed, train_accuracy=a, test_accuracy=b)
         for seed, (a, b) in enumerate(((0.1, 0.2), (0.3, 0.2)))
     ]
     page = parts.results_page.results_page(config, rows)
     assert "| .0903 / .0892 (table 3.1) | .200 ± .141 / .200 ± .000 (2) |" in page
+
+
+def test_results_of_another_source_are_not_shown(parts: SimpleNamespace, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    row = made_row(parts, "bar_2020", "ham10000_ar", 0, test_accuracy=0.9)
+    parts.csv_rows.append_row(path, replace(row, source="resnet50"))
+    result = run_table(parts, "bar_2020", "--table", "--csv", path)
+    assert result.exit_code == 2
+    said = " ".join(result.stderr.replace("│", " ").split())
+    assert "Received: ham10000 / resnet50 / bar_2020_white_box. Delete" in said
+    assert not path.with_suffix(".md").exists()
 
 
 # === With real weights ===
