@@ -223,7 +223,7 @@ def test_interrupting_keeps_rows_and_names_are_checked(
     kept = (tmp_path / "tiny" / "elsayed_2019.csv").read_text()
     assert kept.count("\n") == 2
     wrong = run_table(parts, "elsayed_2019", "--rows", "mnist_ar").output
-    assert "Expected squares_traffic_signs" in " ".join(wrong.replace("│", "").split())
+    assert "Expected squares_mobilenet_025" in " ".join(wrong.replace("│", "").split())
     assert "Expected here, paper" in run_table(parts, "bar_2020", "--form", "there").output
 
 
