@@ -10,11 +10,8 @@ import keras
 from keras_reprogram.methods.first_labels import first_labels
 from keras_reprogram.methods.framed_program import framed_program
 from keras_reprogram.methods.method import Method, compiled_method
-from keras_reprogram.methods.rate_schedule import staircase
+from keras_reprogram.methods.rate_schedule import STAIRCASE_EPOCHS, staircase
 from keras_reprogram.source.source import Source
-
-# 100,000 steps of 50 of MNIST's 60,000 images.
-PUBLISHED_EPOCHS = 83
 
 
 def elsayed_2019(
@@ -68,10 +65,8 @@ def elsayed_2019(
         source,
         first_labels(source, num_classes),
         optimizer=keras.optimizers.Adam(learning_rate),
-        rate=staircase(
-            learning_rate, factor=0.96, epochs_per_step=2, published_epochs=PUBLISHED_EPOCHS
-        ),
-        epochs=PUBLISHED_EPOCHS,
+        rate=staircase(learning_rate),
+        epochs=STAIRCASE_EPOCHS,
         batch_size=50,
         class_names=class_names,
         seed=seed,

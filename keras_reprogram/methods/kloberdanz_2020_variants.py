@@ -7,11 +7,10 @@ from typing import Any
 
 import keras
 
-from keras_reprogram.methods.elsayed_2019 import PUBLISHED_EPOCHS
 from keras_reprogram.methods.first_labels import first_labels
 from keras_reprogram.methods.framed_program import framed_program
 from keras_reprogram.methods.method import Method, compiled_method
-from keras_reprogram.methods.rate_schedule import staircase
+from keras_reprogram.methods.rate_schedule import STAIRCASE_EPOCHS, staircase
 from keras_reprogram.output_map import DenseMap
 from keras_reprogram.program.argument_checks import one_of
 from keras_reprogram.source.source import Source
@@ -86,10 +85,8 @@ def kloberdanz_2020_variant(
         source,
         DenseMap(num_classes) if learned else first_labels(source, num_classes),
         optimizer=keras.optimizers.Adam(learning_rate),
-        rate=staircase(
-            learning_rate, factor=0.96, epochs_per_step=2, published_epochs=PUBLISHED_EPOCHS
-        ),
-        epochs=PUBLISHED_EPOCHS,
+        rate=staircase(learning_rate),
+        epochs=STAIRCASE_EPOCHS,
         batch_size=50,
         class_names=class_names,
         seed=seed,

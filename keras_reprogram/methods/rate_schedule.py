@@ -15,6 +15,11 @@ Rate = Callable[[float, int], float]
 _WARM_UP_SHARE = 1000 / 391_000
 _WARM_UP_STEPS = 1000
 
+# Elsayed et al. train for 100,000 steps of 50 images of MNIST's 60,000.
+STAIRCASE_EPOCHS = 83
+_EPOCHS_PER_STAIR = 2
+_STAIRCASE_FACTOR = 0.96
+
 
 class RateSchedule(keras.callbacks.Callback):
     """Sets the learning rate before each step, from the share of training that is done.
@@ -68,21 +73,16 @@ def milestones(learning_rate: float) -> Rate:
     return rate
 
 
-def staircase(
-    learning_rate: float, *, factor: float, epochs_per_step: int, published_epochs: int
-) -> Rate:
-    """Times `factor` after every few epochs of the paper's (Elsayed et al. 2019).
+def staircase(learning_rate: float) -> Rate:
+    """Times .96 after every two of the paper's epochs (Elsayed et al. 2019).
 
     Args:
         learning_rate: the first.
-        factor: in (0, 1).
-        epochs_per_step: of the paper's epochs, how many have one rate.
-        published_epochs: of the paper.
     """
 
     def rate(epoch: float, epochs: int) -> float:
-        published_epoch = epoch * published_epochs / epochs
-        return learning_rate * factor ** int(published_epoch // epochs_per_step)
+        published_epoch = epoch * STAIRCASE_EPOCHS / epochs
+        return learning_rate * _STAIRCASE_FACTOR ** int(published_epoch // _EPOCHS_PER_STAIR)
 
     return rate
 

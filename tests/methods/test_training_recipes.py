@@ -26,7 +26,7 @@ def test_milestones_of_200_epochs():
 
 
 def test_staircase():
-    rate = staircase(0.05, factor=0.96, epochs_per_step=2, published_epochs=83)
+    rate = staircase(0.05)
     assert [rate(epoch, 83) for epoch in (0, 1.9, 2, 5, 82)] == pytest.approx(
         [0.05, 0.05, 0.05 * 0.96, 0.05 * 0.96**2, 0.05 * 0.96**41]
     )
@@ -34,7 +34,7 @@ def test_staircase():
 
 @pytest.mark.parametrize("epochs", [1, 8, 83, 500])
 def test_staircase_ends_where_the_papers_does_however_many_epochs(epochs):
-    rate = staircase(0.05, factor=0.96, epochs_per_step=2, published_epochs=83)
+    rate = staircase(0.05)
     assert rate(epochs * 0.999, epochs) == pytest.approx(0.05 * 0.96**41)
     assert rate(epochs / 2, epochs) == pytest.approx(0.05 * 0.96**20)
 
