@@ -47,6 +47,7 @@ from keras_reprogram.source import (
     UnknownFateError,
     application_names,
     embedded_path,
+    join_sources,
 )
 from keras_reprogram.source.remote import (
     ClarifaiSource,
@@ -86,6 +87,7 @@ __all__ = [
     "suggested_style",
     "Source",
     "FrozenSource",
+    "join_sources",
     "SavedModelSource",
     "PythonSource",
     "OpaqueSource",

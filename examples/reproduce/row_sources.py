@@ -9,7 +9,7 @@ from typing import Any
 
 from sources import source_choices
 
-from keras_reprogram import FrozenSource
+from keras_reprogram import FrozenSource, join_sources
 
 FILE = Path(__file__).parent / "configs" / "sources.toml"
 _INSTALL = "Set KERAS_HOME to a folder whose `models` holds them, or run where there is a network"
@@ -51,6 +51,8 @@ def build_source(name: str, output: str = "scores") -> FrozenSource:
     settings = _configured()[name]
     if "benchmark" in settings:
         return source_choices()[settings["benchmark"]].transparent(output)
+    if "joined" in settings:
+        return join_sources([build_source(member, output) for member in settings["joined"]])
     options = dict(settings.get("options", {}))
     size = (*(settings["size"],) * 2, 3) if "size" in settings else None
     own = (*(settings["weights_size"],) * 2, 3) if "weights_size" in settings else size

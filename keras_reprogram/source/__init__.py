@@ -3,6 +3,7 @@
 from keras_reprogram.source.applications import application_names
 from keras_reprogram.source.embedded import embedded_path
 from keras_reprogram.source.frozen_source import FrozenSource
+from keras_reprogram.source.joined_sources import join_sources
 from keras_reprogram.source.ledger_claim import BudgetSpentError, Claim, UnknownFateError
 from keras_reprogram.source.litert_source import LiteRTSource
 from keras_reprogram.source.opaque_source import OpaqueSource
@@ -27,5 +28,6 @@ __all__ = [
     "UnknownFateError",
     "application_names",
     "embedded_path",
+    "join_sources",
     "query_key",
 ]

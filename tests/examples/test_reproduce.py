@@ -298,6 +298,21 @@ def test_the_best_epoch_is_kept(parts: SimpleNamespace) -> None:
     assert (float(program.bias[0]), float(output_map.bias[0])) == (2.0, 12.0)
 
 
+def test_joined_sources_are_asked_as_one(
+    parts: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = parts.row_sources
+    names = ["traffic_signs", "traffic_signs"]
+    configured = sources._configured() | {"two": {"title": "two", "joined": names}}
+    monkeypatch.setattr(sources, "_configured", lambda: configured)
+    joined, single = sources.build_source("two"), sources.build_source("traffic_signs")
+    sources.build_source.cache_clear()
+    images = np.random.default_rng(0).uniform(*single.value_range, (3, *single.source_shape))
+    twice = np.asarray(joined(images))
+    np.testing.assert_allclose(twice[:, 43:], twice[:, :43], atol=1e-6)
+    np.testing.assert_allclose(2 * twice[:, :43], np.asarray(single(images)), atol=1e-6)
+
+
 def test_answers_are_asked_once_an_image(
     parts: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

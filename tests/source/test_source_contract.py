@@ -7,7 +7,13 @@ import pytest
 from checks import check_source as checks
 from checks.tiny_models import NUM_LABELS, SHAPE, random_images, tiny_classifier, weights_of
 
-from keras_reprogram import FrozenSource, LiteRTSource, OpaqueSource, SavedModelSource
+from keras_reprogram import (
+    FrozenSource,
+    LiteRTSource,
+    OpaqueSource,
+    SavedModelSource,
+    join_sources,
+)
 
 RANGE = (0, 255)
 
@@ -32,6 +38,7 @@ SOURCES = {
     "frozen logits": frozen("linear"),
     "frozen features": frozen(output="features"),
     "frozen preprocessing": frozen(preprocessing=((0.5, 1, 2), (1, 2, 3)), channel_order="bgr"),
+    "joined": lambda files: join_sources([frozen()(files), frozen()(files)]),
     "opaque": opaque,
     "litert float": lambda files: LiteRTSource(files.float, value_range=RANGE),
     "litert uint8": lambda files: LiteRTSource(files.uint8),
