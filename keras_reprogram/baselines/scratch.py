@@ -13,8 +13,10 @@ from keras_reprogram.training.validation_split import split_validation
 
 # Training is looked at on validation after every so many steps.
 ROUND_STEPS = 25
-# Rounds without a better validation accuracy after which it is given up.
+# Rounds without a better validation accuracy after which it is given up; three epochs where they
+# are longer: 16 rounds are no two epochs of 10,000 images, and say little.
 PATIENCE = 16
+PATIENCE_EPOCHS = 3
 MOST_STEPS = 2000
 # Training images are moved by at most this share of a side.
 SHIFT = 0.1
@@ -50,8 +52,8 @@ def fit_scratch(
         augment: Whether training images are shifted by up to a tenth of a side.
         mirror: Whether left and right may change places too: right for photographs, wrong for
             digits and signs.
-        most_steps: Most steps of the first training, at least 1; 400 without a better validation
-            accuracy end it before.
+        most_steps: Most steps of the first training, at least 1; 400, or three epochs where
+            those are longer, without a better validation accuracy end it before.
 
     Returns:
         A `Baseline` named `"network from scratch"`, whose `note` says how images were augmented;
@@ -89,13 +91,18 @@ def fit_scratch(
         (rotate(scaling, images[held_out]), labels[held_out]),
         most_steps=most_steps,
         round_steps=ROUND_STEPS,
-        patience=PATIENCE,
+        patience=_patience(len(train)),
     )
     scaling = _scaling(images)
     network = SmallNetwork(shape, num_classes, augmentation=augmentation, seed=seed)
     network.train(rotate(scaling, images), labels, best.steps)
     note = f"{network.num_weights:,} weights, {best.steps} steps of {BATCH_SIZE}; {augmentation}"
     return Baseline(NAME, best.accuracy, len(labels), best.converged, scaling, network, note)
+
+
+def _patience(num_images: int) -> int:
+    """Rounds to wait with so many training images."""
+    return max(PATIENCE, -(-PATIENCE_EPOCHS * num_images // (BATCH_SIZE * ROUND_STEPS)))
 
 
 def _scaling(images: np.ndarray) -> LosslessRotation:

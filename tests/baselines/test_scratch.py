@@ -149,3 +149,9 @@ def test_bad_input_is_refused(changes: dict[str, Any], message: str) -> None:
     }
     with pytest.raises(ValueError, match=message):
         fit_scratch(**(arguments | changes))
+
+
+@pytest.mark.parametrize(("num_images", "rounds"), [(10, 16), (4266, 16), (4267, 17), (8500, 32)])
+def test_many_images_are_waited_for_three_epochs(num_images: int, rounds: int) -> None:
+    """25 steps of 32 images are a round."""
+    assert scratch_module._patience(num_images) == rounds
