@@ -149,7 +149,8 @@ KILLS = {"epoch": ("epoch", (1, 1), KilledError), "mid-epoch": (3, (1, 2), Syste
         ("callable", "epoch"),
         ("callable", "mid-epoch"),
         ("frozen", "mid-epoch"),
-        ("estimated", "mid-epoch"),
+        # Estimated steps resume in mid-epoch as others do, at twice the time.
+        pytest.param("estimated", "mid-epoch", marks=pytest.mark.slow),
         # The backup of an epoch's end is kept by the same callback for every kind of source.
         pytest.param("frozen", "epoch", marks=pytest.mark.slow),
         pytest.param("estimated", "epoch", marks=pytest.mark.slow),
@@ -166,7 +167,7 @@ def test_killed_and_resumed_equals_uninterrupted(kind, killed, tmp_path) -> None
 
 
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
-@pytest.mark.parametrize("kill_at", [(1, "end"), (0, 1)])
+@pytest.mark.parametrize("kill_at", [(1, "end"), pytest.param((0, 1), marks=pytest.mark.slow)])
 def test_runs_killed_at_the_edges_resume_too(kill_at, tmp_path) -> None:
     expected = uninterrupted("callable")
     with pytest.raises(KilledError):
@@ -195,6 +196,7 @@ def test_resumed_epochs_are_whole_again(tmp_path) -> None:
     assert len(batches) == 2 + 4
 
 
+@pytest.mark.slow
 def test_runs_with_accumulated_gradients_resume(tmp_path) -> None:
     def model():
         optimizer = keras.optimizers.Adam(0.01, gradient_accumulation_steps=3)

@@ -90,6 +90,7 @@ def test_bar_stays_within_its_budget_and_reports_its_pilot(
     assert "5:" in done.choices
 
 
+@pytest.mark.slow
 def test_white_box_queries_are_counted(
     parts: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,6 +219,7 @@ def test_table_shows_mean_spread_and_what_is_not_there(parts: SimpleNamespace) -
     assert "bar_random: n/a" not in "\n".join(lines)
 
 
+@pytest.mark.slow
 def test_harsh_sources_tell_less(parts: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     # The second column is of several views; 8 of them cost ten seconds.
     monkeypatch.setattr(parts.harsh_sources, "VIEWS", (1, 2))

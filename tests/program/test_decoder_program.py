@@ -178,6 +178,7 @@ def trained():
     return train_decoder(images_and_labels(8)[0], LATENT, epochs=1, verbose=0)
 
 
+@pytest.mark.slow
 def test_same_seed_same_decoder(trained):
     images, _ = images_and_labels(8)
     again, other = (
