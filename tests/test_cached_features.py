@@ -99,6 +99,7 @@ def test_training_is_the_same_for_one_pass_of_queries(options, queries) -> None:
     assert_same_training(model_of, queries, **options)
 
 
+@pytest.mark.slow
 def test_the_same_in_a_graph_with_several_steps_at_once() -> None:
     def make():
         model = model_of(frozen_source(output="features"))

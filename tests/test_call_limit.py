@@ -65,6 +65,7 @@ def test_a_source_in_the_graph_never_gets_more_than_its_limit(limit) -> None:
     assert int(source.calls) > 1
 
 
+@pytest.mark.slow
 def test_slices_change_nothing() -> None:
     results = []
     for limit in (None, 7):

@@ -228,7 +228,10 @@ class KillAt(keras.callbacks.Callback):
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
 @pytest.mark.parametrize(
     ("assignment", "source", "save_freq"),
-    [("iterative", "frozen", 3), ("bayesian_plus", "opaque", "epoch")],
+    [
+        pytest.param("iterative", "frozen", 3, marks=pytest.mark.slow),
+        ("bayesian_plus", "opaque", "epoch"),
+    ],
 )
 def test_killed_and_resumed_equals_uninterrupted(assignment, source, save_freq, tmp_path) -> None:
     def run(*callbacks):

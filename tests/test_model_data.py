@@ -182,7 +182,9 @@ def test_weight_two_in_fit_is_an_image_twice() -> None:
         np.testing.assert_allclose(left, right, atol=1e-5)
 
 
-@pytest.mark.parametrize("how", ["sample_weight", "class_weight"])
+@pytest.mark.parametrize(
+    "how", ["sample_weight", pytest.param("class_weight", marks=pytest.mark.slow)]
+)
 def test_weight_five_in_the_exact_fit_is_an_image_five_times(how) -> None:
     # Labels that the images do not tell, so that weights decide.
     labels = np.random.default_rng(1).permutation(LABELS)
@@ -214,7 +216,7 @@ def test_weights_decide_which_labels_are_assigned() -> None:
     assert labels_of_class_one(model) == [0]
 
 
-@pytest.mark.parametrize("estimated", [False, True])
+@pytest.mark.parametrize("estimated", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_focal_losses(estimated) -> None:
     model = small_model(opaque_source() if estimated else None)
     model.run_eagerly = True

@@ -34,9 +34,9 @@ def model_for(source, num_views=1, output_map=None, **options):
     ("source", "num_views", "budget"),
     [
         ("opaque", 1, 60),
-        ("opaque", 1, 400),
+        pytest.param("opaque", 1, 400, marks=pytest.mark.slow),
         ("opaque", 1, 900),
-        ("opaque", 3, 180),
+        pytest.param("opaque", 3, 180, marks=pytest.mark.slow),
         ("opaque", 3, 1500),
         ("frozen", 2, 1000),
     ],
@@ -143,6 +143,7 @@ def test_label_maps_learn_by_the_same_recipe():
     assert fit.queries_used <= 600
 
 
+@pytest.mark.slow
 def test_same_seed_same_result():
     fits = []
     for _ in range(2):

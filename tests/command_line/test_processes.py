@@ -74,6 +74,7 @@ def test_help_does_not_wait_for_tensorflow(tmp_path: Path, arguments: list[str])
     assert len(printed) > len("slow: []\n")
 
 
+@pytest.mark.slow
 def test_data_and_progress_go_separate_ways(tmp_path: Path) -> None:
     done = run(*TRAIN, "--opaque", "--train-images", 40, "--test-images", 20, cwd=tmp_path)
 

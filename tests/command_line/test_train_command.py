@@ -141,6 +141,7 @@ def test_several_seeds_show_their_spread(command: Command, tmp_path: Path) -> No
 
 
 @UNDRAWN
+@pytest.mark.slow
 def test_same_seed_gives_the_same_figures(command: Command, tmp_path: Path) -> None:
     arguments = ("--opaque", "--seed", 1, "--output", tmp_path, "--name", "same")
     for _ in range(2):

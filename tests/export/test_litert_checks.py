@@ -54,7 +54,10 @@ def test_wrong_arguments(model, tmp_path) -> None:
         export_litert(model, tmp_path / "a.tflite", least_agreement=97)
 
 
-@pytest.mark.parametrize("kind", ["features", "labels", "saved_model"])
+@pytest.mark.parametrize(
+    "kind",
+    ["saved_model", *(pytest.param(k, marks=pytest.mark.slow) for k in ("features", "labels"))],
+)
 def test_int8_of_other_sources_and_maps(kind, tmp_path) -> None:
     if kind == "features":
         model = small_model(frozen_source(output="features"), NewHead(3))

@@ -71,7 +71,10 @@ def test_all_views_are_inside_and_the_converter_is_quiet(tmp_path, capfd) -> Non
     check_any_batch(model, path)
 
 
-@pytest.mark.parametrize("kind", ["features", "labels", "saved_model"])
+@pytest.mark.parametrize(
+    "kind",
+    ["saved_model", *(pytest.param(k, marks=pytest.mark.slow) for k in ("features", "labels"))],
+)
 def test_other_sources_and_maps_are_converted(kind, tmp_path) -> None:
     if kind == "features":
         model = small_model(frozen_source(output="features"), NewHead(NUM_CLASSES))

@@ -189,6 +189,7 @@ def test_same_seed_same_decoder(trained):
     assert not np.array_equal(again[0], other[0])
 
 
+@pytest.mark.slow
 def test_large_images_are_shrunk():
     trained = train_decoder(faces(4, (40, 20, 3)), 2, epochs=1, max_size=16, verbose=0)
     assert trained.output_shape == (None, 16, 8, 3)
