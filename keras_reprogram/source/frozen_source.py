@@ -169,8 +169,8 @@ class FrozenSource(Source):
             array = ops.convert_to_numpy(variable.value)
             digest.update(f"{array.shape}{array.dtype}".encode())
             digest.update(array.tobytes())
-        facts = (self.value_range, self.preprocessing, self.channel_order, self.scores)
-        digest.update(str(facts).encode())
+        facts = (self.source_shape, self.value_range, self.channel_order, self.scores)
+        digest.update(f"{facts} {self.preprocessing}".encode())
         return digest.hexdigest()
 
     def get_config(self) -> dict[str, Any]:

@@ -66,9 +66,16 @@ def join_sources(sources: Sequence[FrozenSource], *, name: str = "source") -> Fr
 
 
 def _named(source: FrozenSource, number: int) -> keras.Model:
-    """A source with its preprocessing as a model whose name no other has."""
+    """A source as a model whose name no other has.
+
+    A layer holds the preprocessing, so that the joined model's fingerprint knows of it.
+    """
     image = keras.Input(source.source_shape)
-    return keras.Model(image, source.answer(image), name=f"source_{number}")
+    pixels = keras.ops.flip(image, axis=-1) if source.channel_order == "bgr" else image
+    scale, offset = source.preprocessing
+    scaled = keras.layers.Rescaling(scale, offset)(pixels)
+    flat = keras.layers.Reshape((source.num_labels,))
+    return keras.Model(image, flat(source.model(scaled, training=False)), name=f"source_{number}")
 
 
 def _check_fits(source: Any, first: Any) -> None:

@@ -78,6 +78,25 @@ def test_fingerprint_follows_weights_and_facts():
     assert len(set(prints)) == len(prints)
 
 
+def test_fingerprint_follows_what_no_weight_says():
+    """The same weights, other answers."""
+
+    def network(scale=0.5, strides=1, padding="same", side=8):
+        layers = [
+            keras.Input((side, side, 3)),
+            keras.layers.Rescaling(scale),
+            keras.layers.Conv2D(2, 3, strides=strides, padding=padding, kernel_initializer="ones"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Softmax(),
+        ]
+        return FrozenSource(keras.Sequential(layers), value_range=(0, 1)).fingerprint
+
+    prints = [network(), network(1.0), network(strides=2), network(padding="valid")]
+    prints.append(network(side=9))
+    assert len(set(prints)) == len(prints)
+    assert network() == prints[0]
+
+
 def test_fingerprint_does_not_depend_on_how_numbers_are_written():
     model = tiny_classifier()
     one = frozen(model, preprocessing=(1, 0), value_range=(0, 255))

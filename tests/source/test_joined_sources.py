@@ -23,7 +23,7 @@ def frozen(activation="softmax", seed=0, **options):
 
 
 def two(activation="softmax", **options):
-    turned = {"preprocessing": (0.5, 3.0), "channel_order": "bgr"}
+    turned = {"preprocessing": ((0.5, 1.0, 2.0), 3.0), "channel_order": "bgr"}
     return [frozen(activation, **options), frozen(activation, 1, **options | turned)]
 
 
@@ -62,6 +62,17 @@ def test_fingerprint_names_the_sources_and_their_order():
     names = {join_sources(pair).fingerprint for pair in ([first, second], [second, first])}
     assert len(names) == 2
     assert join_sources([first, second]).fingerprint in names
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"preprocessing": (0.5, 0.0)}, {"preprocessing": (1.0, 3.0)}, {"channel_order": "bgr"}],
+)
+def test_fingerprint_holds_the_preprocessing_of_members(changes):
+    plain = join_sources([frozen(), frozen()])
+    changed = join_sources([frozen(), frozen(**changes)])
+    again = join_sources([frozen(), frozen(**changes)])
+    assert changed.fingerprint == again.fingerprint != plain.fingerprint
 
 
 def test_gradients_reach_the_image_through_both():
