@@ -28,6 +28,7 @@ def new_head(run: Run) -> Outcome:
         head.validation_accuracy,
         head.evaluate(features, data.train_labels),
         resolution=f"{height}x{width}",
+        choices=f"C={head.classifier.C:g}",
     )
 
 

@@ -9,7 +9,8 @@ GRID = 4
 SQUARE = 9
 TRAIN_IMAGES = 10_000
 TEST_IMAGES = 2_000
-TRAIN_SEED, TEST_SEED = 0, 1
+# The test images of seed 1 were looked at when the number of training images was chosen.
+TRAIN_SEED, TEST_SEED = 0, 2
 
 
 def load_squares_counting() -> TargetData:

@@ -19,7 +19,7 @@ def test_builder_writes_what_is_drawn(
     builder = prepare("squares_counting")
     assert builder.info.features["label"].names == [str(count) for count in range(1, 11)]
     splits = read(builder)
-    for split, count, seed in (("train", 20, 0), ("test", 10, 1)):
+    for split, count, seed in (("train", 20, module.TRAIN_SEED), ("test", 10, module.TEST_SEED)):
         images, labels = draw_squares(count, seed)
         drawn = sorted((int(labels[k]), images[k].tobytes()) for k in range(count))
         written = sorted((int(row["label"]), row["image"].tobytes()) for row in splits[split])
