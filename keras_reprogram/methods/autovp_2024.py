@@ -11,6 +11,7 @@ from keras_reprogram.methods.method import Method, compiled_method
 from keras_reprogram.methods.rate_schedule import milestones
 from keras_reprogram.output_map import DenseMap
 from keras_reprogram.program import ScaledProgram
+from keras_reprogram.program.named_placements import share_size
 from keras_reprogram.source.source import Source
 
 
@@ -29,8 +30,9 @@ def autovp_2024(
 
     `ScaledProgram`: `sigmoid(W)` around an image whose scale is trained; the dense map "FullyMap".
     Adam at 0.001, a tenth of it after 50 % and a hundredth after 72 % of 200 epochs, batches
-    of 128. The paper searches initial scale, map and rate for each task; these are the settings
-    that its code recommends.
+    of 128. At scale 1 the image takes 128 of 224 pixels, whatever size it has of its own. The
+    paper searches initial scale, map and rate for each task; the rate is the one that its code
+    recommends, and the search is the user's.
 
     Deviations: those of `ScaledProgram`; the map reads standardised log-scores, theirs logits,
     and starts at zero.
@@ -52,12 +54,13 @@ def autovp_2024(
         Tsao, Hsiung, Chen, Liu, Ho, "AutoVP: An Automated Visual Prompting Framework and
         Benchmark", ICLR 2024.
     """
+    options = {"image_size": share_size(target_shape, source.source_shape)} | program_options
     program = ScaledProgram(
         target_shape,
         source.source_shape,
         source_range=source.value_range,
         target_range=target_range,
-        **program_options,
+        **options,
     )
     return compiled_method(
         "autovp_2024",

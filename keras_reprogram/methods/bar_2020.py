@@ -35,12 +35,14 @@ def bar_2020_white_box(
     """The white-box twin of BAR (Tsai, Chen, Ho 2020, eq. 1-4), "AR" in its tables.
 
     `pad(x) + tanh(W * M)`; a class has the mean score of m source labels; focal loss with
-    `omega_j = 1 / n_j`. Adam at 0.01 with batches of 10 for 9 epochs are those of the released
-    script, which applies true gradients. With an opaque source, `fit` estimates them instead,
-    which is BAR itself.
+    `omega_j = 1 / n_j`, which weighs the frequency map too. Adam at 0.01 for 9 epochs is that of
+    the released script, which applies true gradients. With an opaque source `fit` estimates them;
+    BAR as it was published, SGD and one direction a batch, is `examples/benchmark/bar.py`.
 
-    Deviations: those of `ProgramLayer` and `assign_labels`; class weights are scaled to a mean
-    of 1; batches of 20, the paper's.
+    Deviations: those of `ProgramLayer` and `assign_labels`, and of `MultiLabelMap`: the classes'
+    means are scaled to sum to 1. The frequency map counts first answers, the released one ranks
+    labels by their mean score among the 30 highest of an image. Class weights are scaled to a mean of 1. Batches of 20 and this
+    loss are the paper's; the script has 10, a binary focal loss a class, and m = 6.
 
     Args:
         source: any `Source` with at least `K * m` labels.

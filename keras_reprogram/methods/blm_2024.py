@@ -10,6 +10,9 @@ from keras_reprogram.methods.padded_prompt import padded_prompt
 from keras_reprogram.output_map import MultiLabelMap
 from keras_reprogram.source.source import Source
 
+# Of the released code; 64 for two of its twelve data sets.
+_BATCH_SIZE = 256
+
 
 def blm_2024(
     source: Source,
@@ -25,7 +28,8 @@ def blm_2024(
     """Bayesian-guided label mapping, BLM (Cai et al. 2024, sec. 4), with padding.
 
     `pad(x) + sigmoid(W) * M`; a class is a weighted sum of all source labels, the weights
-    estimated again after each epoch (`bayesian_weights`). Trained as `ilm_vp_2023`.
+    estimated again after each epoch (`bayesian_weights`). Trained as `ilm_vp_2023`, in
+    batches of 256.
 
     Deviations: those of `ilm_vp_2023` and `MultiLabelMap`; probabilities are weighed, theirs are
     logits.
@@ -57,6 +61,7 @@ def blm_2024(
         class_names=class_names,
         seed=seed,
         learning_rate=learning_rate,
+        batch_size=_BATCH_SIZE,
         **program_options,
     )
 
@@ -98,5 +103,6 @@ def blmp_2024(
         class_names=class_names,
         seed=seed,
         learning_rate=learning_rate,
+        batch_size=_BATCH_SIZE,
         **program_options,
     )

@@ -23,7 +23,7 @@ def elsayed_2019(
     class_names: Sequence[str] | None = None,
     seed: int = 0,
     learning_rate: float = 0.05,
-    penalty: float = 0.005,
+    penalty: float = 0.0025,
     **program_options: Any,
 ) -> Method:
     """Adversarial reprogramming (Elsayed, Goodfellow, Sohl-Dickstein 2019, eq. 1-4).
@@ -32,8 +32,9 @@ def elsayed_2019(
     `-log p + penalty * ||W||^2` by Adam, whose rate falls by .96 every two epochs. Batches of 50;
     the 83 epochs are the 100,000 steps that MNIST had.
 
-    Deviations: those of `ProgramLayer`. The penalty is that of Kloberdanz's re-run (2020, ch. 3),
-    which took a learning rate of 0.01.
+    Deviations: those of `ProgramLayer`, and of `MultiLabelMap`: p is the label's share of the
+    first K scores, not of all (Kloberdanz reads the first K logits too). The penalty is that of
+    her re-run (2020, ch. 3), .005 times half of the squared norm, with a learning rate of 0.01.
 
     Args:
         source: any `Source` with at least K labels.

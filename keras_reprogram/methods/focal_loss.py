@@ -12,8 +12,8 @@ from keras import ops
 class FocalLoss(keras.losses.Loss):
     """`-(1 - p)^gamma * log(p)` of the true class's probability p (Tsai et al. 2020, eq. 4).
 
-    Keras's own focal losses take one-hot labels; this one takes integers. The paper's class
-    weights omega are `class_weight` of `fit`.
+    Keras's own focal losses take one-hot labels, and have no gradient where p is below 1e-7. The
+    paper's class weights omega are `class_weight` of `fit`.
 
     Args:
         gamma: >= 0; 0 is cross-entropy.
@@ -45,10 +45,13 @@ class FocalLoss(keras.losses.Loss):
         self.gamma = float(gamma)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        one_hot = ops.one_hot(ops.cast(ops.reshape(y_true, (-1,)), "int32"), y_pred.shape[-1])
-        return keras.losses.categorical_focal_crossentropy(
-            one_hot, y_pred, alpha=1.0, gamma=self.gamma
+        # Keras takes the softmax's own inputs here, and clips p nowhere: where p is 1e-9 the
+        # gradient is still there.
+        cross_entropy = keras.losses.sparse_categorical_crossentropy(
+            ops.reshape(y_true, (-1,)), y_pred
         )
+        missing = ops.maximum(-ops.expm1(-cross_entropy), keras.config.epsilon())
+        return ops.power(missing, self.gamma) * cross_entropy
 
     def get_config(self) -> dict[str, Any]:
         return {"gamma": self.gamma, "reduction": self.reduction, "name": self.name}

@@ -31,7 +31,8 @@ def kloberdanz_2020(
     layer, `g` a dense softmax layer. Adam at 0.001, batches of 128, 10 epochs.
 
     Deviations: `f` is bilinear, hers takes the nearest pixel; preprocessing is the source's own
-    (her code divides by 255 after the application's preprocessing).
+    (her code divides by 255 after the application's preprocessing). The head reads what enters the
+    last layer with weights; hers reads `layers[-2]`, which are the 1,000 scores in a MobileNet.
 
     Args:
         source: a `FrozenSource(model, output="features")`.

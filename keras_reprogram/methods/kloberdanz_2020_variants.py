@@ -40,7 +40,7 @@ def kloberdanz_2020_variant(
     class_names: Sequence[str] | None = None,
     seed: int = 0,
     learning_rate: float = 0.01,
-    penalty: float = 0.005,
+    penalty: float = 0.0025,
     **program_options: Any,
 ) -> Method:
     """A change to adversarial reprogramming that Kloberdanz tried (2020, ch. 3.2).
@@ -53,7 +53,7 @@ def kloberdanz_2020_variant(
     - `"multiply"`: `x * (1 + P)` on pixels in [0, 1], over the image too.
     - `"subtract"`: `x - P`.
 
-    Deviations: those of `ProgramLayer`; the learned map reads standardised log-scores.
+    Deviations: those of `elsayed_2019`; the learned map reads standardised log-scores.
 
     Args:
         source: any `Source`; with at least K labels but for `"learned_map"`.
@@ -64,7 +64,7 @@ def kloberdanz_2020_variant(
         class_names: names of the classes, or `None`.
         seed: draws the batch order.
         learning_rate: the first.
-        penalty: lambda, >= 0.
+        penalty: lambda, >= 0; hers is .005 times half of the squared norm.
         **program_options: of `ProgramLayer`.
 
     Returns:

@@ -90,7 +90,7 @@ class Method:
         """
         if class_weight is None and self.class_balanced:
             class_weight = self._class_weight(x, y)
-        self._prepare_map(x, y, options)
+        self._prepare_map(x, y, class_weight, options)
         if is_array(x):
             options["batch_size"] = batch_size or self.batch_size
         return self.model.fit(
@@ -102,7 +102,9 @@ class Method:
             **options,
         )
 
-    def _prepare_map(self, x: Any, y: Any, options: dict[str, Any]) -> None:
+    def _prepare_map(
+        self, x: Any, y: Any, class_weight: dict[int, float] | None, options: dict[str, Any]
+    ) -> None:
         """What the map needs before its first step, unless it has it already."""
         output_map = self.model.output_map
         if output_map.ready:
@@ -112,8 +114,8 @@ class Method:
             # Only the scale of its inputs: the papers train this map from its start.
             output_map.adapt(self.model.collect_scores(x, verbose=verbose))
             return
-        weight = options.get("sample_weight")
-        self.model.fit_output_map(x, y, sample_weight=weight, verbose=verbose)
+        weights = {"sample_weight": options.get("sample_weight"), "class_weight": class_weight}
+        self.model.fit_output_map(x, y, **weights, verbose=verbose)
 
     def _class_weight(self, x: Any, y: Any) -> dict[int, float]:
         """`n / (K * n_j)` for the `n_j` images of class j, so that their mean is 1."""

@@ -24,11 +24,12 @@ def padded_prompt(
     class_names: Sequence[str] | None,
     seed: int,
     learning_rate: float,
+    batch_size: int = 128,
     **program_options: Any,
 ) -> Method:
     """`pad(x) + sigmoid(W) * M`, trained as Chen et al. (2023) do, with a map of one's own.
 
-    Adam, a tenth of the rate after 50 % and a hundredth after 72 % of 200 epochs, batches of 128.
+    Adam, a tenth of the rate after 50 % and a hundredth after 72 % of 200 epochs.
 
     Args:
         name: of the method.
@@ -39,6 +40,7 @@ def padded_prompt(
         class_names: names of the classes, or `None`.
         seed: draws the batch order.
         learning_rate: the first.
+        batch_size: images a step.
         **program_options: of `ProgramLayer`.
 
     Returns:
@@ -53,7 +55,7 @@ def padded_prompt(
         optimizer=keras.optimizers.Adam(learning_rate),
         rate=milestones(learning_rate),
         epochs=200,
-        batch_size=128,
+        batch_size=batch_size,
         class_names=class_names,
         seed=seed,
     )

@@ -84,7 +84,7 @@ def build_method(
     network = keras.models.load_model(embedded_path("traffic_signs.keras"))
     source = FrozenSource(network, value_range=(0, 255))
     method = build_method("blm_2024", source, (8, 8, 1), num_classes=10, image_size=18)
-    assert (method.epochs, method.batch_size) == (200, 128)
+    assert (method.epochs, method.batch_size) == (200, 256)
     ```
     """
     if name not in _METHODS:

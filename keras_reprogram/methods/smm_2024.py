@@ -32,7 +32,9 @@ def smm_2024(
     pattern and network, a tenth of it after 50 % and a hundredth after 72 % of 200 epochs, batches
     of 256.
 
-    Deviations: those of `SampleMaskProgram` and, for the map, of `ilm_vp_2023`. For vision
+    Deviations: those of `SampleMaskProgram` and, for the map, of `ilm_vp_2023`. The released code
+    cuts training images at random from 1/7 larger ones and mirrors them; pass such data for it.
+    For vision
     transformers pass `filters=(8, 16, 32, 64, 128)`; the paper then trains the network at a
     constant 0.001.
 

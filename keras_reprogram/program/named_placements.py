@@ -102,8 +102,22 @@ def framed_size(target_shape: Shape, source_shape: Shape) -> tuple[int, int]:
     own, canvas = target_shape[:2], source_shape[:2]
     if own[0] < canvas[0] and own[1] < canvas[1]:
         return own
-    share = (max(1, round(_FRAMED_SHARE * canvas[0])), max(1, round(_FRAMED_SHARE * canvas[1])))
-    return largest_fit(own, share)
+    return share_size(target_shape, source_shape)
+
+
+def share_size(target_shape: Shape, source_shape: Shape) -> tuple[int, int]:
+    """4/7 of the canvas, 128 of 224 pixels, or what of them the image fills: its aspect is kept.
+
+    Args:
+        target_shape: `(h, w, c)`.
+        source_shape: `(H, W, C)`.
+
+    Returns:
+        `(height, width)` on the canvas.
+    """
+    height, width = target_shape[:2]
+    zoom = _FRAMED_SHARE * min(source_shape[0] / height, source_shape[1] / width)
+    return max(1, round(zoom * height)), max(1, round(zoom * width))
 
 
 def fitting_size(target_shape: Shape, source_shape: Shape, oversized: str) -> tuple[int, int]:

@@ -205,3 +205,9 @@ def test_images_that_fill_the_canvas_leave_a_frame(target_shape, expected):
     method = build_method("ilm_vp_2023", frozen_source(), target_shape, NUM_CLASSES)
     assert method.model.program.image_size == expected
     assert method.model.program.live_coordinates().any()
+
+
+def test_autovp_starts_at_its_share_of_the_canvas_however_small_the_image():
+    for shape in ((4, 4, 1), (2, 2, 1), SOURCE_SHAPE):
+        method = build_method("autovp_2024", frozen_source(), shape, NUM_CLASSES)
+        assert method.model.program.image_size == (5, 5)

@@ -5,6 +5,7 @@ import math
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from small_models import TARGET_SHAPE, frozen_source, images_and_labels
 
 from keras_reprogram.methods import build_method
@@ -16,6 +17,7 @@ from keras_reprogram.methods.rate_schedule import (
     staircase,
     warm_cosine,
 )
+from keras_reprogram.output_map import assign_labels
 
 
 def test_milestones_of_200_epochs():
@@ -101,6 +103,24 @@ def test_focal_loss_is_the_papers(gamma):
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+def test_focal_loss_learns_from_what_is_surely_wrong():
+    """There it is cross-entropy, whose gradient is `p - y`."""
+    logits = tf.Variable([[-21.0, 0.0, -25.0]])
+    for loss in (FocalLoss(2.0), keras.losses.SparseCategoricalCrossentropy()):
+        with tf.GradientTape() as tape:
+            value = loss(np.array([0]), keras.ops.softmax(logits))
+        np.testing.assert_allclose(tape.gradient(value, logits), [[-1, 1, 0]], atol=1e-6)
+        np.testing.assert_allclose(value, 21, rtol=1e-5)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_focal_loss_has_a_gradient_where_nothing_is_left_to_learn(gamma):
+    logits = tf.Variable([[200.0, 0.0]])
+    with tf.GradientTape() as tape:
+        value = FocalLoss(gamma)(np.array([0]), keras.ops.softmax(logits))
+    np.testing.assert_allclose(tape.gradient(value, logits), [[0, 0]], atol=1e-6)
+
+
 def test_focal_loss_config():
     again = keras.losses.deserialize(keras.losses.serialize(FocalLoss(3.0)))
     assert again.gamma == 3.0
@@ -120,3 +140,43 @@ def test_bar_weighs_classes_by_one_over_their_images():
     np.testing.assert_allclose(weights * [4, 2, 2], 8 / 3)
     np.testing.assert_allclose(weights[labels].mean(), 1)
     assert (asked["epochs"], asked["batch_size"]) == (9, 20)
+
+
+def test_bars_frequency_map_is_not_the_largest_class_first():
+    """Labels are found by shares of a class, not by how many images it has."""
+    method = build_method("bar_2020_white_box", frozen_source(), TARGET_SHAPE, 2)
+    method.model.fit = lambda *data, **options: None
+    images, _ = images_and_labels(12)
+    labels = np.array([0] * 9 + [1] * 3)
+    method.fit(images, labels, verbose=0)
+    scores = method.model.collect_scores(images, verbose=0)
+    options = {"num_classes": 2, "num_source_labels": scores.shape[-1]}
+    options |= {"labels_per_class": method.model.output_map.labels_per_class, "scores": scores}
+    weight = np.where(labels == 0, 12 / 18, 12 / 6)
+    expected, plain = (
+        assign_labels("frequency", labels=labels, sample_weight=each, **options)
+        for each in (weight, None)
+    )
+    used = method.model.output_map.label_weights.numpy() > 0
+    for table, same in ((expected, True), (plain, False)):
+        wanted = np.zeros_like(used)
+        wanted[table.T, np.arange(2)] = True
+        assert np.array_equal(used, wanted) == same
+
+
+def test_published_settings():
+    published = {
+        "elsayed_2019": (83, 50),
+        "kloberdanz_2020": (10, 128),
+        "ilm_vp_2023": (200, 128),
+        "smm_2024": (200, 256),
+        "blm_2024": (200, 256),
+        "blmp_2024": (200, 256),
+    }
+    for name, expected in published.items():
+        source = frozen_source(output="features" if name == "kloberdanz_2020" else "scores")
+        method = build_method(name, source, TARGET_SHAPE, 3)
+        assert (method.epochs, method.batch_size) == expected
+    program = build_method("elsayed_2019", frozen_source(), TARGET_SHAPE, 3).model.program
+    # Kloberdanz: .005 * tf.nn.l2_loss(W), half of the squared norm.
+    assert float(program.regularizer(np.ones(10))) == pytest.approx(0.025)
