@@ -160,18 +160,18 @@ def _train(run: Run) -> Trained:
 def _fingerprint(run: Run) -> str:
     """What a trained program depends on."""
     row, data, method = run.row, run.data, new_method(run)
-    facts = [row.program or row.method, row.options, row.learning_rates, row.epochs]
-    # A method's own recipe may change.
-    facts += [method.epochs, method.batch_size, *(method.rate(epoch, 10) for epoch in range(10))]
-    facts += [
-        row.batch_size,
-        run.seed,
-        run.source().fingerprint,
-        run.source().source_shape,
-        data.target_range,
-    ]
-    digest = hashlib.sha256(json.dumps(facts, default=str).encode())
-    for array in (data.train_images, data.train_labels, data.test_images):
+    model = method.model
+    facts = [row.learning_rates, row.epochs, row.batch_size, run.seed, data.target_range]
+    # A method's own recipe may change, and what its parts start with.
+    facts += [method.name, method.epochs, method.batch_size, method.class_balanced]
+    facts += [method.rate(epoch, 10) for epoch in range(10)]
+    parts = (model.program, model.output_map, model.loss)
+    facts += [keras.saving.serialize_keras_object(part) for part in parts]
+    # Keras numbers the names of optimizers.
+    facts += [type(model.optimizer).__name__, model.optimizer.get_config() | {"name": ""}]
+    facts.append(model.source.fingerprint)
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
+    for array in (data.train_images, data.train_labels, data.test_images, *run.parts):
         digest.update(f"{array.shape}{array.dtype}".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

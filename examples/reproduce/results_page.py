@@ -48,7 +48,9 @@ _REMARKS = (
     "Ours: test accuracy, mean ± standard deviation over the seeds (or folds), their number in "
     "brackets.",
     "Learning rate, epoch, number of views and regularisation are chosen on held-out training "
-    "images; test images are looked at once. Many papers print the epoch that is best on the test.",
+    "images; a run looks at the test images once, at its end. Lines that were added or changed "
+    "after an earlier figure on the same test images say so. Many papers print the epoch that is "
+    "best on the test.",
     "Where all images of fixed parts are taken and a map is fitted exactly, seeds draw the "
     "validation part alone: their spread is then nearly 0, and says nothing of other images.",
 )
@@ -67,16 +69,40 @@ def _table(lines: Sequence[RowConfig], rows: Sequence[ReproducedRow], form: str)
 
 def _rows_of(line: RowConfig, rows: Sequence[ReproducedRow], form: str) -> list[ReproducedRow]:
     own = [row for row in rows if row.key[:2] == (line.name, form)]
-    # A line that was changed must not show what it had before.
-    expected = (line.target, line.source, line.method)
     for row in own:
-        if (received := (row.target, row.source, row.method)) != expected:
+        expected, received = _compared(line, row)
+        if expected != received:
             raise ValueError(
                 f"Expected the results of {line.name!r} to be of {' / '.join(expected)}, as its "
                 f"configuration says. Received: {' / '.join(received)}. Delete the line's results "
                 "from the CSV file and run it again."
             )
     return own
+
+
+def _compared(line: RowConfig, row: ReproducedRow) -> tuple[list[str], list[str]]:
+    """What a line says of its runs, and what a row says: a changed line must not show old figures.
+
+    What either of them leaves open is left out.
+    """
+    pairs = [(line.target, row.target), (line.source, row.source), (line.method, row.method)]
+    if line.epochs and row.epochs:
+        epochs = line.epochs * max(1, len(line.learning_rates))
+        pairs.append((f"{epochs} epochs", f"{row.epochs} epochs"))
+    side = line.options.get("image_size")
+    if side and " on " in row.resolution:
+        pairs.append((f"{side}x{side} px", f"{row.resolution.partition(' on ')[0]} px"))
+    rate = _rate(row)
+    if line.learning_rates and rate and rate not in [f"{each:g}" for each in line.learning_rates]:
+        pairs.append((f"a rate of {line.learning_rates}", f"a rate of {rate}"))
+    expected, received = zip(*pairs, strict=True)
+    return list(expected), list(received)
+
+
+def _rate(row: ReproducedRow) -> str:
+    """The learning rate that was chosen; empty where there is none, or the paper's."""
+    choices = dict(choice.split("=", 1) for choice in row.choices.split(";") if choice)
+    return choices.get("rate", "").replace("the paper's", "")
 
 
 def _figure(line: RowConfig, rows: Sequence[ReproducedRow]) -> str:
@@ -97,7 +123,9 @@ def _setting(line: RowConfig, rows: Sequence[ReproducedRow]) -> str:
         return source
     row = rows[-1]
     epochs = f", {row.epochs} epochs" if row.epochs else ""
-    return f"{source}; {row.n_train:,} + {row.n_test:,} images, {row.resolution} px{epochs}"
+    rates = " or ".join(sorted({rate for rate in map(_rate, rows) if rate}))
+    rate = f", rate {rates}".replace("0.", ".") if rates else ""
+    return f"{source}; {row.n_train:,} + {row.n_test:,} images, {row.resolution} px{epochs}{rate}"
 
 
 def _stored(line: RowConfig) -> str:

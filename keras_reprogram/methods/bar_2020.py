@@ -41,8 +41,9 @@ def bar_2020_white_box(
 
     Deviations: those of `ProgramLayer` and `assign_labels`, and of `MultiLabelMap`: the classes'
     means are scaled to sum to 1. The frequency map counts first answers, the released one ranks
-    labels by their mean score among the 30 highest of an image. Class weights are scaled to a mean of 1. Batches of 20 and this
-    loss are the paper's; the script has 10, a binary focal loss a class, and m = 6.
+    labels by their mean score among the 30 highest of an image. Class weights are scaled to a
+    mean of 1. Batches of 20 and this loss are the paper's; the script has 10, a binary focal loss
+    a class, and m = 6.
 
     Args:
         source: any `Source` with at least `K * m` labels.

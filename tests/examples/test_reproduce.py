@@ -178,7 +178,7 @@ def test_runs_become_rows_and_a_page(parts: SimpleNamespace, first_run: Any) -> 
         f"| >= .90 on six networks (Kloberdanz 2020, ch. 2.2) | {shown} (1) | six ImageNet networks"
         in line
     )
-    assert "traffic signs, 32 px; 60 + 30 images, 8x8 on 32x32 px, 1 epochs" in line
+    assert "traffic signs, 32 px; 60 + 30 images, 8x8 on 32x32 px, 1 epochs, rate .05" in line
 
 
 def test_what_is_there_is_neither_run_nor_asked_again(
@@ -373,7 +373,7 @@ def made_row(parts: SimpleNamespace, table: str, name: str, seed: int, **figures
 def test_the_page_of_a_hand_made_file(parts: SimpleNamespace, tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     for seed, accuracy in enumerate((0.90, 0.92, 0.97)):
-        figures = {"test_accuracy": accuracy, "balanced_accuracy": 0.5, "epochs": 24}
+        figures = {"test_accuracy": accuracy, "balanced_accuracy": 0.5, "epochs": 10}
         row = made_row(parts, "bar_2020", "ham10000_ar", seed, **figures)
         parts.csv_rows.append_row(path, row)
     result = run_table(parts, "bar_2020", "--table", "--csv", path)
@@ -385,7 +385,7 @@ def test_the_page_of_a_hand_made_file(parts: SimpleNamespace, tmp_path: Path) ->
     line = here["| skin lesions, AR (white box)"]
     # The standard deviation of a sample, (n - 1).
     assert "| .8205 (ResNet50) | .930 ± .036, balanced .500 ± .000 (3) |" in line
-    assert "MobileNet .25, 128 px; 8,000 + 2,000 images, 28x28 px, 24 epochs" in line
+    assert "MobileNet .25, 128 px; 8,000 + 2,000 images, 28x28 px, 10 epochs" in line
     assert " | not run here | " in here["| skin lesions, no source"]
     # Rows that the benchmark has.
     stored = [
@@ -423,6 +423,47 @@ def test_results_of_another_source_are_not_shown(parts: SimpleNamespace, tmp_pat
     said = " ".join(result.stderr.replace("│", " ").split())
     assert "Received: ham10000 / resnet50 / bar_2020_white_box. Delete" in said
     assert not path.with_suffix(".md").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"epochs": 200}, "200 epochs"),
+        ({"resolution": "32x32 on 128x128"}, "32x32 px"),
+        ({"choices": "rate=0.5;epoch=3"}, "a rate of 0.5"),
+    ],
+)
+def test_results_of_a_changed_line_are_not_shown(
+    parts: SimpleNamespace, changes: dict[str, Any], said: str
+) -> None:
+    config = parts.table_config.read_table("bar_2020")
+    own = {"epochs": 10, "test_accuracy": 0.9, "choices": "rate=0.01;epoch=3"}
+    row = made_row(parts, "bar_2020", "ham10000_ar", 0, **own)
+    row = replace(row, resolution="64x64 on 128x128")
+    assert "64x64 on 128x128 px, 10 epochs, rate .01" in parts.results_page.results_page(
+        config, [row]
+    )
+    with pytest.raises(ValueError, match=f"Received: .*{said}.* Delete the line's results"):
+        parts.results_page.results_page(config, [replace(row, **changes)])
+
+
+def test_a_program_of_another_split_or_recipe_is_another(
+    parts: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (row,) = (r for r in parts.table_config.read_table("bar_2020").rows["tiny"][:1])
+    prints = []
+    for changes in ({}, {"learning_rates": (0.5,)}, {"options": {"gamma": 1.0}}):
+        run = parts.row_run.Run(replace(row, **changes), "tiny", 0, 0, tmp_path)
+        prints.append(parts.program_training._fingerprint(run))
+    assert (
+        parts.program_training._fingerprint(parts.row_run.Run(row, "tiny", 0, 0, tmp_path))
+        == (prints[0])
+    )
+    train, held_out = run.parts
+    monkeypatch.setattr(parts.row_run.Run, "parts", (train[1:], held_out))
+    run = parts.row_run.Run(row, "tiny", 0, 0, tmp_path)
+    prints.append(parts.program_training._fingerprint(run))
+    assert len(set(prints)) == len(prints)
 
 
 # === With real weights ===
