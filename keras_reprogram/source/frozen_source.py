@@ -15,9 +15,9 @@ from keras_reprogram.source.applications import load_application
 from keras_reprogram.source.keras_classifier import (
     features_of,
     image_shape_of,
-    layer_facts,
     score_kind_of,
 )
+from keras_reprogram.source.network_facts import network_facts
 from keras_reprogram.source.source import Source
 
 
@@ -164,7 +164,7 @@ class FrozenSource(Source):
     @property
     def fingerprint(self) -> str:
         digest = hashlib.sha256()
-        digest.update(str(layer_facts(self.model)).encode())
+        digest.update(str(network_facts(self.model)).encode())
         for variable in self.model.weights:
             array = ops.convert_to_numpy(variable.value)
             digest.update(f"{array.shape}{array.dtype}".encode())

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import keras
-import numpy as np
-
-# Of a layer, beside its weights and its activation: what changes its answers.
-_NUMBERS = ("scale", "offset", "strides", "padding", "dilation_rate", "pool_size")
 
 
 def image_shape_of(model: keras.Model) -> tuple[int, int, int]:
@@ -80,23 +76,3 @@ def features_of(model: keras.Model) -> keras.Model:
         entering = features_of(layer)(entering)
     features = keras.layers.Flatten(name="keras_reprogram_features")(entering)
     return keras.Model(model.inputs[0], features, name=f"{model.name}_features")
-
-
-def layer_facts(model: keras.Model) -> list[str]:
-    """What layers and operations do, in order, but for their weights and their names, which vary.
-
-    Args:
-        model: a built Keras model.
-
-    Returns:
-        Strings such as `"Dense softmax"`, those of models inside it in their place.
-    """
-    facts = []
-    for layer in getattr(model, "operations", model.layers):
-        activation = getattr(getattr(layer, "activation", None), "__name__", "")
-        # Lists, since a loaded layer may have them where the saved one had tuples.
-        numbers = [np.asarray(getattr(layer, name, None)).tolist() for name in _NUMBERS]
-        facts.append(f"{type(layer).__name__} {activation} {numbers}")
-        if isinstance(layer, keras.Model):
-            facts += layer_facts(layer)
-    return facts
