@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import math
 import os
 import secrets
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -129,9 +132,10 @@ class AnswerFiles:
             float32 array `(n, V, S)`, mapped into memory.
 
         Raises:
-            OSError: if it cannot be written.
+            OSError: if it cannot be written; before anything is asked where the disk has no room.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._check_room(4 * math.prod(shape))
         path = self._path(fingerprint)
         beside = self.folder / f".{secrets.token_hex(8)}.part"
         header = {"descr": "<f4", "fortran_order": False, "shape": shape}
@@ -149,6 +153,15 @@ class AnswerFiles:
                 beside.unlink()
             raise
         return _mapped(path, shape)
+
+    def _check_room(self, needed: int) -> None:
+        free = shutil.disk_usage(self.folder).free
+        if free < needed:
+            raise OSError(
+                errno.ENOSPC,
+                f"The answers need {needed:,} bytes in {self.folder}. Received: {free:,} free "
+                "bytes. Make room, name a folder on another disk, or pass `cache_features=None`",
+            )
 
     def _path(self, fingerprint: str) -> Path:
         return self.folder / f"{fingerprint}.npy"

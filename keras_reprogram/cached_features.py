@@ -18,6 +18,7 @@ from keras_reprogram.repeated_data import RepeatedData
 from keras_reprogram.source.ledger_claim import BudgetSpentError
 from keras_reprogram.standing_answers import (
     MovingAnswersError,
+    StillStanding,
     answers_fingerprint,
     check_standing,
     images_digest,
@@ -57,6 +58,8 @@ class CachedFeatures:
         if self.in_files:
             self.store = AnswerFiles(str(place))
         self.on, self._said = place is not None and epochs > 0, False
+        # For a fit on kept answers.
+        self.callbacks: list[keras.callbacks.Callback] = []
         try:
             self._check_model()
         except MovingAnswersError as error:
@@ -154,10 +157,11 @@ class CachedFeatures:
         self, some: np.ndarray, count: int, digest: str, batches: Iterable[np.ndarray]
     ) -> np.ndarray:
         """Answers `(count, V, S)` to all batches, kept from an earlier fit or asked now."""
-        check_standing(self.model.program, some)
-        fingerprint = answers_fingerprint(self.model, digest)
+        shown = check_standing(self.model.program, some)
+        fingerprint = answers_fingerprint(self.model, digest, shown)
         shape = (count, self.model.queries_per_prediction, self.model.source.num_labels)
         answers = self.store.get(fingerprint, shape)
+        self.callbacks = [StillStanding(self.model)]
         if answers is not None:
             self._say("Nothing is asked: the source's answers were kept")
             return answers
@@ -190,7 +194,7 @@ class CachedFeatures:
         self._said = True
 
     def _turn_off(self, data: Any, reason: Exception) -> Any:
-        self.on = False
+        self.on, self.callbacks = False, []
         sentence = f"The source is asked in every epoch: {reason}."
         if self.in_files:
             warnings.warn(f"{sentence} `cache_features` has no effect.", stacklevel=4)

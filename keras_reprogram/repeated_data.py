@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,7 @@ class RepeatedData:
             if not self._digests:
                 self.first_images = checks.images(images)
             self._digests.append(images_digest(images))
-            self.others.append(tuple(part for part in others if part is not None))
+            self.others.append(_given(others))
 
     @property
     def count(self) -> int:
@@ -56,12 +56,22 @@ class RepeatedData:
         Raises:
             MovingAnswersError: at the first batch that is another than before.
         """
-        for (images, _, _), digest in zip(batches(self._data), self._digests, strict=True):
-            if images_digest(images) != digest:
+        first = zip(self._digests, self.others, strict=True)
+        for (images, *others), (digest, known) in zip(batches(self._data), first, strict=True):
+            if images_digest(images) != digest or not _equal(_given(others), known):
                 raise MovingAnswersError(
-                    "the data set gives other images, or another order, in each pass"
+                    "the data set gives other images, labels or weights, or another order, in "
+                    "each pass"
                 )
             yield self._checks.images(images)
+
+
+def _given(others: Sequence[np.ndarray | None]) -> tuple[np.ndarray, ...]:
+    return tuple(part for part in others if part is not None)
+
+
+def _equal(some: tuple[np.ndarray, ...], others: tuple[np.ndarray, ...]) -> bool:
+    return len(some) == len(others) and all(map(np.array_equal, some, others))
 
 
 def _check_repeatable(x: Any) -> None:

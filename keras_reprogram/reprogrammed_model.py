@@ -202,9 +202,10 @@ class ReprogrammedModel(AnswerSteps):
             options |= {"validation_split": validation_split, "sample_weight": sample_weight}
             # Keras shuffles the batches of a `PyDataset`; elsewhere `True` would make it warn.
             shuffle = shuffle and isinstance(x, keras.utils.PyDataset) and not is_endless(x)
-            options |= {"callbacks": callbacks, "shuffle": shuffle}
+            options["shuffle"] = shuffle
             x = cached.data_set(x, steps_per_epoch)
             options["validation_data"] = cached.validation(options)
+            options["callbacks"] = [*callbacks, *cached.callbacks]
             return self._fit_in_budget(stop, x, y, **options)
         arrays = self.data_checks.arrays(x, y, sample_weight)
         if check_queries(self, len(arrays[0])) and initial_epoch == 0:
@@ -220,7 +221,7 @@ class ReprogrammedModel(AnswerSteps):
         if self.compiled:
             order.watch(self)
         # The data set is in order already.
-        options |= {"callbacks": [*callbacks, order], "shuffle": False}
+        options |= {"callbacks": [*callbacks, *cached.callbacks, order], "shuffle": False}
         return self._fit_in_budget(stop, as_steps_take(order.dataset()), **options)
 
     def check_step(self, x: np.ndarray) -> StepCheck:

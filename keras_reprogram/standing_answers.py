@@ -12,6 +12,8 @@ import numpy as np
 from keras_reprogram.program.candidate_images import live_coordinates
 
 _PROBED_IMAGES = 16
+# Of a pixel: less may be rounding.
+_DECIMALS = 1
 
 
 class MovingAnswersError(Exception):
@@ -28,12 +30,15 @@ def program_stands(model: Any) -> bool:
     return not (trained and live_coordinates(model.program).any())
 
 
-def check_standing(program: keras.layers.Layer, images: np.ndarray) -> None:
+def check_standing(program: keras.layers.Layer, images: np.ndarray) -> np.ndarray:
     """Tries whether a program without trained pixels shows the source the same in each epoch.
 
     Args:
         program: a built layer.
         images: `(n, h, w, c)`; the first 16 are tried.
+
+    Returns:
+        What the source is shown of them, `(16 or fewer, V, H, W, C)`.
 
     Raises:
         MovingAnswersError: if it does not.
@@ -46,16 +51,20 @@ def check_standing(program: keras.layers.Layer, images: np.ndarray) -> None:
     in_training = np.asarray(program(some, training=True))
     for variable, value in zip(program.weights, before, strict=True):
         variable.assign(value)
-    if not np.allclose(in_training, np.asarray(program(some, training=False)), atol=1e-3):
+    shown = np.asarray(program(some, training=False))
+    if not np.allclose(in_training, shown, atol=1e-3):
         raise MovingAnswersError("the program gives other images in training (augmentation)")
+    return shown
 
 
-def answers_fingerprint(model: Any, digest: str) -> str:
+def answers_fingerprint(model: Any, digest: str, shown: np.ndarray) -> str:
     """What answers depend on: source, program with the weights that stand, and images.
 
     Args:
         model: a `ReprogrammedModel` whose program stands.
         digest: of the images.
+        shown: what the program makes of some of them. A program's code may change, of which its
+            config says nothing.
 
     Returns:
         64 hexadecimal digits.
@@ -68,10 +77,58 @@ def answers_fingerprint(model: Any, digest: str) -> str:
         parts = [model.source.fingerprint, keras.saving.serialize_keras_object(program), digest]
     except NotImplementedError as error:
         raise MovingAnswersError(f"what its answers depend on is not known ({error})") from error
-    # Those that are trained reach no pixel.
-    standing = program.non_trainable_weights if model.trainable else program.weights
-    parts += [images_digest(variable.numpy()) for variable in standing]
+    # A service's answers depend on what is asked for beside the image.
+    parts += [getattr(model.source, "request_options", ""), _projections(shown)]
+    parts += standing_weights(model)
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def standing_weights(model: Any) -> list[str]:
+    """Digests of the program's weights; of those that are not trained, where some are.
+
+    Args:
+        model: a `ReprogrammedModel` whose program stands.
+    """
+    # Those that are trained reach no pixel.
+    program = model.program
+    standing = program.non_trainable_weights if model.trainable else program.weights
+    return [images_digest(variable.numpy()) for variable in standing]
+
+
+class StillStanding(keras.callbacks.Callback):
+    """Ends a fit on kept answers whose program is changed by somebody else, such as a callback.
+
+    Args:
+        model: a `ReprogrammedModel` whose program stands, when its source has been asked.
+
+    Raises:
+        ValueError: from `fit`, where training begins and after each epoch.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self._expected = standing_weights(model)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._check()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._check()
+
+    def _check(self) -> None:
+        if standing_weights(self.model) != self._expected:
+            raise ValueError(
+                "`fit` trains on answers that the source gave before the first epoch. Received: a "
+                "program with other weights than then, which a callback gave it. Load them before "
+                "`fit`, or pass `cache_features=None` to ask in every epoch."
+            )
+
+
+def _projections(images: np.ndarray) -> list[float]:
+    """A number for each image, which differs where the pixels do, and not where they round."""
+    rows = images.reshape(len(images), -1)
+    direction = np.random.default_rng(0).standard_normal(rows.shape[1])
+    return np.round(rows @ direction / np.linalg.norm(direction), _DECIMALS).tolist()
 
 
 def images_digest(images: np.ndarray) -> str:

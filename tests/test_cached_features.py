@@ -1,6 +1,8 @@
 """Features asked once for all epochs: same training, same History, one pass of queries."""
 
 import re
+import shutil
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -218,9 +220,15 @@ def darker(image, label):
     return image * share, label
 
 
+def weighed(image, label):
+    share = tf.numpy_function(lambda: np.float32(np.random.default_rng().uniform()), [], tf.float32)
+    return image, label, tf.zeros_like(label, tf.float32) + share
+
+
 MOVING = {
     "shuffled": (lambda: data_set().shuffle(4), "another order", {}),
     "augmented": (lambda: data_set().map(darker), "gives other images", {}),
+    "reweighted": (lambda: data_set().map(weighed), "labels or weights", {}),
     "endless": (lambda: data_set().repeat(), r"leave out `.repeat\(\)`", {"steps_per_epoch": 4}),
     "PyDataset": (Sequence, "a Sequence may give other images", {}),
     "of unknown length": (
@@ -319,6 +327,68 @@ def test_files_serve_later_runs_and_know_their_source_program_and_images(tmp_pat
     assert fit(model_of(program=wide), **options)[0] == 36
     assert fit(model_of(), 255 - IMAGES, **options)[0] == 26
     assert len(list((tmp_path / "features").iterdir())) == 7
+
+
+class Shade(keras.layers.Layer):
+    """A program whose config does not say what its code does."""
+
+    factor = 1.0
+
+    def __init__(self, program):
+        super().__init__(name="shade")
+        self.target_shape, self.program = program.target_shape, frozen(program)
+
+    def call(self, images):
+        return self.program(images) * self.factor
+
+    def get_config(self):
+        return {}
+
+
+def test_files_know_code_and_request_options(tmp_path, monkeypatch) -> None:
+    def asked():
+        source = features_source()
+        source.request_options = options
+        program = Shade(dead_program(source))
+        return fit(model_of(source, program=program), cache_features=tmp_path)[0]
+
+    options = ""
+    assert [asked(), asked()] == [26, 0]
+    options = "labels 50"
+    assert [asked(), asked()] == [26, 0]
+    monkeypatch.setattr(Shade, "factor", 0.5)
+    assert [asked(), asked()] == [26, 0]
+
+
+class Restore(keras.callbacks.Callback):
+    """Gives the program other weights, as `BackupAndRestore` may."""
+
+    def __init__(self, when) -> None:
+        super().__init__()
+        setattr(self, when, self.restore)
+
+    def restore(self, *arguments):
+        weights = self.model.program.weights[0]
+        weights.assign(weights + 1.0)
+
+
+@pytest.mark.parametrize("when", ["on_train_begin", "on_epoch_end"])
+@pytest.mark.parametrize("kind", ["arrays", "data set"])
+def test_a_callback_that_changes_the_program_ends_fit(when, kind) -> None:
+    model = model_of(program=frozen(program_for(features_source())))
+    data = {} if kind == "arrays" else {"x": data_set(), "y": None, "batch_size": None}
+    with pytest.raises(ValueError, match="program with other weights than then, which a callback"):
+        fit(model, callbacks=[Restore(when)], **data)
+    fit(model, callbacks=[Restore(when)], cache_features=None, **data)
+
+
+def test_a_full_disk_is_known_before_anything_is_asked(tmp_path, monkeypatch) -> None:
+    model = model_of()
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=100))
+    with pytest.raises(OSError, match="Received: 100 free bytes. Make room, name a folder"):
+        fit(model, cache_features=tmp_path)
+    assert model.queries_used == 0
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_interrupted_pass_leaves_nothing_and_a_damaged_file_is_named(tmp_path) -> None:

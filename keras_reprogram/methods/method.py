@@ -114,8 +114,10 @@ class Method:
             # Only the scale of its inputs: the papers train this map from its start.
             output_map.adapt(self.model.collect_scores(x, verbose=verbose))
             return
-        weights = {"sample_weight": options.get("sample_weight"), "class_weight": class_weight}
-        self.model.fit_output_map(x, y, **weights, verbose=verbose)
+        weight = options.get("sample_weight")
+        self.model.fit_output_map(
+            x, y, sample_weight=weight, class_weight=class_weight, verbose=verbose
+        )
 
     def _class_weight(self, x: Any, y: Any) -> dict[int, float]:
         """`n / (K * n_j)` for the `n_j` images of class j, so that their mean is 1."""

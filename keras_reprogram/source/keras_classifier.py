@@ -63,7 +63,7 @@ def features_of(model: keras.Model) -> keras.Model:
         A model `(n, H, W, C) -> (n, width)` of the same layers.
 
     Raises:
-        ValueError: if no layer has weights.
+        ValueError: if no layer has weights, or if there are several last ones side by side.
     """
     for layer in reversed(model.layers):
         if layer.weights:
@@ -75,4 +75,11 @@ def features_of(model: keras.Model) -> keras.Model:
         # A classifier inside the model: its last layer is meant, not the image that enters it.
         entering = features_of(layer)(entering)
     features = keras.layers.Flatten(name="keras_reprogram_features")(entering)
-    return keras.Model(model.inputs[0], features, name=f"{model.name}_features")
+    try:
+        return keras.Model(model.inputs[0], features, name=f"{model.name}_features")
+    except ValueError as error:
+        raise ValueError(
+            "Features are what enters the last layer with weights, through which all answers go. "
+            f"Received: `{model.name}`, in which none does: joined sources have a last layer each. "
+            "Take one of them."
+        ) from error

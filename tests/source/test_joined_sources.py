@@ -75,6 +75,12 @@ def test_fingerprint_holds_the_preprocessing_of_members(changes):
     assert changed.fingerprint == again.fingerprint != plain.fingerprint
 
 
+def test_features_of_several_last_layers_are_refused():
+    joined = join_sources(two())
+    with pytest.raises(ValueError, match="joined sources have a last layer each. Take one"):
+        FrozenSource(joined.model, value_range=(0, 255), output="features")
+
+
 def test_gradients_reach_the_image_through_both():
     joined = join_sources(two())
     image = tf.Variable(random_images(1))
