@@ -1,5 +1,7 @@
 """What a network learns from the target's images alone, without any source model."""
 
+from functools import partial
+
 import numpy as np
 
 from keras_reprogram.baselines.augmentation import Augmentation
@@ -38,9 +40,9 @@ def fit_scratch(
     """Trains a small convolutional network on the target's images, its length chosen on validation.
 
     Beside it a result shows what the source knew: a network of about 50,000 weights that sees
-    nothing but these images. The number of steps (batches of
-    32) with the best validation accuracy, of equals the one with the smallest loss, is taken again
-    on all images.
+    nothing but these images. AdamW's rate falls to 0 over `most_steps`. The number of steps
+    (batches of 32) with the best validation accuracy, of equals the one with the smallest loss, is
+    taken again on all images.
 
     Args:
         train_images: Array of shape `(num_images, height, width, channels)`, any range.
@@ -85,8 +87,18 @@ def fit_scratch(
     train, held_out = split_validation(images, labels, validation_fraction, seed, groups)
     shape = images.shape[1:]
     scaling = _scaling(images[train])
+    # The rate falls, or the last step would be as good or bad as chance has it: at a constant one
+    # validation changes by several percent from round to round.
+    start = partial(
+        SmallNetwork,
+        shape,
+        num_classes,
+        augmentation=augmentation,
+        seed=seed,
+        most_steps=most_steps,
+    )
     best = best_length(
-        SmallNetwork(shape, num_classes, augmentation=augmentation, seed=seed),
+        start(),
         (rotate(scaling, images[train]), labels[train]),
         (rotate(scaling, images[held_out]), labels[held_out]),
         most_steps=most_steps,
@@ -94,7 +106,7 @@ def fit_scratch(
         patience=_patience(len(train)),
     )
     scaling = _scaling(images)
-    network = SmallNetwork(shape, num_classes, augmentation=augmentation, seed=seed)
+    network = start()
     network.train(rotate(scaling, images), labels, best.steps)
     note = f"{network.num_weights:,} weights, {best.steps} steps of {BATCH_SIZE}; {augmentation}"
     return Baseline(NAME, best.accuracy, len(labels), best.converged, scaling, network, note)

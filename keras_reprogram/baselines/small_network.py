@@ -1,5 +1,7 @@
 """A small convolutional network with scikit-learn's `predict`, for a few thousand small images."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -27,6 +29,8 @@ class SmallNetwork:
         num_classes: Number of classes, 2 or more.
         augmentation: How training images are moved.
         seed: Non-negative integer.
+        most_steps: After how many steps the learning rate, which falls all along, has come to 0;
+            `None` for a constant one.
 
     Example:
         ```python
@@ -48,12 +52,13 @@ class SmallNetwork:
         *,
         augmentation: Augmentation = AS_THEY_ARE,
         seed: int = 0,
+        most_steps: int | None = None,
     ) -> None:
         self.image_shape = image_shape
         self.augmentation = augmentation
         self.seed = seed
         self.steps_taken = 0
-        self._model = _build(image_shape, num_classes, seed)
+        self._model = _build(image_shape, num_classes, seed, most_steps)
         self.num_weights = self._model.count_params()
         self._random = np.random.default_rng(seed)
         self._stream = BatchStream(BATCH_SIZE, self._random)
@@ -135,7 +140,9 @@ class SmallNetwork:
         return rows.reshape(-1, *self.image_shape).astype(np.float32)
 
 
-def _build(image_shape: tuple[int, int, int], num_classes: int, seed: int) -> keras.Model:
+def _build(
+    image_shape: tuple[int, int, int], num_classes: int, seed: int, most_steps: int | None
+) -> keras.Model:
     layers = keras.layers
     seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(len(WIDTHS) + 2)]
     inputs = values = keras.Input(image_shape)
@@ -159,8 +166,11 @@ def _build(image_shape: tuple[int, int, int], num_classes: int, seed: int) -> ke
         kernel_initializer=keras.initializers.GlorotUniform(seed=seeds[-1]),
     )(values)
     model = keras.Model(inputs, outputs)
+    rate: Any = LEARNING_RATE
+    if most_steps is not None:
+        rate = keras.optimizers.schedules.PolynomialDecay(LEARNING_RATE, most_steps, 0.0)
     model.compile(
-        keras.optimizers.AdamW(LEARNING_RATE, weight_decay=WEIGHT_DECAY),
+        keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY),
         loss="sparse_categorical_crossentropy",
         jit_compile=False,
     )
