@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_reprogram.command_line.beside import LINEAR_HEAD, NO_SOURCE
 from keras_reprogram.command_line.run_pictures import label_map, pictures, program
+from keras_reprogram.command_line.without_folders import without_folders
 from keras_reprogram.report import (
     ClassificationMetrics,
     ReportSection,
@@ -72,6 +73,7 @@ def write_run_page(path: Path, contents: RunContents, *, overwrite: bool = False
     Raises:
         FileExistsError: if the file exists and `overwrite` is false.
     """
+    contents = _passed_on(contents)
     facts = contents.facts
     return write_html_report(
         path,
@@ -80,6 +82,17 @@ def write_run_page(path: Path, contents: RunContents, *, overwrite: bool = False
         sections=run_sections(contents),
         overwrite=overwrite,
     )
+
+
+def _passed_on(contents: RunContents) -> RunContents:
+    """The same without the folders of this machine: a page is meant to be shown to others."""
+    parts = [contents.facts["source"], contents.facts["target"]]
+    known = tuple(part[key] for part in parts for key in _PATHS if part.get(key))
+    texts = {
+        name: without_folders(getattr(contents, name), known)
+        for name in ("facts", "no_model", "no_target")
+    }
+    return replace(contents, **texts)
 
 
 def run_sections(contents: RunContents) -> list[ReportSection]:

@@ -50,13 +50,19 @@ def run_job(job: Job, talk: Talk) -> Path:
     except KeyboardInterrupt:
         typer.echo(_keep(draft), err=True)
         raise typer.Exit(INTERRUPTED) from None
+    except Exception:
+        # What was paid for stays, whatever failed after it.
+        if draft.program.is_file():
+            typer.echo(_keep(draft), err=True)
+        raise
     finally:
         draft.discard()
     target, kind = facts["target"], " (opaque)" if job.opaque else ""
     print_table(results_table(rows, f"{target['name']} from {job.source}{kind}"))
     print(f"data    {' '.join((target['origin'], *target['notes']))}")
     print(f"run     {folder}")
-    print(f"report  {folder / draft.report.name}")
+    if (folder / draft.report.name).is_file():
+        print(f"report  {folder / draft.report.name}")
     if job.json_file is not None:
         write_json(job.json_file, {"run": str(folder), **facts})
     return folder
@@ -120,7 +126,12 @@ class _Training:
             "history": first.history,
         }
         self.draft.write_facts({"complete": True, **self.facts})
-        write_run_page(self.draft.report, RunContents(self.facts, first.model, first.target))
+        try:
+            write_run_page(self.draft.report, RunContents(self.facts, first.model, first.target))
+        except Exception as error:  # All figures are written; a picture of them must not cost them.
+            reason = f"{type(error).__name__}: {error}"
+            advice = "Write it later with: keras-reprogram report RUN"
+            typer.echo(f"The report could not be written. {reason}. {advice}", err=True)
 
 
 def _forget(model: ReprogrammedModel) -> None:

@@ -35,7 +35,8 @@ class OriginalFiles:
         folder: Where the files were put.
         required: For each thing that must be there a tuple of glob patterns, one of which must
             match an entry of `folder`: `("signs.zip", "signs")`. A zip is read as it is, a folder
-            is walked, anything else is one file. Nothing else in `folder` is looked at.
+            is walked, unless its zip lies beside it, anything else is one file. Nothing else in
+            `folder` is looked at.
         instructions: Where to fetch them, for the errors.
 
     Raises:
@@ -66,8 +67,11 @@ class OriginalFiles:
                     f"Expected {' or '.join(patterns)} in {folder}. Received: no such file. "
                     f"{self._instructions}"
                 )
+            packed = {entry.stem for entry in entries if entry.suffix.lower() == ".zip"}
             for entry in entries:
-                self._add(entry)
+                # Of a zip and the folder out of it the zip, which is known to be whole.
+                if not (entry.is_dir() and entry.name in packed):
+                    self._add(entry)
         self._by_name: dict[str, list[str]] = {}
         for name in self._places:
             self._by_name.setdefault(PurePosixPath(name).name, []).append(name)

@@ -2,9 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_runs import Command, TrainedRun
+
+from keras_reprogram.command_line import training_run
 
 UNDRAWN = pytest.mark.usefixtures("undrawn_figures")
 SMALL = ("--target", "digits", "--train-images", 60, "--test-images", 40, "--no-baseline")
@@ -150,6 +153,45 @@ def test_same_seed_gives_the_same_figures(command: Command, tmp_path: Path) -> N
     one, two = figures_of(tmp_path / "same"), figures_of(tmp_path / "same-2")
     assert one["metrics"] == two["metrics"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["same", "same-2"]
+
+
+def test_a_report_that_fails_costs_no_figures(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(training_run, "write_run_page", full)
+    ended = command("train", "--source", "traffic-signs", *SMALL, "--opaque", "--output", tmp_path)
+
+    assert ended.code == 0
+    assert "No space left on device. Write it later with: keras-reprogram report" in ended.err
+    assert "\nreport " not in ended.out
+    folder = tmp_path / "digits-traffic-signs"
+    assert figures_of(folder)["results"]
+    assert (folder / "program.reprogram").is_file()
+
+
+def test_a_later_seed_that_fails_leaves_the_first_program(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_seed = training_run.train_seed
+
+    def fails(source: Any, target: Any, options: Any, seed: int, *others: Any) -> Any:
+        if seed == 1:
+            raise ConnectionError("the service is gone")
+        return train_seed(source, target, options, seed, *others)
+
+    monkeypatch.setattr(training_run, "train_seed", fails)
+    arguments = ("--opaque", "--seeds", 2, "--output", tmp_path)
+    ended = command("train", "--source", "traffic-signs", *SMALL, *arguments)
+
+    assert ended.code != 0
+    assert "the service is gone" in ended.err
+    folder = tmp_path / "digits-traffic-signs"
+    assert f"{folder} keeps the program" in " ".join(ended.err.split())
+    assert (folder / "program.reprogram").is_file()
+    assert figures_of(folder)["complete"] is False
 
 
 @UNDRAWN

@@ -1,6 +1,7 @@
 """APTOS 2019 as a builder of TensorFlow Datasets."""
 
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,11 @@ class Aptos2019(tfds.core.GeneratorBasedBuilder):
     """
 
     name = "aptos2019"
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "Split 64/16/20 by class."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES = {
+        "1.0.0": "Split 64/16/20 by class.",
+        "1.1.0": "Pictures that are there twice are in one part.",
+    }
     BUILDER_CONFIGS = picture_configs(224)
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""\
     Accept the competition's rules at {SOURCE}
@@ -73,8 +77,11 @@ class Aptos2019(tfds.core.GeneratorBasedBuilder):
         folder = manual_folder(dl_manager)
         with self._files(folder) as files:
             grades = _read_grades(files)
-        names = sorted(grades)
-        parts = split_in_three(np.array([grades[name] for name in names]))
+            names = sorted(grades)
+            # Some pictures are there twice, under two names and even two grades.
+            contents = [sha256(files.read(files.named(f"{name}.png"))) for name in names]
+        alike = np.array([content.hexdigest() for content in contents])
+        parts = split_in_three(np.array([grades[name] for name in names]), alike)
         return {
             split: self._generate_examples(folder, {names[k]: grades[names[k]] for k in positions})
             for split, positions in parts.items()

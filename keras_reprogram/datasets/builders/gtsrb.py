@@ -19,6 +19,7 @@ from keras_reprogram.datasets.tfds_reading import GROUP
 
 TRAIN_FOLDER, TEST_FOLDER = "GTSRB/Final_Training/Images/", "GTSRB/Final_Test/Images/"
 TEST_TABLE = "GT-final_test.csv"
+NUM_TRAIN, NUM_TEST = 39_209, 12_630
 REQUIRED = (
     ("GTSRB_Final_Training_Images*",),
     ("GTSRB_Final_Test_Images*",),
@@ -125,6 +126,7 @@ def _train_frames(files: OriginalFiles) -> list[Frame]:
             f"Expected {TRAIN_FOLDER} to hold the folders 00000 to 00042 with pictures. Received: "
             f"none for {absent}. Fetch GTSRB_Final_Training_Images.zip again."
         )
+    _check_count(TRAIN_FOLDER, len(frames), NUM_TRAIN, "GTSRB_Final_Training_Images.zip")
     return frames
 
 
@@ -132,11 +134,20 @@ def _test_frames(files: OriginalFiles) -> list[Frame]:
     rows = files.table(files.named(TEST_TABLE), ("Filename", "ClassId"))
     folders = {name.rpartition("/")[0] for name in files.names(".ppm") if TEST_FOLDER in name}
     folder = next(iter(folders), TEST_FOLDER.rstrip("/"))
+    _check_count(TEST_TABLE, len(rows), NUM_TEST, "GTSRB_Final_Test_GT.zip")
     # Each stands alone: the tracks of the test part were not published.
     return [
         Frame(f"{folder}/{row['Filename']}", _label(TEST_TABLE, row["ClassId"]), row["Filename"])
         for row in rows
     ]
+
+
+def _check_count(where: str, found: int, expected: int, archive: str) -> None:
+    if found != expected:
+        raise OriginalFileError(
+            f"Expected {expected:,} pictures in {where}. Received: {found:,}. Unpack or fetch "
+            f"{archive} again."
+        )
 
 
 def _label(where: str, number: str) -> int:

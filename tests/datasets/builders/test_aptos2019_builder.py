@@ -18,7 +18,11 @@ ROWS = [(f"{k:012x}", k % 5) for k in range(30)]
 @pytest.fixture
 def contents(picture: Callable[..., bytes]) -> dict[str, bytes]:
     lines = ["id_code,diagnosis", *(f"{name},{grade}" for name, grade in ROWS)]
-    pictures = {f"train_images/{n}.png": picture(50 * grade, "PNG") for n, grade in ROWS}
+    # No two alike.
+    pictures = {
+        f"train_images/{name}.png": picture(50 * grade, "PNG", (20 + k, 15))
+        for k, (name, grade) in enumerate(ROWS)
+    }
     rest = {"test.csv": b"id_code\nx\n", "test_images/x.png": b"", "train.csv": b""}
     return rest | pictures | {"train.csv": "\n".join(lines).encode()}
 
@@ -47,7 +51,19 @@ def test_unpacked_folder_in_published_size(
         (folder / name).write_bytes(content)
     builder = prepare("aptos2019/original")
     row = next(iter(builder.as_dataset(split="train").as_numpy_iterator()))
-    assert row["image"].shape == (15, 20, 3)
+    assert row["image"].shape == (15, 20 + int(row["image_id"], 16), 3)
+
+
+def test_one_picture_of_two_names_is_in_one_part(
+    manual_folder: Path, contents: dict[str, bytes], write_zip: Any, prepare: Any, read: Any
+) -> None:
+    for k in range(0, 30, 2):
+        one, other = (f"train_images/{name}.png" for name, _ in ROWS[k : k + 2])
+        contents[other] = contents[one]
+    write_zip(manual_folder / ARCHIVE, contents)
+    for rows in read(prepare("aptos2019")).values():
+        numbers = {int(row["image_id"], 16) for row in rows}
+        assert numbers == {number ^ 1 for number in numbers}
 
 
 def test_nothing_fetched_says_what_to_fetch(data_folder: Path, prepare: Any) -> None:

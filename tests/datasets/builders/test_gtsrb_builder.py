@@ -1,5 +1,7 @@
 """GTSRB from zips of the published layout, validation split by track."""
 
+import importlib
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,14 @@ TRACKS, FRAMES = 2, 2
 
 @pytest.fixture
 def fetched(
-    manual_folder: Path, picture: Callable[..., bytes], write_zip: Callable[..., None]
+    manual_folder: Path,
+    picture: Callable[..., bytes],
+    write_zip: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Path:
+    gtsrb = importlib.import_module("keras_reprogram.datasets.builders.gtsrb")
+    monkeypatch.setattr(gtsrb, "NUM_TRAIN", 43 * TRACKS * FRAMES)
+    monkeypatch.setattr(gtsrb, "NUM_TEST", 43)
     train = {"GTSRB/Readme-Images.txt": b"x"}
     test = {"GTSRB/Final_Test/Images/GT-final_test.test.csv": b"Filename;Width\n"}
     answers = ["Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"]
@@ -72,15 +80,36 @@ def test_answers_alone_do_for_their_zip(fetched: Path, write_zip: Any, prepare: 
     (fetched / "GTSRB_Final_Test_GT.zip").unlink()
     with pytest.raises(OriginalFileError, match=r"GT-final_test\.csv or GTSRB_Final_Test_GT\*"):
         prepare("gtsrb")
-    (fetched / "GT-final_test.csv").write_text("Filename;ClassId\n00042.ppm;42\n")
-    assert prepare("gtsrb").info.splits["test"].num_examples == 1
+    rows = "".join(f"{sign:05}.ppm;{sign}\n" for sign in range(43))
+    (fetched / "GT-final_test.csv").write_text(f"Filename;ClassId\n{rows}")
+    assert prepare("gtsrb").info.splits["test"].num_examples == 43
+
+
+def test_a_zip_beside_its_folder_is_read_once(fetched: Path, prepare: Any) -> None:
+    with zipfile.ZipFile(fetched / "GTSRB_Final_Training_Images.zip") as archive:
+        archive.extractall(fetched / "GTSRB_Final_Training_Images")
+    assert prepare("gtsrb").info.splits["train"].num_examples == 138
+
+
+def test_pictures_that_are_gone_are_counted(fetched: Path, prepare: Any) -> None:
+    packed = fetched / "GTSRB_Final_Training_Images.zip"
+    with zipfile.ZipFile(packed) as archive:
+        archive.extractall(fetched / "GTSRB_Final_Training_Images")
+    packed.unlink()
+    next(fetched.rglob("00001_00001.ppm")).unlink()
+    with pytest.raises(OriginalFileError, match="172 pictures.*Received: 171. Unpack or fetch"):
+        prepare("gtsrb")
 
 
 @pytest.mark.parametrize(
     ("answers", "message"),
     [
-        ("Filename;ClassId\n00000.ppm;43\n", "class from 0 to 42.*'43'"),
-        ("Filename;ClassId\n00099.ppm;4\n", r"Final_Test/Images/00099\.ppm.*no such file"),
+        ("Filename;ClassId\n" + 43 * "00000.ppm;43\n", "class from 0 to 42.*'43'"),
+        ("Filename;ClassId\n00001.ppm;4\n", "43 pictures in GT-final_test.*Received: 1"),
+        (
+            "Filename;ClassId\n" + 43 * "00099.ppm;4\n",
+            r"Final_Test/Images/00099\.ppm.*no such file",
+        ),
         ("Filename;Width\n00000.ppm;4\n", "no ClassId"),
         ("Filename;ClassId\n00000.ppm", "cut off"),
     ],
