@@ -3,36 +3,40 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import json
 import marshal
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import cache
+from types import CodeType
 from typing import Any
 
 import keras
 import numpy as np
 
-# Of Keras's own layers, what changes their answers. A list, since newer versions add settings that
-# change nothing, and a network must stay the one it was.
-_SETTINGS = (
-    "activation", "alpha", "approximate", "arguments", "axis", "center", "cropping",
-    "crop_to_aspect_ratio", "data_format", "depth_multiplier", "dilation_rate", "dims", "epsilon",
-    "function", "groups", "height", "interpolation", "invert", "keepdims", "max_value", "mean", "n",
-    "negative_slope", "num_heads", "offset", "output_mode", "pad_to_aspect_ratio", "padding",
-    "pool_size", "scale", "size", "strides", "target_shape", "threshold", "use_causal_mask",
-    "variance", "width",
-)  # fmt: skip
-# Of other layers everything is taken but this, which says nothing of the answers.
-_IDLE = ("name", "trainable", "dtype")
+# What an answer does not depend on: a source predicts, its weights are looked at by themselves, and
+# Keras draws seeds and numbers names.
+_IDLE = ("name", "trainable", "dtype", "seed", "build_config", "registered_name", "batch_shape")
+_ENDS = ("_initializer", "_regularizer", "_constraint")
+# Of a call.
+_MODES = ("training", "mask")
+
+_Tensor = Callable[[dict[str, Any]], Any]
 
 
 def network_facts(model: keras.Model) -> list[str]:
     """What layers and operations do, in order, and which of them reads which.
 
+    Of Keras's own layers those settings count that are not the default, so that a newer version
+    with one more of them leaves a network what it was. Not seen: the code of layers and functions
+    of somebody's own, beyond their configuration, and of layers that have none all but their kind
+    and activation.
+
     Args:
         model: a built Keras model.
 
     Returns:
-        A string for each layer and operation; those of models inside it in their place.
+        A string for each layer and operation; models inside it are one string.
 
     Example:
     ```python
@@ -43,70 +47,154 @@ def network_facts(model: keras.Model) -> list[str]:
     assert "6" in network_facts(model)[1]
     ```
     """
+    return [json.dumps(fact, sort_keys=True) for fact in _network(model)]
+
+
+def _network(model: keras.Model) -> list[Any]:
+    config = _graph_of(model)
+    if config is None:
+        # Somebody's own class, or a layer without a configuration: no wiring is known.
+        return [type(model).__name__, *map(_part, model.layers)]
+    return _graph(config, {layer.name: layer for layer in model.layers})
+
+
+def _graph_of(model: keras.Model) -> dict[str, Any] | None:
+    """The configuration of a model's layers, also where its class keeps them for itself."""
+    for graph in (lambda: model, lambda: keras.Model(model.inputs, model.outputs)):
+        try:
+            config = graph().get_config()
+        except Exception:  # Whatever a layer of somebody's own raises; `_part` asks each by itself.
+            return None
+        if _is_graph(config):
+            return config
+        if not getattr(model, "inputs", None):
+            return None
+    return None
+
+
+def _is_graph(config: Any) -> bool:
+    layers = config.get("layers") if isinstance(config, dict) else None
+    return isinstance(layers, list) and all(
+        isinstance(layer, dict) and "class_name" in layer for layer in layers
+    )
+
+
+def _part(layer: Any) -> Any:
+    """A layer whose place is not known."""
+    if isinstance(layer, keras.Model):
+        return _network(layer)
+    kind = type(layer)
     try:
-        config = model.get_config()
-    except NotImplementedError:
-        # A class of somebody's own that cannot be saved: what is known are its layers.
-        return [type(layer).__name__ for layer in model.layers]
-    return list(_facts(config))
+        settings = _settings(kind.__module__, kind.__name__, layer.get_config(), _no_tensor)
+    except Exception:  # It has no configuration, which `get_config` says in many ways.
+        settings = {"activation": getattr(getattr(layer, "activation", None), "__name__", "")}
+    return [kind.__name__, settings]
 
 
-def _facts(config: dict[str, Any]) -> Iterator[str]:
-    layers = config.get("layers")
-    if layers is None:
-        yield _text(_settings("", config))
-        return
+def _graph(config: dict[str, Any], objects: dict[str, Any]) -> list[Any]:
+    """Facts of the layers of a configuration.
+
+    Args:
+        config: of a functional or sequential model.
+        objects: its layers by their names; those that are not there are taken as they are written.
+    """
+    layers = config["layers"]
     numbers = {layer.get("name"): number for number, layer in enumerate(layers)}
+
+    def tensor(config: dict[str, Any]) -> Any:
+        name, *place = config["keras_history"]
+        return ["layer", numbers[name], *place]
+
+    facts: list[Any] = []
     for layer in layers:
-        inside = layer["config"]
-        own = {} if "layers" in inside else _settings(layer["module"] or "", inside)
-        nodes = [_node(node, numbers) for node in layer.get("inbound_nodes", ())]
-        yield f"{layer['class_name']} {_text(own)} {nodes}"
-        if "layers" in inside:
-            yield from _facts(inside)
+        found = objects.get(layer.get("name") or layer["config"].get("name"))
+        own = _network(found) if isinstance(found, keras.Model) else _plain(layer, tensor)
+        nodes = [
+            [_plain(node["args"], tensor), _plain(_without(node["kwargs"], _MODES), tensor)]
+            for node in layer.get("inbound_nodes", ())
+        ]
+        facts.append([own, nodes])
+    ends = [_places(config.get(key), numbers) for key in ("input_layers", "output_layers")]
+    return [*facts, ends] if any(ends) else facts
 
 
-def _settings(module: str, config: dict[str, Any]) -> dict[str, Any]:
-    of_keras = module.startswith("keras") and ".ops." not in module
+def _places(value: Any, numbers: dict[str, int]) -> Any:
+    """`["conv", 0, 0]`, or a structure of such, by the numbers of layers."""
+    if isinstance(value, str):
+        return numbers.get(value, value)
+    if isinstance(value, dict):
+        return {str(key): _places(part, numbers) for key, part in value.items()}
+    return [_places(part, numbers) for part in value] if isinstance(value, list | tuple) else value
+
+
+def _plain(value: Any, tensor: _Tensor) -> Any:
+    """What JSON has words for, without names.
+
+    Args:
+        value: of a configuration.
+        tensor: from a symbolic tensor's configuration to what stands for it.
+    """
+    if isinstance(value, dict) and isinstance(value.get("config"), dict) and "class_name" in value:
+        kind, config = value["class_name"], value["config"]
+        if kind == "__keras_tensor__":
+            return tensor(config)
+        if kind == "__lambda__":
+            return _lambda(config, tensor)
+        if _is_graph(config):
+            return _graph(config, {})
+        return [kind, _settings(value.get("module") or "", kind, config, tensor)]
+    if isinstance(value, dict):
+        return {str(key): _plain(part, tensor) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part, tensor) for part in value]
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    # Of other objects the kind: their text may be an address.
+    return np.asarray(value).tolist() if hasattr(value, "__array__") else type(value).__name__
+
+
+def _settings(module: str, kind: str, config: dict[str, Any], tensor: _Tensor) -> dict[str, Any]:
+    defaults = _defaults(kind) if module.split(".")[0] == "keras" else {}
+    kept = {
+        str(key): _plain(value, tensor)
+        for key, value in _without(config, _IDLE).items()
+        if not str(key).endswith(_ENDS)
+    }
+    missing = object()
+    return {key: value for key, value in kept.items() if value != defaults.get(key, missing)}
+
+
+@cache
+def _defaults(kind: str) -> dict[str, Any]:
+    """Default settings of one of Keras's layers."""
+    layer = getattr(keras.layers, kind, None)
+    parameters = {} if layer is None else inspect.signature(layer.__init__).parameters
     return {
-        key: _code(value)
-        for key, value in config.items()
-        if (key in _SETTINGS if of_keras else key not in _IDLE)
+        name: _plain(parameter.default, _no_tensor)
+        for name, parameter in parameters.items()
+        if parameter.default is not parameter.empty
     }
 
 
-def _code(value: Any) -> Any:
+def _lambda(config: dict[str, Any], tensor: _Tensor) -> Any:
     """What a lambda does, without the file and the line where it was written."""
-    if not isinstance(value, dict) or value.get("class_name") != "__lambda__":
-        return value
-    code = marshal.loads(base64.b64decode(value["config"]["code"]))
-    return [code.co_code.hex(), str([c for c in code.co_consts if not hasattr(c, "co_code")])]
+    code = _code(marshal.loads(base64.b64decode(config["code"])))
+    return [
+        "lambda",
+        code,
+        _plain(config.get("defaults"), tensor),
+        _plain(config.get("closure"), tensor),
+    ]
 
 
-def _node(node: Any, numbers: dict[str, int]) -> list[Any]:
-    """Numbers of the layers that are read, and the constants beside them (`images / 255`)."""
-    found: list[Any] = []
-    if isinstance(node, dict) and node.get("class_name") == "__keras_tensor__":
-        name, *place = node["config"]["keras_history"]
-        return [f"layer {numbers[name]} {place}"]
-    if isinstance(node, dict):
-        # `training` and `mask` are what a call was made with; a source always predicts.
-        parts = [value for key, value in sorted(node.items()) if key not in ("training", "mask")]
-    elif isinstance(node, list | tuple):
-        parts = list(node)
-    else:
-        return [] if node is None else [str(node)]
-    for part in parts:
-        found += _node(part, numbers)
-    return found
+def _code(code: CodeType) -> list[Any]:
+    constants = [_code(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts]
+    return [code.co_code.hex(), list(code.co_names), constants]
 
 
-def _text(settings: dict[str, Any]) -> str:
-    return json.dumps(settings, sort_keys=True, default=_plain)
+def _without(config: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key not in keys}
 
 
-def _plain(value: Any) -> Any:
-    """Arrays as lists, other objects by their kind: their text may be an address."""
-    if hasattr(value, "__array__"):
-        return np.asarray(value).tolist()
-    return type(value).__name__
+def _no_tensor(config: dict[str, Any]) -> Any:
+    return config.get("shape")

@@ -97,56 +97,6 @@ def test_fingerprint_follows_what_no_weight_says():
     assert network() == prints[0]
 
 
-def same_weights(*layers, before=lambda image: image):
-    """A network with the weights of all others of its kind."""
-    image = keras.Input((8, 8, 3))
-    values = before(image)
-    for layer in layers:
-        values = layer(values)
-    values = keras.layers.GlobalAveragePooling2D()(values)
-    values = keras.layers.Dense(2, "softmax", kernel_initializer="ones")(values)
-    return keras.Model(image, values)
-
-
-ALIKE = {
-    "constants": [lambda k=k: same_weights(before=lambda i: i / k) for k in (255.0, 127.5)],
-    "slices": [lambda k=k: same_weights(before=lambda i: i[..., k:][..., :2]) for k in (0, 1)],
-    "wiring": [
-        lambda: same_weights(before=lambda i: (i * 2.0) - (i + 1.0)),
-        lambda: same_weights(before=lambda i: (i + 1.0) - (i * 2.0)),
-    ],
-    "lambda": [
-        lambda: same_weights(keras.layers.Lambda(lambda i: i / 255)),
-        lambda: same_weights(keras.layers.Lambda(lambda i: i / 50)),
-    ],
-    "normalization": [
-        lambda k=k: same_weights(keras.layers.Normalization(mean=[k] * 3, variance=[1, 1, 1]))
-        for k in (0, 127)
-    ],
-    "epsilon": [
-        lambda k=k: same_weights(keras.layers.BatchNormalization(epsilon=k)) for k in (1e-3, 0.1)
-    ],
-    "relu": [lambda k=k: same_weights(keras.layers.ReLU(max_value=k)) for k in (None, 6)],
-    "resizing": [
-        lambda k=k: same_weights(keras.layers.Resizing(4, 4, interpolation=k))
-        for k in ("nearest", "bilinear")
-    ],
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("kind", ALIKE)
-def test_fingerprint_follows_settings_and_constants(kind, tmp_path):
-    prints = []
-    for make in ALIKE[kind]:
-        model = make()
-        prints.append(FrozenSource(model, value_range=(0, 255)).fingerprint)
-        assert FrozenSource(make(), value_range=(0, 255)).fingerprint == prints[-1]
-        model.save(tmp_path / "network.keras")
-        loaded = keras.models.load_model(tmp_path / "network.keras", safe_mode=False)
-        assert FrozenSource(loaded, value_range=(0, 255)).fingerprint == prints[-1]
-    assert len(set(prints)) == len(prints)
-
-
 def test_fingerprint_does_not_depend_on_how_numbers_are_written():
     model = tiny_classifier()
     one = frozen(model, preprocessing=(1, 0), value_range=(0, 255))
