@@ -58,7 +58,7 @@ class CachedFeatures:
         if self.in_files:
             self.store = AnswerFiles(str(place))
         self.on, self._said = place is not None and epochs > 0, False
-        # For a fit on kept answers.
+        # For a training on kept answers.
         self.callbacks: list[keras.callbacks.Callback] = []
         try:
             self._check_model()
@@ -76,7 +76,9 @@ class CachedFeatures:
         if not self._saves(_num_batches(arrays, batch_size), steps, self.epochs):
             return arrays
         try:
-            return self._array_answers(arrays, batch_size)
+            replaced = self._array_answers(arrays, batch_size)
+            self.callbacks = [StillStanding(self.model)]
+            return replaced
         except MovingAnswersError as error:
             return self._turn_off(arrays, error)
 
@@ -90,7 +92,9 @@ class CachedFeatures:
         if not self.on:
             return x
         try:
-            return self._replaced(x, steps, self.epochs)
+            replaced = self._replaced(x, steps, self.epochs)
+            self.callbacks = [StillStanding(self.model)] if replaced is not x else []
+            return replaced
         except MovingAnswersError as error:
             return self._turn_off(x, error)
 
@@ -116,7 +120,7 @@ class CachedFeatures:
                 return data
             answers, *others = self._array_answers(arrays, size)
         except MovingAnswersError as error:
-            return self._turn_off(data, error)
+            return self._turn_off(data, error, " for validation" if self.callbacks else "")
         starts = range(0, len(answers), size)
         return _in_order(answers, [tuple(a[s : s + size] for a in others) for s in starts])
 
@@ -161,7 +165,6 @@ class CachedFeatures:
         fingerprint = answers_fingerprint(self.model, digest, shown)
         shape = (count, self.model.queries_per_prediction, self.model.source.num_labels)
         answers = self.store.get(fingerprint, shape)
-        self.callbacks = [StillStanding(self.model)]
         if answers is not None:
             self._say("Nothing is asked: the source's answers were kept")
             return answers
@@ -193,9 +196,9 @@ class CachedFeatures:
             print(f"{sentence} {where}.")
         self._said = True
 
-    def _turn_off(self, data: Any, reason: Exception) -> Any:
-        self.on, self.callbacks = False, []
-        sentence = f"The source is asked in every epoch: {reason}."
+    def _turn_off(self, data: Any, reason: Exception, purpose: str = "") -> Any:
+        self.on = False
+        sentence = f"The source is asked in every epoch{purpose}: {reason}."
         if self.in_files:
             warnings.warn(f"{sentence} `cache_features` has no effect.", stacklevel=4)
         elif self.verbose != 0:

@@ -12,7 +12,7 @@ import numpy as np
 from keras_reprogram.program.candidate_images import live_coordinates
 
 _PROBED_IMAGES = 16
-# Of a pixel: less may be rounding.
+# Of a pixel in [0, 255]: less may be rounding.
 _DECIMALS = 1
 
 
@@ -78,21 +78,11 @@ def answers_fingerprint(model: Any, digest: str, shown: np.ndarray) -> str:
     except NotImplementedError as error:
         raise MovingAnswersError(f"what its answers depend on is not known ({error})") from error
     # A service's answers depend on what is asked for beside the image.
-    parts += [getattr(model.source, "request_options", ""), _projections(shown)]
-    parts += standing_weights(model)
+    parts += [getattr(model.source, "request_options", "")]
+    low, high = model.source.value_range
+    parts.append(_projections(shown * (255 / (high - low))))
+    parts += [images_digest(variable.numpy()) for variable in _standing_variables(model)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def standing_weights(model: Any) -> list[str]:
-    """Digests of the program's weights; of those that are not trained, where some are.
-
-    Args:
-        model: a `ReprogrammedModel` whose program stands.
-    """
-    # Those that are trained reach no pixel.
-    program = model.program
-    standing = program.non_trainable_weights if model.trainable else program.weights
-    return [images_digest(variable.numpy()) for variable in standing]
 
 
 class StillStanding(keras.callbacks.Callback):
@@ -107,7 +97,9 @@ class StillStanding(keras.callbacks.Callback):
 
     def __init__(self, model: Any) -> None:
         super().__init__()
-        self._expected = standing_weights(model)
+        # Those of now: what else is trainable in between changes no answer.
+        self._variables = _standing_variables(model)
+        self._expected = [images_digest(variable.numpy()) for variable in self._variables]
 
     def on_train_begin(self, logs: Any = None) -> None:
         self._check()
@@ -116,12 +108,18 @@ class StillStanding(keras.callbacks.Callback):
         self._check()
 
     def _check(self) -> None:
-        if standing_weights(self.model) != self._expected:
+        if [images_digest(variable.numpy()) for variable in self._variables] != self._expected:
             raise ValueError(
                 "`fit` trains on answers that the source gave before the first epoch. Received: a "
                 "program with other weights than then, which a callback gave it. Load them before "
                 "`fit`, or pass `cache_features=None` to ask in every epoch."
             )
+
+
+def _standing_variables(model: Any) -> list[Any]:
+    # Those that are trained reach no pixel.
+    program = model.program
+    return program.non_trainable_weights if model.trainable else program.weights
 
 
 def _projections(images: np.ndarray) -> list[float]:

@@ -382,6 +382,24 @@ def test_a_callback_that_changes_the_program_ends_fit(when, kind) -> None:
     fit(model, callbacks=[Restore(when)], cache_features=None, **data)
 
 
+def test_training_on_kept_answers_is_guarded_where_validation_moves(capsys) -> None:
+    model = model_of(program=frozen(program_for(features_source())))
+    moving = tf.data.Dataset.from_tensor_slices(OTHERS).batch(5).shuffle(2)
+    options = {"validation_data": moving, "verbose": 2}
+    with pytest.raises(ValueError, match="with other weights than then"):
+        fit(model, callbacks=[Restore("on_epoch_end")], **options)
+    assert "asked in every epoch for validation: the data set" in capsys.readouterr().out
+
+
+class Toggle(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.trainable = False
+
+
+def test_what_else_becomes_trainable_is_no_change_of_the_program() -> None:
+    assert fit(model_of(), callbacks=[Toggle()])[0] == 26
+
+
 def test_a_full_disk_is_known_before_anything_is_asked(tmp_path, monkeypatch) -> None:
     model = model_of()
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=100))

@@ -33,7 +33,8 @@ def results_page(config: TableConfig, rows: Sequence[ReproducedRow], form: str =
         Markdown.
 
     Raises:
-        ValueError: for results of another target, source or method than their line has now.
+        ValueError: for results of another target, source, method, size, rate or number of epochs
+            than their line has now.
     """
     forms = (HERE, PAPER) if form in _HEADINGS else (form,)
     parts = [f"# {config.title}", config.paper]

@@ -92,6 +92,8 @@ def _passed_on(contents: RunContents) -> RunContents:
         name: without_folders(getattr(contents, name), known)
         for name in ("facts", "no_model", "no_target")
     }
+    # Names of classes are no paths, whatever is in them.
+    texts["facts"]["target"]["class_names"] = contents.facts["target"]["class_names"]
     return replace(contents, **texts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,10 @@ def run_job(job: Job, talk: Talk) -> Path:
         typer.echo(_keep(draft), err=True)
         raise typer.Exit(INTERRUPTED) from None
     except Exception:
-        # What was paid for stays, whatever failed after it.
-        if draft.program.is_file():
-            typer.echo(_keep(draft), err=True)
+        # What was paid for stays, whatever failed after it; a full disk must not hide what did.
+        with contextlib.suppress(OSError):
+            if draft.program.is_file():
+                typer.echo(_keep(draft), err=True)
         raise
     finally:
         draft.discard()
@@ -143,6 +145,8 @@ def _keep(draft: RunDraft) -> str:
     """Gives the folder its name if a program is in it; says what was kept."""
     if not draft.program.is_file():
         return "\nStopped. Nothing was kept."
+    # Beside a finished run of that name, not in its place.
+    draft.overwrite = False
     folder = draft.finish()
     return (
         f"\nStopped. {folder} keeps the program of the last stage that was finished, without "

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from pathlib import Path
 from typing import Any
 
-# An absolute path up to its last part; what begins behind a word is a fraction or an address.
-_FOLDERS = re.compile(r"(?<![\w.:/\\])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\'\"]+[/\\])+(?=[^\s/\\'\"])")
+# A path up to its last part. What begins behind a word is a fraction, an address, a relative path.
+_PART = r"[^\s/\\'\"<>|]+"
+_FOLDERS = re.compile(
+    r"(?<![\w./\\)%\]>+~-])(?:"
+    rf"(?:file://)?(?:~|\.\.?|[A-Za-z]:)?(?:/{_PART})*/{_PART}/(?:\.\./)*(?={_PART})"
+    rf"|(?:[A-Za-z]:|\\)(?:\\{_PART})+\\(?={_PART}))"
+)
 
 
 def without_folders(value: Any, known: tuple[str, ...] = ()) -> Any:
@@ -37,9 +43,24 @@ def without_folders(value: Any, known: tuple[str, ...] = ()) -> Any:
     if not isinstance(value, str):
         return value
     for path in known:
-        # The root alone would take every slash.
-        if len(Path(path).parts) > 1:
-            value = value.replace(path, Path(path).name)
-    for folder in (Path.cwd(), Path.home()):
-        value = value.replace(f"{folder}{os.sep}", "")
+        value = _replaced(value, path, Path(path).name)
+    for folder in _own_folders():
+        value = _replaced(value, f"{folder}{os.sep}", "")
     return _FOLDERS.sub("", value)
+
+
+def _replaced(text: str, path: str, name: str) -> str:
+    # The root alone would take every slash.
+    if len(Path(path).parts) < 2:
+        return text
+    end = "" if path.endswith(os.sep) else r"(?![\w-])"
+    return re.sub(rf"(?<![\w./\\-]){re.escape(path)}{end}", lambda _: name, text)
+
+
+def _own_folders() -> list[Path]:
+    folders = []
+    for find in (Path.cwd, Path.home):
+        # A folder that was removed, a user without a home.
+        with contextlib.suppress(OSError, RuntimeError):
+            folders.append(find())
+    return folders

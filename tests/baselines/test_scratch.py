@@ -8,7 +8,7 @@ import pytest
 from keras_reprogram.baselines import fit_no_source, fit_scratch
 from keras_reprogram.baselines import scratch as scratch_module
 from keras_reprogram.baselines.augmentation import Augmentation
-from keras_reprogram.baselines.small_network import SmallNetwork
+from keras_reprogram.baselines.small_network import LEARNING_RATE, SmallNetwork
 
 FEW_STEPS = 100
 
@@ -76,6 +76,7 @@ class Scripted:
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self.steps_taken = 0
+        self.options = options
         self.made.append(self)
 
     def train(self, rows: np.ndarray, labels: np.ndarray, steps: int) -> None:
@@ -120,8 +121,20 @@ def test_the_steps_that_were_best_on_validation_are_taken_again_on_all_images(
     first, last = Scripted.made
     assert (first.steps_taken, first.num_rows) == (seen, 16)
     assert (last.steps_taken, last.num_rows) == (steps, 20)
+    # The rate falls alike in both.
+    assert first.options["most_steps"] == last.options["most_steps"] == 10 * len(script)
     assert baseline.validation_accuracy == max(script[: seen // 10])
     assert baseline.converged is converged
+
+
+def test_the_rate_falls_to_nothing() -> None:
+    network = SmallNetwork((8, 8, 1), 2, most_steps=4)
+    rows, labels = np.zeros((4, 64)), np.array([0, 1, 0, 1])
+    rates = []
+    for _ in range(5):
+        rates.append(float(network._model.optimizer.learning_rate))
+        network.train(rows, labels, 1)
+    np.testing.assert_allclose(rates, LEARNING_RATE * np.array([1, 0.75, 0.5, 0.25, 0]), atol=1e-8)
 
 
 def test_images_above_the_largest_side_are_halved_first() -> None:

@@ -194,6 +194,23 @@ def test_a_later_seed_that_fails_leaves_the_first_program(
     assert figures_of(folder)["complete"] is False
 
 
+def test_what_fails_takes_no_finished_run_away(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("train", "--source", "traffic-signs", *SMALL, "--opaque", "--output", tmp_path)
+    assert command(*arguments).code == 0
+
+    def fails(*_: Any) -> None:
+        raise ConnectionError("the service is gone")
+
+    monkeypatch.setattr(training_run, "classification_metrics", fails)
+    ended = command(*arguments, "--overwrite")
+    assert ended.code != 0
+    assert "digits-traffic-signs-2 keeps the program" in " ".join(ended.err.split())
+    assert figures_of(tmp_path / "digits-traffic-signs")["complete"] is True
+    assert figures_of(tmp_path / "digits-traffic-signs-2")["complete"] is False
+
+
 @UNDRAWN
 def test_quiet_says_nothing_on_stderr(command: Command, tmp_path: Path) -> None:
     arguments = ("--opaque", "--quiet", "--output", tmp_path)
