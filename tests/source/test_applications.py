@@ -148,7 +148,8 @@ def test_real_weights(name, options, width, keras_home):
     scores = scores_of(source, pixels)
     module = MODULES[getattr(keras.applications, name)]
     expected = plain(module.preprocess_input(pixels.copy()), training=False)
-    np.testing.assert_allclose(scores, expected, atol=1e-6)
+    # Rounding through 150 layers, in another order of operations.
+    np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-5)
     assert scores.max() > 0.05, "random weights answer evenly"
     assert len(source.labels) == 1000
