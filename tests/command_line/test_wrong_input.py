@@ -145,14 +145,16 @@ def test_overwrite_leaves_a_foreign_folder_alone(command: Command, tmp_path: Pat
 
 @pytest.mark.usefixtures("undrawn_figures")
 def test_full_disk(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*arguments: object, **options: object) -> None:
-        raise OSError(28, "No space left on device", "report.html")
+    """Before anything is there to keep; `test_train_command.py` has a report that finds no room."""
 
-    monkeypatch.setattr("keras_reprogram.report.html_report.write_whole_file", refuse)
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError(28, "No space left on device", "program.reprogram")
+
+    monkeypatch.setattr("keras_reprogram.command_line.training_run.save_program", refuse)
     ended = command(*TRAIN, *FEW, "--no-baseline", "--output", tmp_path / "runs")
 
     assert ended.code == 2
-    assert ended.err.endswith("Error: No space left on device: report.html.\n")
+    assert ended.err.endswith("Error: No space left on device: program.reprogram.\n")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -89,8 +89,16 @@ def test_the_steps_are_the_model_s_own(digits_three_views) -> None:
     np.testing.assert_allclose(answer["scores"], model.output_map(source_scores), atol=1e-5)
 
 
+def convolves_nothing() -> bool:
+    """Whether TensorFlow does: with oneDNN on some CPUs it gives the input's shape instead."""
+    convolved = tf.function(tf.nn.conv2d)(tf.zeros((0, 4, 4, 3)), tf.ones((3, 3, 3, 24)), 1, "SAME")
+    return convolved.shape[-1] == tf.shape(convolved)[-1] == 24
+
+
 @pytest.mark.parametrize("size", [0, 1, 2, 33])
 def test_every_output_has_a_row_an_image(digits, served, size) -> None:
+    if size == 0 and not convolves_nothing():
+        pytest.skip("TensorFlow cannot convolve an empty batch here; set TF_ENABLE_ONEDNN_OPTS=0")
     files = [png(image) for image in digits.images[:size]]
     examples = tf.constant([example_of(file) for file in files], tf.string, (size,))
     pixels = served["serving_default"](image=tf.constant(digits.images[:size]))
