@@ -49,7 +49,7 @@ def head_model(source) -> ReprogrammedModel:
 def test_ten_epochs_on_cached_features_cost_hardly_more_than_one_pass(
     keras_home, reprogram_data, tmp_path, capsys
 ) -> None:
-    data = load_target("cifar10").draw(1000, 1000, seed=0)
+    data = load_target("cifar10").draw(2000, 1000, seed=0)
     x, y = data.train_images, data.train_labels
     source = mobile_net(keras_home, FEATURES_SIZE, output="features")
     model, uncached = head_model(source), head_model(source)
