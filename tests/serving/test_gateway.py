@@ -65,7 +65,7 @@ def test_pixels_score_as_the_model_itself(gateway, exported):
     images = target_images()
     expected = exported[1].predict(images, verbose=0)
     answer = post(gateway, {"instances": images.tolist()})
-    np.testing.assert_allclose(answer.json()["predictions"], expected, atol=1e-5)
+    np.testing.assert_allclose(answer.json()["predictions"], expected, atol=1e-6)
 
 
 def test_files_score_as_their_pixels(gateway, stubs, exported):
@@ -76,7 +76,7 @@ def test_files_score_as_their_pixels(gateway, stubs, exported):
     answer = post(gateway, {"signature_name": "image_bytes", "instances": encoded})
     rows = answer.json()["predictions"]
     # Rounding: two halves with JSON between them, and one graph.
-    np.testing.assert_allclose([row["scores"] for row in rows], expected, atol=1e-5)
+    np.testing.assert_allclose([row["scores"] for row in rows], expected, rtol=1e-5, atol=1e-6)
     assert all(row["classes"] == CLASS_NAMES for row in rows)
     request = classification_pb2.ClassificationRequest()
     request.model_spec.name, request.model_spec.signature_name = "signs", "classify"
@@ -84,7 +84,7 @@ def test_files_score_as_their_pixels(gateway, stubs, exported):
     request.input.CopyFrom(examples_input(*examples))
     answer = stubs.predictions.Classify(request)
     scores = [[one.score for one in row.classes] for row in answer.result.classifications]
-    np.testing.assert_allclose(scores, expected, atol=1e-5)
+    np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_steps_show_what_the_source_was_asked(gateway, stubs, exported):
