@@ -14,8 +14,9 @@ class OpaqueStage:
         stage: `"map"` or `"steps, epoch k"`.
         queries_used: image queries of this fit so far, validation included, and those that a ledger
             answered.
-        validation_accuracy: share of held-out images read right, in [0, 1].
-        validation_loss: their mean cross-entropy, in nats.
+        validation_accuracy: share of held-out images read right, in [0, 1]; by weight, where images
+            or classes have weights.
+        validation_loss: their mean cross-entropy, in nats; weighted likewise.
         kept: whether it is better than everything before it.
 
     Example:

@@ -17,6 +17,7 @@ from keras_reprogram.opaque_plan import PILOT_IMAGES_A_CLASS, plan_pilot
 from keras_reprogram.program.placement import Placement
 from keras_reprogram.source.ledger_claim import BudgetSpentError
 from keras_reprogram.step_check import check_queries, warn_if_steps_drown
+from keras_reprogram.training.validation_score import validation_score
 from keras_reprogram.training.validation_split import draw_stratified
 from keras_reprogram.training.view_reading import READINGS, solve_views
 
@@ -141,7 +142,8 @@ class OpaqueRecipe:
         )
         answers = self.model.pool_answers(pool, self.train.images[pilot], self.batch_size)
         self.progress(self.used)
-        found = self.model.view_pool(answers, self.train.labels[pilot])
+        weight = None if self.train.weight is None else self.train.weight[pilot]
+        found = self.model.view_pool(answers, self.train.labels[pilot], weight)
         order = found.choose(self.views)
         asked = f"{pool.num_views} views, {len(pilot)} images"
         if order.errors[-1] >= found.error(tuple(range(self.views))):
@@ -152,9 +154,12 @@ class OpaqueRecipe:
     def _draw_pilot(self, size: int) -> np.ndarray:
         """Images to choose views by: one of each group, since twins make every view look good."""
         labels, rows = self.train.labels, np.arange(len(self.train))
+        if self.train.weight is not None:
+            # Images without weight say nothing about views.
+            rows = np.flatnonzero(self.train.weight)
         if self.train.groups is not None:
-            first = np.unique(self.train.groups, return_index=True)[1]
-            classes = np.unique(labels)
+            first = rows[np.unique(self.train.groups[rows], return_index=True)[1]]
+            classes = np.unique(labels[rows])
             covered = len(np.unique(labels[first])) == len(classes)
             if covered and len(first) >= PILOT_IMAGES_A_CLASS * len(classes):
                 rows = first
@@ -190,10 +195,8 @@ class OpaqueRecipe:
         probabilities = keras.ops.convert_to_numpy(
             self.model.output_map(np.asarray(self.validation_answers, np.float32))
         )
-        labels = self.validation.labels
-        own = probabilities[np.arange(len(labels)), labels]
-        loss = float(np.mean(-np.log(np.maximum(own, 1e-7))))
-        return loss, float(np.mean(probabilities.argmax(axis=1) != labels)), reading
+        score = validation_score(probabilities, self.validation.labels, self.validation.weight)
+        return score.loss, score.error, reading
 
     def _fit_map(self, part: LabelledImages, answers: np.ndarray, reading: str) -> None:
         model = self.model

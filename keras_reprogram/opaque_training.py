@@ -61,8 +61,9 @@ class OpaqueTraining(ViewChoice):
                 more to choose views and to train the program.
             validation_data: `(x, y)` of your own; `None` holds out a part of `x`.
             validation_split: that part, in (0, 1).
-            sample_weight: `(n,)`.
-            class_weight: weight for each class, by index.
+            sample_weight: `(n,)`. `validation_data` takes its own, `(x, y, sample_weight)`.
+            class_weight: weight for each class, by index; of validation images too. Everything that
+                is chosen is chosen by weighted validation figures.
             groups: `(n,)`; images with one value (a patient's, a track's) stay on one side of the
                 split.
             choose_views: `False` keeps the program's views; `None` chooses others where view 0
@@ -101,7 +102,7 @@ class OpaqueTraining(ViewChoice):
         everything = self._labelled(x, y, sample_weight, class_weight)
         check_every_class(everything.labels, self.output_map.num_classes, self.class_names)
         everything.groups = check_groups(groups, len(everything))
-        train, validation = self._parts(everything, validation_data, validation_split)
+        train, validation = self._parts(everything, validation_data, validation_split, class_weight)
         train, validation = self._affordable(train, validation, query_budget)
         if choose_views is None:
             choose_views = self._fills_the_canvas()
@@ -145,10 +146,11 @@ class OpaqueTraining(ViewChoice):
         everything: LabelledImages,
         validation_data: Any,
         validation_split: float,
+        class_weight: dict[int, float] | None,
     ) -> tuple[LabelledImages, LabelledImages]:
         if validation_data is not None:
             x, y, weight = keras.utils.unpack_x_y_sample_weight(validation_data)
-            return everything, self._labelled(x, y, weight)
+            return everything, self._labelled(x, y, weight, class_weight)
         rows = split_validation(
             everything.images,
             everything.labels,
@@ -163,7 +165,15 @@ class OpaqueTraining(ViewChoice):
                 f"Received: `groups` that leave class {remaining.tolist()} only. Pass "
                 "`validation_data` of your own, or more groups."
             )
-        return everything.take(rows[0]), everything.take(rows[1])
+        train, validation = everything.take(rows[0]), everything.take(rows[1])
+        for part, said in ((train, "left to learn from"), (validation, "held out")):
+            if part.weight is not None and not part.weight.any():
+                raise ValueError(
+                    "Images that count must be on both sides of the split. "
+                    f"Received: weights of which all {len(part)} images {said} have 0. Pass "
+                    "`validation_data` of your own, or leave images of weight 0 out."
+                )
+        return train, validation
 
     def _affordable(
         self, train: LabelledImages, validation: LabelledImages, query_budget: int

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_reprogram.exact_fit import ExactFit
+from keras_reprogram.exact_fit import ExactFit, image_weights
 from keras_reprogram.image_checks import check_labels
 from keras_reprogram.output_map.dense_map import DenseMap
 from keras_reprogram.program.placement import Placement
@@ -80,6 +80,8 @@ class ViewChoice(ExactFit):
         x: Any,
         y: Any,
         *,
+        sample_weight: Any = None,
+        class_weight: dict[int, float] | None = None,
         pool_size: int = 48,
         num_views: int | None = None,
         pilot_images: int | None = None,
@@ -97,6 +99,8 @@ class ViewChoice(ExactFit):
         Args:
             x: images `(n, h, w, c)`.
             y: integer or one-hot labels.
+            sample_weight: `(n,)`.
+            class_weight: weight for each class, by index.
             pool_size: views to choose from.
             num_views: how many to choose; `None` for as many as the model has.
             pilot_images: images to ask, drawn with the classes' shares. `None` for a quarter of
@@ -130,6 +134,7 @@ class ViewChoice(ExactFit):
         ```
         """
         images, labels = self._pilot_data(x, y)
+        weight = image_weights(labels, sample_weight, class_weight)
         num_views = num_views or self.queries_per_prediction
         if not 1 <= num_views <= pool_size:
             raise ValueError(
@@ -139,7 +144,8 @@ class ViewChoice(ExactFit):
         pilot = self._draw_pilot(labels, pilot_images)
         pool = self.draw_pool(pool_size, style)
         answers = self.pool_answers(pool, images[pilot], batch_size, verbose)
-        order = self.view_pool(answers, labels[pilot]).choose(num_views)
+        weight = None if weight is None else weight[pilot]
+        order = self.view_pool(answers, labels[pilot], weight).choose(num_views)
         chosen = Placement([pool.views[view] for view in order.views])
         return ViewSelection(chosen, order, pool, pilot, answers, answers.shape[0] * pool_size)
 
@@ -200,12 +206,15 @@ class ViewChoice(ExactFit):
         finally:
             self.add_queries(asking.queries_used, asking.asked_queries)
 
-    def view_pool(self, answers: np.ndarray, labels: np.ndarray) -> ViewPool:
+    def view_pool(
+        self, answers: np.ndarray, labels: np.ndarray, sample_weight: np.ndarray | None = None
+    ) -> ViewPool:
         """What stored answers of a pool tell, on the features that a `DenseMap` reads.
 
         Args:
             answers: `(n, P, S)`.
             labels: `(n,)`.
+            sample_weight: `(n,)` or `None`.
         """
         features = answers
         if self.source.scores in DenseMap.accepted_scores:
@@ -216,7 +225,7 @@ class ViewChoice(ExactFit):
         flat = np.reshape(features, answers.shape)
         spread = np.maximum(flat.std(axis=0), 1e-6)
         features = flat if features is not answers else (flat - flat.mean(axis=0)) / spread
-        return ViewPool(features, labels, self.output_map.num_classes)
+        return ViewPool(features, labels, self.output_map.num_classes, sample_weight)
 
     def _pilot_data(self, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
         self._needs_placement()

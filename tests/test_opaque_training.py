@@ -1,5 +1,7 @@
 """`fit_opaque`: the budget holds, the map alone is never lost, nothing is asked twice."""
 
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
@@ -19,7 +21,9 @@ from keras_reprogram import DenseMap, MultiLabelMap, ReprogrammedModel, opaque_r
 from keras_reprogram.estimated_steps import EstimatedSteps
 from keras_reprogram.opaque_recipe import OpaqueRecipe
 from keras_reprogram.source import Source
-from keras_reprogram.training import solve_views
+from keras_reprogram.training import READINGS, solve_views
+from keras_reprogram.training.validation_score import validation_score
+from keras_reprogram.training.validation_split import split_validation
 
 COUNT = 60
 
@@ -389,3 +393,90 @@ def test_wrong_weights_cost_nothing(weights, message):
     with pytest.raises(ValueError, match=message):
         model.fit_output_map(x, y, **weights, verbose=0)
     assert model.queries_used in (0, COUNT)
+
+
+def noisy(count, seed):
+    random, labels = np.random.default_rng(seed), np.arange(count) % NUM_CLASSES
+    levels = 255 * (labels + 0.5) / NUM_CLASSES
+    images = levels[:, None, None, None] + random.normal(0, 150, (count, 4, 4, 1))
+    return np.clip(images, 0, 255).astype("float32"), labels
+
+
+def scores_by_reading(model, data, held_out, weight):
+    """Weighted and unweighted figures of each reading's map, solved here once more."""
+    answers, others = (model.collect_scores(x, verbose=0) for x, _ in (data, held_out))
+    found = {}
+    for reading in READINGS:
+        model.output_map.fit_answers(
+            answers,
+            data[1],
+            solver=partial(solve_views, 3, reading, num_classes=NUM_CLASSES),
+            sample_weight=weight[data[1]],
+        )
+        read = keras.ops.convert_to_numpy(model.output_map(others))
+        weighted = validation_score(read, held_out[1], weight[held_out[1]])
+        found[reading] = weighted, validation_score(read, held_out[1])
+    return found
+
+
+def test_weighted_loss_chooses_the_reading():
+    source, weight, differ = opaque_source(), np.array([1.0, 1.0, 10.0]), 0
+    for seed in range(6):
+        data, held_out = noisy(60, seed), noisy(60, seed + 100)
+        model = model_for(source, 3)
+        fit = model.fit_opaque(
+            *data,
+            query_budget=3 * 120,
+            validation_data=held_out,
+            class_weight=dict(enumerate(weight)),
+            verbose=0,
+        )
+        scores = scores_by_reading(model, data, held_out, weight)
+        best = min(scores, key=lambda reading: scores[reading][0])
+        assert fit.reading == best
+        stage, expected = fit.stages[0], scores[best][0]
+        assert stage.validation_loss == pytest.approx(expected.loss, rel=1e-4)
+        assert stage.validation_accuracy == pytest.approx(expected.accuracy)
+        differ += best != min(scores, key=lambda reading: scores[reading][1])
+    assert differ
+
+
+def test_weights_of_images_count_in_the_split_part_too():
+    x, y = noisy(60, 0)
+    rows = split_validation(x, y, 0.2, 0)
+    weight = np.random.default_rng(0).uniform(0.1, 5, 60)
+    model = model_for(opaque_source())
+    fit = model.fit_opaque(x, y, query_budget=60, sample_weight=weight, verbose=0)
+    model.fit_output_map(x[rows[0]], y[rows[0]], sample_weight=weight[rows[0]], verbose=0)
+    read = model.predict(x[rows[1]], verbose=0)
+    score = validation_score(read, y[rows[1]], weight[rows[1]])
+    assert fit.stages[0].validation_loss == pytest.approx(score.loss, rel=1e-4)
+    assert fit.stages[0].validation_loss != pytest.approx(
+        validation_score(read, y[rows[1]]).loss, rel=1e-3
+    )
+
+
+def test_the_pilot_counts_images_by_weight():
+    x, y = noisy(60, 0)
+    weight, seen = np.random.default_rng(0).uniform(0.1, 5, 60), []
+    for given in (None, weight):
+        model = model_for(opaque_source(), 2)
+        view_pool = model.view_pool
+        model.view_pool = lambda *data, view_pool=view_pool: (
+            seen.append(view_pool(*data)) or seen[-1]
+        )
+        model.fit_opaque(x, y, query_budget=900, sample_weight=given, verbose=0)
+    plain, weighted = seen
+    np.testing.assert_array_equal(plain.features, weighted.features)
+    assert set(weighted.sample_weight) <= set(weight)
+    assert weighted.choose(2).errors != plain.choose(2).errors
+
+
+def test_images_that_count_must_be_on_both_sides():
+    x, y = images_and_labels(COUNT)
+    held_out = split_validation(x, y, 0.2, 0)[1]
+    model = model_for(opaque_source())
+    for part in (np.isin(np.arange(COUNT), held_out), ~np.isin(np.arange(COUNT), held_out)):
+        with pytest.raises(ValueError, match=r"on both sides of the split. Received: weights of"):
+            model.fit_opaque(x, y, query_budget=900, sample_weight=part.astype(float), verbose=0)
+    assert model.queries_used == 0

@@ -90,6 +90,24 @@ def test_chosen_views_beat_the_worst_ones_on_signs():
     assert selection.order.accuracies[-1] > 0.9
 
 
+def test_class_weights_choose_views():
+    images, labels = images_and_labels(60)
+    images = np.clip(images + np.random.default_rng(0).normal(0, 60, images.shape), 0, 255)
+    model = small_model(sign_source(), num_views=2, fitted=False)
+    orders = []
+    for weights in (
+        {},
+        {"class_weight": {0: 20.0}},
+        {"sample_weight": np.where(labels, 1.0, 20.0)},
+    ):
+        selection = model.select_views(images, labels, pool_size=8, verbose=0, **weights)
+        orders.append(selection.order)
+    pilot = selection.pilot
+    weight = np.where(labels[pilot], 1.0, 20.0)
+    pool = model.view_pool(selection.answers, labels[pilot], weight)
+    assert orders[1] == orders[2] == pool.choose(2) != orders[0]
+
+
 def test_views_on_features_are_chosen_too():
     model = head_model(num_views=2)
     selection = model.select_views(*images_and_labels(40), pool_size=5, verbose=0)

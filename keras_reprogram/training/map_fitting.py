@@ -37,7 +37,8 @@ class MapFit:
         bias: float32 array `(K,)`.
         regularization: the inverse regularisation C that was chosen.
         spread_power: the power of their spread that principal axes kept.
-        validation_accuracy: accuracy on the held-out part that chose it, or `None`.
+        validation_accuracy: accuracy on the held-out part that chose it, its images counted by
+            their weights, or `None`.
 
     Example:
     ```python
@@ -73,9 +74,9 @@ def fit_logistic_regression(
     Minimises `||kernel||^2 / 2 + C * sum_i weight_i * cross_entropy_i` (with two classes
     `||kernel||^2`, scikit-learn's single vector) on features scaled to mean squared norm 1,
     whose principal axes keep a power of their spread (see `SPREAD_POWERS`). Power and C are those
-    with the lowest cross-entropy on the validation part; the result is then fitted on all rows.
-    More features than rows are rotated into the rows' span first, which changes
-    nothing but the time.
+    with the lowest cross-entropy on the validation part, rows counted by their weights there too;
+    the result is then fitted on all rows. More features than rows are rotated into the rows' span
+    first, which changes nothing but the time.
 
     Args:
         features: `(n, d)` finite numbers.
@@ -168,6 +169,7 @@ def _choose(
     validation: np.ndarray,
 ) -> tuple[float, float, float]:
     trials = []
+    share = weight[validation] if weight[validation].any() else None
     for power in SPREAD_POWERS:
         scaled = rows * _axis_scales(rows, power)
         for regularization in REGULARIZATIONS:
@@ -177,10 +179,11 @@ def _choose(
                 labels[validation],
                 probabilities,
                 labels=solution.classes_,
-                sample_weight=weight[validation] if weight[validation].any() else None,
+                sample_weight=share,
             )
             predicted = solution.classes_[probabilities.argmax(axis=1)]
-            accuracy = float((predicted == labels[validation]).mean())
+            hits = predicted == labels[validation]
+            accuracy = float(np.average(hits, weights=share))
             trials.append((loss, power, regularization, accuracy))
     _, power, regularization, accuracy = min(trials)
     return power, regularization, accuracy

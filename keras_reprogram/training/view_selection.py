@@ -19,7 +19,8 @@ class ViewOrder:
     Args:
         views: indices into the pool.
         errors: leave-one-out squared error after each choice; lower is better.
-        accuracies: leave-one-out accuracy after each choice, in [0, 1].
+        accuracies: leave-one-out accuracy after each choice, in [0, 1]. In both, images count by
+            their weights.
     """
 
     views: tuple[int, ...]
@@ -34,16 +35,19 @@ class ViewPool:
     A set of views is judged by ridge regression on the one-hot labels, on the features of all its
     views, the error of each image measured by the fit on all others. That takes no refit: with
     the Gram matrix `K = sum_v F_v F_v^T` and `H = K (K + penalty I)^-1` the left-out residual is
-    `(y - H y) / (1 - diag H)` (Allen's PRESS, 1974). The Gram matrix of a set is the sum of its
+    `(y - H y) / (1 - diag H)` (Allen's PRESS, 1974). Images with weights enter the fit and the mean
+    error by them. The Gram matrix of a set is the sum of its
     views', so that a choice among hundreds of sets takes seconds.
 
     Args:
         features: `(n, P, d)`, standardised log-scores of n images under P views.
         labels: `(n,)` integers in [0, num_classes).
         num_classes: K.
+        sample_weight: `(n,)` non-negative, or `None` for equal ones. Their scale plays no part.
 
     Raises:
-        ValueError: for shapes that do not fit, or numbers that are not finite.
+        ValueError: for shapes that do not fit, numbers that are not finite, or fewer than 2 images
+            with a weight.
 
     Example:
     ```python
@@ -65,6 +69,7 @@ class ViewPool:
     features: np.ndarray
     labels: np.ndarray
     num_classes: int
+    sample_weight: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         shape = np.shape(self.features)
@@ -75,6 +80,14 @@ class ViewPool:
             )
         if not np.isfinite(self.features).all():
             raise ValueError("Features must be finite. Received: NaN or infinity among them.")
+        weight = self.sample_weight
+        if weight is not None and (
+            np.shape(weight) != shape[:1] or np.min(weight) < 0 or np.count_nonzero(weight) < 2
+        ):
+            raise ValueError(
+                f"`sample_weight` must be {shape[:1]}, non-negative, and above 0 for 2 images or "
+                f"more. Received: shape {np.shape(weight)}, {np.count_nonzero(weight)} above 0."
+            )
 
     def choose(self, num_views: int, *, among: tuple[int, ...] | None = None) -> ViewOrder:
         """The best views, added one by one.
@@ -96,7 +109,7 @@ class ViewPool:
                 f"Received: num_views={num_views}."
             )
         chosen: list[int] = []
-        gram = np.zeros((len(self.labels), len(self.labels)))
+        gram = np.zeros_like(self._grams[0])
         errors, accuracies = [], []
         with threadpool_limits(1):  # waking threads costs more than products of this size
             for _ in range(num_views):
@@ -115,15 +128,32 @@ class ViewPool:
             return self._left_out(self._grams[list(views)].sum(axis=0))[0]
 
     @cached_property
+    def _counted(self) -> np.ndarray:
+        """Rows that are looked at: an image without weight changes nothing."""
+        if self.sample_weight is None:
+            return np.arange(len(self.labels))
+        return np.flatnonzero(self.sample_weight)
+
+    @cached_property
+    def _roots(self) -> np.ndarray:
+        """`(n, 1)` square roots of weights of mean 1: rows times them make a weighted fit."""
+        if self.sample_weight is None:
+            return np.ones((len(self.labels), 1))
+        weight = np.asarray(self.sample_weight, np.float64)[self._counted]
+        return np.sqrt(weight / weight.mean())[:, None]
+
+    @cached_property
     def _grams(self) -> np.ndarray:
-        features = np.moveaxis(np.asarray(self.features, np.float64), 1, 0)
+        features = np.moveaxis(np.asarray(self.features, np.float64)[self._counted], 1, 0)
+        features = self._roots * features
         with threadpool_limits(1):
             return features @ np.swapaxes(features, 1, 2)
 
     def _left_out(self, gram: np.ndarray) -> tuple[float, float]:
         """Squared error and negative accuracy, left out one by one, at the best penalty."""
-        targets = np.eye(self.num_classes)[np.asarray(self.labels, int)]
-        targets = targets - targets.mean(axis=0)
+        labels, roots = np.asarray(self.labels, int)[self._counted], self._roots
+        targets = np.eye(self.num_classes)[labels]
+        targets = roots * (targets - np.mean(roots**2 * targets, axis=0))
         scale = np.trace(gram) / len(gram)
         spectrum, axes = np.linalg.eigh(gram / (scale or 1.0))
         spectrum = np.maximum(spectrum, 0.0)
@@ -133,6 +163,7 @@ class ViewPool:
             shrink = spectrum / (spectrum + penalty * len(gram))
             leverage = np.minimum(np.square(axes) @ shrink, 1.0 - 1e-9)
             residuals = (targets - axes @ (shrink[:, None] * along)) / (1.0 - leverage)[:, None]
-            hits = (targets - residuals).argmax(axis=1) == self.labels
-            results.append((float(np.mean(residuals**2)), -float(np.mean(hits))))
+            hits = ((targets - residuals) / roots).argmax(axis=1) == labels
+            accuracy = float(np.mean(roots[:, 0] ** 2 * hits))
+            results.append((float(np.mean(residuals**2)), -accuracy))
         return min(results)

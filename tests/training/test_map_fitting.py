@@ -204,3 +204,29 @@ def test_repr_says_what_was_chosen_and_fits_a_line():
     shown = repr(fit_logistic_regression(*blobs(width=400), num_classes=3))
     assert "regularization=" in shown
     assert "kernel" not in shown and len(shown) < 150
+
+
+def test_validation_accuracy_counts_by_weight():
+    features, labels = blobs(60, distance=4.0)
+    random = np.random.default_rng(1)
+    noise = random.integers(0, 3, len(labels))
+    fit = fit_logistic_regression(
+        np.concatenate([features, features]),
+        np.concatenate([labels, noise]),
+        num_classes=3,
+        sample_weight=np.repeat([1.0, 1e-6], len(labels)),
+    )
+    assert fit.validation_accuracy > 0.97
+
+
+def test_weights_choose_the_regularisation():
+    """Two kinds of images: what is easy wants little regularisation, what is noise wants much."""
+    easy, labels = blobs(60, 40, distance=4.0)
+    noise = np.random.default_rng(1).integers(0, 3, len(labels))
+    features, both = np.concatenate([easy, -easy]), np.concatenate([labels, noise])
+    chosen = []
+    for weight in ([1.0, 1e-3], [1e-3, 1.0]):
+        of_each = np.repeat(weight, len(labels))
+        fit = fit_logistic_regression(features, both, num_classes=3, sample_weight=of_each)
+        chosen.append(fit.regularization)
+    assert chosen[0] > chosen[1]

@@ -68,3 +68,47 @@ def test_choice_beyond_the_pool_is_refused(num_views):
 def test_wrong_features_are_refused(features, labels, message):
     with pytest.raises(ValueError, match=message):
         ViewPool(features, labels, 2)
+
+
+def test_weighted_error_is_that_of_leaving_each_weighted_image_out(monkeypatch):
+    monkeypatch.setattr(view_selection, "_PENALTIES", (1e-2,))
+    plain = pool_with({1: 0}, count=20)
+    weight = np.random.default_rng(2).uniform(0, 3, 20)
+    pool = ViewPool(plain.features, plain.labels, CLASSES, weight)
+    share = weight / weight.mean()
+    features = pool.features[:, [1, 2]].reshape(20, -1)
+    targets = np.eye(CLASSES)[pool.labels]
+    targets = targets - np.average(targets, axis=0, weights=weight)
+    penalty = 1e-2 * 20 * np.mean(share * np.sum(features**2, axis=1))
+    errors = []
+    for row in range(20):
+        others = np.arange(20) != row
+        ridge = Ridge(penalty, fit_intercept=False)
+        ridge.fit(features[others], targets[others], sample_weight=share[others])
+        found = ridge.predict(features[row : row + 1])[0]
+        errors.append(np.mean(np.square(targets[row] - found)))
+    assert pool.error((1, 2)) == pytest.approx(np.average(errors, weights=weight), rel=1e-6)
+    assert pool.error((1, 2)) != pytest.approx(plain.error((1, 2)), rel=1e-3)
+
+
+def test_views_are_chosen_for_the_images_that_count():
+    plain = pool_with({3: 0, 4: 1})
+    for left_out, view in ((1, 3), (0, 4)):
+        weight = np.where(plain.labels == left_out, 0.01, 1.0)
+        assert ViewPool(plain.features, plain.labels, CLASSES, weight).choose(1).views == (view,)
+
+
+def test_equal_weights_and_images_left_out():
+    plain = pool_with({3: 0, 1: 1})
+    equal = ViewPool(plain.features, plain.labels, CLASSES, np.full(60, 7.0))
+    assert equal.error((1, 3)) == pytest.approx(plain.error((1, 3)))
+    some = np.arange(60) >= 20
+    left = ViewPool(plain.features, plain.labels, CLASSES, some.astype(float))
+    alone = ViewPool(plain.features[some], plain.labels[some], CLASSES)
+    assert left.choose(2) == alone.choose(2)
+
+
+@pytest.mark.parametrize("weight", [np.ones(3), -np.ones(4), np.array([1.0, 0, 0, 0])])
+def test_wrong_weights_are_refused(weight):
+    with pytest.raises(ValueError, match=r"must be \(4,\), non-negative, and above 0 for 2 images"):
+        ViewPool(np.zeros((4, 2, 3)), np.zeros(4, int), 2, weight)
