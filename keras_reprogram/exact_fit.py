@@ -11,7 +11,12 @@ import tensorflow as tf
 
 from keras_reprogram.data_batches import batches, is_array, is_endless
 from keras_reprogram.data_checks import DataChecks
-from keras_reprogram.image_checks import EMPTY, check_every_class, check_labels
+from keras_reprogram.image_checks import (
+    EMPTY,
+    check_every_class,
+    check_labels,
+    most_probable_labels,
+)
 from keras_reprogram.query_bar import QueryBar
 from keras_reprogram.tensorflow_steps import TensorFlowSteps
 from keras_reprogram.training.map_fitting import MapFit, fit_logistic_regression
@@ -68,7 +73,8 @@ class ExactFit(TensorFlowSteps):
         Args:
             x: images `(n, h, w, c)`, or a `tf.data.Dataset`, `PyDataset` or other iterable of
                 `(x, y)` or `(x, y, sample_weight)` batches.
-            y: integer or one-hot labels, with arrays.
+            y: integer or one-hot labels, with arrays. Of rows of probabilities the most probable
+                class counts, and a warning says so.
             sample_weight: `(n,)`, with arrays.
             class_weight: weight for each class, by index.
             validation_split: share held out to choose the regularisation; the map is fitted on
@@ -115,7 +121,7 @@ class ExactFit(TensorFlowSteps):
         if is_array(x):
             checks.images(x)
             if labelled:
-                self._labels(checks.arrays(x, y, sample_weight)[1], len(x))
+                self._check_labels(checks.arrays(x, y, sample_weight)[1], len(x))
         elif is_endless(x):
             raise ValueError(
                 "The data must end: each image is asked once. Received: an endless data set. "
@@ -125,13 +131,16 @@ class ExactFit(TensorFlowSteps):
             # Answers may cost money: the data set is read twice rather than asked in vain.
             labels = checks.all_batches(x, labelled=labelled)
             if labels is not None:
-                self._labels(labels, len(labels))
+                self._check_labels(labels, len(labels))
 
     def _labels(self, y: Any, count: int) -> np.ndarray:
-        num_classes = self.output_map.num_classes
-        labels = check_labels(y, count, num_classes)
-        check_every_class(labels, num_classes, self.class_names)
+        labels = most_probable_labels(y, count, self.output_map.num_classes)
+        check_every_class(labels, self.output_map.num_classes, self.class_names)
         return labels
+
+    def _check_labels(self, y: Any, count: int) -> None:
+        num_classes = self.output_map.num_classes
+        check_every_class(check_labels(y, count, num_classes), num_classes, self.class_names)
 
     def _checked_scores(self, scores: Any) -> np.ndarray:
         scores = np.asarray(scores, np.float32)

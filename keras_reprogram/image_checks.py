@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 
 # Rounding in a user's own preprocessing may step over the range by this share of it.
 _RANGE_SLACK = 1e-3
+
+# Label rows in half precision sum to 1 up to this.
+_SUM_SLACK = 1e-2
+
+_MULTI_LABEL = (
+    "Learn each finding by itself as a task of two classes, {count} models on one source, or name "
+    "every combination that occurs as a class of its own."
+)
 
 EMPTY = "At least one image is needed. Received: an empty data set. Check where it is read from."
 
@@ -76,7 +85,8 @@ def check_labels(labels: Any, num_images: int, num_classes: int) -> np.ndarray:
     """Checks integer or one-hot labels.
 
     Args:
-        labels: `(n,)` or `(n, 1)` integers, or `(n, K)` one-hot rows (or probabilities).
+        labels: `(n,)` or `(n, 1)` integers, or `(n, K)` rows that are one-hot or probabilities
+            that sum to 1 (smoothed labels); the largest is the label.
         num_images: n expected.
         num_classes: K.
 
@@ -84,14 +94,12 @@ def check_labels(labels: Any, num_images: int, num_classes: int) -> np.ndarray:
         int array `(n,)`.
 
     Raises:
-        ValueError: for missing labels, another length, or labels outside [0, K).
+        ValueError: for missing labels, another length, labels outside [0, K), and rows of several
+            findings or of none.
     """
-    if labels is None:
-        raise ValueError(
-            "Labels are needed here. Received: y=None. Pass `y`, or a data set of (x, y) batches."
-        )
-    labels = np.asarray(labels)
+    labels = _label_array(labels, num_classes)
     if labels.ndim == 2 and labels.shape[1] == num_classes:
+        _check_rows(labels)
         labels = labels.argmax(axis=1)
     labels = labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
     if labels.shape != (num_images,):
@@ -108,6 +116,68 @@ def check_labels(labels: Any, num_images: int, num_classes: int) -> np.ndarray:
             "or build the map with a larger `num_classes`."
         )
     return labels
+
+
+def most_probable_labels(labels: Any, num_images: int, num_classes: int) -> np.ndarray:
+    """`check_labels` for what learns from one class an image; says where that leaves something out.
+
+    Args:
+        labels: as in `check_labels`.
+        num_images: n expected.
+        num_classes: K.
+
+    Returns:
+        int array `(n,)`.
+
+    Raises:
+        ValueError: as `check_labels`.
+    """
+    classes = check_labels(labels, num_images, num_classes)
+    given = np.asarray(labels)
+    if given.ndim == 2 and given.shape[1] == num_classes and not np.isin(given, (0, 1)).all():
+        tied = int((np.sum(given == given.max(axis=1, keepdims=True), axis=1) > 1).sum())
+        ties = f" Of equal ones it is the first: {tied} rows." if tied else ""
+        warnings.warn(
+            "Labels are probabilities, and this learns from one class an image: the most "
+            f"probable.{ties} `fit` with `categorical_crossentropy` learns from all of them.",
+            stacklevel=4,
+        )
+    return classes
+
+
+def _label_array(labels: Any, num_classes: int) -> np.ndarray:
+    if labels is None:
+        raise ValueError(
+            "Labels are needed here. Received: y=None. Pass `y`, or a data set of (x, y) batches."
+        )
+    try:
+        return np.asarray(labels)
+    except ValueError:  # Lists of different lengths make no array.
+        raise ValueError(
+            "Every image needs one label. Received: lists of different lengths, as multi-label "
+            f"data have. {_MULTI_LABEL.format(count=num_classes)}"
+        ) from None
+
+
+def _check_rows(rows: np.ndarray) -> None:
+    """Refuses rows that do not say one class: several findings, none, scores, NaN."""
+    if rows.dtype.kind not in "biuf":
+        raise ValueError(
+            f"Label rows must be numbers. Received: dtype {rows.dtype}. Pass one-hot rows, or "
+            "class numbers from 0."
+        )
+    values = rows.astype(np.float64)
+    # NaN is not in [0, 1] either. The slack is for rows in half precision.
+    fits = ((values >= 0) & (values <= 1 + _SUM_SLACK)).all(axis=1)
+    fits &= np.abs(values.sum(axis=1) - 1) <= _SUM_SLACK
+    if not fits.all():
+        first = int((~fits).argmax())
+        raise ValueError(
+            "Label rows must be one-hot, or probabilities that sum to 1. Received: "
+            f"{int((~fits).sum())} of {len(rows)} rows that are neither, first row {first}: "
+            f"{rows[first].tolist()[:12]}. Multi-label data, where an image has several findings "
+            f"or none, are not one task here. {_MULTI_LABEL.format(count=rows.shape[1])}"
+        )
 
 
 def _whole_numbers(labels: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_reprogram.exact_fit import check_groups, image_weights
-from keras_reprogram.image_checks import check_every_class, check_labels
+from keras_reprogram.image_checks import check_every_class, most_probable_labels
 from keras_reprogram.labelled_images import LabelledImages
 from keras_reprogram.opaque_log import OpaqueFit
 from keras_reprogram.opaque_recipe import OpaqueRecipe
@@ -56,7 +56,8 @@ class OpaqueTraining(ViewChoice):
 
         Args:
             x: images `(n, h, w, c)`.
-            y: integer or one-hot labels.
+            y: integer or one-hot labels. Of rows of probabilities the most probable class counts,
+                and a warning says so.
             query_budget: image queries that may be asked: `n * num_views` for views as they are,
                 more to choose views and to train the program.
             validation_data: `(x, y)` of your own; `None` holds out a part of `x`.
@@ -127,7 +128,7 @@ class OpaqueTraining(ViewChoice):
         self, x: Any, y: Any, sample_weight: Any = None, class_weight: Any = None
     ) -> LabelledImages:
         images, targets = self.data_checks.arrays(x, y, sample_weight)[:2]
-        labels = check_labels(y, len(images), self.output_map.num_classes)
+        labels = most_probable_labels(y, len(images), self.output_map.num_classes)
         weight = image_weights(labels, sample_weight, class_weight)
         return LabelledImages(images, labels, self._targets(targets, labels), weight)
 

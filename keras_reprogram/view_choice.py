@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_reprogram.exact_fit import ExactFit, image_weights
-from keras_reprogram.image_checks import check_labels
+from keras_reprogram.image_checks import most_probable_labels
 from keras_reprogram.output_map.dense_map import DenseMap
 from keras_reprogram.program.placement import Placement
 from keras_reprogram.program.views import draw_views
@@ -98,7 +98,8 @@ class ViewChoice(ExactFit):
 
         Args:
             x: images `(n, h, w, c)`.
-            y: integer or one-hot labels.
+            y: integer or one-hot labels. Of rows of probabilities the most probable class counts,
+                and a warning says so.
             sample_weight: `(n,)`.
             class_weight: weight for each class, by index.
             pool_size: views to choose from.
@@ -230,7 +231,7 @@ class ViewChoice(ExactFit):
     def _pilot_data(self, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
         self._needs_placement()
         images = self.data_checks.images(x)
-        return images, check_labels(y, len(images), self.output_map.num_classes)
+        return images, most_probable_labels(y, len(images), self.output_map.num_classes)
 
     def _needs_placement(self) -> None:
         if not hasattr(self.program, "use_placement"):

@@ -80,7 +80,28 @@ def test_images(method, kind, model) -> None:
         METHODS[method](model, images, LABELS[: len(images)])
 
 
+def label_rows(*first):
+    """One-hot rows, but for the first ones."""
+    rows = np.eye(NUM_CLASSES)[LABELS]
+    for row, changed_row in enumerate(first):
+        rows[row] = changed_row
+    return rows
+
+
+NO_ONE_CLASS = r"must be one-hot, or probabilities that sum to 1. Received: {}.*Multi-label"
+
 BAD_LABELS = {
+    "several findings": (label_rows([1, 1, 0]).astype("uint8"), NO_ONE_CLASS.format("1 of 12")),
+    "no finding": (label_rows([1, 0, 0], [0, 0, 0]), NO_ONE_CLASS.format(r"1 of 12 .*row 1: \[0")),
+    "true and false": (label_rows([1, 0, 1]).astype(bool), NO_ONE_CLASS.format("1 of 12")),
+    "scores": (label_rows([2.5, -1, -0.5]), NO_ONE_CLASS.format("1 of 12")),
+    "percentages": (100 * label_rows(), NO_ONE_CLASS.format("12 of 12")),
+    "nan in a row": (label_rows([1, np.nan, 0]), NO_ONE_CLASS.format("1 of 12")),
+    "words in rows": (label_rows().astype(str), r"Label rows must be numbers. Received: dtype"),
+    "lists of findings": (
+        [[0], [1, 2], []] * 4,
+        r"one label. Received: lists of different lengths.*task of two classes",
+    ),
     "negative": (LABELS - 1, r"lie in \[0, 3\).*Received: labels from -1 to 1. Number"),
     "too large": (LABELS + 1, r"lie in \[0, 3\).*Received: labels from 1 to 3"),
     "too few": (LABELS[:5], r"\(12,\) integers or \(12, 3\) one-hot rows. Received: shape \(5,\)"),
@@ -98,6 +119,27 @@ def test_labels(method, kind, model) -> None:
     labels, message = BAD_LABELS[kind]
     with pytest.raises(ValueError, match=message):
         METHODS[method](model, IMAGES, labels)
+
+
+@pytest.mark.parametrize("kind", ["several findings", "no finding", "nan in a row"])
+def test_multi_label_rows_are_refused_wherever_labels_enter(kind, model) -> None:
+    rows, message = BAD_LABELS[kind]
+    views = small_model(opaque_source(), fitted=False)
+    scores = np.full((12, 1, 5), 0.2)
+    for method in (
+        lambda: model.fit_opaque(IMAGES, rows, query_budget=100, verbose=0),
+        lambda: model.fit_opaque(
+            IMAGES, LABELS, validation_data=(IMAGES, rows), query_budget=100, verbose=0
+        ),
+        lambda: views.select_views(IMAGES, rows, verbose=0),
+        lambda: model.fit_output_map(y=rows, scores=scores, verbose=0),
+        lambda: model.fit_output_map(as_data(IMAGES, rows).batch(5), verbose=0),
+        lambda: model.fit(Batches([(IMAGES, rows)]), verbose=0),
+        lambda: model.evaluate(as_data(IMAGES, rows).batch(12), verbose=0),
+    ):
+        with pytest.raises(ValueError, match=message.replace("12", r"\d+")):
+            method()
+    assert views.queries_used == 0
 
 
 class Batches(keras.utils.PyDataset):

@@ -105,6 +105,25 @@ def test_one_hot_labels_give_the_same_fit(fitted_on_arrays) -> None:
         np.testing.assert_array_equal(one, other)
 
 
+def test_rows_of_probabilities_are_their_largest_class_where_one_is_needed() -> None:
+    """Smoothed labels are none of several findings; `fit` learns from all of each row."""
+    smooth = 0.9 * np.eye(NUM_CLASSES, dtype="float16")[LABELS] + 0.1 / NUM_CLASSES
+    exact, smoothed = small_model(opaque_source()), small_model(opaque_source(), fitted=False)
+    exact.fit_output_map(IMAGES, LABELS, verbose=0)
+    with pytest.warns(UserWarning, match="the most probable. `fit` with"):
+        smoothed.fit_output_map(IMAGES, smooth, verbose=0)
+    for one, other in zip(weights(smoothed), weights(exact), strict=True):
+        np.testing.assert_array_equal(one, other)
+    smooth[0] = [0.5, 0.5, 0]
+    with pytest.warns(UserWarning, match="Of equal ones it is the first: 1 rows"):
+        smoothed.fit_output_map(IMAGES, smooth, verbose=0)
+    smoothed.compile("sgd", "categorical_crossentropy")
+    probabilities = smoothed.predict(IMAGES, verbose=0)
+    expected = -(smooth * np.log(probabilities)).sum(axis=1).mean()
+    found = smoothed.evaluate(IMAGES, smooth, verbose=0, return_dict=True)["loss"]
+    assert found == pytest.approx(expected, rel=1e-3)
+
+
 @pytest.mark.parametrize("source", [None, opaque_source])
 def test_label_columns_and_whole_floats_are_labels(source) -> None:
     model = small_model(source and source())

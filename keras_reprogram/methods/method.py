@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_reprogram.data_batches import is_array
-from keras_reprogram.image_checks import check_labels
+from keras_reprogram.image_checks import most_probable_labels
 from keras_reprogram.methods.rate_schedule import Rate, RateSchedule
 from keras_reprogram.output_map import DenseMap, OutputMap
 from keras_reprogram.reprogrammed_model import ReprogrammedModel
@@ -128,7 +128,7 @@ class Method:
                 "`class_weight=`, or arrays."
             )
         num_classes = self.model.output_map.num_classes
-        counts = np.bincount(check_labels(y, len(x), num_classes), minlength=num_classes)
+        counts = np.bincount(most_probable_labels(y, len(x), num_classes), minlength=num_classes)
         weights = counts.sum() / (num_classes * np.maximum(counts, 1))
         return dict(enumerate(weights.tolist()))
 

@@ -105,8 +105,9 @@ def _from_one_hot(rows: np.ndarray) -> np.ndarray:
         first = int((~one_hot).argmax())
         raise ValueError(
             "Expected one-hot labels: a single 1 a row, 0 elsewhere. Received: row "
-            f"{first} = {rows[first].tolist()}. Soft labels have no confusion matrix: pass "
-            "their argmax."
+            f"{first} = {rows[first].tolist()}. Rows that sum to 1 may be reduced to their "
+            "argmax; multi-label rows, of several findings or none, are measured one finding at "
+            "a time, as two classes."
         )
     return rows.argmax(axis=1)
 

@@ -134,6 +134,7 @@ HALF = [[0.5, 0.5], [0.5, 0.5]]
         ([0, np.nan], HALF, "ab", "label nan at index 1"),
         ([[1, 0], [1, 1]], HALF, "ab", r"one-hot.*row 1 = \[1, 1\]"),
         ([[1, 0], [0.5, 0.5]], HALF, "ab", "one-hot"),
+        ([[1, 0], [0, 0]], HALF, "ab", "multi-label rows, of several findings or none"),
         (["a", "b"], HALF, "ab", "numeric labels"),
         ([0, 1], [[0.5, 0.5], [np.nan, 1]], "ab", "NaN or infinity in 1 of 2 rows, first in row 1"),
         ([0, 1], [[3.0, -2.0], [0.5, 0.5]], "ab", "values from -2 to 3.*softmax"),
