@@ -203,7 +203,9 @@ def _preprocessed(pixels: keras.KerasTensor, source: FrozenSource) -> keras.Kera
     scale, offset = (np.asarray(part, np.float32) for part in source.preprocessing)
     if source.channel_order == "bgr":
         pixels = keras.ops.flip(pixels, axis=-1)
-    return pixels * scale + offset
+    pixels = pixels * scale + offset
+    axes = source.network_input.axes
+    return pixels if axes is None else keras.ops.transpose(pixels, axes)
 
 
 def _in_parts(model: keras.Model, images: np.ndarray) -> np.ndarray:

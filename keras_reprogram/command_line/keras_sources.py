@@ -185,4 +185,6 @@ def features_of(frozen: FrozenSource) -> FrozenSource:
         channel_order=frozen.channel_order,
         output="features",
         max_batch=frozen.max_batch,
+        data_format=frozen.data_format,
+        image_size=frozen.image_size,
     )

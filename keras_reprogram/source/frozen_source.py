@@ -14,7 +14,7 @@ from keras_reprogram.source.answer_checks import check_answer
 from keras_reprogram.source.applications import load_application
 from keras_reprogram.source.keras_classifier import (
     features_of,
-    image_shape_of,
+    network_input_of,
     score_kind_of,
 )
 from keras_reprogram.source.network_facts import network_facts
@@ -40,6 +40,9 @@ class FrozenSource(Source):
         labels: names of the scores, or `None`.
         sum_tolerance: how far a row may sum from 1; `None` turns the check off.
         max_batch: most images at once while estimating gradients.
+        data_format: `"channels_first"` for a model that takes `(n, C, H, W)`; callers send
+            `(..., H, W, C)` all the same. `None` asks where the sizes speak for it.
+        image_size: side, or `(height, width)`, for a model that takes images of any size.
         name: layer name.
 
     Raises:
@@ -76,6 +79,8 @@ class FrozenSource(Source):
         labels: Sequence[str] | None = None,
         sum_tolerance: float | str | None = "auto",
         max_batch: int | None = 256,
+        data_format: str | None = None,
+        image_size: int | tuple[int, int] | None = None,
         name: str = "source",
     ) -> None:
         if output not in ("scores", "features"):
@@ -84,8 +89,15 @@ class FrozenSource(Source):
             raise ValueError(
                 f"`channel_order` must be 'rgb' or 'bgr'. Received: {channel_order!r}."
             )
-        source_shape = image_shape_of(model)
+        network_input = network_input_of(model, data_format, image_size)
+        source_shape = network_input.source_shape
         answering = features_of(model) if output == "features" else model
+        if answering.output_shape[-1] is None:
+            raise ValueError(
+                "Features of a network of any image size must be as many for each size. Received: "
+                f"`{model.name}`, whose last layer takes more of them from larger images. Rebuild "
+                "it with an `Input((H, W, C))` of the size that it was trained on."
+            )
         kind = "features" if output == "features" else scores or score_kind_of(model)
         super().__init__(
             source_shape,
@@ -101,6 +113,8 @@ class FrozenSource(Source):
         self.output_kind = output
         self.preprocessing = tuple(_channel_values(part, source_shape[2]) for part in preprocessing)
         self.channel_order = channel_order
+        self.data_format, self.image_size = data_format, image_size
+        self.network_input = network_input
         # A plain tuple keeps the second view of the same layers out of Keras's tracking.
         self._answering = (lambda images: answering(images, training=False),)
         self.model.trainable = False
@@ -158,7 +172,10 @@ class FrozenSource(Source):
         scale, offset = (np.asarray(part, np.float32) for part in self.preprocessing)
         if self.channel_order == "bgr":
             images = ops.flip(images, axis=-1)
-        answer = self._answering[0](images * scale + offset)
+        images = images * scale + offset
+        if self.network_input.axes is not None:
+            images = ops.transpose(images, self.network_input.axes)
+        answer = self._answering[0](images)
         return ops.cast(ops.reshape(answer, (-1, self.num_labels)), "float32")
 
     @property
@@ -171,6 +188,8 @@ class FrozenSource(Source):
             digest.update(array.tobytes())
         facts = (self.source_shape, self.value_range, self.channel_order, self.scores)
         digest.update(f"{facts} {self.preprocessing}".encode())
+        # The size is among the facts already.
+        digest.update(b"channels_first" * self.network_input.channels_first)
         return digest.hexdigest()
 
     def get_config(self) -> dict[str, Any]:
@@ -184,6 +203,8 @@ class FrozenSource(Source):
             "labels": self.labels,
             "sum_tolerance": self.sum_tolerance,
             "max_batch": self.max_batch,
+            "data_format": self.data_format,
+            "image_size": self.image_size,
             "name": self.name,
         }
 

@@ -74,6 +74,8 @@ def _named(source: FrozenSource, number: int) -> keras.Model:
     pixels = keras.ops.flip(image, axis=-1) if source.channel_order == "bgr" else image
     scale, offset = source.preprocessing
     scaled = keras.layers.Rescaling(scale, offset)(pixels)
+    if source.network_input.axes is not None:
+        scaled = keras.layers.Permute((3, 1, 2))(scaled)
     flat = keras.layers.Reshape((source.num_labels,))
     return keras.Model(image, flat(source.model(scaled, training=False)), name=f"source_{number}")
 

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import keras
 
+from keras_reprogram.source.network_input import NetworkInput, read_network_input
 
-def image_shape_of(model: keras.Model) -> tuple[int, int, int]:
-    """`(H, W, C)` of the images that a classifier takes.
+
+def network_input_of(
+    model: keras.Model,
+    data_format: str | None = None,
+    image_size: int | tuple[int, int] | None = None,
+) -> NetworkInput:
+    """The images that a classifier takes.
 
     Args:
         model: a built Keras model.
+        data_format: see `read_network_input`.
+        image_size: see `read_network_input`.
 
     Returns:
-        The shape without the batch axis.
+        Size and order of the axes. Keras models take batches of any size.
 
     Raises:
-        ValueError: unless there is one image of a fixed size in and one row of scores out.
+        ValueError: unless there is one image in, whose size and order are known, and one row of
+            scores out.
     """
     if not isinstance(model, keras.Model):
         raise ValueError(
@@ -23,10 +32,11 @@ def image_shape_of(model: keras.Model) -> tuple[int, int, int]:
             "Wrap other callables in `OpaqueSource`."
         )
     shape = getattr(model, "input_shape", None)
-    if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:]:
+    if not isinstance(shape, tuple) or not all(isinstance(n, int | None) for n in shape):
         raise ValueError(
-            "The source model must take one image of a fixed size, (None, H, W, C). "
-            f"Received: input_shape={shape}. Build it with an `Input((H, W, C))`."
+            "The source model must take one image, (None, H, W, C). "
+            f"Received: input_shape={shape}. Build it with an `Input((H, W, C))`, or wrap it in a "
+            "function of images for `OpaqueSource` (--source FILE.py:NAME)."
         )
     answer = model.output_shape
     if not isinstance(answer, tuple) or len(answer) < 2 or any(n != 1 for n in answer[1:-1]):
@@ -34,7 +44,12 @@ def image_shape_of(model: keras.Model) -> tuple[int, int, int]:
             "The source model must have one output, a row of scores an image (None, labels). "
             f"Received: output_shape={answer}. An application needs `include_top=True`."
         )
-    return shape[1:]
+    return read_network_input(
+        (None, *shape[1:]),
+        f"The source model `{model.name}`",
+        data_format=data_format,
+        image_size=image_size,
+    )
 
 
 def score_kind_of(model: keras.Model) -> str:

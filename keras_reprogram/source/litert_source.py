@@ -12,6 +12,8 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from keras_reprogram.source.file_hash import check_sha256
+from keras_reprogram.source.network_input import in_calls_of, read_network_input
+from keras_reprogram.source.pixel_codes import pixel_codes
 from keras_reprogram.source.python_source import PythonSource
 
 # Enough for training; a server that is sent every batch size must not keep an arena for each.
@@ -22,14 +24,16 @@ _MOST_INTERPRETERS = 4
 class LiteRTSource(PythonSource):
     """A `.tflite` classifier: only its scores are seen.
 
-    Quantised files are handled: `value_range` is spread over the 256 codes of an 8-bit input,
-    and an 8-bit output is turned back into scores, whose step becomes `score_step`. There is one
-    interpreter a batch size (the last few of them) and thread. A file that refuses another batch
-    size is asked one image at a time.
+    Quantised files are handled: pixels become codes by the file's own scale and zero point where
+    these stand for numbers in `value_range`, else `value_range` is spread over the codes (0 to 255
+    for a network of -1 to 1). An 8-bit output is turned back into scores, whose step becomes
+    `score_step`. There is one interpreter a batch size (the last few of them) and thread. A file
+    of a fixed batch of several images is asked in such batches, the last one filled up; one that
+    refuses other batch sizes than 1 is asked one image at a time.
 
     Args:
-        path: the `.tflite` file, one image in, one row of scores out.
-        value_range: `(low, high)` of the pixels that callers send. An 8-bit input takes
+        path: the `.tflite` file, images in, a row of scores for each out.
+        value_range: `(low, high)` of the pixels that the network expects. An 8-bit input takes
             `(0, 255)` if this is `None`; a float input needs to be told.
         sha256: the file's expected hash, or `None`.
         labels: names of the scores, or `None`.
@@ -37,6 +41,9 @@ class LiteRTSource(PythonSource):
         sum_tolerance: how far a row may sum from 1; `"auto"` knows the scores' step.
         max_batch: most images a call.
         num_threads: threads of an interpreter, or `None` for LiteRT's default.
+        data_format: `"channels_first"` for a file that takes `(n, C, H, W)`; callers send
+            `(..., H, W, C)` all the same. `None` asks where the sizes speak for it.
+        image_size: side, or `(height, width)`, for a file that takes images of any size.
         name: layer name.
 
     Raises:
@@ -65,6 +72,8 @@ class LiteRTSource(PythonSource):
         sum_tolerance: float | str | None = "auto",
         max_batch: int | None = 256,
         num_threads: int | None = None,
+        data_format: str | None = None,
+        image_size: int | tuple[int, int] | None = None,
         name: str = "source",
     ) -> None:
         self.model_path = Path(path)
@@ -72,19 +81,18 @@ class LiteRTSource(PythonSource):
         interpreter = _open(self.model_path, num_threads)
         self.input_details = _only(interpreter.get_input_details(), "input", self.model_path)
         self.output_details = _only(interpreter.get_output_details(), "output", self.model_path)
-        shape = tuple(int(n) for n in self.input_details["shape"])
-        if len(shape) != 4:
-            raise ValueError(
-                f"{self.model_path} must take images (1, H, W, C). Received: input shape {shape}."
-            )
         is_float = _check_types(self.input_details, self.output_details, self.model_path)
         if value_range is None and is_float:
-            raise ValueError(
-                f"{self.model_path} takes float pixels; a file cannot tell in which range. Pass "
-                "`value_range=(0, 255)`, `(0, 1)` or `(-1, 1)`, whatever its maker says."
-            )
+            raise ValueError(_which_range(self.model_path))
+        self.data_format, self.image_size = data_format, image_size
+        self.network_input = read_network_input(
+            _open_shape(self.input_details),
+            str(self.model_path),
+            data_format=data_format,
+            image_size=image_size,
+        )
         super().__init__(
-            shape[1:],
+            self.network_input.source_shape,
             int(self.output_details["shape"][-1]),
             value_range=value_range or (0.0, 255.0),
             labels=labels,
@@ -95,23 +103,41 @@ class LiteRTSource(PythonSource):
             name=name,
         )
         self.num_threads = num_threads
-        self._one_at_a_time = False
+        details = self.input_details
+        self.pixel_codes = (
+            None
+            if is_float
+            else pixel_codes(details["dtype"], self.value_range, details["quantization"])
+        )
+        # What the file says of its batch, unless that is 1: most such files take other numbers too.
+        fixed = self.network_input.batch_size
+        self._images_a_call = fixed if fixed != 1 else None
         self._local = threading.local()
 
     def ask(self, images: np.ndarray) -> np.ndarray:
         codes = self._encode(images)
-        if not self._one_at_a_time and len(codes) > 1:
+        if self._images_a_call is None and len(codes) > 1:
             try:
                 return self._decode(self._invoke(codes))
-            except (RuntimeError, ValueError):
+            except ValueError:
                 # Some files cannot be resized (XNNPACK fails to reshape a node). The images are
                 # asked again singly, which costs nothing: the model is on this machine.
-                self._one_at_a_time = True
-        return np.concatenate([self._decode(self._invoke(code[None])) for code in codes])
+                self._images_a_call = 1
+        answers = []
+        for rows, missing in in_calls_of(self._images_a_call, len(codes)):
+            filled = np.pad(codes[rows], ((0, missing), (0, 0), (0, 0), (0, 0)), mode="edge")
+            answers.append(self._decode(self._invoke(filled))[: len(filled) - missing])
+        return np.concatenate(answers)
 
     @property
     def fingerprint(self) -> str:
-        return f"{self.sha256}:{self.value_range}"
+        facts = f"{self.sha256}:{self.value_range}"
+        if self.network_input.chosen:
+            facts += f":{self.network_input.chosen}"
+        if self.pixel_codes is not None and not self.pixel_codes.is_as_spread:
+            # Before 2026-11-29 no file's own codes were looked at: these scores are others.
+            facts += ":own codes"
+        return facts
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -123,13 +149,22 @@ class LiteRTSource(PythonSource):
             "sum_tolerance": self.sum_tolerance,
             "max_batch": self.max_batch,
             "num_threads": self.num_threads,
+            "data_format": self.data_format,
+            "image_size": self.image_size,
             "name": self.name,
         }
 
     def _invoke(self, codes: np.ndarray) -> np.ndarray:
-        interpreter = self._interpreter(len(codes))
-        interpreter.set_tensor(self.input_details["index"], codes)
-        interpreter.invoke()
+        try:
+            interpreter = self._interpreter(len(codes))
+            interpreter.set_tensor(self.input_details["index"], codes)
+            interpreter.invoke()
+        except RuntimeError as error:
+            raise ValueError(
+                f"{self.model_path} cannot answer images of this number and size. Received: shape "
+                f"{codes.shape} ({error}). Check `image_size` (--source-size), or convert the "
+                "network anew."
+            ) from error
         return interpreter.get_tensor(self.output_details["index"])
 
     def _interpreter(self, batch_size: int) -> Interpreter:
@@ -139,7 +174,7 @@ class LiteRTSource(PythonSource):
         cache = self._local.interpreters
         if batch_size not in cache:
             interpreter = _open(self.model_path, self.num_threads)
-            shape = (batch_size, *self.source_shape)
+            shape = (batch_size, *self.network_input.image_shape)
             interpreter.resize_tensor_input(self.input_details["index"], shape)
             interpreter.allocate_tensors()
             if len(cache) >= _MOST_INTERPRETERS:
@@ -148,13 +183,12 @@ class LiteRTSource(PythonSource):
         return cache[batch_size]
 
     def _encode(self, images: np.ndarray) -> np.ndarray:
-        dtype = self.input_details["dtype"]
-        if np.issubdtype(dtype, np.floating):
-            return images.astype(dtype)
-        low, high = self.value_range
-        limits = np.iinfo(dtype)
-        codes = (images - low) / (high - low) * (limits.max - limits.min) + limits.min
-        return np.clip(np.round(codes), limits.min, limits.max).astype(dtype)
+        """Images as the file takes them, in its own type and order of axes."""
+        if self.network_input.axes is not None:
+            images = images.transpose(self.network_input.axes)
+        if self.pixel_codes is None:
+            return images.astype(self.input_details["dtype"])
+        return self.pixel_codes.encode(images)
 
     def _decode(self, output: np.ndarray) -> np.ndarray:
         output = output.reshape(len(output), -1)
@@ -171,6 +205,21 @@ def _open(path: Path, num_threads: int | None) -> Interpreter:
         raise ValueError(f"{path} is not a readable LiteRT (.tflite) file: {error}") from error
 
 
+def _which_range(path: Path) -> str:
+    return (
+        f"{path} takes float pixels; a file cannot tell in which range. Received: no value range. "
+        "Pass `value_range=(0, 255)`, `(0, 1)` or `(-1, 1)` (--value-range 0,255 or 0,1 or -1,1), "
+        "whatever its maker says."
+    )
+
+
+def _open_shape(details: dict[str, Any]) -> tuple[int | None, ...]:
+    """The input's shape, `None` for what is open: `shape` itself has 1 there."""
+    signature = details.get("shape_signature")
+    shape = details["shape"] if signature is None or not len(signature) else signature
+    return tuple(None if size < 0 else int(size) for size in shape)
+
+
 def _only(details: list[dict[str, Any]], what: str, path: Path) -> dict[str, Any]:
     if len(details) != 1:
         raise ValueError(f"{path} must have one {what}. Received: {len(details)}.")
@@ -180,10 +229,12 @@ def _only(details: list[dict[str, Any]], what: str, path: Path) -> dict[str, Any
 def _check_types(input_details: dict, output_details: dict, path: Path) -> bool:
     """Whether the input takes floats; raises a ValueError for types that are no image's."""
     is_float = bool(np.issubdtype(input_details["dtype"], np.floating))
-    if not is_float and input_details["dtype"] not in (np.uint8, np.int8):
+    scaled = input_details["dtype"] == np.int16 and input_details["quantization"][0]
+    if not (is_float or scaled) and input_details["dtype"] not in (np.uint8, np.int8):
         raise ValueError(
             f"{path} must take float or 8-bit pixels. "
-            f"Received: {np.dtype(input_details['dtype'])} input."
+            f"Received: {np.dtype(input_details['dtype'])} input. Convert the network with float "
+            "inputs, or wrap it in a function for `OpaqueSource` (--source FILE.py:NAME)."
         )
     is_score = np.issubdtype(output_details["dtype"], np.floating)
     if not is_score and not output_details["quantization"][0]:

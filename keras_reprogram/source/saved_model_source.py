@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from keras_reprogram.source.answer_checks import check_answer
 from keras_reprogram.source.file_hash import check_sha256
+from keras_reprogram.source.network_input import NetworkInput, read_network_input
 from keras_reprogram.source.source import Source
 
 
@@ -21,6 +22,9 @@ class SavedModelSource(Source):
 
     Gradients flow through a SavedModel. `opaque=True` refuses them: the source then counts as a
     black box, learned from by queries alone, and asking for its gradient is an error.
+
+    A signature of a fixed batch is called in such batches, the last one filled up. One that takes
+    integers gets rounded pixels, and has no gradient.
 
     A SavedModel is a program: load only folders that you trust, and pass `sha256`.
 
@@ -36,6 +40,9 @@ class SavedModelSource(Source):
         score_step: distance of neighbouring scores where they are rounded.
         sum_tolerance: how far a row may sum from 1; `None` for partial lists of scores.
         max_batch: most images at once while estimating gradients.
+        data_format: `"channels_first"` for a signature that takes `(n, C, H, W)`; callers send
+            `(..., H, W, C)` all the same. `None` asks where the sizes speak for it.
+        image_size: side, or `(height, width)`, for a signature that takes images of any size.
         name: layer name.
 
     Raises:
@@ -71,18 +78,27 @@ class SavedModelSource(Source):
         score_step: float = 0.0,
         sum_tolerance: float | str | None = "auto",
         max_batch: int | None = 256,
+        data_format: str | None = None,
+        image_size: int | tuple[int, int] | None = None,
         name: str = "source",
     ) -> None:
         path = Path(path)
         digest = check_sha256(path, sha256)
         loaded = _load(path)
         function = _signature(loaded, signature, path)
-        input_name, source_shape = _image_input(function, path)
+        input_name, spec = _image_input(function, path)
+        network_input = read_network_input(
+            spec.shape.as_list(),
+            f"The signature {signature!r} of {path}",
+            data_format=data_format,
+            image_size=image_size,
+        )
         output_name = _score_output(function, output, path)
-        middle = np.full((1, *source_shape), sum(value_range) / 2, np.float32)
-        probe = function(**{input_name: tf.constant(middle)})[output_name].numpy()
+        call = _Call(function, input_name, output_name, network_input, spec.dtype)
+        middle = np.full((1, *network_input.source_shape), sum(value_range) / 2, np.float32)
+        probe = call(tf.constant(middle)).numpy()
         super().__init__(
-            source_shape,
+            network_input.source_shape,
             probe.shape[-1],
             value_range=value_range,
             labels=labels,
@@ -95,28 +111,31 @@ class SavedModelSource(Source):
         self.model_path, self.sha256 = path, digest
         self.signature, self.output_name, self.input_name = signature, output_name, input_name
         self.opaque = opaque
+        self.data_format, self.image_size = data_format, image_size
+        self.network_input = network_input
         # The loaded object must live as long as its signatures. Keras does not see TensorFlow's
         # own variables, so nothing here becomes trainable.
         self.loaded = loaded
-        self._function = function
+        self._call = call
         check_answer(probe, 1, self.num_labels, self.sum_tolerance, str(path))
 
     @property
     def differentiable(self) -> bool:  # type: ignore[override]
-        return not self.opaque
+        return not self.opaque and self._call.dtype.is_floating
 
     def answer(self, images: Any) -> Any:
-        images = tf.convert_to_tensor(images, tf.float32)
-        scores = self._function(**{self.input_name: images})[self.output_name]
-        scores = tf.reshape(tf.cast(scores, tf.float32), (-1, self.num_labels))
-        return _refuse_gradient(scores) if self.opaque else scores
+        scores = self._call(tf.convert_to_tensor(images, tf.float32))
+        scores = tf.reshape(scores, (-1, self.num_labels))
+        return scores if self.differentiable else _refuse_gradient(scores)
 
     def compute_output_spec(self, images: Any) -> keras.KerasTensor:
         return keras.KerasTensor(self.compute_output_shape(images.shape), dtype="float32")
 
     @property
     def fingerprint(self) -> str:
-        return f"{self.sha256}:{self.signature}:{self.output_name}:{self.value_range}"
+        facts = f"{self.sha256}:{self.signature}:{self.output_name}:{self.value_range}"
+        chosen = self.network_input.chosen
+        return f"{facts}:{chosen}" if chosen else facts
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -131,8 +150,57 @@ class SavedModelSource(Source):
             "score_step": self.score_step,
             "sum_tolerance": self.sum_tolerance,
             "max_batch": self.max_batch,
+            "data_format": self.data_format,
+            "image_size": self.image_size,
             "name": self.name,
         }
+
+
+class _Call:
+    """One signature as a function of float32 images `(n, H, W, C)`, in its own types and order.
+
+    Args:
+        function: the signature.
+        input_name: of the images.
+        output_name: of the scores.
+        network_input: what lies between callers' images and the signature's.
+        dtype: of the signature's images.
+    """
+
+    def __init__(
+        self,
+        function: Any,
+        input_name: str,
+        output_name: str,
+        network_input: NetworkInput,
+        dtype: tf.DType,
+    ) -> None:
+        self.function, self.names = function, (input_name, output_name)
+        self.network_input, self.dtype = network_input, dtype
+
+    def __call__(self, images: Any) -> Any:
+        if self.network_input.axes is not None:
+            images = tf.transpose(images, self.network_input.axes)
+        if not self.dtype.is_floating:
+            images = tf.clip_by_value(tf.round(images), self.dtype.min, self.dtype.max)
+        images = tf.cast(images, self.dtype)
+        batch = self.network_input.batch_size
+        return self._scores(images) if batch is None else self._in_batches(images, batch)
+
+    def _scores(self, images: Any) -> Any:
+        input_name, output_name = self.names
+        return tf.cast(self.function(**{input_name: images})[output_name], tf.float32)
+
+    def _in_batches(self, images: Any, batch: int) -> Any:
+        """Calls of exactly `batch` images; the last one is filled up with the last image."""
+        count = tf.shape(images)[0]
+        missing = tf.math.floormod(-count, batch)
+        filler = tf.repeat(images[-1:], missing, axis=0)
+        shape = (-1, batch, *self.network_input.image_shape)
+        calls = tf.reshape(tf.concat([images, filler], axis=0), shape)
+        scores = tf.map_fn(self._scores, calls, fn_output_signature=tf.float32)
+        rows = tf.reshape(scores, (count + missing, *scores.shape[2:]))
+        return rows[:count]
 
 
 @tf.custom_gradient
@@ -158,26 +226,28 @@ def _signature(loaded: Any, name: str, path: Path) -> Any:
     if name not in loaded.signatures:
         raise ValueError(
             f"{path} has no signature {name!r}. It has: {sorted(loaded.signatures)}. "
-            "Pass one of them as `signature=`."
+            "Pass one of them as `signature=` (--signature). A model without any: load it in "
+            "Python, and give its function to `OpaqueSource` (--source FILE.py:NAME)."
         )
     return loaded.signatures[name]
 
 
-def _image_input(function: Any, path: Path) -> tuple[str, tuple[int, int, int]]:
+def _image_input(function: Any, path: Path) -> tuple[str, Any]:
     inputs = function.structured_input_signature[1]
-    shapes = {name: spec.shape.as_list() for name, spec in inputs.items()}
-    if len(shapes) != 1 or any(len(s) != 4 or None in s[1:] for s in shapes.values()):
+    if len(inputs) != 1:
         raise ValueError(
             f"The signature of {path} must take one image input (None, H, W, C). "
-            f"Received: {shapes}."
+            f"Received: inputs {sorted(inputs)}. Choose another `signature=` (--signature), or "
+            "wrap the model in a function for `OpaqueSource` (--source FILE.py:NAME)."
         )
-    name, shape = next(iter(shapes.items()))
-    if shape[0] is not None or not inputs[name].dtype.is_floating:
+    name, spec = next(iter(inputs.items()))
+    if spec.shape.rank is None or not (spec.dtype.is_floating or spec.dtype.is_integer):
         raise ValueError(
-            f"The signature of {path} must take float images in batches of any size. "
-            f"Received: {inputs[name]}. Export it with `tf.TensorSpec((None, H, W, C))`."
+            f"The signature of {path} must take one image input of numbers. Received: "
+            f"{spec.dtype.name} of shape {spec.shape}. Choose another `signature=` (--signature), "
+            "or wrap the model in a function for `OpaqueSource` (--source FILE.py:NAME)."
         )
-    return name, tuple(shape[1:])
+    return name, spec
 
 
 def _score_output(function: Any, output: str | None, path: Path) -> str:
@@ -186,7 +256,7 @@ def _score_output(function: Any, output: str | None, path: Path) -> str:
         return outputs[0]
     if output is None or output not in outputs:
         raise ValueError(
-            f"Pass `output=` to say which output of {path} holds the scores. "
+            f"Pass `output=` (--score-output) to say which output of {path} holds the scores. "
             f"It has: {outputs}. Received: output={output!r}."
         )
     return output

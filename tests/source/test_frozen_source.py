@@ -118,6 +118,34 @@ def without_top():
     return keras.Sequential([keras.Input(SHAPE), keras.layers.Conv2D(4, 3)])
 
 
+def channels_first_classifier():
+    image = keras.Input((SHAPE[2], *SHAPE[:2]))
+    return keras.Model(image, tiny_classifier()(keras.layers.Permute((2, 3, 1))(image)))
+
+
+def test_channels_first_must_be_said_and_answers_alike():
+    with pytest.raises(ValueError, match="channels first.*--data-format channels_first"):
+        frozen(channels_first_classifier())
+    source = frozen(channels_first_classifier(), data_format="channels_first")
+    images = random_images(4)
+    assert source.source_shape == SHAPE
+    np.testing.assert_allclose(
+        scores_of(source, images), predicted(tiny_classifier(), images), atol=1e-6
+    )
+    assert FrozenSource.from_config(source.get_config()).network_input == source.network_input
+
+
+def test_a_model_of_any_size_takes_the_chosen_one():
+    image = keras.Input((None, None, 3))
+    mean = keras.layers.GlobalAveragePooling2D()(image)
+    model = keras.Model(image, keras.layers.Dense(3, activation="softmax")(mean))
+    source = frozen(model, image_size=(12, 16))
+    assert source.source_shape == (12, 16, 3)
+    images = random_images(2, (12, 16, 3))
+    np.testing.assert_allclose(scores_of(source, images), predicted(model, images), atol=1e-6)
+    assert frozen(model, image_size=12).fingerprint != source.fingerprint
+
+
 def without_weights():
     return keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Softmax()])
 
@@ -136,7 +164,7 @@ def with_nan():
 
 REFUSED = [
     (lambda: lambda images: images, {}, "must be a keras.Model. Received: function"),
-    (without_fixed_size, {}, "one image of a fixed size"),
+    (without_fixed_size, {}, "takes images of any size, and nobody chose one"),
     (with_two_outputs, {}, "must have one output"),
     (without_top, {}, "needs `include_top=True`"),
     (without_weights, {"output": "features"}, "no layer with weights"),

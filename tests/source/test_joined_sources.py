@@ -36,6 +36,16 @@ def test_probabilities_stand_side_by_side_and_sum_to_one():
     np.testing.assert_allclose(scores.sum(axis=1), 1.0, atol=1e-6)
 
 
+def test_a_source_of_channels_first_joins():
+    image = keras.Input((SHAPE[2], *SHAPE[:2]))
+    model = keras.Model(image, tiny_classifier(seed=1)(keras.layers.Permute((2, 3, 1))(image)))
+    first = FrozenSource(model, value_range=(0, 255), data_format="channels_first")
+    joined, images = join_sources([frozen(), first]), random_images(3)
+    np.testing.assert_allclose(
+        scores_of(joined, images)[:, NUM_LABELS:] * 2, scores_of(first, images), atol=1e-6
+    )
+
+
 def test_logits_stay_as_they_are():
     sources = two("linear")
     images = random_images(4)

@@ -71,6 +71,71 @@ def test_a_file_that_refuses_other_batch_sizes_is_asked_singly(files):
     assert source.queries_used == 3
 
 
+def test_a_file_of_a_fixed_batch_is_asked_in_such_batches(network_file, files):
+    path = network_file("four", batch=4)
+    source = LiteRTSource(path, value_range=(0, 255))
+    for count in (1, 3, 4, 9):
+        images = random_images(count)
+        np.testing.assert_allclose(
+            scores_of(source, images), network_scores(files, images), atol=1e-5
+        )
+    # What fills a batch up is no query.
+    assert source.queries_used == 1 + 3 + 4 + 9
+
+
+def test_a_file_of_any_size_asks_for_one(tmp_path):
+    def share(image):
+        mean = tf.reduce_mean(image[..., 0], axis=(1, 2)) / 255
+        return tf.stack([mean, 1 - mean], axis=1)
+
+    path = tflite(tmp_path / "any.tflite", share, (None, None, None, 3))
+    with pytest.raises(ValueError, match=r"any size.*Pass `image_size=224` \(--source-size 224\)"):
+        LiteRTSource(path, value_range=(0, 255))
+    source = LiteRTSource(path, value_range=(0, 255), image_size=(12, 16))
+    assert source.source_shape == (12, 16, 3)
+    images = random_images(3, (12, 16, 3))
+    np.testing.assert_allclose(
+        scores_of(source, images)[:, 0], images[..., 0].mean(axis=(1, 2)) / 255, atol=1e-5
+    )
+    again = LiteRTSource.from_config(source.get_config())
+    assert again.fingerprint == source.fingerprint
+    other = LiteRTSource(path, value_range=(0, 255), image_size=16)
+    assert other.fingerprint != source.fingerprint
+
+
+def test_a_file_of_channels_first_answers_as_its_network(network_file, files):
+    path = network_file("first", channels_first=True)
+    with pytest.raises(ValueError, match=r"channels first.*--data-format channels_first"):
+        LiteRTSource(path, value_range=(0, 255))
+    source = LiteRTSource(path, value_range=(0, 255), data_format="channels_first")
+    assert source.source_shape == SHAPE
+    images = random_images(5)
+    np.testing.assert_allclose(scores_of(source, images), network_scores(files, images), atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [tf.uint8, tf.int8])
+@pytest.mark.parametrize("brightest", [255, 130])
+def test_codes_are_the_files_own(dtype, brightest, network_file, files):
+    """Calibrated on dark images, code 255 is no pixel 255."""
+    pixels = random_images(50, seed=3) * brightest / 255
+    path = network_file("calibrated", quantised=dtype, pixels=pixels)
+    images = random_images(40, seed=9) * brightest / 255
+    expected = network_scores(files, images)
+    scores = scores_of(LiteRTSource(path, value_range=(0, 255)), images)
+    assert np.abs(scores - expected).mean() < 0.01
+    assert (scores.argmax(axis=1) == expected.argmax(axis=1)).mean() >= 0.95
+
+
+def test_codes_that_changed_are_another_source(network_file, files):
+    pixels = random_images(50, seed=3) / 2
+    path = network_file("dark", quantised=tf.uint8, pixels=pixels)
+    assert LiteRTSource(path).fingerprint.endswith(":own codes")
+    # As it has always been, where pixels are codes.
+    assert (
+        LiteRTSource(files.uint8).fingerprint == f"{LiteRTSource(files.uint8).sha256}:(0.0, 255.0)"
+    )
+
+
 def test_threads_get_the_same_answers(files):
     source = LiteRTSource(files.float, value_range=(0, 255), num_threads=1)
     batches = [random_images(1 + seed % 3, seed=seed) for seed in range(24)]
@@ -127,7 +192,12 @@ def test_a_file_that_is_no_tflite_is_refused(tmp_path):
 
 
 OTHER_FILES = [
-    (lambda x: tf.reduce_sum(x, axis=1), (1, 7), tf.float32, r"must take images \(1, H, W, C\)"),
+    (
+        lambda x: tf.reduce_sum(x, axis=1),
+        (1, 7),
+        tf.float32,
+        r"must take one image, \(n, H, W, C\)",
+    ),
     (lambda x: (x[:, 0, 0], x[:, 1, 1]), (1, *SHAPE), tf.float32, "must have one output. Rec.*2"),
     (
         lambda x: tf.argmax(x[:, 0, 0], axis=1),
