@@ -14,7 +14,7 @@ from keras_reprogram.labelled_images import LabelledImages
 from keras_reprogram.opaque_log import OpaqueFit
 from keras_reprogram.opaque_recipe import OpaqueRecipe
 from keras_reprogram.query_bar import QueryBar
-from keras_reprogram.training.row_losses import row_loss
+from keras_reprogram.training.label_forms import labels_for
 from keras_reprogram.training.validation_split import draw_stratified, split_validation
 from keras_reprogram.view_choice import ViewChoice
 
@@ -99,7 +99,6 @@ class OpaqueTraining(ViewChoice):
         print(fit)
         ```
         """
-        self._check_steps()
         everything = self._labelled(x, y, sample_weight, class_weight)
         check_every_class(everything.labels, self.output_map.num_classes, self.class_names)
         everything.groups = check_groups(groups, len(everything))
@@ -133,14 +132,10 @@ class OpaqueTraining(ViewChoice):
         return LabelledImages(images, labels, self._targets(targets, labels), weight)
 
     def _targets(self, targets: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Integer labels for our own and other sparse losses, else the labels as they came."""
-        is_sparse = "Sparse" in type(self.loss).__name__ or "sparse" in str(self.loss)
-        return targets if self.compiled and not is_sparse else labels
-
-    def _check_steps(self) -> None:
-        """What would otherwise end the steps after the first queries are paid."""
-        if self.compiled and self.estimates:
-            row_loss(self.loss)
+        """The labels as the steps' loss takes them: as they came, if it reads those."""
+        if not (self.compiled and self.estimates):
+            return labels
+        return labels_for(self.loss, targets, labels, self.output_map.num_classes)
 
     def _parts(
         self,

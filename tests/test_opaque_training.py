@@ -19,6 +19,7 @@ from small_models import (
 
 from keras_reprogram import DenseMap, MultiLabelMap, ReprogrammedModel, opaque_recipe
 from keras_reprogram.estimated_steps import EstimatedSteps
+from keras_reprogram.methods.focal_loss import FocalLoss
 from keras_reprogram.opaque_recipe import OpaqueRecipe
 from keras_reprogram.source import Source
 from keras_reprogram.training import READINGS, solve_views
@@ -480,3 +481,16 @@ def test_images_that_count_must_be_on_both_sides():
         with pytest.raises(ValueError, match=r"on both sides of the split. Received: weights of"):
             model.fit_opaque(x, y, query_budget=900, sample_weight=part.astype(float), verbose=0)
     assert model.queries_used == 0
+
+
+@pytest.mark.parametrize("loss", [FocalLoss(), "categorical_crossentropy"])
+@pytest.mark.parametrize("one_hot", [False, True])
+def test_steps_give_a_loss_the_labels_that_it_reads(loss, one_hot):
+    x, y = noisy(COUNT, 0)
+    model = model_for(opaque_source())
+    model.compile("adam", loss)
+    given = np.eye(NUM_CLASSES)[y] if one_hot else y
+    budget = COUNT + 48 * 3 + 12
+    fit = model.fit_opaque(x, given, query_budget=budget, choose_views=False, verbose=0)
+    assert [stage.stage for stage in fit.stages] == ["map", "steps, epoch 1"]
+    assert fit.queries_used == budget
