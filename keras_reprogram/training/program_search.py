@@ -13,6 +13,37 @@ from keras_reprogram.training.estimator_arguments import check_count, check_posi
 Objective = Callable[[np.ndarray], Any]
 Progress = Callable[[int, float], None]
 
+# Steps grow on a plateau until they leave it, but not for ever (shares of the first step).
+_LONGEST_STEP = 1e3
+# How they grow where all candidates of a generation lose alike (Hansen 2016, B.3, without the part
+# that depends on the population).
+_WIDER = float(np.exp(0.2))
+# What `cma` calls convergence and is none: losses that are equal or stand still, be it at the
+# start, are what rounded scores give. The evaluations or the target end the search instead.
+_NO_END = {
+    "tolfun": 0,
+    "tolfunhist": 0,
+    "tolfunrel": 0,
+    "tolflatfitness": np.inf,
+    "tolstagnation": 0,
+    "tolxstagnation": False,
+    "tolfacupx": np.inf,
+    "maxiter": np.inf,
+    # A file in the working folder must not steer a search.
+    "signals_filename": "",
+}
+_SENTENCES = {
+    "target": "the target was reached",
+    "budget": "all evaluations were used",
+    "plateau": (
+        "all evaluations were used, the last of them on a plateau: most generations lost alike, "
+        "whatever the candidate. Measure the loss finer (more images, unrounded scores, a mean "
+        "cross-entropy instead of accuracy), or start with a larger `step`"
+    ),
+    "converged": "the steps became too small to change anything",
+    "interrupted": "it was interrupted",
+}
+
 
 @dataclass(frozen=True)
 class ProgramSearch:
@@ -23,7 +54,10 @@ class ProgramSearch:
         best_loss: its loss.
         evaluations: candidates asked in all.
         history: `(evaluations so far, best loss so far)` after every call of the objective.
-        stopped: why it ended: `"target"`, `"budget"`, `"converged"` or `"interrupted"`.
+        stopped: why it ended: `"target"`; `"budget"`, all evaluations used; `"plateau"`, the same,
+            but since the best was found the candidates of most generations lost alike, so that the
+            losses said nothing; `"converged"`, steps became too small to change anything; or
+            `"interrupted"`.
 
     Example:
     ```python
@@ -41,6 +75,17 @@ class ProgramSearch:
     history: tuple[tuple[int, float], ...]
     stopped: str
 
+    @property
+    def message(self) -> str:
+        """How it ended, in a sentence."""
+        return (
+            f"Best loss {self.best_loss:g} after {self.evaluations:,} evaluations: "
+            f"{_SENTENCES[self.stopped]}."
+        )
+
+    def __str__(self) -> str:
+        return self.message
+
 
 def search_program(
     objective: Objective,
@@ -57,7 +102,8 @@ def search_program(
 
     Covariance matrix adaptation (Hansen 2016) learns which directions matter; it suits programs of
     at most a few hundred weights and losses that are rough or rounded, where differences fail.
-    The start is asked first, so the result is never worse. `Ctrl-C` ends the search and keeps the
+    The start is asked first, so the result is never worse. Where all candidates of a generation
+    lose alike, as rounded scores make them, the steps grow. `Ctrl-C` ends the search and keeps the
     best so far.
 
     Args:
@@ -114,19 +160,24 @@ def search_program(
 def _search(strategy: Any, asked: _Asked, first: np.ndarray, limit: int, target: Any) -> str:
     """Generations until there is a reason to stop, which is returned."""
     asked.losses([first])
+    flat: list[bool] = []
     while True:
         if target is not None and asked.best_loss <= target:
             return "target"
         left = limit - asked.evaluations
         if left < 1:
-            return "budget"
+            return "plateau" if 2 * sum(flat) > len(flat) else "budget"
         if strategy.stop():
             return "converged"
-        candidates = strategy.ask()
+        candidates, before = strategy.ask(), asked.best_loss
         losses = asked.losses(candidates[:left])
         # Part of a generation still may hold the best, but the strategy learns from whole ones.
         if len(losses) == len(candidates):
             strategy.tell(candidates, losses)
+            flat = [] if asked.best_loss < before else flat
+            flat.append(min(losses) == max(losses))
+            if flat[-1]:
+                strategy.sigma = min(strategy.sigma * _WIDER, _LONGEST_STEP * strategy.sigma0)
 
 
 class _Asked:
@@ -185,6 +236,7 @@ def _strategy(start: np.ndarray, step: float, population: int | None, seed: int)
         "verbose": -9,
         "verb_log": 0,
         "verb_disp": 0,
+        **_NO_END,
     }
     if population is not None:
         options["popsize"] = population

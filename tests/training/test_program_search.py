@@ -91,10 +91,57 @@ def test_a_loss_that_is_no_number_is_never_the_best():
     assert found.best_loss < quadratic(np.zeros((1, SIZE)))[0]
 
 
-def test_nothing_to_improve_ends_early():
-    found = search(lambda candidates: np.zeros(len(candidates)), max_evaluations=100_000)
+@pytest.mark.parametrize("value", [0.0, 0.7, np.nan])
+def test_a_plateau_is_called_one_and_the_evaluations_end_it(value):
+    found = search(lambda candidates: np.full(len(candidates), value), max_evaluations=1000)
+    assert found.stopped == "plateau"
+    assert found.evaluations == 1000
+    assert "on a plateau: most generations lost alike" in str(found) == found.message
+
+
+def test_steps_too_small_to_matter_end_it():
+    found = search(max_evaluations=100_000)
     assert found.stopped == "converged"
-    assert found.evaluations < 100_000
+    assert found.evaluations < 100_000 and found.best_loss < 1e-15
+    assert "too small to change anything" in found.message
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rounded_losses_are_searched_to_the_target(seed):
+    """Flat around the start, and in steps beyond."""
+
+    def rounded(candidates):
+        return np.maximum(0.0, np.floor(np.linalg.norm(candidates - 4.0, axis=1) / 3) - 1)
+
+    assert len(np.unique(rounded(0.1 * np.random.default_rng(0).normal(size=(500, SIZE))))) == 1
+    options = {"max_evaluations": 3000, "step": 0.1, "seed": seed}
+    found = search(rounded, target=0.0, **options)
+    assert (found.stopped, found.best_loss) == ("target", 0.0)
+    everything = search(rounded, **options)
+    assert everything.evaluations == 3000 and everything.best_loss == 0.0
+
+
+def test_a_wide_plateau_is_left():
+    """Nothing differs within a hundred first steps."""
+
+    def hole(candidates):
+        return np.where(np.linalg.norm(candidates, axis=1) < 10.0, 1.0, 0.5)
+
+    found = search(hole, step=0.05, max_evaluations=2000, target=0.5)
+    assert found.stopped == "target"
+
+
+def test_accuracy_of_few_images_is_no_convergence():
+    """The loss of a program: the share of 20 images that it reads wrong."""
+    random = np.random.default_rng(0)
+    images, truth = random.normal(size=(20, SIZE)), random.normal(size=SIZE)
+    right = images @ truth > 0
+
+    def errors(candidates):
+        return np.mean((candidates @ images.T > 0) != right, axis=1)
+
+    found = search(errors, target=0.0, max_evaluations=2000)
+    assert found.stopped == "target"
 
 
 @pytest.mark.parametrize(
