@@ -56,6 +56,18 @@ def is_endless(x: Any) -> bool:
     return hasattr(x, "cardinality") and int(x.cardinality()) == -1
 
 
+def is_read_soon(x: Any) -> bool:
+    """Whether `x` is a data set that may be read as a whole before it is used.
+
+    It can be read again, and says how many batches it has. One that does not may never end.
+    """
+    if isinstance(x, Iterator) or is_endless(x):
+        return False
+    if hasattr(x, "cardinality"):
+        return int(x.cardinality()) >= 0
+    return isinstance(x, keras.utils.PyDataset) or hasattr(x, "__len__")
+
+
 def first_batch(x: Any) -> tuple[Any, Any, Any] | None:
     """The first batch of a data set that can be read again, or `None` for a plain generator."""
     if isinstance(x, Iterator):

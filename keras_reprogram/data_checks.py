@@ -8,8 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_reprogram.data_batches import batches, first_batch, is_array
+from keras_reprogram.data_batches import batches, first_batch, is_array, is_read_soon
 from keras_reprogram.image_checks import EMPTY, check_images, check_labels
+from keras_reprogram.image_range import SeenRange, check_range, check_set
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,17 @@ class DataChecks:
         images = check_images(x, self.target_shape, self.target_range)
         return images.astype(np.float32, copy=False)
 
+    def image_set(self, x: Any) -> np.ndarray:
+        """The same for images that are learned from, which are not dark all together."""
+        images = self.images(x)
+        check_set(self._seen(images), self.target_range)
+        return images
+
     def arrays(self, x: Any, y: Any, sample_weight: Any = None) -> tuple[np.ndarray, ...]:
         """Images, labels as they came, and weights if there are any, as arrays."""
-        images = self.images(x)
+        return self._arrays(self.image_set(x), y, sample_weight)
+
+    def _arrays(self, images: np.ndarray, y: Any, sample_weight: Any) -> tuple[np.ndarray, ...]:
         check_labels(y, len(images), self.num_classes)
         arrays = (images, np.asarray(y))
         if sample_weight is None:
@@ -63,23 +72,43 @@ class DataChecks:
         """
         if hasattr(x, "__next__"):
             return None
-        labels = []
+        labels, seen, batch = [], None, None
         for batch in batches(x):
-            self._batch(*batch, labelled)
+            here = self._batch(*batch, labelled)
+            seen = seen if here is None else here.joined(seen)
             if labelled:
                 labels.append(check_labels(batch[1], len(batch[0]), self.num_classes))
+        if batch is None:
+            raise ValueError(EMPTY)
+        check_set(seen, self.target_range)
         return np.concatenate(labels) if labels else None
 
-    def validation(self, data: Any) -> None:
+    def data_set(self, x: Any, *, labelled: bool, costly: bool) -> None:
+        """A data set before it is used: as a whole where answers may cost money, if it ends soon.
+
+        Args:
+            x: yields batches.
+            labelled: whether they must have labels.
+            costly: whether the source may charge for what it answers.
+        """
+        if costly and is_read_soon(x):
+            self.all_batches(x, labelled=labelled)
+        else:
+            self.first_batch(x, labelled=labelled)
+
+    def validation(self, data: Any, *, costly: bool = False) -> None:
         """What `fit` takes as `validation_data`: `None`, `(x, y[, sample_weight])`, a data set."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if is_array(x):
             self.arrays(x, y, sample_weight)
         elif x is not None:
-            self.first_batch(x, labelled=True)
+            self.data_set(x, labelled=True, costly=costly)
 
-    def _batch(self, x: Any, y: Any, sample_weight: Any, labelled: bool) -> None:
+    def _batch(self, x: Any, y: Any, sample_weight: Any, labelled: bool) -> SeenRange | None:
+        images = self.images(x)
         if labelled:
-            self.arrays(x, y, sample_weight)
-        else:
-            self.images(x)
+            self._arrays(images, y, sample_weight)
+        return self._seen(images)
+
+    def _seen(self, images: np.ndarray) -> SeenRange | None:
+        return None if self.target_range is None else check_range(images, self.target_range)

@@ -119,9 +119,10 @@ class ExactFit(TensorFlowSteps):
         """Everything that can be known before the first image is paid for."""
         checks = self.data_checks
         if is_array(x):
-            checks.images(x)
             if labelled:
                 self._check_labels(checks.arrays(x, y, sample_weight)[1], len(x))
+            else:
+                checks.images(x)
         elif is_endless(x):
             raise ValueError(
                 "The data must end: each image is asked once. Received: an endless data set. "

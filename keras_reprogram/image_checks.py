@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-# Rounding in a user's own preprocessing may step over the range by this share of it.
-_RANGE_SLACK = 1e-3
+from keras_reprogram.axis_order import looks_channels_first
+from keras_reprogram.image_range import check_range
 
 # Label rows in half precision sum to 1 up to this.
 _SUM_SLACK = 1e-2
@@ -35,8 +35,8 @@ def check_images(
         The images as a NumPy array.
 
     Raises:
-        ValueError: for a wrong rank, size or channel count, no images, NaN, or values outside
-            the range.
+        ValueError: for a wrong rank, size or channel count, no images, NaN, and values outside
+            the range or in a corner of it, see `check_range`.
     """
     images = np.asarray(images)
     if images.ndim != 4:
@@ -47,11 +47,7 @@ def check_images(
             "to a data set of single images."
         )
     if images.shape[1:] != tuple(target_shape):
-        raise ValueError(
-            f"The program takes images of shape {tuple(target_shape)}. "
-            f"Received: shape {images.shape[1:]}. Resize them or convert their channels, or build "
-            f"the program with `target_shape={images.shape[1:]}`."
-        )
+        raise ValueError(_other_shape(images.shape[1:], tuple(target_shape)))
     if len(images) == 0:
         raise ValueError(EMPTY)
     if not np.issubdtype(images.dtype, np.number):
@@ -69,16 +65,21 @@ def _check_values(images: np.ndarray, target_range: tuple[float, float] | None) 
             f"Images must be finite. Received: NaN or infinity in image {row}. Leave such images "
             "out, or mend what made them."
         )
-    if target_range is None:
-        return
-    low, high = target_range
-    slack = _RANGE_SLACK * (high - low)
-    if images.min() < low - slack or images.max() > high + slack:
-        raise ValueError(
-            f"Images must lie in the program's `target_range` ({low:g}, {high:g}). "
-            f"Received: values from {images.min():g} to {images.max():g}. Rescale them, or "
-            "build the program with the range that they have."
+    if target_range is not None:
+        check_range(images, target_range)
+
+
+def _other_shape(shape: tuple[int, ...], target_shape: tuple[int, ...]) -> str:
+    said = f"The program takes images of shape {target_shape}. Received: shape {shape}"
+    if looks_channels_first(shape) or (shape[1], shape[2], shape[0]) == target_shape:
+        return (
+            f"{said}, which seem to have their channels first. Put them last: "
+            "`np.moveaxis(images, 1, -1)`."
         )
+    return (
+        f"{said}. Resize them or convert their channels, or build the program with "
+        f"`target_shape={shape}`."
+    )
 
 
 def check_labels(labels: Any, num_images: int, num_classes: int) -> np.ndarray:

@@ -192,13 +192,13 @@ class ReprogrammedModel(AnswerSteps):
         stop = BudgetStop()
         callbacks = [QueryLog(), stop, *updates, *_as_list(callbacks)]
         self._check_before_fit(callbacks)
-        self.data_checks.validation(validation_data)
+        self.data_checks.validation(validation_data, costly=not self.source.in_graph)
         cached = CachedFeatures(self, cache_features, epochs - initial_epoch, verbose)
         options |= {"batch_size": batch_size, "epochs": epochs, "verbose": verbose}
         options |= {"initial_epoch": initial_epoch, "steps_per_epoch": steps_per_epoch}
         options |= {"class_weight": class_weight, "validation_data": validation_data}
         if not is_array(x):
-            self.data_checks.first_batch(x, labelled=True)
+            self._check_data_set(x, labelled=True)
             options |= {"validation_split": validation_split, "sample_weight": sample_weight}
             # Keras shuffles the batches of a `PyDataset`; elsewhere `True` would make it warn.
             shuffle = shuffle and isinstance(x, keras.utils.PyDataset) and not is_endless(x)
@@ -272,7 +272,7 @@ class ReprogrammedModel(AnswerSteps):
             if is_array(x):
                 x, y, sample_weight = (*self.data_checks.arrays(x, y, sample_weight), None)[:3]
             else:
-                self.data_checks.first_batch(x, labelled=True)
+                self._check_data_set(x, labelled=True)
         return super().evaluate(x, y, batch_size, verbose, sample_weight, **options)
 
     def predict(self, x: Any, batch_size: int | None = None, **options: Any) -> np.ndarray:
@@ -285,8 +285,11 @@ class ReprogrammedModel(AnswerSteps):
         if is_array(x):
             x = self.data_checks.images(x)
         else:
-            self.data_checks.first_batch(x, labelled=False)
+            self._check_data_set(x, labelled=False)
         return super().predict(x, batch_size, **options)
+
+    def _check_data_set(self, x: Any, *, labelled: bool) -> None:
+        self.data_checks.data_set(x, labelled=labelled, costly=not self.source.in_graph)
 
     def _check_ready(self, what: str) -> None:
         if not self.output_map.ready:

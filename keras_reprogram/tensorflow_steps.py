@@ -102,8 +102,14 @@ class TensorFlowSteps(keras.Model):
         finally:
             self._python_queries += self.source.queries_used - before
 
+    def check_batch(self, x: Any) -> None:
+        """A batch that a source in Python is about to be asked about: it may charge for it."""
+        if not self.source.in_graph:
+            self.data_checks.images(x)
+
     def train_step(self, data: Any) -> dict[str, Any]:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        self.check_batch(x)
         cost = tf.shape(x)[0] * self.queries_per_prediction
         if self.estimates:
             cost = cost * (1 + self.gradient_estimator.queries_per_image)
@@ -118,11 +124,13 @@ class TensorFlowSteps(keras.Model):
 
     def test_step(self, data: Any) -> dict[str, Any]:
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        self.check_batch(x)
         with self.counting(tf.shape(x)[0] * self.queries_per_prediction):
             return super().test_step(data)
 
     def predict_step(self, data: Any) -> Any:
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        self.check_batch(x)
         with self.counting(tf.shape(x)[0] * self.queries_per_prediction):
             return super().predict_step(data)
 

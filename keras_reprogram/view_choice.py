@@ -230,7 +230,7 @@ class ViewChoice(ExactFit):
 
     def _pilot_data(self, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
         self._needs_placement()
-        images = self.data_checks.images(x)
+        images = self.data_checks.image_set(x)
         return images, most_probable_labels(y, len(images), self.output_map.num_classes)
 
     def _needs_placement(self) -> None:

@@ -54,6 +54,8 @@ LAYERS = (
         "query_bar",
         "labelled_images",
     },
+    # What those are made of.
+    {"axis_order", "image_range"},
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 

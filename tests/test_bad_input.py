@@ -65,6 +65,10 @@ BAD_IMAGES = {
     "channels": (np.zeros((2, 4, 4, 3)), r"Received: shape \(4, 4, 3\).*convert their channels"),
     "too bright": (changed(256.5), r"`target_range` \(0, 255\). Received: .* to 256.5. Rescale"),
     "negative": (changed(-9), r"`target_range` \(0, 255\). Received: values from -9 to"),
+    "divided by 255": (IMAGES / 255, r"one 8-bit step of it.*Rescale.*`target_range=\(0, 1\)`"),
+    "divided, half precision": ((IMAGES / 255).astype("float16"), "one 8-bit step"),
+    "divided, from -1 to 1": (IMAGES / 127.5 - 1, r"values from -.*`target_range=\(-1, 1\)`"),
+    "channels first": (np.zeros((2, 3, 16, 16)), r"\(3, 16, 16\), which seem.*np.moveaxis\(images"),
     "nan": (changed(np.nan), r"finite. Received: NaN or infinity in image 3"),
     "infinity": (changed(np.inf), r"finite. Received: NaN or infinity in image 3"),
     "empty": (IMAGES[:0], "At least one image is needed. Received: an empty data set"),
@@ -185,6 +189,56 @@ def test_the_last_batch_is_looked_at_before_the_first_is_paid(model) -> None:
             model.fit_output_map(as_data(images, labels).batch(2), verbose=0)
     with pytest.raises(ValueError, match="target_range"):
         model.collect_scores(as_data(changed(999)).batch(2), verbose=0)
+
+
+@pytest.mark.parametrize("method", ["fit", "evaluate", "predict", "validation"])
+def test_where_answers_cost_all_batches_are_looked_at_first(method, model) -> None:
+    last = np.concatenate([IMAGES[:8], IMAGES[8:] / 255])
+    late = METHODS[method]
+    with pytest.raises(ValueError, match="one 8-bit step of it"):
+        late(model, as_data(last, LABELS).batch(4), None)
+
+
+def test_a_generator_is_looked_at_batch_by_batch() -> None:
+    """What can be read only once: the bad batch is not asked."""
+    costly = small_model(opaque_source())
+    before = costly.queries_used
+
+    def batches():
+        yield IMAGES[:4]
+        yield IMAGES[4:8] / 255
+
+    with pytest.raises(ValueError, match="one 8-bit step of it"):
+        costly.predict(((images,) for images in batches()), verbose=0)
+    assert costly.queries_used == before + 4
+    with pytest.raises(ValueError, match="one 8-bit step of it"):
+        costly.fit(((images, LABELS[:4]) for images in batches()), verbose=0)
+
+
+@pytest.mark.parametrize("method", ["check_step", "select_views", "fit_opaque"])
+def test_every_other_way_in_looks_at_the_range(method, model) -> None:
+    dark = (IMAGES / 255).repeat(4, axis=0), LABELS.repeat(4)
+    ways = {
+        "check_step": lambda: model.check_step(dark[0]),
+        "select_views": lambda: model.select_views(*dark, pool_size=2, verbose=0),
+        "fit_opaque": lambda: model.fit_opaque(*dark, query_budget=100, verbose=0),
+    }
+    with pytest.raises(ValueError, match="one 8-bit step of it"):
+        ways[method]()
+
+
+def test_a_training_set_of_the_first_codes_is_refused_and_dark_images_are_predicted() -> None:
+    costly = small_model(opaque_source())
+    masks = (IMAGES.mean() < IMAGES).astype("uint8")
+    with pytest.raises(ValueError, match="one 8-bit step of it"):
+        costly.fit_output_map(masks, LABELS, verbose=0)
+    # A single image may well be as dark.
+    assert costly.predict(masks[:1], verbose=0).shape == (1, NUM_CLASSES)
+
+
+def test_a_set_that_uses_little_of_the_range_is_said(model) -> None:
+    with pytest.warns(UserWarning, match=r"only a part.*from 0.* to 1[56]"):
+        small_model(fitted=False).fit_output_map(np.clip(IMAGES / 16, 0, 15.9), LABELS, verbose=0)
 
 
 def test_endless_data_sets_are_refused(model) -> None:

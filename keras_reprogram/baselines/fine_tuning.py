@@ -7,6 +7,7 @@ from keras_reprogram.baselines.baseline import Baseline
 from keras_reprogram.baselines.best_length import Length, best_length
 from keras_reprogram.baselines.fine_tuned_network import BATCH_SIZE, FineTunedNetwork
 from keras_reprogram.baselines.image_data import check_images
+from keras_reprogram.image_range import check_range, check_set
 from keras_reprogram.source.frozen_source import FrozenSource
 from keras_reprogram.training.validation_split import split_validation
 
@@ -85,6 +86,7 @@ def fit_fine_tuned(
     """
     images, labels = np.asarray(train_images), np.asarray(train_labels)
     check_images(images, labels, num_classes)
+    check_set(check_range(images, target_range), target_range)
     _check(source, learning_rates, most_epochs)
     train, held_out = split_validation(images, labels, validation_fraction, seed, groups)
     augmentation = Augmentation(SHIFT if augment else 0.0, mirror)

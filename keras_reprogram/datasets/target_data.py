@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from keras_reprogram.image_range import check_range, check_set
 from keras_reprogram.training.validation_split import draw_stratified
 
 
@@ -167,6 +168,7 @@ def _check_images(what: str, images: np.ndarray, target_range: tuple[float, floa
             f"Expected {what} to be finite and in {target_range[0]:g}..{target_range[1]:g}. "
             f"Received: values from {low} to {high}. Replace NaN and rescale."
         )
+    check_set(check_range(images, target_range), target_range)
 
 
 def _check_labels(

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_reprogram.export.serving_graph import EXAMPLE_FEATURE
+from keras_reprogram.image_range import check_range
 from keras_reprogram.serving.classification import CLASSIFY_METHOD
 from keras_reprogram.serving.exported_servable import ExportedServable
 from keras_reprogram.serving.gateway_checks import check_halves
@@ -56,6 +57,8 @@ class GatewayServable(Servable):
         if signature_name == "classify":
             inputs = {"image_bytes": _files(inputs["inputs"])}
         of_files = signature_name in ("classify", "image_bytes")
+        if not of_files:
+            self._check_pixels(inputs)
         images = self._program.run("image_bytes" if of_files else "serving_default", inputs)
         source_scores = self._ask(images["source_images"])
         scores = self._map.run("serving_default", {"source_scores": source_scores})["scores"]
@@ -64,6 +67,20 @@ class GatewayServable(Servable):
         if not of_files:
             return {"scores": scores}
         return {"classes": np.tile(self._names, (len(scores), 1)), "scores": scores}
+
+    def _check_pixels(self, inputs: Mapping[str, np.ndarray]) -> None:
+        """Pixels on another scale would be asked, and paid for, in vain."""
+        target_range = self.facts.get("target_range")
+        for images in inputs.values():
+            if not np.isfinite(images).all():
+                raise ServingError("Images must be finite. Received: NaN or infinity.")
+            if target_range is None or not images.size:
+                continue
+            low, high = target_range
+            try:
+                check_range(images, (float(low), float(high)))
+            except ValueError as error:
+                raise ServingError(str(error)) from None
 
     def _ask(self, images: np.ndarray) -> np.ndarray:
         try:

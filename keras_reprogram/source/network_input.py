@@ -8,12 +8,9 @@ from typing import Any
 
 import numpy as np
 
-DATA_FORMATS = ("channels_last", "channels_first")
-# Grey, colour, colour with transparency.
-_COMMON_CHANNELS = (1, 3, 4)
-# Below this a side is no image's, and beyond this aspect it is more likely a signal's channels.
-_LEAST_SIDE, _MOST_ASPECT = 8, 4
+from keras_reprogram.axis_order import looks_channels_first
 
+DATA_FORMATS = ("channels_last", "channels_first")
 Size = int | None
 
 
@@ -106,21 +103,6 @@ def read_network_input(
     return NetworkInput(
         (height, width, int(channels)), channels_first, shape[0], any_size=None in sides
     )
-
-
-def looks_channels_first(shape: Sequence[Size]) -> bool:
-    """Whether an image's shape reads as (channels, height, width).
-
-    Args:
-        shape: three sizes, `None` for what is open.
-    """
-    first, height, width = shape
-    if first not in _COMMON_CHANNELS or width in _COMMON_CHANNELS:
-        return False
-    if height is None or width is None:
-        return True
-    short, long = sorted((height, width))
-    return short >= _LEAST_SIDE and long <= _MOST_ASPECT * short
 
 
 def _which_format(shape: tuple[Size, ...], who: str) -> str:

@@ -219,3 +219,9 @@ def test_fine_tuning_a_real_network_keeps_up_with_its_linear_head(
     print(f"full fine-tuning {reached:.3f} ({tuned.note}), linear head {linear:.3f}")
     # Two standard errors of 1,000 test images.
     assert reached > linear - 0.03
+
+
+def test_images_on_another_scale_than_said_are_refused() -> None:
+    images, labels = stripes(20)
+    with pytest.raises(ValueError, match="one 8-bit step"):
+        fit_fine_tuned(source(), images / np.float32(255), labels, num_classes=2)

@@ -45,6 +45,10 @@ def test_float_images_are_accepted() -> None:
     [
         ({"train_images": np.zeros((30, 4, 5), np.uint8)}, r"images\[..., None\]"),
         ({"train_images": np.zeros((0, 4, 5, 3), np.uint8)}, "none of them 0"),
+        (
+            {"train_images": np.linspace(0, 1, 1800, dtype="float32").reshape(30, 4, 5, 3)},
+            "one 8-bit step",
+        ),
         ({"train_images": np.zeros((30, 4, 5, 3))}, "Received: float64"),
         ({"train_images": [[1]]}, "Received: list"),
         ({"train_images": with_value(np.nan)}, "`train_images` of 'toy' to be finite"),

@@ -114,6 +114,25 @@ def test_it_has_the_signatures_of_a_whole_export(gateway, brightness):
     assert not gateway.versions.latest().costs_queries
 
 
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        (target_images() / 255, "one 8-bit step"),
+        (target_images() - 300, "must lie in the program's `target_range` (0, 255)"),
+        (np.full((1, 4, 4, 1), np.nan), "must be finite"),
+    ],
+    ids=["divided by 255", "too dark", "nan"],
+)
+def test_pixels_on_another_scale_are_refused_and_not_asked(gateway, stubs, images, said):
+    before = gateway._source.queries_used
+    for signature in ("serving_default", "steps"):
+        request = predict_request(gateway, signature, image=images.astype(np.float32))
+        code, text = refusal(stubs.predictions.Predict, request)
+        assert code == "INVALID_ARGUMENT"
+        assert said in text
+    assert gateway._source.queries_used == before
+
+
 def test_no_rows_are_no_queries(gateway, stubs):
     source = gateway._source
     before = source.queries_used

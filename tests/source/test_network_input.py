@@ -2,11 +2,8 @@
 
 import pytest
 
-from keras_reprogram.source.network_input import (
-    in_calls_of,
-    looks_channels_first,
-    read_network_input,
-)
+from keras_reprogram.axis_order import looks_channels_first
+from keras_reprogram.source.network_input import in_calls_of, read_network_input
 
 
 @pytest.mark.parametrize(
