@@ -3,25 +3,63 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from keras_reprogram.source.ledger_claim import NotBilledError
+from keras_reprogram.source.ledger_claim import Claim, NotBilledError
 from keras_reprogram.source.query_ledger import QueryLedger
 
 # Between two looks at queries that another process has in flight.
 _POLL_SECONDS = 0.05
+
+Ask = Callable[[np.ndarray], Any]
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How a source is asked for what its ledger does not answer.
+
+    Args:
+        may_ask: `(m)` -> a context in which m images may be sent, with the function that sends
+            them: `(m, H, W, C)` -> whatever the source says. Waiting for one's turn belongs here:
+            nothing is in the ledger yet.
+        check: `(what it said, m)` -> scores `(m, num_labels)`, or `ValueError`.
+        even_answer: `(num_labels,)`, for queries of unknown fate that are not to be asked again.
+        look_first: whether the ledger is looked into before `may_ask`, which may take long.
+        pause: waits so many seconds for what another process has in flight.
+    """
+
+    may_ask: Callable[[int], AbstractContextManager[Ask]]
+    check: Callable[[Any, int], np.ndarray]
+    even_answer: np.ndarray
+    look_first: bool = False
+    pause: Callable[[float], Any] = time.sleep
+
+    @staticmethod
+    def at_once(ask: Ask) -> Callable[[int], AbstractContextManager[Ask]]:
+        """`may_ask` of a source that anybody may ask at any time.
+
+        Args:
+            ask: sends images.
+        """
+
+        @contextmanager
+        def may_ask(count: int) -> Iterator[Ask]:
+            del count
+            yield ask
+
+        return may_ask
 
 
 def ask_through_ledger(
     ledger: QueryLedger,
     keys: Sequence[bytes],
     images: np.ndarray,
-    ask: Callable[[np.ndarray], np.ndarray],
-    check: Callable[[np.ndarray, int], np.ndarray],
-    even_answer: np.ndarray,
+    asking: Asking,
     payloads: Sequence[bytes],
     again: bool = False,
 ) -> np.ndarray:
@@ -31,9 +69,7 @@ def ask_through_ledger(
         ledger: with a budget.
         keys: of the images, see `query_key`.
         images: `(n, H, W, C)`.
-        ask: `(m, H, W, C)` -> whatever the source says.
-        check: `(what it said, m)` -> scores `(m, num_labels)`, or `ValueError`.
-        even_answer: `(num_labels,)`, for queries of unknown fate that are not to be asked again.
+        asking: how the source is asked.
         payloads: the bytes that are sent for each image, which the ledger may be asked to keep.
         again: whether this repeats a request of this call, whose fate is unknown.
 
@@ -47,47 +83,57 @@ def ask_through_ledger(
     answers: dict[bytes, np.ndarray] = {}
     position = {key: row for row, key in reversed(list(enumerate(keys)))}
     while missing := [key for key in position if key not in answers]:
-        claim = ledger.claim(missing, [payloads[position[key]] for key in missing], again=again)
-        answers |= claim.answers | dict.fromkeys(claim.skipped, even_answer)
-        if claim.ours:
-            rows = [position[key] for key in claim.ours]
-            sent = _send(ledger, list(claim.ours.values()), images[rows], ask, check)
-            answers |= dict(zip(claim.ours, sent, strict=True))
+        claim = ledger.look(missing, again=again) if asking.look_first else Claim()
+        if new := [key for key in missing if key not in claim]:
+            rows = [position[key] for key in new]
+            sent = [payloads[row] for row in rows]
+            claim.take(_claimed(ledger, new, images[rows], asking, sent, again))
+        answers |= claim.answers | dict.fromkeys(claim.skipped, asking.even_answer)
         if claim.elsewhere:
-            time.sleep(_POLL_SECONDS)
+            asking.pause(_POLL_SECONDS)
     return np.stack([answers[key] for key in keys])
 
 
-def _send(
+def _claimed(
     ledger: QueryLedger,
-    attempts: Sequence[int],
+    keys: Sequence[bytes],
     images: np.ndarray,
-    ask: Callable[[np.ndarray], np.ndarray],
-    check: Callable[[np.ndarray, int], np.ndarray],
-) -> np.ndarray:
-    left = list(attempts)
-
-    def close(how: Callable[..., None], *words: Any) -> None:
-        while left:
-            how(left[0], *words)
-            del left[0]
-
-    try:
+    asking: Asking,
+    payloads: Sequence[bytes],
+    again: bool,
+) -> Claim:
+    """A claim of some queries; those that are ours are sent, and answered."""
+    with asking.may_ask(len(keys)) as ask:
+        claim, sent = Claim(), False
         try:
-            said = ask(images)
+            ledger.claim_into(claim, keys, payloads, again=again)
+            if claim.ours:
+                row = {key: number for number, key in enumerate(keys)}
+                sent = True
+                said = ask(images[[row[key] for key in claim.ours]])
+                claim.answers |= _settled(ledger, claim.ours, said, asking.check)
         except NotBilledError as error:
-            close(ledger.release, type(error).__name__)
+            ledger.release_all(claim.ours.values(), type(error).__name__)
             raise
-        try:
-            scores = check(said, len(images))
-        except Exception as error:
-            close(ledger.settle, None, str(error))
+        except BaseException as error:
+            # Ctrl-C too: the request may have arrived. An open attempt of a living owner is waited
+            # for, so that none is left behind.
+            give_up = ledger.abandon_all if sent else ledger.release_all
+            give_up(claim.ours.values(), type(error).__name__)
             raise
-        for row in scores:
-            ledger.settle(left[0], row)
-            del left[0]
-    except BaseException as error:
-        # Ctrl-C too: the request may have arrived. An open attempt of a living owner is waited for.
-        close(ledger.abandon, type(error).__name__)
+    return claim
+
+
+def _settled(
+    ledger: QueryLedger,
+    attempts: dict[bytes, int],
+    said: Any,
+    check: Callable[[Any, int], np.ndarray],
+) -> dict[bytes, np.ndarray]:
+    try:
+        scores = check(said, len(attempts))
+    except Exception as error:
+        ledger.settle_all(dict.fromkeys(attempts.values()), str(error))
         raise
-    return scores
+    ledger.settle_all(dict(zip(attempts.values(), scores, strict=True)))
+    return dict(zip(attempts, scores, strict=True))

@@ -63,3 +63,15 @@ class Claim:
     ours: dict[bytes, int] = field(default_factory=dict)
     elsewhere: set[bytes] = field(default_factory=set)
     skipped: set[bytes] = field(default_factory=set)
+
+    def __contains__(self, key: bytes) -> bool:
+        """Whether a key need not be sent, or is ours to send."""
+        found = (self.answers, self.ours, self.elsewhere, self.skipped)
+        return any(key in part for part in found)
+
+    def take(self, other: Claim) -> None:
+        """Adds everything of another claim to this one."""
+        self.answers |= other.answers
+        self.ours |= other.ours
+        self.elsewhere |= other.elsewhere
+        self.skipped |= other.skipped

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from keras_reprogram.source.ledger_forks import ForkedConnection, close_inherited
+from keras_reprogram.source.ledger_journal import (
+    journal_of,
+    open_database,
+    remove_journal,
+)
+from keras_reprogram.source.ledger_writer import LedgerWriter
 
 _FORMAT = "1"
-_BUSY_SECONDS = 60.0
 _TABLES = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS spent (attempts INTEGER NOT NULL);
@@ -36,48 +43,47 @@ class LedgerFile:
 
     Raises:
         ValueError: if it is no ledger.
+        OSError: if it cannot be opened, or another process keeps it from being converted.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = threading.RLock()
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._connection = _open(path)
+        close_inherited()
+        connection = _open(path)
+        self._database = ForkedConnection(connection)
+        self._writer = LedgerWriter(connection, self._database.lock)
+        self._has_log = journal_of(connection) == "wal"
 
-    @contextmanager
-    def writing(self, *, synced: bool = True) -> Iterator[sqlite3.Connection]:
-        """One transaction that no other thread or process writes beside.
+    def write(
+        self,
+        change: Callable[[sqlite3.Connection], Any],
+        *,
+        synced: bool = True,
+        written: Callable[[Any], None] | None = None,
+        droppable: bool = False,
+    ) -> Any:
+        """What a change returns, once it is written; no other thread or process writes beside.
 
         Args:
+            change: `(connection)` -> anything, in a thread of the file's own. If it raises, nothing
+                of it is written.
             synced: whether it is on the disk at the end, even if the power fails then. Otherwise
                 it is with the next that is, or when the file is closed; a crash of this process
-                loses nothing either way.
+                loses nothing either way. A rollback journal knows no difference.
+            written: told what the change returned as soon as it is written, even if Ctrl-C has
+                taken the caller away.
+            droppable: whether it is left out where Ctrl-C comes before it is written.
 
         Raises:
-            ValueError: if it was closed.
+            ValueError: if it was closed, or opened by the process that this is a fork of.
             OSError: if the disk does not take it; then nothing of it was written.
         """
-        with self._lock:
-            try:
-                self._connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
-                self._connection.execute("BEGIN IMMEDIATE")
-                try:
-                    yield self._connection
-                    self._connection.execute("COMMIT")
-                except BaseException:
-                    if self._connection.in_transaction:
-                        self._connection.execute("ROLLBACK")
-                    raise
-            except sqlite3.ProgrammingError as error:
-                raise ValueError(
-                    f"A ledger must be open while its source is asked. Received: {self.path}, "
-                    "closed. Open it again, and make the source with the new one."
-                ) from error
-            except sqlite3.OperationalError as error:
-                raise OSError(
-                    f"The ledger {self.path} could not be written. Received: {error}. Make room or "
-                    "give access to it; nothing that it does not hold was sent."
-                ) from error
+        with self._explained("written"):
+            self._database.check_process()
+            # Half a transaction of a rollback journal may spoil the file if the power fails.
+            synced = synced or not self._has_log
+            return self._writer.write(change, synced=synced, written=written, droppable=droppable)
 
     def read(self, question: str, *values: object) -> list[tuple]:
         """All rows that answer a question.
@@ -85,28 +91,48 @@ class LedgerFile:
         Args:
             question: SQL.
             values: for its question marks.
+
+        Raises:
+            ValueError: as of `write`.
+            OSError: if it cannot be read.
         """
-        with self._lock:
-            return self._connection.execute(question, values).fetchall()
+        with self._explained("read"), self._database.here() as connection:
+            return connection.execute(question, values).fetchall()
 
     def close(self) -> None:
         """Closes the file."""
-        with self._lock:
-            self._connection.close()
+        if self._database.is_here:
+            self._writer.close()
+        self._database.close(before=remove_journal)
+
+    @contextmanager
+    def _explained(self, done: str) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.ProgrammingError as error:
+            raise ValueError(
+                "A ledger must be open while its source is asked, in the process that asks. "
+                f"Received: {self.path}, {error}. Open it again, and make the source with the new "
+                "one."
+            ) from error
+        except sqlite3.OperationalError as error:
+            raise OSError(
+                f"The ledger {self.path} could not be {done}. Received: {error}. Make room or "
+                "give access to it; nothing that it does not hold was sent."
+            ) from error
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-    )
+    connection = None
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
+        connection = open_database(path)
         connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} COMMIT;")
         connection.execute("INSERT OR IGNORE INTO facts VALUES ('format', ?)", (_FORMAT,))
         connection.execute("INSERT INTO spent SELECT 0 WHERE NOT EXISTS (SELECT * FROM spent)")
         found = connection.execute("SELECT value FROM facts WHERE name = 'format'").fetchone()
     except sqlite3.DatabaseError as error:
-        connection.close()
+        if connection is not None:
+            connection.close()
         raise ValueError(
             f"Expected {path} to be a query ledger. Received: a file that SQLite cannot use "
             f"({error}). Restore it, or pass another path."

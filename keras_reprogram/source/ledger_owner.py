@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
+import contextlib
+import sqlite3
 import uuid
-import weakref
 from pathlib import Path
 
-_owners: weakref.WeakSet[LedgerOwner] = weakref.WeakSet()
+from keras_reprogram.source.ledger_forks import ForkedConnection
 
-
-def _let_go() -> None:
-    for owner in _owners:
-        owner._file.close()
-
-
-os.register_at_fork(after_in_child=_let_go)
+_SUFFIX = ".lock"
 
 
 class LedgerOwner:
     """A name for this use of a ledger, and a lock that ends with its process, however it ends.
 
-    A process number alone would not do: numbers are given again. The lock is the operating
-    system's, on a file beside the ledger, so that a SIGKILL releases it too.
+    A process number alone would not do: numbers are given again. The lock is one of SQLite's on an
+    empty file beside the ledger: wherever there can be a ledger, there can be its owner, and a
+    SIGKILL releases it too. Owners are made and looked for in transactions of the ledger, so that
+    nobody takes a lock that is not there yet for one that was left.
 
     Args:
         ledger: path of the ledger's file.
@@ -32,16 +27,16 @@ class LedgerOwner:
     def __init__(self, ledger: Path) -> None:
         self.ledger = ledger
         self.name = uuid.uuid4().hex
-        self._path = _lock_path(ledger, self.name)
-        self._file = self._path.open("w")
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        _owners.add(self)
+        self._path = self._path_of(self.name)
+        connection = _opened(self._path)
+        connection.execute("BEGIN EXCLUSIVE")
+        self._lock = ForkedConnection(connection)
 
     def close(self) -> None:
         """Releases the lock and removes its file."""
-        if not self._file.closed:
-            self._path.unlink(missing_ok=True)
-            self._file.close()
+        self._lock.close()
+        if self._lock.is_here:
+            _remove(self._path)
 
     def is_alive(self, name: str) -> bool:
         """Whether an owner still holds its lock; tidies up after one that does not.
@@ -49,23 +44,45 @@ class LedgerOwner:
         Args:
             name: of an owner of the same ledger, this one or another.
         """
-        if name == self.name:
-            return True
-        path = _lock_path(self.ledger, name)
-        try:
-            file = os.open(path, os.O_RDWR)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        else:
-            path.unlink(missing_ok=True)
-            return False
-        finally:
-            os.close(file)
+        return name == self.name or not _removed_if_left(self._path_of(name))
+
+    def tidy(self) -> None:
+        """Removes the files of all owners that are no more."""
+        start, own = f"{self.ledger.name}.", self._path.name
+        for path in self.ledger.parent.iterdir():
+            middle = path.name.removeprefix(start).removesuffix(_SUFFIX)
+            is_lock = path.name == f"{start}{middle}{_SUFFIX}" and _is_name(middle)
+            if is_lock and path.name != own:
+                _removed_if_left(path)
+
+    def _path_of(self, name: str) -> Path:
+        return self.ledger.with_name(f"{self.ledger.name}.{name}{_SUFFIX}")
 
 
-def _lock_path(ledger: Path, name: str) -> Path:
-    return ledger.with_name(f"{ledger.name}.{name}.lock")
+def _is_name(word: str) -> bool:
+    return len(word) == 32 and set(word) <= set("0123456789abcdef")
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=0.0, isolation_level=None, check_same_thread=False)
+
+
+def _removed_if_left(path: Path) -> bool:
+    """Whether nobody holds the lock of a file; then the file goes."""
+    if not path.exists():
+        return True
+    with contextlib.closing(_opened(path)) as connection:
+        try:
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.DatabaseError:
+            # Held, or no lock at all.
+            return False
+        connection.execute("ROLLBACK")
+    _remove(path)
+    return True
+
+
+def _remove(path: Path) -> None:
+    # Windows removes no file that another process is looking at: who opens the ledger next will.
+    with contextlib.suppress(PermissionError):
+        path.unlink(missing_ok=True)

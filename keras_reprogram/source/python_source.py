@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_reprogram.source.answer_checks import check_answer
-from keras_reprogram.source.ledger_asking import ask_through_ledger
+from keras_reprogram.source.ledger_asking import Asking, ask_through_ledger
 from keras_reprogram.source.query_budget import query_key
 from keras_reprogram.source.query_ledger import QueryLedger
 from keras_reprogram.source.source import Source
@@ -105,8 +105,8 @@ class PythonSource(Source):
             return self._check(self._send(images), len(images))
         payloads = [self.payload(image) for image in images]
         keys = [query_key(self.fingerprint, "", payload) for payload in payloads]
-        how = (self._send, self._check, self._even_answer())
-        return ask_through_ledger(self.ledger, keys, images, *how, payloads)
+        asking = Asking(Asking.at_once(self._send), self._check, self._even_answer())
+        return ask_through_ledger(self.ledger, keys, images, asking, payloads)
 
     def _even_answer(self) -> np.ndarray:
         """An answer that says nothing, for queries that are not to be asked again."""

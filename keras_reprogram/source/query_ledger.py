@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -17,6 +17,10 @@ from keras_reprogram.source.ledger_owner import LedgerOwner
 from keras_reprogram.source.query_budget import money_for, query_limit
 
 ON_UNKNOWN = ("resend", "raise", "skip")
+_NOT_OPEN = (
+    "Attempt {} is not open. Received: a number that was settled before, or of another ledger. "
+    "Settle each attempt of a claim once."
+)
 
 
 class QueryLedger:
@@ -78,7 +82,7 @@ class QueryLedger:
         self.limit = query_limit(budget, money_budget, price_per_thousand)
         self.on_unknown, self.keep_payloads = on_unknown, keep_payloads
         self._file = LedgerFile(self.path)
-        self._owner = LedgerOwner(self.path)
+        self._owner: LedgerOwner = self._file.write(lambda _: self._new_owner())
 
     @property
     def spent(self) -> int:
@@ -117,17 +121,38 @@ class QueryLedger:
             BudgetSpentError: if not all new queries fit the budget; none is claimed.
             UnknownFateError: under `on_unknown="raise"`; none is claimed.
         """
-        claim, new = Claim(), []
+        claim = Claim()
+        try:
+            self.claim_into(claim, keys, payloads, again=again)
+        except BaseException:
+            # Ctrl-C: nobody knows of these attempts, and nothing of them was sent.
+            self.release_all(claim.ours.values(), "never sent")
+            raise
+        return claim
+
+    def claim_into(
+        self,
+        claim: Claim,
+        keys: Sequence[bytes],
+        payloads: Sequence[bytes] | None = None,
+        *,
+        again: bool = False,
+    ) -> None:
+        """`claim`, for callers who must know what was claimed even if Ctrl-C comes meanwhile.
+
+        Args:
+            claim: an empty one, filled at the moment when the attempts are written.
+            keys: as of `claim`.
+            payloads: as of `claim`.
+            again: as of `claim`.
+        """
         by_key: dict[bytes, bytes | None] = dict.fromkeys(keys)
         if self.keep_payloads and payloads is not None:
             by_key |= dict(zip(keys, payloads, strict=True))
-        with self._file.writing() as database:
-            for key in by_key:
-                rows = database.execute(
-                    "SELECT state, owner, answer FROM attempts WHERE key = ?", (key,)
-                ).fetchall()
-                if not self._known(key, rows, claim, again):
-                    new.append(key)
+
+        def change(database: sqlite3.Connection) -> Claim:
+            found = self.look(list(by_key), again=again)
+            new = [key for key in by_key if key not in found]
             self._spend(database, len(new))
             for key in new:
                 cursor = database.execute(
@@ -135,7 +160,25 @@ class QueryLedger:
                     "VALUES (?, ?, 'sent', ?, ?)",
                     (key, self._owner.name, time.time(), by_key[key]),
                 )
-                claim.ours[key] = int(cursor.lastrowid or 0)
+                found.ours[key] = int(cursor.lastrowid or 0)
+            return found
+
+        self._file.write(change, written=claim.take, droppable=True)
+
+    def look(self, keys: Sequence[bytes], *, again: bool = False) -> Claim:
+        """What `claim` would find, without a claim: `ours` is empty.
+
+        Args:
+            keys: of queries, each once.
+            again: as of `claim`.
+
+        Raises:
+            UnknownFateError: under `on_unknown="raise"`.
+        """
+        claim = Claim()
+        question = "SELECT state, owner, answer FROM attempts WHERE key = ?"
+        for key in keys:
+            self._sort(key, self._file.read(question, key), claim, again)
         return claim
 
     def missing(self, keys: Sequence[bytes]) -> list[bytes]:
@@ -156,10 +199,27 @@ class QueryLedger:
                 may be asked once more.
             note: why it is of no use.
         """
-        stored = None if answer is None else np.asarray(answer, "<f4").tobytes()
+        self.settle_all({attempt: answer}, note)
+
+    def settle_all(self, answers: Mapping[int, np.ndarray | None], note: str | None = None) -> None:
+        """Marks attempts as billed: all of them or, if one is not open, none.
+
+        Args:
+            answers: number of an attempt -> its answer, as of `settle`.
+            note: why the answers are of no use.
+        """
+        rows = [
+            (attempt, None if answer is None else np.asarray(answer, "<f4").tobytes())
+            for attempt, answer in answers.items()
+        ]
+
+        def change(database: sqlite3.Connection) -> None:
+            for attempt, answer in rows:
+                if not _closed(database, attempt, "billed", answer, note):
+                    raise ValueError(_NOT_OPEN.format(attempt))
+
         # Waiting for the disk takes as long as all the rest; whoever asks next waits for it.
-        with self._file.writing(synced=False) as database:
-            self._close(database, attempt, "billed", stored, note)
+        self._file.write(change, synced=False)
 
     def release(self, attempt: int, note: str | None = None) -> None:
         """Marks an attempt as free: surely not billed, such as a refused connection or a 429.
@@ -168,9 +228,27 @@ class QueryLedger:
             attempt: its number.
             note: why.
         """
-        with self._file.writing() as database:
-            self._close(database, attempt, "free", None, note)
-            database.execute("UPDATE spent SET attempts = attempts - 1")
+        if not self.release_all([attempt], note):
+            raise ValueError(_NOT_OPEN.format(attempt))
+
+    def release_all(self, attempts: Iterable[int], note: str | None = None) -> int:
+        """Marks those attempts as free that are still open.
+
+        Args:
+            attempts: their numbers.
+            note: why.
+
+        Returns:
+            How many they were.
+        """
+        numbers = list(attempts)
+
+        def change(database: sqlite3.Connection) -> int:
+            freed = sum(_closed(database, number, "free", None, note) for number in numbers)
+            database.execute("UPDATE spent SET attempts = attempts - ?", (freed,))
+            return freed
+
+        return self._file.write(change) if numbers else 0
 
     def abandon(self, attempt: int, note: str | None = None) -> None:
         """Gives up an attempt whose fate is unknown, such as a lost connection; it stays spent.
@@ -179,12 +257,20 @@ class QueryLedger:
             attempt: its number.
             note: why.
         """
-        with self._file.writing() as database:
-            # No owner of this name is alive: what `on_unknown` says holds from now on.
-            database.execute(
-                "UPDATE attempts SET owner = '', note = ? WHERE id = ? AND state = 'sent'",
-                (note, attempt),
-            )
+        self.abandon_all([attempt], note)
+
+    def abandon_all(self, attempts: Iterable[int], note: str | None = None) -> None:
+        """Gives up those attempts that are still open.
+
+        Args:
+            attempts: their numbers.
+            note: why.
+        """
+        # No owner of this name is alive: what `on_unknown` says holds from now on.
+        question = "UPDATE attempts SET owner = '', note = ? WHERE id = ? AND state = 'sent'"
+        rows = [(note, attempt) for attempt in attempts]
+        if rows:
+            self._file.write(lambda database: database.executemany(question, rows).rowcount)
 
     def counts(self) -> dict[str, int]:
         """Attempts by state: `sent` (in flight or of unknown fate), `billed`, `free`."""
@@ -202,31 +288,33 @@ class QueryLedger:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _known(
+    def _new_owner(self) -> LedgerOwner:
+        owner = LedgerOwner(self.path)
+        owner.tidy()
+        return owner
+
+    def _sort(
         self, key: bytes, rows: list[tuple[str, str, bytes | None]], claim: Claim, again: bool
-    ) -> bool:
-        """Sorts a key into the claim; `False` if it has to be sent."""
+    ) -> None:
+        """Sorts a key into a claim; one that has to be sent is left out."""
         for _, _, answer in rows:
             if answer is not None:
                 claim.answers[key] = np.frombuffer(answer, "<f4").astype(np.float32)
-                return True
+                return
         owners = {owner for state, owner, _ in rows if state == "sent"}
         if again:
             # Attempts that were given up: this is their repetition.
             owners.discard("")
         if any(self._owner.is_alive(owner) for owner in owners):
             claim.elsewhere.add(key)
-            return True
-        if not owners or self.on_unknown == "resend":
-            return False
-        if self.on_unknown == "skip":
+        elif owners and self.on_unknown == "skip":
             claim.skipped.add(key)
-            return True
-        raise UnknownFateError(
-            "A run on this ledger ended before the answers to its last queries came; they may have "
-            f"been billed. Received: {self.counts()['sent']} queries of unknown fate in "
-            f"{self.path}. Pass `on_unknown='resend'` to ask again, or 'skip' to go on without."
-        )
+        elif owners and self.on_unknown == "raise":
+            raise UnknownFateError(
+                "A run on this ledger ended before the answers to its last queries came; they may "
+                f"have been billed. Received: {self.counts()['sent']} queries of unknown fate in "
+                f"{self.path}. Pass `on_unknown='resend'` to ask again, or 'skip' to go on without."
+            )
 
     def _spend(self, database: sqlite3.Connection, count: int) -> None:
         limit = math.inf if self.limit is None else self.limit
@@ -239,21 +327,13 @@ class QueryLedger:
             )
         database.execute("UPDATE spent SET attempts = attempts + ?", (count,))
 
-    @staticmethod
-    def _close(
-        database: sqlite3.Connection,
-        attempt: int,
-        state: str,
-        answer: bytes | None,
-        note: str | None,
-    ) -> None:
-        changed = database.execute(
-            "UPDATE attempts SET state = ?, answer = ?, note = ?, settled_at = ? "
-            "WHERE id = ? AND state = 'sent'",
-            (state, answer, note, time.time(), attempt),
-        ).rowcount
-        if not changed:
-            raise ValueError(
-                f"Attempt {attempt} is not open. Received: a number that was settled before, or of "
-                "another ledger. Settle each attempt of a claim once."
-            )
+
+def _closed(
+    database: sqlite3.Connection, attempt: int, state: str, answer: bytes | None, note: str | None
+) -> bool:
+    """Whether an attempt was open, and is not any more."""
+    question = (
+        "UPDATE attempts SET state = ?, answer = ?, note = ?, settled_at = ? "
+        "WHERE id = ? AND state = 'sent'"
+    )
+    return bool(database.execute(question, (state, answer, note, time.time(), attempt)).rowcount)

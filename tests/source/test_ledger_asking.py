@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from collections import Counter
 
 import numpy as np
@@ -20,6 +21,7 @@ from keras_reprogram import (
     RandomDirections,
     ReprogrammedModel,
 )
+from keras_reprogram.source import query_key
 
 
 class Service:
@@ -58,6 +60,32 @@ def test_an_image_is_sent_once_also_to_a_new_source(tmp_path):
         # Another service knows nothing of it.
         source_of(service, ledger, identity="another")(images)
         assert ledger.spent == sum(service.billed.values()) == 10
+
+
+def test_ctrl_c_while_a_claim_is_written_leaves_nothing_open(tmp_path):
+    """Nobody would settle it, and whoever asks again would wait for ever."""
+    service, images, pressed = Service(), random_images(3), []
+    main = threading.main_thread().ident
+
+    def press(said):
+        if said == "COMMIT" and not pressed:
+            pressed.append(said)
+            signal.pthread_kill(main, signal.SIGINT)
+            time.sleep(0.1)
+
+    with QueryLedger(tmp_path / "l", budget=3) as ledger:
+        source = source_of(service, ledger)
+        ledger._file._database._connection.set_trace_callback(press)
+        with pytest.raises(KeyboardInterrupt):
+            source(images)
+        assert ledger.counts() == {"sent": 0, "billed": 0, "free": 3}
+        assert ledger.spent == sum(service.billed.values()) == 0
+        pressed.clear()
+        with pytest.raises(KeyboardInterrupt):
+            ledger.claim([query_key("a", "", b"b")])
+        assert ledger.spent == ledger.counts()["sent"] == 0
+        assert source(images).shape == (3, NUM_LABELS)
+        assert ledger.spent == sum(service.billed.values()) == 3
 
 
 @pytest.mark.parametrize("fault", [ConnectionError("gone"), KeyboardInterrupt(), TimeoutError()])

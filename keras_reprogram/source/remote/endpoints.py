@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from typing import Any
 
@@ -39,20 +40,37 @@ class Endpoints:
         self._turn = threading.Condition()
 
     @contextmanager
-    def one(self) -> Iterator[str]:
-        """An endpoint to send one request to; waits until one has room."""
-        name = self._take()
+    def one(self, stop: threading.Event) -> Iterator[str]:
+        """An endpoint to send one request to; waits until one has room.
+
+        Args:
+            stop: set when nobody wants the answer any more.
+
+        Raises:
+            CancelledError: if `stop` was set while this waited.
+        """
+        name = self._take(stop)
         try:
             yield name
+        finally:
+            with self._turn:
+                self._in_flight[name] -= 1
+                self._turn.notify()
+
+    @contextmanager
+    def watched(self, name: str) -> Iterator[None]:
+        """Remembers how a request to an endpoint ends: one that fails rests.
+
+        Args:
+            name: of the endpoint.
+        """
+        try:
+            yield
         except SourceUnavailableError as error:
             self._rest(name, error.retry_after)
             raise
         else:
             self._failures[name] = 0
-        finally:
-            with self._turn:
-                self._in_flight[name] -= 1
-                self._turn.notify()
 
     def wait_as_asked(self, sleep: Callable[[float], Any]) -> None:
         """Waits until an endpoint may be asked again, if each of them has asked for a wait.
@@ -69,9 +87,9 @@ class Endpoints:
         now = time.monotonic()
         return any(until <= now for until in self._rests_until.values())
 
-    def _take(self) -> str:
+    def _take(self, stop: threading.Event) -> str:
         with self._turn:
-            while True:
+            while not stop.is_set():
                 now = time.monotonic()
                 well = [name for name in self.names if self._rests_until[name] <= now]
                 near = min(self.names, key=self._rests_until.__getitem__)
@@ -81,6 +99,7 @@ class Endpoints:
                     return name
                 # In time for an endpoint whose rest ends, too.
                 self._turn.wait(timeout=_FIRST_REST / 4)
+        raise CancelledError
 
     def _rest(self, name: str, asked: float | None) -> None:
         with self._turn:

@@ -11,6 +11,10 @@ class SourceRefusedError(NotBilledError):
     """The service refused for good: asking again would be refused again."""
 
 
+class NeverSentError(NotBilledError):
+    """Nobody wants the answer any more, and the request had not left."""
+
+
 class SourceUnavailableError(RuntimeError):
     """The service may answer later; whether this request was billed is unknown.
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import CancelledError
 
 
 class RateLimit:
-    """Spaces queries evenly; a thread that comes early sleeps until its turn.
+    """Spaces queries evenly; a thread that comes early waits until its turn.
 
     Args:
         per_second: queries, or `None` for no limit.
@@ -23,15 +24,31 @@ class RateLimit:
         self._lock = threading.Lock()
         self._next = 0.0
 
-    def wait(self, count: int) -> None:
+    def wait(self, count: int, stop: threading.Event) -> None:
         """Returns when `count` queries may leave.
+
+        A turn is taken when it has come: whoever goes away while waiting leaves no gap.
 
         Args:
             count: queries of one request.
+            stop: set when nobody wants them any more.
+
+        Raises:
+            CancelledError: if `stop` was set while this waited.
         """
+        came = time.monotonic()
         if self.per_second is None:
             return
+        lasts = count / self.per_second
+        while (left := self._until_taken(lasts, came)) > 0.0:
+            if stop.wait(left):
+                raise CancelledError
+
+    def _until_taken(self, lasts: float, came: float) -> float:
+        """Seconds until the next turn; 0 or less if it was taken."""
         with self._lock:
-            turn = max(self._next, time.monotonic())
-            self._next = turn + count / self.per_second
-        time.sleep(max(0.0, turn - time.monotonic()))
+            turn = max(self._next, came)
+            left = turn - time.monotonic()
+            if left <= 0.0:
+                self._next = turn + lasts
+            return left

@@ -6,18 +6,28 @@ import itertools
 import threading
 import uuid
 import weakref
-from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, Executor, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import (
+    FIRST_EXCEPTION,
+    CancelledError,
+    Executor,
+    Future,
+    ThreadPoolExecutor,
+    wait,
+)
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from keras_reprogram.source.ledger_asking import ask_through_ledger
+from keras_reprogram.source.ledger_asking import Asking, ask_through_ledger
 from keras_reprogram.source.python_source import PythonSource
 from keras_reprogram.source.query_budget import query_key
 from keras_reprogram.source.query_ledger import QueryLedger
 from keras_reprogram.source.remote.drift import check_drift, watched_image
 from keras_reprogram.source.remote.endpoints import Endpoints
+from keras_reprogram.source.remote.executors import executed, most_at_once
+from keras_reprogram.source.remote.failures import NeverSentError
 from keras_reprogram.source.remote.image_encoding import ENCODINGS, encode_image
 from keras_reprogram.source.remote.keys import hide_key
 from keras_reprogram.source.remote.named_scores import check_missing, named_scores
@@ -27,6 +37,7 @@ from keras_reprogram.source.remote.retries import repeated
 _SHOWN = 300
 # Threads that prepare requests, as a share of those that wait for answers.
 _AHEAD = 0.5
+_LOOK_SECONDS = 0.25
 
 
 class RemoteSource(PythonSource):
@@ -57,7 +68,9 @@ class RemoteSource(PythonSource):
             nothing.
         executor: runs the requests instead of threads of this process: any
             `concurrent.futures.Executor`, those of Dask and Ray too. Ledger, limits and retries
-            stay here.
+            stay here. What waits in its queue stands in the ledger as sent: let it have as many
+            workers as there may be requests in flight (a pool of Python's with fewer is never
+            given more than it has).
         options: as of `PythonSource`: `scores`, `score_step`, `sum_tolerance`, `name`.
 
     Raises:
@@ -108,7 +121,7 @@ class RemoteSource(PythonSource):
         self.endpoints = Endpoints(endpoints, concurrency)
         self.drift_tolerance, self._drift_checked = drift_tolerance, False
         self.executor, self._copy_name = executor, uuid.uuid4().hex
-        in_flight = concurrency * len(endpoints)
+        in_flight = most_at_once(executor, concurrency * len(endpoints))
         # Where attempts are written: a crash leaves no more queries of unknown fate than that.
         self._room = threading.BoundedSemaphore(in_flight)
         # More threads than that: the next images are encoded while all of it is waited for.
@@ -132,6 +145,16 @@ class RemoteSource(PythonSource):
         raise NotImplementedError(
             f"{type(self).__name__} must implement `request(payloads, endpoint)`."
         )
+
+    def prepare(self, endpoint: str) -> None:
+        """Asks a service what must be known before the first image is sent; costs no query.
+
+        Args:
+            endpoint: one of `endpoints`.
+
+        Raises:
+            SourceBusyError: if it may be known later.
+        """
 
     def read(self, answer: Any) -> Any:
         """Rows of scores of an answer; raises what Python raises if it is not understood.
@@ -170,7 +193,7 @@ class RemoteSource(PythonSource):
         stop = threading.Event()
         futures = [self._threads.submit(self._answer_part, part, stop) for part in parts]
         try:
-            return np.concatenate([future.result() for future in futures])
+            return np.concatenate(_results_of(futures))
         except BaseException:
             stop.set()
             # What has not left yet stays here; what is in flight is waited for and kept.
@@ -187,10 +210,7 @@ class RemoteSource(PythonSource):
         payloads = [self.payload(image) for image in images]
         return self._repeated(lambda again: self._answer_once(payloads, again, stop), stop)
 
-    def _repeated(
-        self, ask: Callable[[bool], np.ndarray], stop: threading.Event | None = None
-    ) -> np.ndarray:
-        stop = stop or threading.Event()
+    def _repeated(self, ask: Callable[[bool], np.ndarray], stop: threading.Event) -> np.ndarray:
         number = itertools.count()
 
         def once() -> np.ndarray:
@@ -204,12 +224,10 @@ class RemoteSource(PythonSource):
     def _answer_once(self, payloads: list[bytes], again: bool, stop: threading.Event) -> np.ndarray:
         keys = None if self.ledger is None else self._keys(payloads)
         with self._room:
-            if stop.is_set():
-                # While there was no room.
-                raise CancelledError
             if keys is not None:
-                return self._ask_ledger(keys, payloads, again)
-            answer = self._request_counted(payloads)
+                return self._ask_ledger(keys, payloads, again, stop)
+            with self._may_ask(len(payloads), stop) as ask:
+                answer = ask(payloads)
         return self._check(answer, len(payloads))
 
     def _keys(self, payloads: list[bytes]) -> list[bytes]:
@@ -222,37 +240,76 @@ class RemoteSource(PythonSource):
             return
         if not self.ledger.missing(self._keys([self.payload(image) for image in images])):
             return
+        stop = threading.Event()
         check_drift(
             self.ledger,
             f"{self.fingerprint} {self.request_options}",
             self.payload(watched_image(self.source_shape, self.value_range)),
             self.drift_tolerance,
-            lambda keys, some: self._repeated(lambda again: self._ask_ledger(keys, some, again)),
+            lambda keys, some: self._repeated(
+                lambda again: self._ask_ledger(keys, some, again, stop), stop
+            ),
         )
         self._drift_checked = True
 
-    def _ask_ledger(self, keys: list[bytes], payloads: list[bytes], again: bool) -> np.ndarray:
+    def _ask_ledger(
+        self, keys: list[bytes], payloads: list[bytes], again: bool, stop: threading.Event
+    ) -> np.ndarray:
+        def pause(seconds: float) -> None:
+            if stop.wait(seconds):
+                raise CancelledError
+
         boxes = np.empty(len(payloads), object)
         boxes[:] = payloads
-        return ask_through_ledger(
-            self.ledger,  # type: ignore[arg-type]  # there is one, or nobody came here
-            keys,
-            boxes,
-            lambda some: self._request_counted(list(some)),
-            self._check,
-            self._even_answer(),
-            payloads,
-            again,
+        asking = Asking(
+            may_ask=lambda count: self._may_ask(count, stop),
+            check=self._check,
+            even_answer=self._even_answer(),
+            # Nobody waits a turn for what was paid before.
+            look_first=self.rate_limit.per_second is not None,
+            pause=pause,
         )
+        # There is a ledger, or nobody came here.
+        return ask_through_ledger(self.ledger, keys, boxes, asking, payloads, again)  # type: ignore[arg-type]
 
-    def _request_counted(self, payloads: list[bytes]) -> Any:
-        with self.endpoints.one() as endpoint:
-            self.rate_limit.wait(len(payloads))
-            with self._counting:
-                self.queries_used += len(payloads)
+    @contextmanager
+    def _may_ask(self, count: int, stop: threading.Event) -> Iterator[Callable[[Any], Any]]:
+        """Waits for everything that may take long, so that a claim is sent as soon as it is made.
+
+        Args:
+            count: images.
+            stop: set when nobody wants the answer any more.
+
+        Yields:
+            The function that sends them: `payloads` -> the answer as it came.
+
+        Raises:
+            CancelledError: if `stop` was set.
+        """
+        with self.endpoints.one(stop) as endpoint:
+            if self.executor is None:
+                with self.endpoints.watched(endpoint):
+                    self.prepare(endpoint)
+            self.rate_limit.wait(count, stop)
+            if stop.is_set():
+                raise CancelledError
+            yield lambda payloads: self._request_counted(list(payloads), endpoint, stop)
+
+    def _request_counted(self, payloads: list[bytes], endpoint: str, stop: threading.Event) -> Any:
+        if stop.is_set():
+            # While the ledger was written.
+            raise NeverSentError("The request was stopped before it was sent.")
+        with self._counting:
+            self.queries_used += len(payloads)
+        with self.endpoints.watched(endpoint):
             if self.executor is None:
                 return self.request(payloads, endpoint)
-            return self.executor.submit(_request_of, self, payloads, endpoint).result()
+            try:
+                return executed(self.executor, stop, _request_of, self, payloads, endpoint)
+            except NeverSentError:
+                with self._counting:
+                    self.queries_used -= len(payloads)
+                raise
 
     def _check(self, answer: Any, num_images: int) -> np.ndarray:
         try:
@@ -279,6 +336,17 @@ class RemoteSource(PythonSource):
         # Keras does not set an attribute to the value that its class has.
         fields = {name: getattr(self, name) for name in self.request_fields}
         return _copy_that_requests, (type(self), self._copy_name, fields)
+
+
+def _results_of(futures: Sequence[Future[np.ndarray]]) -> list[np.ndarray]:
+    """All results, or the first error, as soon as there is one."""
+    waiting: Any = futures
+    while waiting:
+        # On Windows Ctrl-C interrupts no wait, but comes through after one.
+        done, waiting = wait(futures, timeout=_LOOK_SECONDS, return_when=FIRST_EXCEPTION)
+        for future in done:
+            future.result()
+    return [future.result() for future in futures]
 
 
 def _request_of(source: RemoteSource, payloads: list[bytes], endpoint: str) -> Any:

@@ -120,6 +120,11 @@ class TFServingGRPCSource(RemoteSource):
         for one in addresses:
             self._stub(one)
 
+    def prepare(self, endpoint: str) -> None:
+        """Asks for the name of the model's input, unless it was given."""
+        if self.input_name is None:
+            self._asked_input_name(endpoint)
+
     def request(self, payloads: list[bytes], endpoint: str) -> Any:
         """Asks for a prediction; the `PredictResponse`, whatever it says.
 

@@ -1,6 +1,7 @@
 """HTTPSource over a real socket: faults, limits, money, secrets."""
 
 import email.utils
+import signal
 import sys
 import threading
 import time
@@ -11,7 +12,14 @@ import numpy as np
 import pytest
 from sign_service import KEY, LABELS, SignService
 
-from keras_reprogram import DenseMap, HTTPSource, ProgramLayer, QueryLedger, ReprogrammedModel
+from keras_reprogram import (
+    BudgetSpentError,
+    DenseMap,
+    HTTPSource,
+    ProgramLayer,
+    QueryLedger,
+    ReprogrammedModel,
+)
 from keras_reprogram.datasets import load_target
 from keras_reprogram.source.remote import (
     SourceDriftedError,
@@ -162,8 +170,6 @@ def test_a_key_is_sent_and_nowhere_else(tmp_path, monkeypatch, caplog, capfd):
 
 
 def test_budget_ends_in_one_piece(tmp_path):
-    from keras_reprogram import BudgetSpentError
-
     with SignService() as service, QueryLedger(tmp_path / "l", budget=5) as ledger:
         source = source_of(service, ledger=ledger, concurrency=3)
         with pytest.raises(BudgetSpentError):
@@ -191,10 +197,12 @@ def test_ctrl_c_waits_for_what_is_in_flight(tmp_path, monkeypatch):
         answer_part, seen = source._answer_part, threading.Event()
 
         def interrupted(part, stop):
-            if seen.is_set():
-                raise KeyboardInterrupt
-            seen.set()
-            return answer_part(part, stop)
+            if not seen.is_set():
+                seen.set()
+                return answer_part(part, stop)
+            while ledger.counts()["sent"] < 1 or not service.requests:
+                time.sleep(0.01)
+            raise KeyboardInterrupt
 
         monkeypatch.setattr(source, "_answer_part", interrupted)
         with pytest.raises(KeyboardInterrupt):
@@ -219,6 +227,66 @@ def test_what_waits_for_room_is_not_sent_after_ctrl_c(tmp_path, monkeypatch, wit
             source(images)
         # Two more were encoded already.
         assert service.requests == 4
+
+
+@pytest.mark.parametrize("with_ledger", [False, True])
+def test_what_waits_for_the_rate_limit_is_not_sent_after_ctrl_c(tmp_path, with_ledger):
+    with SignService() as service, QueryLedger(tmp_path / "l") as ledger:
+        source = source_of(
+            service,
+            ledger=ledger if with_ledger else None,
+            concurrency=8,
+            queries_per_second=2.0,
+        )
+        found = []
+
+        def press():
+            found.append((ledger.counts(), service.requests, time.monotonic()))
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+        threading.Timer(0.8, press).start()
+        with pytest.raises(KeyboardInterrupt):
+            source(images_of(20))
+        counts, sent, pressed = found[0]
+        assert time.monotonic() - pressed < 1.0
+        # At 0, 0.5 s: nothing that waits stands in the ledger, where a kill would leave it.
+        assert sent == 2 and counts == {"sent": 0, "billed": 2 * with_ledger, "free": 0}
+        time.sleep(1.0)
+        assert service.requests == 2 and ledger.counts() == counts
+        # Nor do they keep the turns that they waited for.
+        started = time.monotonic()
+        source(images_of(1, seed=5))
+        assert time.monotonic() - started < 0.5
+
+
+def test_an_error_stops_what_waits_for_the_rate_limit(tmp_path):
+    with SignService() as service, QueryLedger(tmp_path / "l", budget=2) as ledger:
+        source = source_of(service, ledger=ledger, concurrency=4, queries_per_second=4.0)
+        started = time.monotonic()
+        with pytest.raises(BudgetSpentError):
+            source(images_of(12))
+        # The third query finds the budget spent; the ninth would have been sent after two seconds.
+        assert time.monotonic() - started < 1.5
+        assert service.requests == ledger.spent == 2
+
+
+def test_what_was_paid_for_waits_for_no_turn(tmp_path):
+    with SignService() as service, QueryLedger(tmp_path / "l") as ledger:
+        source_of(service, ledger=ledger)(images_of(12))
+        slow = source_of(service, ledger=ledger, queries_per_second=1.0)
+        started = time.monotonic()
+        slow(images_of(12))
+        assert time.monotonic() - started < 1.0
+
+
+def test_queries_leave_evenly():
+    images = images_of(13)
+    with SignService() as service:
+        source = source_of(service, concurrency=12, queries_per_second=20.0)
+        started = time.monotonic()
+        source(images)
+        # Twelve gaps of a twentieth second; whoever wakes late makes nobody else late.
+        assert 0.6 <= time.monotonic() - started < 0.9
 
 
 def test_nobody_there():

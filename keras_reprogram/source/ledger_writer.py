@@ -1,0 +1,158 @@
+"""LedgerWriter: writes what all threads wish, as many wishes in a transaction as there are."""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+import threading
+import weakref
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
+from contextlib import AbstractContextManager
+from typing import Any
+
+Change = Callable[[sqlite3.Connection], Any]
+
+
+class _Wish:
+    def __init__(self, change: Change, synced: bool, written: Callable[[Any], None] | None) -> None:
+        self.change, self.synced, self.written, self.dropped = change, synced, written, False
+        self.future: Future[Any] = Future()
+
+
+class LedgerWriter:
+    """A thread that alone writes to a connection.
+
+    Waiting for the disk is most of a transaction's time, and takes as long for one wish as for
+    sixteen. Ctrl-C never interrupts a transaction: it reaches only the thread that waits for it.
+
+    Args:
+        connection: of SQLite, in autocommit mode.
+        lock: held while it writes.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, lock: AbstractContextManager[Any]) -> None:
+        self._wishes: queue.SimpleQueue[_Wish | None] = queue.SimpleQueue()
+        self._closing, self._closed = threading.Lock(), False
+        self._thread = threading.Thread(
+            target=_write_all, args=(self._wishes, connection, lock), name="ledger", daemon=True
+        )
+        self._thread.start()
+        # The thread knows nothing of this object, so that it ends with it.
+        self._end = weakref.finalize(self, self._wishes.put, None)
+
+    def write(
+        self,
+        change: Change,
+        *,
+        synced: bool = True,
+        written: Callable[[Any], None] | None = None,
+        droppable: bool = False,
+    ) -> Any:
+        """What a change returns, once it is written.
+
+        Args:
+            change: `(connection)` -> anything. If it raises, nothing of it is written, and the
+                others of its transaction are.
+            synced: whether the disk must have it.
+            written: told what the change returned as soon as it is written, even if Ctrl-C has
+                taken the caller away.
+            droppable: whether it is left out where Ctrl-C takes the caller away before it is
+                written.
+
+        Raises:
+            sqlite3.Error: if it could not be written, or the writer was closed.
+        """
+        wish = _Wish(change, synced, written)
+        with self._closing:
+            if self._closed:
+                raise sqlite3.ProgrammingError("closed")
+            self._wishes.put(wish)
+        try:
+            return wish.future.result()
+        except BaseException:
+            wish.dropped = droppable
+            # Whoever is interrupted must know what was written. An error of the change is here.
+            wish.future.exception()
+            raise
+
+    def close(self) -> None:
+        """Ends the thread when everything is written."""
+        with self._closing:
+            self._closed = True
+        self._end()
+        self._thread.join()
+
+
+def _write_all(
+    wishes: queue.SimpleQueue[_Wish | None],
+    connection: sqlite3.Connection,
+    lock: AbstractContextManager[Any],
+) -> None:
+    while _write_some(wishes, connection, lock):
+        pass
+
+
+def _write_some(
+    wishes: queue.SimpleQueue[_Wish | None],
+    connection: sqlite3.Connection,
+    lock: AbstractContextManager[Any],
+) -> bool:
+    """Waits for a wish and writes it with all that have come; `False` after the last one."""
+    found = [wishes.get()]
+    while not wishes.empty():
+        found.append(wishes.get())
+    batch = [wish for wish in found if wish is not None]
+    if batch:
+        with lock:
+            outcomes = _written(connection, batch)
+        for wish, (result, error) in zip(batch, outcomes, strict=True):
+            if error is None:
+                if wish.written is not None:
+                    wish.written(result)
+                wish.future.set_result(result)
+            else:
+                wish.future.set_exception(error)
+    return None not in found
+
+
+def _written(
+    connection: sqlite3.Connection, batch: list[_Wish]
+) -> list[tuple[Any, BaseException | None]]:
+    """What came of each wish, a result or an error, in one transaction."""
+    synced = any(wish.synced for wish in batch)
+    try:
+        connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
+        connection.execute("BEGIN IMMEDIATE")
+        outcomes = [_outcome(connection, wish) for wish in batch]
+        connection.execute("COMMIT")
+    except BaseException as error:
+        if _is_writing(connection):
+            connection.execute("ROLLBACK")
+        return [(None, error)] * len(batch)
+    return outcomes
+
+
+def _outcome(connection: sqlite3.Connection, wish: _Wish) -> tuple[Any, BaseException | None]:
+    if wish.dropped:
+        return None, CancelledError()
+    connection.execute("SAVEPOINT wish")
+    try:
+        result = wish.change(connection)
+    except Exception as error:
+        if not connection.in_transaction:
+            # A full disk: SQLite has taken the whole transaction back.
+            raise
+        connection.execute("ROLLBACK TO wish")
+        connection.execute("RELEASE wish")
+        return None, error
+    connection.execute("RELEASE wish")
+    return result, None
+
+
+def _is_writing(connection: sqlite3.Connection) -> bool:
+    try:
+        return connection.in_transaction
+    except sqlite3.ProgrammingError:
+        # It was closed.
+        return False
