@@ -57,8 +57,7 @@ class AnswerSteps(QueryEstimates):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if not isinstance(x, dict):
             return super().train_step(data)
-        # As in the step on images: without a batch the optimizer's counter must stand still.
-        with tf.control_dependencies([x[ANSWERS]]):
+        with self.after_batch(x[ANSWERS]):
             return self._train_on_answers(x[ANSWERS], y, sample_weight)
 
     def test_step(self, data: Any) -> dict[str, Any]:

@@ -50,10 +50,10 @@ class BatchOrder(keras.callbacks.Callback):
 
     def watch(self, model: keras.Model) -> None:
         """Notes the model's steps before any callback restores others."""
-        self._steps_before = int(model.steps_taken)
+        self._steps_before = _number(model.steps_taken)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        done = int(self.model.steps_taken) - self._steps_before
+        done = _number(self.model.steps_taken) - self._steps_before
         if self.steps_per_epoch is not None:
             done += self.initial_epoch * self.steps_per_epoch
             self._next = divmod(done, self.num_batches)
@@ -128,3 +128,8 @@ class QueryLog(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if logs is not None:
             logs["queries_used"] = self.model.queries_used
+
+
+def _number(variable: Any) -> int:
+    # `int` does not take the variables that a strategy of one device makes.
+    return int(tf.convert_to_tensor(variable))

@@ -133,6 +133,8 @@ class CachedFeatures:
                 raise MovingAnswersError("the program is trained, and its images change")
             # The usual case, of which nobody needs to be told who asked for nothing else.
             return
+        if self.model.has_strategy:
+            raise MovingAnswersError("a `tf.distribute` strategy hands out the images")
         own = [n for n in _STEPS if getattr(type(self.model), n) is not getattr(AnswerSteps, n)]
         if own:
             raise MovingAnswersError(f"{type(self.model).__name__} has a `{own[0]}` of its own")

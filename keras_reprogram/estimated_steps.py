@@ -59,10 +59,14 @@ class EstimatedSteps:
     def _compiled(self) -> Callable[[Any, Any, Any], Any]:
         model, variables = self.model, self.model.program.trainable_variables
 
-        def step(images: Any, targets: Any, weight: Any) -> Any:
+        def one(images: Any, targets: Any, weight: Any) -> Any:
             scores = model.source_scores(images)
             model.step_on_answers(scores, images, targets, weight, variables)
             return scores
+
+        def step(*batch: Any) -> Any:
+            # As Keras's own steps do, for a strategy of one device.
+            return model.distribute_strategy.run(one, args=batch)
 
         if not model.source.in_graph:
             return step

@@ -292,6 +292,7 @@ class ReprogrammedModel(AnswerSteps):
         self.data_checks.data_set(x, labelled=labelled, costly=not self.source.in_graph)
 
     def _check_ready(self, what: str) -> None:
+        self.check_replicas()
         if not self.output_map.ready:
             raise ValueError(
                 f"The output map must be fitted before `{what}`: call "

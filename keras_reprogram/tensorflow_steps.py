@@ -88,9 +88,46 @@ class TensorFlowSteps(keras.Model):
             return self.optimizer.variables[0]
         return self.optimizer.iterations
 
+    @property
+    def metrics(self) -> list[Any]:
+        """The model's own metrics, and those of layers in program and map.
+
+        Keras leaves out what a network was compiled with where it is a layer of the model, but not
+        where it is a layer inside one, as in a source and in a `DecoderProgram`.
+        """
+        inside = self._flatten_layers(include_self=False)
+        networks = [layer for layer in inside if isinstance(layer, keras.Model)]
+        theirs = [metric for network in networks for metric in network.metrics]
+        theirs += keras.layers.Layer.metrics.fget(self.source)
+        others = {id(metric) for metric in theirs}
+        return [metric for metric in super().metrics if id(metric) not in others]
+
+    @property
+    def has_strategy(self) -> bool:
+        """Whether Keras's steps run under a `tf.distribute` strategy, be it of one device."""
+        return self._distribute_strategy is not None or tf.distribute.has_strategy()
+
+    def check_replicas(self) -> None:
+        """Refuses to train or ask on several devices at once.
+
+        Raises:
+            ValueError: under a `tf.distribute` strategy of several replicas.
+        """
+        # The model's own where it was made in a scope, else that of the scope it is asked in.
+        for strategy in (self.distribute_strategy, tf.distribute.get_strategy()):
+            if strategy.num_replicas_in_sync > 1:
+                raise ValueError(
+                    "A ReprogrammedModel runs on one device: on several its queries would be "
+                    "counted for one of them, and epochs after the first would get no batch. "
+                    f"Received: a {type(strategy).__name__} of {strategy.num_replicas_in_sync} "
+                    "replicas. Build and use the model outside of `strategy.scope()`, or in that "
+                    "of a strategy of one device, such as `tf.distribute.OneDeviceStrategy`."
+                )
+
     @contextmanager
     def counting(self, num_images: Any) -> Iterator[None]:
         """Counts what the source is asked inside: itself if it can, else the declared number."""
+        self.check_replicas()
         if self.source.in_graph:
             self._graph_queries.assign_add(tf.cast(num_images, tf.int64))
             yield
@@ -113,14 +150,28 @@ class TensorFlowSteps(keras.Model):
         cost = tf.shape(x)[0] * self.queries_per_prediction
         if self.estimates:
             cost = cost * (1 + self.gradient_estimator.queries_per_image)
-        # Where data end unannounced, a last step without a batch is tried. In a graph it would
-        # still advance the optimizer's counter, and with it a resumed run's order and directions.
-        with tf.control_dependencies([x]), self.counting(cost):
+        with self.after_batch(x), self.counting(cost):
             if self.gradient_estimator is not None:
                 return self._estimated_step(x, y, sample_weight)
             if self.output_map.observes:
                 return self._observed_step(x, y, sample_weight)
             return super().train_step(data)
+
+    @contextmanager
+    def after_batch(self, batch: Any) -> Iterator[None]:
+        """Lets a training step begin when its batch is there.
+
+        Where data end unannounced, a last step without a batch is tried. In a graph it would
+        still advance the optimizer's counter, and with it a resumed run's order and directions.
+        """
+        if self.jit_compile:
+            # A function that XLA compiles runs when it has all its arguments, the batch among
+            # them; in it Keras could not make the variables of optimizer and metrics under a
+            # condition.
+            yield
+            return
+        with tf.control_dependencies([batch]):
+            yield
 
     def test_step(self, data: Any) -> dict[str, Any]:
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)

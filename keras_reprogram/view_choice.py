@@ -193,6 +193,7 @@ class ViewChoice(ExactFit):
             Scores `(n, P, S)`.
         """
         self._needs_placement()
+        self.check_replicas()
         config = {**self.program.get_config(), "placement": pool.get_config()}
         program = type(self.program).from_config(config)
         if not self.program.per_view:

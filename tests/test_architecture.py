@@ -49,6 +49,7 @@ LAYERS = (
         "data_batches",
         "split_calls",
         "whole_file",
+        "network_config",
         "opaque_log",
         "opaque_plan",
         "query_bar",

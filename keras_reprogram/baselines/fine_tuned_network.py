@@ -20,7 +20,8 @@ class FineTunedNetwork:
 
     The target image is resized to the whole of the source's input, as `placement="full"` does.
     BatchNorm keeps the statistics it was trained with, and dropout is off (`training=False`):
-    batches of 32 target images would only blur what the source has seen in millions.
+    batches of 32 target images would only blur what the source has seen in millions. The loss is
+    the target's cross-entropy alone: regularizers of the source's layers take no part.
 
     Args:
         source: A `FrozenSource`; it is copied, and stays as it is.
@@ -173,7 +174,9 @@ class _InInference(keras.layers.Layer):
         self.network = network
 
     def call(self, pixels: keras.KerasTensor) -> keras.KerasTensor:
-        return self.network(pixels, training=False)
+        features = self.network(pixels, training=False)
+        self.network._clear_losses()
+        return features
 
 
 def _trainable_copy(source: FrozenSource) -> keras.Model:
@@ -181,6 +184,7 @@ def _trainable_copy(source: FrozenSource) -> keras.Model:
     copy = FrozenSource.from_config(source.get_config())
     for variable, original in zip(copy.model.weights, source.model.weights, strict=True):
         variable.assign(original)
+        variable.regularizer = None
     copy.model.trainable = True
     return features_of(copy.model)
 

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_reprogram.network_config import network_config, network_from
 from keras_reprogram.program.canvas import channel_matrix, resize_matrix
 from keras_reprogram.program.named_placements import fitting_size
 from keras_reprogram.program.program_layer import ProgramLayer, resize_rows
@@ -127,12 +128,11 @@ class DecoderProgram(ProgramLayer):
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         del config["grid"]
-        return config | {"decoder": keras.saving.serialize_keras_object(self.decoder)}
+        return config | {"decoder": network_config(self.decoder)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        decoder = keras.saving.deserialize_keras_object(config["decoder"])
-        return super().from_config(config | {"decoder": decoder})
+        return super().from_config(config | {"decoder": network_from(config["decoder"])})
 
     def _one_program(self) -> tuple[int, ...]:
         return (self.latent_size,)
@@ -142,6 +142,8 @@ class DecoderProgram(ProgramLayer):
         latent = ops.reshape(weights, (-1, self.latent_size))
         latent = ops.concatenate([latent, ops.zeros((1, self.latent_size))])
         pictures = ops.cast(self.decoder(latent, training=False), "float32")
+        # The decoder is frozen: activity regularizers of its layers are no part of a training loss.
+        self.decoder._clear_losses()
         pattern = pictures[:-1] - pictures[-1:]
         rows, columns, colours = self._fitting
         pattern = ops.einsum("nijc,cC->nijC", pattern, colours)

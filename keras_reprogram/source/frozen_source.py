@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_reprogram.network_config import network_config, network_from
 from keras_reprogram.source.answer_checks import check_answer
 from keras_reprogram.source.applications import load_application
 from keras_reprogram.source.keras_classifier import (
@@ -194,7 +195,7 @@ class FrozenSource(Source):
 
     def get_config(self) -> dict[str, Any]:
         return {
-            "model": keras.saving.serialize_keras_object(self.model),
+            "model": network_config(self.model),
             "value_range": self.value_range,
             "preprocessing": [np.asarray(part).tolist() for part in self.preprocessing],
             "channel_order": self.channel_order,
@@ -211,7 +212,7 @@ class FrozenSource(Source):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> FrozenSource:
         config = dict(config)
-        config["model"] = keras.saving.deserialize_keras_object(config["model"])
+        config["model"] = network_from(config["model"])
         config["value_range"] = tuple(config["value_range"])
         config["preprocessing"] = tuple(config["preprocessing"])
         return cls(**config)

@@ -132,12 +132,21 @@ class Source(keras.layers.Layer):
         del value
         keras.layers.Layer.trainable.fset(self, False)
 
+    @property
+    def metrics(self) -> list[Any]:
+        """None, whatever a network inside was compiled with."""
+        return []
+
     def call(self, images: Any) -> Any:
         self.check_image_shape(images.shape)
         leading = ops.shape(images)[:-3]
         # Keras leaves integers as they are, and pixels often come as such.
         flat = ops.reshape(ops.cast(images, "float32"), (-1, *self.source_shape))
-        return ops.reshape(self.answer(flat), (*leading, self.num_labels))
+        answer = ops.reshape(self.answer(flat), (*leading, self.num_labels))
+        # What a network's layers added (`add_loss`, activity regularizers) is no part of any
+        # training loss: Keras would find it in the layers, however deep they lie.
+        self._clear_losses()
+        return answer
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         self.check_image_shape(input_shape)
