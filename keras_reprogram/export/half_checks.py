@@ -74,7 +74,9 @@ def _sample_scores(model: ReprogrammedModel) -> np.ndarray:
     """Seeded answers as a source could give them, so that none has to be asked."""
     shape = (_NUM_ROWS, model.queries_per_prediction, model.source.num_labels)
     scores = np.random.default_rng(0).normal(0.0, 2.0, shape)
+    odds = np.exp(scores)
     if model.source.scores == "probabilities":
-        odds = np.exp(scores)
         scores = odds / odds.sum(axis=-1, keepdims=True)
+    elif model.source.scores == "independent":
+        scores = odds / (1 + odds)
     return scores.astype(np.float32)

@@ -9,19 +9,36 @@ import numpy as np
 from keras import ops
 
 from keras_reprogram.output_map.output_map import OutputMap, Solver, check_num_views
+from keras_reprogram.output_map.score_resolution import smallest_score
 
 # Log-scores of a confident source hardly vary; dividing by less would amplify rounding.
 _STD_FLOOR = 0.05
+# What float32 leaves of 1 - p where p is nearly 1.
+_SMALLEST_REST = 2.0**-25
+_LOGITS = ("logits", "independent_logits")
+_NORMALISED = ("probabilities", "logits")
+# How maps of files from before this setting read float scores.
+_EPSILON_BEFORE = 1e-7
 
 
 @keras.saving.register_keras_serializable(package="keras_reprogram")
 class DenseMap(OutputMap):
     """Multinomial logistic regression on the source's log-scores of all views.
 
-    `softmax(standardise(centre(log(scores + epsilon))) @ kernel + bias)`, where epsilon is half
-    the step of the source's scores (1e-7 for floats), `centre` takes the mean off each answer
-    (the centred log-ratio, Aitchison 1982), and the standard deviation is floored at 0.05.
-    Logits are read without the logarithm. This is the dense output map of AutoVP (Tsao et al.
+    `softmax(standardise(read(scores)) @ kernel + bias)`, with the standard deviation floored at
+    0.05. What `read` does depends on what the scores are (see `Source`):
+
+    - `"probabilities"`: `log(p + epsilon)`, less the mean of each answer (the centred log-ratio,
+      Aitchison 1982): the scores of one answer share a normalisation that says nothing.
+    - `"logits"`: less the mean of each answer, so that they read like their softmax.
+    - `"independent"`: log-odds, `log(p + epsilon) - log(1 - p + epsilon)`. Each score is a finding
+      of its own, and what all of them say together is kept.
+    - `"independent_logits"`: as they are.
+
+    Epsilon is half of the distance of neighbouring small scores: half of the source's declared
+    step, or of what stored answers show (decimals, 8 bits, float16, zeros for what a service
+    does not list), and 1e-14 for a float source, whose small scores say as much as its large
+    ones. `adapt` looks, and the map keeps it. This is the dense output map of AutoVP (Tsao et al.
     2024, "FullyMap"), read on a log scale.
 
     `ReprogrammedModel.fit_output_map` standardises and solves it exactly on answers that were
@@ -50,6 +67,12 @@ class DenseMap(OutputMap):
     ```
     """
 
+    def __init__(self, num_classes: int, *, name: str = "output_map") -> None:
+        super().__init__(num_classes, name=name)
+        # The kind of scores that a file's map was fitted on; it goes on reading them so.
+        self._reads: str | None = None
+        self._from_before = False
+
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         views, num_source_labels = check_num_views(input_shape, self.name)
         self.input_spec = keras.InputSpec(shape=(None, *input_shape[1:]))
@@ -63,6 +86,13 @@ class DenseMap(OutputMap):
         )
         # Zero until `adapt`: a standard deviation never is.
         self.std = self.add_weight(shape=(size,), initializer="zeros", trainable=False, name="std")
+        if not self._from_before:
+            self.smallest = self.add_weight(
+                shape=(),
+                initializer=keras.initializers.Constant(super().epsilon),
+                trainable=False,
+                name="epsilon",
+            )
 
     @property
     def ready(self) -> bool:
@@ -75,9 +105,23 @@ class DenseMap(OutputMap):
             scores: `(n, views, S)`.
         """
         scores = self.build_for(scores)
+        if not self._from_before and self.reads not in _LOGITS:
+            self.smallest.assign(smallest_score(scores, self.score_step))
         logs = ops.convert_to_numpy(self._log_scores(scores))
         self.mean.assign(logs.mean(axis=0))
         self.std.assign(np.maximum(logs.std(axis=0), _STD_FLOOR))
+
+    @property
+    def reads(self) -> str:
+        """The kind of scores that it reads."""
+        return self._reads or self.scores or "probabilities"
+
+    @property
+    def epsilon(self) -> Any:
+        """What is added before a logarithm; stored with the weights once `adapt` saw answers."""
+        if self._from_before:
+            return max(self.score_step / 2, _EPSILON_BEFORE)
+        return self.smallest if self.built else super().epsilon
 
     def features(self, scores: Any) -> Any:
         """What the affine map reads: standardised log-scores, `(n, views * S)`."""
@@ -103,13 +147,26 @@ class DenseMap(OutputMap):
         return solution
 
     def get_config(self) -> dict[str, Any]:
-        return self.base_config()
+        return self.base_config() | ({} if self._from_before else {"reads": self._reads or self.scores})
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> DenseMap:
+        """Rebuilds what `get_config` wrote; maps of older files read scores as they always did."""
+        config = dict(config)
+        from_before, reads = "reads" not in config, config.pop("reads", None)
+        layer = super().from_config(config)
+        layer._from_before, layer._reads = from_before, reads
+        return layer
 
     def _log_scores(self, scores: Any) -> Any:
         scores = ops.cast(scores, "float32")
-        if self.scores != "logits":
-            scores = ops.log(ops.maximum(scores, 0.0) + self.epsilon)
-        # The scores of one answer share a normalisation that says nothing about the class.
-        # Without it, logits and their probabilities read alike.
-        logs = scores - ops.mean(scores, axis=-1, keepdims=True)
+        if self.reads in _LOGITS:
+            logs = scores
+        else:
+            logs = ops.log(ops.maximum(scores, 0.0) + self.epsilon)
+            if self.reads == "independent" and not self._from_before:
+                rest = ops.maximum(1.0 - scores, 0.0)
+                logs = logs - ops.log(rest + ops.maximum(self.epsilon, _SMALLEST_REST))
+        if self.reads in _NORMALISED or self._from_before:
+            logs = logs - ops.mean(logs, axis=-1, keepdims=True)
         return ops.reshape(logs, (-1, scores.shape[-2] * scores.shape[-1]))

@@ -172,7 +172,9 @@ class MultiLabelMap(OutputMap):
         return keras.activations.softmax(ops.log(ops.maximum(mass, _SMALLEST_MASS)))
 
     def _probabilities(self, scores: Any) -> Any:
-        return ops.softmax(scores, axis=-1) if self.scores == "logits" else scores
+        if self.scores == "logits":
+            return ops.softmax(scores, axis=-1)
+        return ops.sigmoid(scores) if self.scores == "independent_logits" else scores
 
     def fit_answers(
         self,

@@ -8,12 +8,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_reprogram.output_map.score_resolution import SMALLEST_FLOAT_SCORE
+
 # What solves a linear classifier exactly:
 # (features, labels, sample_weight) -> object with `kernel` (d, K) and `bias` (K,).
 Solver = Callable[[np.ndarray, np.ndarray, np.ndarray | None], Any]
 
-# Below this a float score says nothing: it is what float32 softmax and 1e-7 clipping leave.
-_FLOAT_EPSILON = 1e-7
 
 
 class OutputMap(keras.layers.Layer):
@@ -58,7 +58,9 @@ class OutputMap(keras.layers.Layer):
     """
 
     # Which kinds of source scores the map can read.
-    accepted_scores: tuple[str, ...] = ("probabilities", "logits")
+    accepted_scores: tuple[str, ...] = (
+        "probabilities", "independent", "logits", "independent_logits"
+    )  # fmt: skip
 
     def __init__(self, num_classes: int, *, name: str = "output_map") -> None:
         super().__init__(name=name, dtype="float32")
@@ -145,8 +147,8 @@ class OutputMap(keras.layers.Layer):
 
     @property
     def epsilon(self) -> float:
-        """Half of the source's step, added before a logarithm (1e-7 for float scores)."""
-        return max(self.score_step / 2, _FLOAT_EPSILON)
+        """Half of the source's step, added before a logarithm (1e-14 for float scores)."""
+        return max(self.score_step / 2, SMALLEST_FLOAT_SCORE)
 
     def base_config(self) -> dict[str, Any]:
         """The part of `get_config` that all maps share."""

@@ -41,6 +41,8 @@ def show_steps(servable: Servable, facts: PageFacts, target: np.ndarray) -> dict
 
 
 def _shown_scores(scores: np.ndarray, kind: str) -> np.ndarray:
+    if kind == "independent_logits":
+        return 1 / (1 + np.exp(-scores))
     if kind != "logits":
         return scores
     odds = np.exp(scores - scores.max(axis=-1, keepdims=True))

@@ -6,8 +6,27 @@ from typing import Any
 
 import numpy as np
 
-# Float softmax outputs sum to 1 within rounding; this is generous.
+# Float softmax outputs sum to 1, and sigmoids end at 1, within rounding; this is generous.
 _FLOAT_TOLERANCE = 1e-3
+
+
+def resolve_score_kind(
+    scores: str | None, num_labels: int, sum_tolerance: float | str | None
+) -> str:
+    """What the scores of one answer are to each other.
+
+    Args:
+        scores: a declared kind, or `None`: probabilities, unless they need not sum to 1.
+        num_labels: scores a row. A single one has no others to share a normalisation with.
+        sum_tolerance: as declared; `None` says that rows need not sum to 1.
+
+    Returns:
+        A kind, see `Source`.
+    """
+    alone = num_labels == 1
+    if scores in (None, "probabilities"):
+        return "independent" if alone or sum_tolerance is None else "probabilities"
+    return "independent_logits" if alone and scores == "logits" else str(scores)
 
 
 def resolve_sum_tolerance(
@@ -41,7 +60,12 @@ def resolve_sum_tolerance(
 
 
 def check_answer(
-    answer: Any, num_images: int, num_labels: int, sum_tolerance: float | None, who: str
+    answer: Any,
+    num_images: int,
+    num_labels: int,
+    sum_tolerance: float | None,
+    who: str,
+    kind: str = "probabilities",
 ) -> np.ndarray:
     """Checks one answer of a source.
 
@@ -51,12 +75,14 @@ def check_answer(
         num_labels: scores expected for each.
         sum_tolerance: largest distance of a row's sum from 1, or `None`.
         who: the source's name, for the message.
+        kind: what the scores are; independent ones must lie in [0, 1].
 
     Returns:
         float32 array `(num_images, num_labels)`.
 
     Raises:
-        ValueError: for a wrong shape, values that are not finite, or rows that do not sum to 1.
+        ValueError: for a wrong shape, values that are not finite, rows that do not sum to 1, or
+            independent scores beyond [0, 1].
     """
     try:
         answer = np.asarray(answer)
@@ -82,6 +108,8 @@ def check_answer(
         )
     if sum_tolerance is not None:
         _check_sums(answer, sum_tolerance, who)
+    if kind == "independent":
+        _check_unit_range(answer, who)
     return answer
 
 
@@ -92,6 +120,17 @@ def _check_sums(answer: np.ndarray, sum_tolerance: float, who: str) -> None:
         raise ValueError(
             f"{who} declares probabilities, whose rows sum to 1 within {sum_tolerance:.4g}. "
             f"Received: a row that sums to {sums[worst]:.6g}, smallest score "
-            f'{answer.min():.4g}. Pass `scores="logits"` if these are logits, `score_step=` if '
-            "scores are rounded, or `sum_tolerance=None` for partial lists."
+            f'{answer.min():.4g}. Pass `scores="logits"` if these are logits, '
+            '`scores="independent"` if each score stands for itself (sigmoids, several findings, '
+            "partial lists), or `score_step=` if scores are rounded."
+        )
+
+
+def _check_unit_range(answer: np.ndarray, who: str) -> None:
+    low, high = (float(value) for value in (answer.min(initial=0.0), answer.max(initial=1.0)))
+    if low < -_FLOAT_TOLERANCE or high > 1 + _FLOAT_TOLERANCE:
+        raise ValueError(
+            f"{who} declares independent scores, each from 0 to 1. Received: scores from {low:.4g} "
+            f'to {high:.4g}. Pass `scores="independent_logits"` if these are logits, or divide '
+            "percentages by 100."
         )

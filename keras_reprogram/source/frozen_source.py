@@ -37,7 +37,8 @@ class FrozenSource(Source):
         channel_order: `"rgb"`, or `"bgr"` to turn the channels round before that.
         output: `"scores"`, or `"features"` for what enters the last layer with weights
             (Kloberdanz 2020, ch. 4), for `NewHead`.
-        scores: `"probabilities"`, `"logits"`, or `None` to ask the last layer's activation.
+        scores: `"probabilities"`, `"independent"`, `"logits"`, `"independent_logits"`, or `None`
+            to ask the last layer's activation; see `Source`.
         labels: names of the scores, or `None`.
         sum_tolerance: how far a row may sum from 1; `None` turns the check off.
         max_batch: most images at once while estimating gradients.
@@ -187,7 +188,8 @@ class FrozenSource(Source):
             array = ops.convert_to_numpy(variable.value)
             digest.update(f"{array.shape}{array.dtype}".encode())
             digest.update(array.tobytes())
-        facts = (self.source_shape, self.value_range, self.channel_order, self.scores)
+        facts = (self.source_shape, self.value_range, self.channel_order)
+        facts = (*facts, self.fingerprinted_scores)
         digest.update(f"{facts} {self.preprocessing}".encode())
         # The size is among the facts already.
         digest.update(b"channels_first" * self.network_input.channels_first)
@@ -222,7 +224,9 @@ class FrozenSource(Source):
         middle = sum(self.value_range) / 2
         image = np.full((1, *self.source_shape), middle, np.float32)
         answer = ops.convert_to_numpy(self.answer(image))
-        check_answer(answer, 1, self.num_labels, self.sum_tolerance, self.model.name)
+        check_answer(
+            answer, 1, self.num_labels, self.sum_tolerance, self.model.name, self.scores
+        )
 
 
 def _channel_values(part: Any, channels: int) -> float | tuple[float, ...]:

@@ -24,7 +24,7 @@ def join_sources(sources: Sequence[FrozenSource], *, name: str = "source") -> Fr
 
     Returns:
         A `FrozenSource` with the labels of all, in the order of `sources`. Of N sources'
-        probabilities each is divided by N, so that a row sums to 1 again; logits stay.
+        probabilities each is divided by N, so that a row sums to 1 again; others stay.
 
     Raises:
         ValueError: if there are fewer than two, or if they do not fit together.
@@ -49,7 +49,8 @@ def join_sources(sources: Sequence[FrozenSource], *, name: str = "source") -> Fr
     image = keras.Input(first.source_shape)
     answers = [_named(source, number)(image) for number, source in enumerate(sources)]
     scores = keras.layers.Concatenate()(answers)
-    if first.scores == "probabilities":
+    kinds = {source.scores for source in sources}
+    if kinds == {"probabilities"}:
         scores = keras.layers.Rescaling(1 / len(sources))(scores)
     labels = [source.labels for source in sources if source.labels is not None]
     tolerances = [source.sum_tolerance for source in sources if source.sum_tolerance is not None]
@@ -57,7 +58,8 @@ def join_sources(sources: Sequence[FrozenSource], *, name: str = "source") -> Fr
     return FrozenSource(
         keras.Model(image, scores),
         value_range=first.value_range,
-        scores=first.scores,
+        # Beside scores that need not sum to 1 the others' do not either.
+        scores=first.scores if len(kinds) == 1 else "independent",
         labels=list(chain.from_iterable(labels)) if len(labels) == len(sources) else None,
         sum_tolerance=max(tolerances) if len(tolerances) == len(sources) else None,
         max_batch=min(batches, default=None),
@@ -93,7 +95,7 @@ def _check_fits(source: Any, first: Any) -> None:
         )
     for fact in ("source_shape", "value_range", "scores"):
         own, others = getattr(source, fact), getattr(first, fact)
-        if own != others:
+        if own != others and {own, others} != {"probabilities", "independent"}:
             raise ValueError(
                 f"Joined sources must have the same `{fact}`. Received: {others} and {own}."
             )

@@ -6,6 +6,12 @@ import keras
 
 from keras_reprogram.source.network_input import NetworkInput, read_network_input
 
+_SIGMOIDS = (keras.activations.sigmoid, keras.activations.hard_sigmoid)
+# Layers that leave the scores as they are.
+_RESHAPING = (
+    keras.layers.InputLayer, keras.layers.Reshape, keras.layers.Flatten, keras.layers.Dropout
+)  # fmt: skip
+
 
 def network_input_of(
     model: keras.Model,
@@ -53,7 +59,10 @@ def network_input_of(
 
 
 def score_kind_of(model: keras.Model) -> str:
-    """`"logits"` if the last layer has a linear activation, else `"probabilities"`.
+    """What the last layer with an activation makes of its scores.
+
+    A linear one gives logits, of sigmoids where the model was compiled for a binary loss; a
+    sigmoid gives independent scores, anything else probabilities.
 
     Args:
         model: a built Keras model.
@@ -61,11 +70,21 @@ def score_kind_of(model: keras.Model) -> str:
     Returns:
         A kind of scores, see `Source`.
     """
-    last = model.layers[-1]
+    last = next(layer for layer in reversed(model.layers) if not isinstance(layer, _RESHAPING))
     if isinstance(last, keras.Model):
         return score_kind_of(last)
     activation = getattr(last, "activation", None)
-    return "logits" if activation is keras.activations.linear else "probabilities"
+    if activation is keras.activations.linear:
+        return "independent_logits" if _has_binary_loss(model) else "logits"
+    return "independent" if activation in _SIGMOIDS else "probabilities"
+
+
+def _has_binary_loss(model: keras.Model) -> bool:
+    """Whether each score was trained for itself, as far as `compile` was told."""
+    loss = getattr(model, "loss", None)
+    return isinstance(
+        loss, keras.losses.BinaryCrossentropy | keras.losses.BinaryFocalCrossentropy
+    ) or loss in ("binary_crossentropy", "binary_focal_crossentropy")
 
 
 def features_of(model: keras.Model) -> keras.Model:

@@ -37,7 +37,8 @@ class LiteRTSource(PythonSource):
             `(0, 255)` if this is `None`; a float input needs to be told.
         sha256: the file's expected hash, or `None`.
         labels: names of the scores, or `None`.
-        scores: `"probabilities"` or `"logits"`.
+        scores: `"probabilities"`, `"independent"`, `"logits"` or `"independent_logits"`; see
+            `Source`. `None` takes probabilities, or what `sum_tolerance=None` says.
         sum_tolerance: how far a row may sum from 1; `"auto"` knows the scores' step.
         max_batch: most images a call.
         num_threads: threads of an interpreter, or `None` for LiteRT's default.
@@ -68,7 +69,7 @@ class LiteRTSource(PythonSource):
         value_range: tuple[float, float] | None = None,
         sha256: str | None = None,
         labels: Sequence[str] | None = None,
-        scores: str = "probabilities",
+        scores: str | None = None,
         sum_tolerance: float | str | None = "auto",
         max_batch: int | None = 256,
         num_threads: int | None = None,

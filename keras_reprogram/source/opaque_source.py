@@ -28,11 +28,14 @@ class OpaqueSource(PythonSource):
         identity: a string that names the service and its version. It is the source's
             fingerprint: change it when the service changes.
         labels: names of the scores, or `None`.
-        scores: `"probabilities"` or `"logits"`.
-        score_step: distance of neighbouring scores where they are rounded. The maps take scores
-            below half of it for equal: for noisy scores declare twice the noise, for partial
-            lists about the smallest score that is listed (0.02 for a top 5 will do).
-        sum_tolerance: how far a row may sum from 1; `None` for partial lists of scores.
+        scores: `"probabilities"`, `"independent"`, `"logits"` or `"independent_logits"`; see
+            `Source`. `None` takes probabilities, or what `sum_tolerance=None` says.
+        score_step: distance of neighbouring scores where they are rounded; a `DenseMap` sees
+            common roundings in the answers by itself. The maps take scores below half of it for
+            equal: for noisy scores declare twice the noise, for partial lists about the smallest
+            score that is listed (0.02 for a top 5 will do).
+        sum_tolerance: how far a row may sum from 1; `None` for scores that need not, such as
+            partial lists: they are `"independent"`.
         max_batch: most images a call.
         ledger: a `QueryLedger`: a budget over all runs, and answers that are never paid for twice.
             Then an image's key are its float32 pixels.
@@ -66,7 +69,7 @@ class OpaqueSource(PythonSource):
         value_range: tuple[float, float],
         identity: str,
         labels: Sequence[str] | None = None,
-        scores: str = "probabilities",
+        scores: str | None = None,
         score_step: float = 0.0,
         sum_tolerance: float | str | None = "auto",
         max_batch: int | None = 256,
@@ -98,5 +101,6 @@ class OpaqueSource(PythonSource):
 
     @property
     def fingerprint(self) -> str:
-        facts = [self.identity, self.source_shape, self.value_range, self.num_labels, self.scores]
+        facts = [self.identity, self.source_shape, self.value_range, self.num_labels]
+        facts.append(self.fingerprinted_scores)
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

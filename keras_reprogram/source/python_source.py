@@ -110,7 +110,7 @@ class PythonSource(Source):
 
     def _even_answer(self) -> np.ndarray:
         """An answer that says nothing, for queries that are not to be asked again."""
-        even = 0.0 if self.scores == "logits" else 1.0 / self.num_labels
+        even = 0.0 if self.scores.endswith("logits") else 1.0 / max(self.num_labels, 2)
         return np.full(self.num_labels, even, np.float32)
 
     def _send(self, images: np.ndarray) -> np.ndarray:
@@ -119,7 +119,9 @@ class PythonSource(Source):
         return self.ask(images)
 
     def _check(self, answer: Any, num_images: int) -> np.ndarray:
-        return check_answer(answer, num_images, self.num_labels, self.sum_tolerance, self.name)
+        return check_answer(
+            answer, num_images, self.num_labels, self.sum_tolerance, self.name, self.scores
+        )
 
     def _as_array(self, images: Any) -> np.ndarray:
         try:

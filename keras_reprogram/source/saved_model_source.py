@@ -36,7 +36,8 @@ class SavedModelSource(Source):
         output: which of its outputs holds the scores; may be left out if there is one.
         opaque: refuse gradients.
         labels: names of the scores, or `None`.
-        scores: `"probabilities"` or `"logits"`.
+        scores: `"probabilities"`, `"independent"`, `"logits"` or `"independent_logits"`; see
+            `Source`. `None` takes probabilities, or what `sum_tolerance=None` says.
         score_step: distance of neighbouring scores where they are rounded.
         sum_tolerance: how far a row may sum from 1; `None` for partial lists of scores.
         max_batch: most images at once while estimating gradients.
@@ -74,7 +75,7 @@ class SavedModelSource(Source):
         output: str | None = None,
         opaque: bool = False,
         labels: Sequence[str] | None = None,
-        scores: str = "probabilities",
+        scores: str | None = None,
         score_step: float = 0.0,
         sum_tolerance: float | str | None = "auto",
         max_batch: int | None = 256,
@@ -117,7 +118,7 @@ class SavedModelSource(Source):
         # own variables, so nothing here becomes trainable.
         self.loaded = loaded
         self._call = call
-        check_answer(probe, 1, self.num_labels, self.sum_tolerance, str(path))
+        check_answer(probe, 1, self.num_labels, self.sum_tolerance, str(path), self.scores)
 
     @property
     def differentiable(self) -> bool:  # type: ignore[override]

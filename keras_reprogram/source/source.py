@@ -8,9 +8,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_reprogram.source.answer_checks import resolve_sum_tolerance
+from keras_reprogram.source.answer_checks import resolve_score_kind, resolve_sum_tolerance
 
-SCORE_KINDS = ("probabilities", "logits", "features")
+SCORE_KINDS = ("probabilities", "independent", "logits", "independent_logits", "features")
+# Fingerprints were made before these two were told apart; a ledger's answers stay its answers.
+_FINGERPRINTED = {"independent": "probabilities", "independent_logits": "logits"}
 
 
 class Source(keras.layers.Layer):
@@ -29,10 +31,15 @@ class Source(keras.layers.Layer):
         num_labels: scores a source image gets.
         value_range: `(low, high)` of the pixels it expects.
         labels: names of the scores, or `None`.
-        scores: `"probabilities"` (rows sum to 1), `"logits"`, or `"features"`.
+        scores: what the scores of an answer are to each other, which decides how maps read them.
+            `"probabilities"`: rows sum to 1. `"independent"`: each from 0 to 1 for itself, such as
+            sigmoids, findings, or a partial list of labels. `"logits"`: before a softmax.
+            `"independent_logits"`: before sigmoids. `"features"`: no scores. `None` is
+            `"probabilities"`, but `"independent"` for a single score and for
+            `sum_tolerance=None`; a single one of `"logits"` is independent too.
         score_step: distance of neighbouring scores where they are rounded (1/256 for 8 bits).
         sum_tolerance: how far a row of probabilities may sum from 1. `"auto"` derives it from
-            `score_step`; `None` turns the check off (partial lists of scores).
+            `score_step`; `None` says that rows need not sum to 1: they are independent.
         max_batch: most images at once, or `None`.
         name: layer name.
 
@@ -76,14 +83,14 @@ class Source(keras.layers.Layer):
         *,
         value_range: tuple[float, float],
         labels: Sequence[str] | None = None,
-        scores: str = "probabilities",
+        scores: str | None = None,
         score_step: float = 0.0,
         sum_tolerance: float | str | None = "auto",
         max_batch: int | None = None,
         name: str = "source",
     ) -> None:
         super().__init__(name=name, dtype="float32", trainable=False)
-        if scores not in SCORE_KINDS:
+        if scores is not None and scores not in SCORE_KINDS:
             raise ValueError(f"`scores` must be one of {SCORE_KINDS}. Received: {scores!r}.")
         if labels is not None and len(labels) != num_labels:
             raise ValueError(
@@ -99,10 +106,10 @@ class Source(keras.layers.Layer):
         self.value_range = (low, high)
         self.num_labels = int(num_labels)
         self.labels = tuple(labels) if labels is not None else None
-        self.scores = scores
+        self.scores = resolve_score_kind(scores, self.num_labels, sum_tolerance)
         self.score_step = float(score_step)
         self.sum_tolerance = resolve_sum_tolerance(
-            sum_tolerance, scores, self.num_labels, self.score_step
+            sum_tolerance, self.scores, self.num_labels, self.score_step
         )
         self.max_batch = max_batch
 
@@ -121,6 +128,11 @@ class Source(keras.layers.Layer):
     def fingerprint(self) -> str:
         """A string that is equal for equal sources and differs when the source changes."""
         raise NotImplementedError(f"{type(self).__name__} must implement `fingerprint`.")
+
+    @property
+    def fingerprinted_scores(self) -> str:
+        """The kind of scores as it enters a fingerprint: how a row is normalised does not."""
+        return _FINGERPRINTED.get(self.scores, self.scores)
 
     @property
     def trainable(self) -> bool:

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from threadpoolctl import threadpool_limits
 
+from keras_reprogram.training.logistic_solver import LogisticSolution, solve_logistic
 from keras_reprogram.training.lossless_rotation import LosslessRotation
 from keras_reprogram.training.validation_split import split_validation
 
 # Inverse regularisation C for features of mean squared norm 1, from a strong prior to hardly any.
-REGULARIZATIONS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0)
+REGULARIZATIONS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0)
 # The power of its spread that a principal axis of the features keeps. 1 is plain ridge; less lets
 # axes speak along which the answers hardly vary, where a source knows more than its first label.
 SPREAD_POWERS = (1.0, 0.75)
 # An axis with less than this share of the largest spread is noise, not to be blown up.
 _SPREAD_FLOOR = 1e-3
+# The loss on validation falls and then rises with C: after so many values of C that are worse than
+# the best one, the rest, whose fits take longest, is left out.
+_PATIENCE = 2
 # Where nothing can be held out: the middle of what validation chooses on real sources.
 _DEFAULT_REGULARIZATION = 100.0
 # The logit of a class that was never seen; far below any that was.
 _ABSENT_LOGIT = -30.0
-_MAX_ITERATIONS = 300
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,10 +72,11 @@ def fit_logistic_regression(
     """Multinomial logistic regression, its regularisation chosen on a held-out part.
 
     Minimises `||kernel||^2 / 2 + C * sum_i weight_i * cross_entropy_i` (with two classes
-    `||kernel||^2`, scikit-learn's single vector) on features scaled to mean squared norm 1,
+    `||kernel||^2`, as for a single weight vector) on features scaled to mean squared norm 1,
     whose principal axes keep a power of their spread (see `SPREAD_POWERS`). Power and C are those
     with the lowest cross-entropy on the validation part, rows counted by their weights there too;
-    the result is then fitted on all rows. More features than rows are rotated into the rows' span
+    the result is then fitted on all rows. Each fit is solved to its minimum (`solve_logistic`): C
+    is what regularises, and nothing else. More features than rows are rotated into the rows' span
     first, which changes nothing but the time.
 
     Args:
@@ -113,13 +114,13 @@ def fit_logistic_regression(
     rotation, rows = LosslessRotation.fit(features)
     axes, rows = _principal_axes(rotation, rows)
     weight = np.ones(len(rows)) if sample_weight is None else np.asarray(sample_weight, float)
-    held_out = _held_out(labels, validation_split, seed, groups)
+    held_out = _held_out(labels, weight, validation_split, seed, groups)
     if held_out is None:
         power, regularization, accuracy = SPREAD_POWERS[0], _DEFAULT_REGULARIZATION, None
     else:
         power, regularization, accuracy = _choose(rows, labels, weight, *held_out)
     scales = _axis_scales(rows, power)
-    solution = _solve(rows * scales, labels, weight, regularization)
+    solution = solve_logistic(_scaled(rows, scales), labels, weight, regularization)
     kernel, bias = _all_classes(solution, num_classes)
     kernel = axes @ (scales[:, None] * kernel) / rotation.scale
     bias = bias - rotation.mean @ kernel
@@ -147,7 +148,11 @@ def _axis_scales(rows: np.ndarray, power: float) -> np.ndarray:
 
 
 def _held_out(
-    labels: np.ndarray, validation_split: float, seed: int, groups: np.ndarray | None
+    labels: np.ndarray,
+    weight: np.ndarray,
+    validation_split: float,
+    seed: int,
+    groups: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Rows to learn from and rows to choose by; `None` where nothing can be spared."""
     num_units = len(labels) if groups is None else len(np.unique(groups))
@@ -156,7 +161,7 @@ def _held_out(
     train, validation = split_validation(labels, labels, validation_split, seed, groups)
     # A group that is held out may take a whole class with it.
     validation = validation[np.isin(labels[validation], labels[train])]
-    if len(np.unique(labels[train])) < 2 or not len(validation):
+    if len(np.unique(labels[train])) < 2 or not len(validation) or not weight[train].any():
         return None
     return train, validation
 
@@ -171,46 +176,40 @@ def _choose(
     trials = []
     share = weight[validation] if weight[validation].any() else None
     for power in SPREAD_POWERS:
-        scaled = rows * _axis_scales(rows, power)
+        scaled = _scaled(rows, _axis_scales(rows, power))
+        solution, losses = None, []
         for regularization in REGULARIZATIONS:
-            solution = _solve(scaled[train], labels[train], weight[train], regularization)
-            probabilities = solution.predict_proba(scaled[validation])
+            # From one C to the next the minimum moves little: it is found from there.
+            solution = solve_logistic(
+                scaled[train], labels[train], weight[train], regularization, start=solution
+            )
+            probabilities = solution.probabilities(scaled[validation])
             loss = log_loss(
                 labels[validation],
                 probabilities,
-                labels=solution.classes_,
+                labels=solution.classes,
                 sample_weight=share,
             )
-            predicted = solution.classes_[probabilities.argmax(axis=1)]
+            predicted = solution.classes[probabilities.argmax(axis=1)]
             hits = predicted == labels[validation]
             accuracy = float(np.average(hits, weights=share))
             trials.append((loss, power, regularization, accuracy))
+            losses.append(loss)
+            if min(losses[-_PATIENCE:]) > min(losses):
+                break
     _, power, regularization, accuracy = min(trials)
     return power, regularization, accuracy
 
 
-def _solve(
-    rows: np.ndarray, labels: np.ndarray, weight: np.ndarray, regularization: float
-) -> LogisticRegression:
-    solver = LogisticRegression(C=regularization, max_iter=_MAX_ITERATIONS)
-    # Products this small cost less than waking threads for them: on a busy machine one thread is
-    # eighty times faster than two.
-    with threadpool_limits(1), warnings.catch_warnings():
-        # Stopping early only regularises more, and validation sees what it gives.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return solver.fit(rows, labels, sample_weight=weight)
+def _scaled(rows: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """What the solver takes: float32, as the features are."""
+    return (rows * scales).astype(np.float32)
 
 
-def _all_classes(solution: LogisticRegression, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel `(d, K)` and bias `(K,)`, whatever shape scikit-learn gave them.
-
-    Two classes come back as one vector; classes without a row do not come back at all.
-    """
-    kernel, bias = solution.coef_.T, solution.intercept_
-    if len(solution.classes_) == 2:
-        kernel, bias = kernel * (-0.5, 0.5), bias * (-0.5, 0.5)
-    all_kernel = np.zeros((kernel.shape[0], num_classes))
+def _all_classes(solution: LogisticSolution, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel `(d, K)` and bias `(K,)` of all classes, also of those without a row."""
+    all_kernel = np.zeros((len(solution.kernel), num_classes))
     all_bias = np.full(num_classes, _ABSENT_LOGIT)
-    all_kernel[:, solution.classes_] = kernel
-    all_bias[solution.classes_] = bias
+    all_kernel[:, solution.classes] = solution.kernel
+    all_bias[solution.classes] = solution.bias
     return all_kernel, all_bias

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from checks.check_output_map import as_array, fitted
 from checks.tiny_models import random_scores
 from sklearn.linear_model import LogisticRegression
 
 from keras_reprogram import DenseMap
+from keras_reprogram.output_map.score_resolution import smallest_score
 
 
 def labelled(views=2, num_classes=3):
@@ -43,7 +45,7 @@ def test_features_are_standardised_centred_log_scores():
     scores = random_scores(50, 2)
     output_map = DenseMap(2)
     output_map.adapt(scores)
-    logs = np.log(scores + 1e-7)
+    logs = np.log(scores)
     logs = (logs - logs.mean(axis=-1, keepdims=True)).reshape(50, -1)
     expected = (logs - logs.mean(axis=0)) / logs.std(axis=0)
     np.testing.assert_allclose(as_array(output_map.features(scores)), expected, atol=1e-3)
@@ -59,7 +61,7 @@ def test_a_score_that_hardly_moves_is_not_blown_up():
     assert np.abs(as_array(output_map.features(scores))).max() < 0.01
 
 
-@pytest.mark.parametrize(("step", "epsilon"), [(0.0, 1e-7), (1 / 256, 1 / 512), (1e-9, 1e-7)])
+@pytest.mark.parametrize(("step", "epsilon"), [(0.0, 1e-14), (1 / 256, 1 / 512), (1e-9, 5e-10)])
 def test_epsilon_is_half_the_scores_step(step, epsilon):
     output_map = DenseMap(2)
     output_map.attach("probabilities", step)
@@ -101,7 +103,7 @@ def test_not_ready_before_it_saw_answers():
 def test_standardisation_is_not_trained():
     output_map = fitted(DenseMap(3), *labelled())
     assert [v.name for v in output_map.trainable_variables] == ["kernel", "bias"]
-    assert [v.name for v in output_map.non_trainable_variables] == ["mean", "std"]
+    assert [v.name for v in output_map.non_trainable_variables] == ["mean", "std", "epsilon"]
 
 
 def test_all_views_are_read():
@@ -109,3 +111,119 @@ def test_all_views_are_read():
     labels = scores[:, 2, :3].argmax(axis=1)
     output_map = fitted(DenseMap(3), scores, labels)
     assert (as_array(output_map(scores)).argmax(axis=1) == labels).mean() > 0.9
+
+
+def test_independent_scores_are_read_as_log_odds():
+    scores = np.random.default_rng(0).uniform(0.01, 0.99, (60, 2, 5)).astype("float32")
+    output_map = DenseMap(2)
+    output_map.attach("independent", 0.0)
+    output_map.adapt(scores)
+    odds = np.log(scores / (1 - scores)).reshape(60, -1)
+    expected = (odds - odds.mean(axis=0)) / odds.std(axis=0)
+    np.testing.assert_allclose(as_array(output_map.features(scores)), expected, atol=1e-4)
+    logits = DenseMap(2)
+    logits.attach("independent_logits", 0.0)
+    logits.adapt(odds.reshape(60, 2, 5))
+    found = as_array(logits.features(odds.reshape(60, 2, 5)))
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["independent", "independent_logits"])
+@pytest.mark.parametrize("num_scores", [1, 8])
+def test_what_all_independent_scores_say_together_is_kept(kind, num_scores):
+    random = np.random.default_rng(0)
+    level = random.normal(0, 2, 300)
+    logits = level[:, None, None] + random.normal(0, 0.5, (300, 1, num_scores))
+    scores = logits if kind == "independent_logits" else 1 / (1 + np.exp(-logits))
+    labels = (level > 0).astype(int)
+    output_map = DenseMap(2)
+    output_map.attach(kind, 0.0)
+    fitted(output_map, scores[:200].astype("float32"), labels[:200])
+    found = as_array(output_map(scores[200:].astype("float32"))).argmax(axis=1)
+    assert (found == labels[200:]).mean() > 0.87
+
+
+def test_small_scores_of_a_float_source_are_told_apart():
+    """The class stands in scores of 1e-9 and 1e-11, as a confident softmax gives them."""
+    labels = np.arange(80) % 2
+    scores = np.zeros((80, 1, 3), "float32")
+    scores[:, 0, 0] = np.where(labels, 1e-9, 1e-11) * np.random.default_rng(0).uniform(1, 3, 80)
+    scores[:, 0, 1] = np.random.default_rng(1).uniform(1e-3, 2e-3, 80)
+    scores[:, 0, 2] = 1 - scores[:, 0, 1]
+    output_map = fitted(DenseMap(2), scores, labels)
+    assert (as_array(output_map(scores)).argmax(axis=1) == labels).all()
+
+
+@pytest.mark.parametrize("score", [0.0, 1e-38, 1e-30, 1e-14, 1.0])
+@pytest.mark.parametrize("kind", ["probabilities", "independent"])
+def test_gradients_are_finite_at_any_score(score, kind):
+    output_map = DenseMap(2)
+    output_map.attach(kind, 0.0)
+    output_map.adapt(random_scores(50, 1))
+    output_map.kernel.assign(np.random.default_rng(0).normal(size=output_map.kernel.shape))
+    scores = tf.Variable(np.full((1, 1, 6), score, "float32"))
+    with tf.GradientTape() as tape:
+        loss = -tf.math.log(output_map(scores)[0, 0])
+    assert np.isfinite(as_array(loss)) and np.isfinite(as_array(tape.gradient(loss, scores))).all()
+
+
+FLOATS = np.random.default_rng(0).dirichlet(np.full(20, 0.05), 200).astype("float32")
+ROUNDED = [
+    (FLOATS, 1e-14),
+    (np.round(FLOATS, 2), 0.005),
+    (np.round(FLOATS, 4), 5e-5),
+    (np.round(FLOATS, 6), 5e-7),
+    (np.round(FLOATS * 256) / 256, 1 / 512),
+    (np.round(FLOATS * 255) / 255, 1 / 510),
+    (FLOATS.astype("float16"), 2.0**-25),
+    (np.where(FLOATS >= 0.03, FLOATS, 0), FLOATS[FLOATS >= 0.03].min() / 2),
+    (FLOATS[:2], 1e-14),  # too few to conclude anything from
+]
+
+
+@pytest.mark.parametrize(("scores", "epsilon"), ROUNDED)
+def test_rounding_is_seen_in_the_answers(scores, epsilon):
+    scores = np.asarray(scores, "float32")
+    assert smallest_score(scores, 0.0) == pytest.approx(epsilon, rel=1e-3)
+    assert smallest_score(scores, 0.1) == 0.05
+    output_map = DenseMap(2)
+    output_map.adapt(scores.reshape(-1, 2, 10))
+    assert float(output_map.epsilon) == pytest.approx(epsilon, rel=1e-3)
+
+
+def test_epsilon_follows_the_answers_of_another_fit_in_a_compiled_function():
+    output_map = DenseMap(2)
+    output_map.adapt(FLOATS[:, None])
+    compiled = tf.function(output_map.features)
+    compiled(FLOATS[:5, None])
+    output_map.adapt(np.round(FLOATS[:, None], 2))
+    expected = as_array(output_map.features(FLOATS[:5, None]))
+    np.testing.assert_allclose(as_array(compiled(FLOATS[:5, None])), expected, atol=1e-5)
+
+
+def test_what_a_map_reads_survives_its_config():
+    output_map = DenseMap(2)
+    output_map.attach("independent", 0.0)
+    output_map.adapt(np.round(FLOATS[:, None], 2))
+    again = DenseMap.from_config(output_map.get_config())
+    again.build((None, 1, 20))
+    again.set_weights(output_map.get_weights())
+    again.attach("probabilities", 0.0)
+    assert again.reads == "independent"
+    found = as_array(again.features(FLOATS[:, None]))
+    np.testing.assert_array_equal(found, as_array(output_map.features(FLOATS[:, None])))
+
+
+@pytest.mark.parametrize("kind", ["probabilities", "independent"])
+def test_maps_of_older_files_keep_their_epsilon_and_their_reading(kind):
+    config = {"num_classes": 2, "name": "output_map", "trainable": True}
+    output_map = DenseMap.from_config(config)
+    output_map.attach(kind, 0.0)
+    scores = FLOATS[:, None]
+    output_map.adapt(scores)
+    logs = np.log(scores + np.float32(1e-7))
+    logs = (logs - logs.mean(axis=-1, keepdims=True)).reshape(200, -1)
+    expected = (logs - logs.mean(axis=0)) / np.maximum(logs.std(axis=0), 0.05)
+    np.testing.assert_allclose(as_array(output_map.features(scores)), expected, atol=1e-3)
+    assert len(output_map.weights) == 4
+    assert output_map.get_config() == config

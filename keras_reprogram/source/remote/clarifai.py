@@ -45,7 +45,8 @@ class ClarifaiSource(RemoteSource):
         timeout: seconds that a request may take.
         options: as of `RemoteSource`: `value_range`, `ledger`, `images_per_request` (at most
             128), `concurrency`, `queries_per_second`, `missing`, ... `identity` is made of the
-            model's names unless given. Concepts need not sum to 1: `sum_tolerance` is `None`.
+            model's names unless given. Concepts need not sum to 1: they are
+            `"independent"` unless `scores` says otherwise.
 
     Raises:
         ImportError: if clarifai-grpc is not installed.
@@ -88,7 +89,7 @@ class ClarifaiSource(RemoteSource):
         if concepts_by not in ("name", "id"):
             raise ValueError(f"`concepts_by` must be 'name' or 'id'. Received: {concepts_by!r}.")
         where = f"{user_id}/{app_id}/{model_id}/{model_version_id or 'newest'}"
-        options = {"identity": f"Clarifai {where}", "sum_tolerance": None} | options
+        options = {"identity": f"Clarifai {where}", "scores": "independent"} | options
         super().__init__(source_shape, labels, endpoints=[address or _ADDRESS], **options)
         self.model_id, self.user_id, self.app_id = model_id, user_id, app_id
         self.model_version_id, self.key_variable = model_version_id, key_variable

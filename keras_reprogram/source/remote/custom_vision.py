@@ -27,7 +27,7 @@ class CustomVisionSource(HTTPSource):
     """A classifier that was trained and published in Azure Custom Vision, one image a request.
 
     Scores of a multiclass project sum to 1. Those of a multilabel project do not: pass
-    `sum_tolerance=None`. Microsoft ends the service on 2028-09-25.
+    `scores="independent"`. Microsoft ends the service on 2028-09-25.
 
     Args:
         endpoint: of the prediction resource, `https://<name>.cognitiveservices.azure.com`.

@@ -46,7 +46,7 @@ class GoogleVisionSource(RemoteSource):
         timeout: seconds that a request may take.
         options: as of `RemoteSource`: `value_range`, `ledger`, `images_per_request` (at most 16),
             `concurrency`, `queries_per_second`, `missing`, ... `identity` is the feature unless
-            given. Scores need not sum to 1: `sum_tolerance` is `None`.
+            given. Scores need not sum to 1: they are `"independent"`.
 
     Raises:
         ImportError: if google-cloud-vision is not installed.
@@ -83,7 +83,7 @@ class GoogleVisionSource(RemoteSource):
         _check_arguments(feature, labels, max_results, ordinal)
         chosen = {
             "identity": f"Google Cloud Vision, {feature}",
-            "sum_tolerance": None,
+            "scores": "independent",
             "ignore_undeclared": feature == "labels",
         }
         super().__init__(source_shape, labels, endpoints=[address or _ADDRESS], **chosen | options)

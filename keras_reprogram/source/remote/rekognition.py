@@ -45,8 +45,8 @@ class RekognitionSource(RemoteSource):
         max_labels: most labels that are listed; `None` for 1000, or all custom labels.
         timeout: seconds that connecting, and waiting for the answer, may take.
         concurrency: requests at a time.
-        options: as of `RemoteSource`. `sum_tolerance` is `None` unless given, for the lists are
-            partial. `ignore_undeclared` is true unless given, but for custom labels.
+        options: as of `RemoteSource`. The scores are `"independent"` unless given, for the lists
+            are partial. `ignore_undeclared` is true unless given, but for custom labels.
 
     Raises:
         ImportError: if boto3 is not installed.
@@ -96,7 +96,7 @@ class RekognitionSource(RemoteSource):
                 f"`min_confidence` must be from 0 to 100 percent. Received: {min_confidence}."
             )
         options.setdefault("ignore_undeclared", operation != "custom_labels")
-        options.setdefault("sum_tolerance", None)
+        options.setdefault("scores", "independent")
         places = [checked_url(endpoint_url) if endpoint_url else ""]
         super().__init__(source_shape, labels, concurrency=concurrency, endpoints=places, **options)
         self.operation, self.project_version_arn = operation, project_version_arn
