@@ -147,7 +147,8 @@ class DenseMap(OutputMap):
         return solution
 
     def get_config(self) -> dict[str, Any]:
-        return self.base_config() | ({} if self._from_before else {"reads": self._reads or self.scores})
+        reads = {} if self._from_before else {"reads": self._reads or self.scores}
+        return self.base_config() | reads
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> DenseMap:

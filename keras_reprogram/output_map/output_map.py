@@ -15,7 +15,6 @@ from keras_reprogram.output_map.score_resolution import SMALLEST_FLOAT_SCORE
 Solver = Callable[[np.ndarray, np.ndarray, np.ndarray | None], Any]
 
 
-
 class OutputMap(keras.layers.Layer):
     """Source scores of all views -> target probabilities.
 

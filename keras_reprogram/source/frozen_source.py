@@ -188,8 +188,8 @@ class FrozenSource(Source):
             array = ops.convert_to_numpy(variable.value)
             digest.update(f"{array.shape}{array.dtype}".encode())
             digest.update(array.tobytes())
-        facts = (self.source_shape, self.value_range, self.channel_order)
-        facts = (*facts, self.fingerprinted_scores)
+        kind = self.fingerprinted_scores
+        facts = (self.source_shape, self.value_range, self.channel_order, kind)
         digest.update(f"{facts} {self.preprocessing}".encode())
         # The size is among the facts already.
         digest.update(b"channels_first" * self.network_input.channels_first)
@@ -224,9 +224,7 @@ class FrozenSource(Source):
         middle = sum(self.value_range) / 2
         image = np.full((1, *self.source_shape), middle, np.float32)
         answer = ops.convert_to_numpy(self.answer(image))
-        check_answer(
-            answer, 1, self.num_labels, self.sum_tolerance, self.model.name, self.scores
-        )
+        check_answer(answer, 1, self.num_labels, self.sum_tolerance, self.model.name, self.scores)
 
 
 def _channel_values(part: Any, channels: int) -> float | tuple[float, ...]:

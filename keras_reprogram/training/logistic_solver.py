@@ -136,9 +136,7 @@ class _Objective:
         return float(value), (gradient * self.scale).ravel()
 
 
-def _unknowns(
-    start: LogisticSolution | None, classes: np.ndarray, scale: np.ndarray
-) -> np.ndarray:
+def _unknowns(start: LogisticSolution | None, classes: np.ndarray, scale: np.ndarray) -> np.ndarray:
     unknowns = np.zeros((len(scale), len(classes)))
     if start is not None:
         _, own, theirs = np.intersect1d(classes, start.classes, return_indices=True)

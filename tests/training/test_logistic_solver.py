@@ -65,8 +65,8 @@ def to_machine_precision(rows, labels, weight, regularization):
         step = np.linalg.lstsq(hessian, gradient, rcond=1e-14)[0].reshape(unknowns.shape)
         share = 1.0
         while share > 1e-6:
-            tried = objective((unknowns - share * step).ravel(), rows, labels, weight, regularization)
-            if tried[0] <= value:
+            tried = (unknowns - share * step).ravel()
+            if objective(tried, rows, labels, weight, regularization)[0] <= value:
                 break
             share /= 2
         unknowns = unknowns - share * step

@@ -81,7 +81,7 @@ class GoogleVisionSource(RemoteSource):
         vision_package()
         check_images_per_request(options, _MOST_IMAGES, "Google Vision")
         _check_arguments(feature, labels, max_results, ordinal)
-        chosen = {
+        chosen: dict[str, Any] = {
             "identity": f"Google Cloud Vision, {feature}",
             "scores": "independent",
             "ignore_undeclared": feature == "labels",
