@@ -46,7 +46,8 @@ class GoogleVisionSource(RemoteSource):
         timeout: seconds that a request may take.
         options: as of `RemoteSource`: `value_range`, `ledger`, `images_per_request` (at most 16),
             `concurrency`, `queries_per_second`, `missing`, ... `identity` is the feature unless
-            given. Scores need not sum to 1: they are `"independent"`.
+            given. Scores need not sum to 1: they are `"independent"`, and with an `ordinal`
+            beyond [0, 1] read as they are (`"independent_logits"`).
 
     Raises:
         ImportError: if google-cloud-vision is not installed.
@@ -81,9 +82,11 @@ class GoogleVisionSource(RemoteSource):
         vision_package()
         check_images_per_request(options, _MOST_IMAGES, "Google Vision")
         _check_arguments(feature, labels, max_results, ordinal)
+        within_unit = all(0 <= level <= 1 for level in ordinal)
         chosen: dict[str, Any] = {
             "identity": f"Google Cloud Vision, {feature}",
-            "scores": "independent",
+            # Levels of the caller's own are numbers as they are, no probabilities.
+            "scores": "independent" if within_unit else "independent_logits",
             "ignore_undeclared": feature == "labels",
         }
         super().__init__(source_shape, labels, endpoints=[address or _ADDRESS], **chosen | options)

@@ -53,11 +53,21 @@ def named_scores(
     return [found.get(label, rest) for label in labels]
 
 
-def check_missing(missing: float | str) -> float | str:
-    """Returns `missing`, or raises a ValueError unless it is a number or one of `MISSING_WORDS`."""
+def check_missing(missing: float | str, *, unit_range: bool = False) -> float | str:
+    """Returns `missing`, or raises a ValueError unless it is a number or one of `MISSING_WORDS`.
+
+    Args:
+        missing: a number or a word.
+        unit_range: whether a number must lie in [0, 1], as independent scores do.
+    """
     if isinstance(missing, str) and missing not in MISSING_WORDS:
         raise ValueError(
             f"`missing` must be a number or one of {MISSING_WORDS}. Received: {missing!r}."
+        )
+    if unit_range and not isinstance(missing, str) and not 0 <= missing <= 1:
+        raise ValueError(
+            "`missing` must be from 0 to 1, as independent scores are. Received: "
+            f'{missing!r}. Take 0 for "not listed", or "floor".'
         )
     return missing
 

@@ -116,7 +116,8 @@ class RemoteSource(PythonSource):
         )
         self.identity, self.ledger, self.encoding = identity, ledger, encoding
         self.images_per_request, self.retries = images_per_request, retries
-        self.missing, self.ignore_undeclared = check_missing(missing), ignore_undeclared
+        self.missing = check_missing(missing, unit_range=self.scores == "independent")
+        self.ignore_undeclared = ignore_undeclared
         self.rate_limit = RateLimit(queries_per_second)
         self.endpoints = Endpoints(endpoints, concurrency)
         self.drift_tolerance, self._drift_checked = drift_tolerance, False

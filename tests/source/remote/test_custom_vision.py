@@ -167,9 +167,11 @@ def test_documented_answers(hosted):
 def test_a_multilabel_project_sums_to_anything(signs):
     both = HostedModel(lambda images: np.full((len(images), 2), 0.9), (32, 32, 3), ["stop", "wet"])
     with FakeCustomVision(both, key=KEY) as fake:
-        with pytest.raises(ValueError, match="sum_tolerance=None"):
+        with pytest.raises(ValueError, match='Pass .*`scores="independent"`'):
             source_of(fake)(images_of(1))
-        scores = source_of(fake, sum_tolerance=None)(images_of(1))
+        source = source_of(fake, scores="independent")
+        scores = source(images_of(1))
+        assert source_of(fake, sum_tolerance=None).scores == source.scores
     np.testing.assert_allclose(scores, [[0.9, 0.9]])
 
 

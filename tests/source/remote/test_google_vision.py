@@ -122,12 +122,17 @@ def test_answers_are_those_of_the_model_behind_it(hosted, signs):
 def test_a_short_list_leaves_labels_out(hosted, signs):
     images = images_of(3)
     with FakeGoogleVision(hosted) as fake:
-        answer = np.asarray(source_of(fake, max_results=5, missing=-1.0)(images))
+        answer = np.asarray(source_of(fake, max_results=5, missing=0.25)(images))
     scores = np.asarray(signs(images))
     listed = np.argsort(-scores, axis=1)[:, :5]
-    expected = np.full_like(scores, -1.0)
+    expected = np.full_like(scores, 0.25)
     np.put_along_axis(expected, listed, np.take_along_axis(scores, listed, axis=1), axis=1)
     np.testing.assert_allclose(answer, expected, atol=1e-6)
+
+
+def test_a_score_for_the_missing_must_be_one(hosted):
+    with pytest.raises(ValueError, match=r"`missing` must be from 0 to 1.*Received: -1.0"):
+        GoogleVisionSource((8, 8, 3), ["Town"], value_range=(0, 1), missing=-1.0)
 
 
 def test_safe_search_levels_become_scores(hosted, signs):
@@ -138,6 +143,7 @@ def test_safe_search_levels_become_scores(hosted, signs):
         two = source_of(
             fake, feature="safe_search", labels=["racy", "adult"], ordinal=(1, 2, 3, 4, 5)
         )
+        assert source.scores == "independent" and two.scores == "independent_logits"
         np.testing.assert_allclose(two(images), 1 + 4 * levels_of(signs(images))[:, [4, 0]])
 
 
