@@ -13,6 +13,7 @@ from keras_reprogram.source.remote import (
 )
 
 SHAPE = (8, 8, 3)
+BINARY = keras.losses.BinaryCrossentropy(from_logits=True)
 
 
 def opaque(answer, num_labels, **options):
@@ -45,9 +46,7 @@ def test_kind_of_scores_that_are_declared(num_labels, options, kind):
 
 
 def test_unknown_kinds_are_refused():
-    with pytest.raises(
-        ValueError, match=r"must be one of \('probabilities', 'independent', .*'odds'"
-    ):
+    with pytest.raises(ValueError, match=r"must be one of .*'independent', .*'odds'"):
         opaque([1.0], 1, scores="odds")
 
 
@@ -89,7 +88,7 @@ NETWORKS = [
     (network("linear"), "logits"),
     (network("linear", 1), "independent_logits"),
     (
-        network("linear", loss=keras.losses.BinaryCrossentropy(from_logits=True)),
+        network("linear", loss=BINARY),
         "independent_logits",
     ),
     (network("linear", loss="binary_crossentropy"), "independent_logits"),
@@ -101,8 +100,7 @@ NETWORKS = [
 def test_kind_of_a_keras_model(model, kind):
     source = FrozenSource(model, value_range=(0, 1))
     assert source.scores == kind
-    again = FrozenSource.from_config(source.get_config())
-    assert again.scores == kind and again.fingerprint == source.fingerprint
+    assert FrozenSource.from_config(source.get_config()).scores == kind
 
 
 def test_vendors_say_what_their_scores_are():
