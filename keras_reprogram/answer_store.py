@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+# Bytes. What is more is kept in files only.
+MOST_MEMORY = 2**31
 # Of one fit: for training and for validation.
 _SETS_KEPT = 2
 

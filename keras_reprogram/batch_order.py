@@ -112,14 +112,27 @@ def split_last(
     Raises:
         ValueError: if a part would be empty.
     """
-    count = len(arrays[0])
+    split, _ = split_counts(len(arrays[0]), share)
+    return tuple(a[:split] for a in arrays), tuple(a[split:] for a in arrays)
+
+
+def split_counts(count: int, share: float) -> tuple[int, int]:
+    """How many images `split_last` trains on, and how many it holds out.
+
+    Args:
+        count: all images.
+        share: of the validation part, in (0, 1).
+
+    Raises:
+        ValueError: if a part would be empty.
+    """
     split = int(count * (1 - share))
     if not 0 < split < count:
         raise ValueError(
             "`validation_split` must leave images on both sides. "
             f"Received: {share} of {count} images. Pass a share such as 0.2, or more images."
         )
-    return tuple(a[:split] for a in arrays), tuple(a[split:] for a in arrays)
+    return split, count - split
 
 
 class QueryLog(keras.callbacks.Callback):

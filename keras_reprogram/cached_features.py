@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_reprogram.answer_steps import ANSWERS, AnswerSteps
+from keras_reprogram.answer_store import MOST_MEMORY as _MOST_MEMORY
 from keras_reprogram.answer_store import AnswerFiles, AnswerMemory
 from keras_reprogram.data_batches import is_array
 from keras_reprogram.repeated_data import RepeatedData
@@ -26,8 +27,6 @@ from keras_reprogram.standing_answers import (
 )
 
 _MEMORY = "memory"
-# More than this is kept in files only.
-_MOST_MEMORY = 2**31
 # What a subclass may have made to look at images.
 _STEPS = ("train_step", "test_step", "compute_loss", "compute_metrics", "call")
 

@@ -13,12 +13,11 @@ import numpy as np
 from keras_reprogram.estimated_steps import EstimatedSteps
 from keras_reprogram.labelled_images import LabelledImages, joined
 from keras_reprogram.opaque_log import OpaqueFit, OpaqueStage
-from keras_reprogram.opaque_plan import PILOT_IMAGES_A_CLASS, plan_pilot
+from keras_reprogram.opaque_plan import OpaquePlan
 from keras_reprogram.program.placement import Placement
 from keras_reprogram.source.ledger_claim import BudgetSpentError
-from keras_reprogram.step_check import check_queries, warn_if_steps_drown
+from keras_reprogram.step_check import warn_if_steps_drown
 from keras_reprogram.training.validation_score import validation_score
-from keras_reprogram.training.validation_split import draw_stratified
 from keras_reprogram.training.view_reading import READINGS, solve_views
 
 # Epochs without a better validation loss after which steps are given up.
@@ -30,11 +29,11 @@ class OpaqueRecipe:
 
     Args:
         model: a `ReprogrammedModel`.
+        plan: what is asked.
         train: what may be learned from.
         validation: what decides, and is asked within the budget too.
         refit_on_all: whether validation images are ours to learn from in the end.
         query_budget: image queries that may be asked.
-        choose_views: whether the program's views may be changed.
         batch_size: images at once.
         progress: called with the number of queries asked so far, often.
     """
@@ -42,19 +41,19 @@ class OpaqueRecipe:
     def __init__(
         self,
         model: Any,
+        plan: OpaquePlan,
         train: LabelledImages,
         validation: LabelledImages,
         *,
         refit_on_all: bool,
         query_budget: int,
-        choose_views: bool,
         batch_size: int,
         progress: Callable[[int], None],
     ) -> None:
-        self.model, self.train, self.validation = model, train, validation
-        self.refit_on_all, self.choose_views = refit_on_all, choose_views
-        self.batch_size = batch_size
-        self.views = model.queries_per_prediction
+        self.model, self.plan = model, plan
+        self.train, self.validation = train, validation
+        self.refit_on_all, self.batch_size = refit_on_all, batch_size
+        self.views = plan.num_views
         self.start, self.used_before = self._counted, model.queries_used
         self.fit = OpaqueFit(query_budget, num_images=len(train) + len(validation))
         self.progress = progress
@@ -63,7 +62,7 @@ class OpaqueRecipe:
         """The whole recipe."""
         self.best_loss, self.best_error = np.inf, 1.0
         with self._undone_if_it_fails():
-            self.fit.views = self._choose_views() if self.choose_views else "views as they were"
+            self.fit.views = self._choose_views()
             self.train_answers = self._ask(self.train)
             self.validation_answers = self._ask(self.validation)
             self._try("map")
@@ -128,13 +127,12 @@ class OpaqueRecipe:
     # === Views ===
 
     def _choose_views(self) -> str:
-        """Changes the views for better ones of a pool, if the budget has room for a pilot."""
-        spare = self.left - (len(self.train) + len(self.validation)) * self.views
-        classes = len(np.unique(self.train.labels))
-        pilot_size, pool_size = plan_pilot(spare, len(self.train), self.views, classes)
+        """Changes the views for better ones of a pool, where the plan has a pilot."""
+        pilot, pool_size = self.plan.pilot, self.plan.pool_views
+        if not self.plan.chooses_views:
+            return "views as they were"
         if not pool_size:
             return "no room in the budget to choose views"
-        pilot = self._draw_pilot(pilot_size)
         own = self.model.program.placement.views
         extra = self.model.draw_pool(pool_size, "mixed").views
         pool = Placement(
@@ -143,6 +141,8 @@ class OpaqueRecipe:
         answers = self.model.pool_answers(pool, self.train.images[pilot], self.batch_size)
         self.progress(self.used)
         weight = None if self.train.weight is None else self.train.weight[pilot]
+        if weight is not None and np.count_nonzero(weight) < 2:
+            weight = None
         found = self.model.view_pool(answers, self.train.labels[pilot], weight)
         order = found.choose(self.views)
         asked = f"{pool.num_views} views, {len(pilot)} images"
@@ -150,20 +150,6 @@ class OpaqueRecipe:
             return f"own views kept ({asked})"
         self.model.use_placement(Placement([pool.views[view] for view in order.views]))
         return f"chosen {list(order.views)} of a pool ({asked})"
-
-    def _draw_pilot(self, size: int) -> np.ndarray:
-        """Images to choose views by: one of each group, since twins make every view look good."""
-        labels, rows = self.train.labels, np.arange(len(self.train))
-        if self.train.weight is not None:
-            # Images without weight say nothing about views.
-            rows = np.flatnonzero(self.train.weight)
-        if self.train.groups is not None:
-            first = rows[np.unique(self.train.groups[rows], return_index=True)[1]]
-            classes = np.unique(labels[rows])
-            covered = len(np.unique(labels[first])) == len(classes)
-            if covered and len(first) >= PILOT_IMAGES_A_CLASS * len(classes):
-                rows = first
-        return rows[draw_stratified(labels[rows], min(size, len(rows)), self.model.seed)]
 
     # === Maps ===
 
@@ -222,22 +208,21 @@ class OpaqueRecipe:
 
     def _take_steps(self) -> None:
         """Epochs of estimated steps, as long as the budget lasts and validation improves."""
-        model, estimator = self.model, self.model.gradient_estimator
-        if not model.estimates:
-            return
-        price = len(self.train) * self.views * (1 + estimator.queries_per_image)
-        price += len(self.validation) * self.views
-        check = check_queries(model, len(self.train))
-        if self.left < price + check:
+        model, plan = self.model, self.plan
+        if not plan.epochs:
             return
         # Whatever reading was tried last, the steps start from the one that is kept.
         self._fit_map(self.train, self.train_answers, self.fit.reading)
-        if check:
+        if plan.check:
             warn_if_steps_drown(model, self.train.images)
-        epoch = waited = 0
-        steps = EstimatedSteps(model)
-        while self.left >= price and waited < _PATIENCE:
-            epoch += 1
+        waited, steps = 0, EstimatedSteps(model)
+        for epoch in range(1, plan.epochs + 1):
+            if waited == _PATIENCE:
+                return
+            if self.left < plan.epoch_queries:
+                # What is planned fits; repetitions after failures may have eaten it.
+                self.fit.ended_by = "this budget, of which repetitions took a part"
+                return
             for rows, answers in steps.epoch(self.train, epoch):
                 # Their clean answers are the next map's.
                 self.train_answers[rows] = answers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -12,10 +13,12 @@ from keras_reprogram.exact_fit import check_groups, image_weights
 from keras_reprogram.image_checks import check_every_class, most_probable_labels
 from keras_reprogram.labelled_images import LabelledImages
 from keras_reprogram.opaque_log import OpaqueFit
+from keras_reprogram.opaque_plan import OpaquePlan, payable_rows, pilot_rows, plan_pilot
 from keras_reprogram.opaque_recipe import OpaqueRecipe
 from keras_reprogram.query_bar import QueryBar
+from keras_reprogram.step_check import check_queries
 from keras_reprogram.training.label_forms import labels_for
-from keras_reprogram.training.validation_split import draw_stratified, split_validation
+from keras_reprogram.training.validation_split import split_validation
 from keras_reprogram.view_choice import ViewChoice
 
 
@@ -47,6 +50,7 @@ class OpaqueTraining(ViewChoice):
            steps' own clean answers refit the map, so that nothing is asked twice. Two epochs
            without a better validation loss end it.
 
+        All of it is reckoned before the first query, as `estimate_queries` says it.
         The budget is never exceeded but by repetitions after a service's failures, which a ledger's
         own budget bounds; validation counts. If it does not pay for all images, a
         stratified part of them is used. What is kept is never worse on validation than the map
@@ -102,26 +106,100 @@ class OpaqueTraining(ViewChoice):
         everything = self._labelled(x, y, sample_weight, class_weight)
         check_every_class(everything.labels, self.output_map.num_classes, self.class_names)
         everything.groups = check_groups(groups, len(everything))
-        train, validation = self._parts(everything, validation_data, validation_split, class_weight)
-        train, validation = self._affordable(train, validation, query_budget)
-        if choose_views is None:
-            choose_views = self._fills_the_canvas()
-        if choose_views:
-            self._needs_placement()
+        held_out = everything
+        if validation_data is not None:
+            held_x, held_y, weight = keras.utils.unpack_x_y_sample_weight(validation_data)
+            held_out = self._labelled(held_x, held_y, weight, class_weight)
+        plan = self.plan_opaque(
+            everything.labels,
+            groups=everything.groups,
+            weight=everything.weight,
+            validation_labels=None if validation_data is None else held_out.labels,
+            validation_split=validation_split,
+            query_budget=int(query_budget),
+            choose_views=choose_views,
+        )
+        train, validation = everything.take(plan.train), held_out.take(plan.validation)
+        _check_weights(train, validation)
         bar = QueryBar(self, int(query_budget), verbose)
         fit = OpaqueRecipe(
             self,
+            plan,
             train,
             validation,
             refit_on_all=validation_data is None,
             query_budget=int(query_budget),
-            choose_views=choose_views,
             batch_size=batch_size,
             progress=progress or bar.update,
         ).run()
         if progress is None:
             bar.finish()
         return fit
+
+    def plan_opaque(
+        self,
+        labels: np.ndarray,
+        *,
+        groups: np.ndarray | None,
+        weight: np.ndarray | None,
+        validation_labels: np.ndarray | None,
+        validation_split: float,
+        query_budget: int,
+        choose_views: bool | None,
+    ) -> OpaquePlan:
+        """What `fit_opaque` will ask: the one place where it is reckoned.
+
+        Args:
+            labels: `(n,)` integers of `x`.
+            groups: `(n,)` or `None`.
+            weight: `(n,)` or `None`.
+            validation_labels: of `validation_data`, or `None` to hold out a part of `x`.
+            validation_split: that part.
+            query_budget: image queries that may be asked.
+            choose_views: as `fit_opaque` takes it.
+
+        Returns:
+            An `OpaquePlan`.
+
+        Raises:
+            ValueError: for a budget that does not pay for four images of every class, a split that
+                leaves one class, or a program without views to choose.
+        """
+        views, classes = self.queries_per_prediction, self.output_map.num_classes
+        if choose_views is None:
+            choose_views = self._fills_the_canvas()
+        if choose_views:
+            self._needs_placement()
+        train = np.arange(len(labels))
+        if validation_labels is None:
+            train, validation = self._split(labels, validation_split, groups)
+            validation_labels = labels[validation]
+        else:
+            validation = np.arange(len(validation_labels))
+        self._check_budget(len(train) + len(validation), query_budget)
+        rows = payable_rows(
+            labels[train], validation_labels, query_budget // views, classes, self.seed
+        )
+        train, validation = train[rows[0]], validation[rows[1]]
+        spare = query_budget - (len(train) + len(validation)) * views
+        pilot, pool = np.arange(0), 0
+        if choose_views:
+            present = len(np.unique(labels[train]))
+            size, pool = plan_pilot(spare, len(train), views, present)
+        if pool:
+            groups, weight = (None if p is None else p[train] for p in (groups, weight))
+            pilot = pilot_rows(labels[train], groups, weight, size, self.seed)
+        plan = OpaquePlan(train, validation, pilot, pool, choose_views, views)
+        return self._with_steps(plan, spare)
+
+    def _with_steps(self, plan: OpaquePlan, spare: int) -> OpaquePlan:
+        """The epochs of steps that the rest of the budget pays for."""
+        if not self.estimates:
+            return plan
+        each = plan.num_views * (1 + self.gradient_estimator.queries_per_image)
+        plan = replace(plan, queries_a_step=each, check=check_queries(self, len(plan.train)))
+        left = max(0, spare - plan.pilot_queries - plan.check)
+        return replace(plan, epochs=left // plan.epoch_queries)
 
     def _labelled(
         self, x: Any, y: Any, sample_weight: Any = None, class_weight: Any = None
@@ -137,62 +215,27 @@ class OpaqueTraining(ViewChoice):
             return labels
         return labels_for(self.loss, targets, labels, self.output_map.num_classes)
 
-    def _parts(
-        self,
-        everything: LabelledImages,
-        validation_data: Any,
-        validation_split: float,
-        class_weight: dict[int, float] | None,
-    ) -> tuple[LabelledImages, LabelledImages]:
-        if validation_data is not None:
-            x, y, weight = keras.utils.unpack_x_y_sample_weight(validation_data)
-            return everything, self._labelled(x, y, weight, class_weight)
-        rows = split_validation(
-            everything.images,
-            everything.labels,
-            validation_split,
-            self.seed,
-            everything.groups,
-        )
-        remaining = np.unique(everything.labels[rows[0]])
+    def _split(
+        self, labels: np.ndarray, validation_split: float, groups: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        train, validation = split_validation(labels, labels, validation_split, self.seed, groups)
+        remaining = np.unique(labels[train])
         if len(remaining) < 2:
             raise ValueError(
                 "At least two classes must be left to learn from after whole groups were held out. "
                 f"Received: `groups` that leave class {remaining.tolist()} only. Pass "
                 "`validation_data` of your own, or more groups."
             )
-        train, validation = everything.take(rows[0]), everything.take(rows[1])
-        for part, said in ((train, "left to learn from"), (validation, "held out")):
-            if part.weight is not None and not part.weight.any():
-                raise ValueError(
-                    "Images that count must be on both sides of the split. "
-                    f"Received: weights of which all {len(part)} images {said} have 0. Pass "
-                    "`validation_data` of your own, or leave images of weight 0 out."
-                )
         return train, validation
 
-    def _affordable(
-        self, train: LabelledImages, validation: LabelledImages, query_budget: int
-    ) -> tuple[LabelledImages, LabelledImages]:
-        """As much of both parts as the budget pays for, in their proportion."""
-        total = len(train) + len(validation)
-        payable = int(query_budget) // self.queries_per_prediction
-        if payable >= total:
-            return train, validation
-        classes = self.output_map.num_classes
-        if payable < 4 * classes:
-            needed = 4 * classes * self.queries_per_prediction
+    def _check_budget(self, num_images: int, query_budget: int) -> None:
+        classes, views = self.output_map.num_classes, self.queries_per_prediction
+        if query_budget // views < min(num_images, 4 * classes):
             raise ValueError(
                 f"`query_budget` must pay for four images of each of {classes} classes under "
-                f"{self.queries_per_prediction} views, {needed} queries. "
+                f"{views} views, {4 * classes * views} queries. "
                 f"Received: query_budget={query_budget}. Raise it, or use fewer views."
             )
-        held_out = max(classes, round(payable * len(validation) / total))
-        held_out = min(held_out, payable - min(len(train), 3 * classes))
-        return (
-            train.take(draw_stratified(train.labels, payable - held_out, self.seed)),
-            validation.take(_some(validation.labels, held_out, self.seed)),
-        )
 
     def _fills_the_canvas(self) -> bool:
         if not hasattr(self.program, "use_placement"):
@@ -201,6 +244,11 @@ class OpaqueTraining(ViewChoice):
         return (first.height, first.width) == tuple(self.program.source_shape[:2])
 
 
-def _some(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """At most `count` rows, with the classes' shares."""
-    return draw_stratified(labels, min(count, len(labels)), seed)
+def _check_weights(train: LabelledImages, validation: LabelledImages) -> None:
+    for part, said in ((train, "to learn from"), (validation, "held out")):
+        if part.weight is not None and not part.weight.any():
+            raise ValueError(
+                "Images that count must be on both sides of the split. "
+                f"Received: weights of which all {len(part)} images {said} have 0. Pass "
+                "`validation_data` of your own, or leave images of weight 0 out."
+            )

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from keras_reprogram.opaque_plan import plan_pilot
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_reprogram.answer_store import MOST_MEMORY
+from keras_reprogram.batch_order import split_counts
+from keras_reprogram.exact_fit import check_groups
+from keras_reprogram.image_checks import check_labels
 from keras_reprogram.opaque_training import OpaqueTraining
 from keras_reprogram.program.argument_checks import one_of
 from keras_reprogram.query_estimate import QueryEstimate
+from keras_reprogram.standing_answers import program_stands
 from keras_reprogram.step_check import check_queries
 
 RECIPES = ("fit_output_map", "fit", "fit_opaque")
@@ -20,9 +30,13 @@ class QueryEstimates(OpaqueTraining):
         *,
         recipe: str = "fit_output_map",
         num_validation: int | None = None,
+        validation_split: float | None = None,
+        y: Any = None,
+        groups: Any = None,
         epochs: int = 1,
         query_budget: int | None = None,
         choose_views: bool | None = None,
+        cache_features: str | Path | None = "memory",
         price_per_thousand: float | None = None,
         queries_per_second: float | None = None,
     ) -> QueryEstimate:
@@ -31,12 +45,19 @@ class QueryEstimates(OpaqueTraining):
         Args:
             num_images: images `x`.
             recipe: `"fit_output_map"`, `"fit"` or `"fit_opaque"`.
-            num_validation: images of `validation_data`; `None` for none with `fit`, and for a
-                fifth of `x` with `fit_opaque`.
+            num_validation: images of `validation_data`, or `None` without.
+            validation_split: as the recipe takes it; `None` for what it is there: 0 in `fit`, 0.2
+                in `fit_opaque`.
+            y: labels of `x`, for `groups` or classes of few images; `None` for as many images of
+                each class.
+            groups: as `fit_opaque` takes them; they decide how many images are held out.
             epochs: of `fit`.
-            query_budget: of `fit_opaque`. It is never exceeded but by repetitions after failures,
-                which a ledger's budget bounds; steps may end before it is spent.
+            query_budget: of `fit_opaque`, which asks exactly what is said here, but for steps: they
+                end after two epochs without a better validation loss. Only repetitions after
+                failures are added, which a ledger's budget bounds.
             choose_views: as `fit_opaque` takes it.
+            cache_features: as `fit` takes it. Where its answers stay the same, the source is asked
+                once for all epochs; not at all for answers that an earlier `fit` kept.
             price_per_thousand: of 1,000 queries.
             queries_per_second: that the source allows.
 
@@ -44,7 +65,8 @@ class QueryEstimates(OpaqueTraining):
             A `QueryEstimate`.
 
         Raises:
-            ValueError: for an unknown recipe, or `fit_opaque` without a budget.
+            ValueError: for an unknown recipe, `fit_opaque` without a budget, and for what the
+                recipe itself would refuse.
 
         Example:
         ```python
@@ -62,58 +84,69 @@ class QueryEstimates(OpaqueTraining):
         ```
         """
         one_of("recipe", recipe, RECIPES)
-        views = self.queries_per_prediction
-        facts = {
-            "per_prediction": views,
-            "price_per_thousand": price_per_thousand,
-            "queries_per_second": queries_per_second,
-        }
-        if recipe == "fit_output_map":
-            return QueryEstimate(num_images * views, **facts)
-        if recipe == "fit":
-            return QueryEstimate(
-                estimates=epochs * num_images * self._queries_a_step()
-                + check_queries(self, num_images),
-                validation=epochs * (num_validation or 0) * views,
-                **facts,
+        if recipe == "fit_opaque":
+            plan = self.plan_opaque(
+                self._labels_like(num_images, y),
+                groups=check_groups(groups, num_images),
+                weight=None,
+                validation_labels=(
+                    None if num_validation is None else self._labels_like(num_validation)
+                ),
+                validation_split=0.2 if validation_split is None else validation_split,
+                query_budget=_checked_budget(query_budget),
+                choose_views=choose_views,
             )
-        if query_budget is None:
-            raise ValueError(
-                "`fit_opaque` needs a budget. Received: query_budget=None. Pass the number that "
-                "you will pass to it."
+            found = plan.estimate()
+        elif recipe == "fit":
+            found = self._of_fit(
+                num_images, num_validation, validation_split, epochs, cache_features
             )
-        if num_validation is None:
-            num_validation = max(1, round(0.2 * num_images))
-            num_images -= num_validation
-        return QueryEstimate(
-            **self._shares(num_images, num_validation, query_budget, choose_views), **facts
+        else:
+            found = QueryEstimate(num_images * self.queries_per_prediction)
+        return replace(
+            found,
+            per_prediction=self.queries_per_prediction,
+            price_per_thousand=price_per_thousand,
+            queries_per_second=queries_per_second,
         )
 
-    def _queries_a_step(self) -> int:
-        """For one training image in one step."""
+    def _of_fit(
+        self,
+        num_images: int,
+        num_validation: int | None,
+        validation_split: float | None,
+        epochs: int,
+        cache_features: Any,
+    ) -> QueryEstimate:
+        # The step is checked before images are held out.
+        check = check_queries(self, num_images)
+        if validation_split and num_validation is None:
+            num_images, num_validation = split_counts(num_images, validation_split)
         extra = self.gradient_estimator.queries_per_image if self.estimates else 0
-        return self.queries_per_prediction * (1 + extra)
+        queries = num_images * self.queries_per_prediction
+        held_out = (num_validation or 0) * self.queries_per_prediction
+        return QueryEstimate(
+            estimates=self._passes(queries, epochs, cache_features) * queries * (1 + extra) + check,
+            validation=self._passes(held_out, epochs, cache_features) * held_out,
+        )
 
-    def _shares(
-        self, num_train: int, num_validation: int, budget: int, choose_views: bool | None
-    ) -> dict[str, int]:
-        views = self.queries_per_prediction
-        payable = min(num_train + num_validation, budget // views)
-        num_validation = round(payable * num_validation / (num_train + num_validation))
-        num_train = payable - num_validation
-        base = payable * views
-        pilot = 0
-        if self._fills_the_canvas() if choose_views is None else choose_views:
-            classes = self.output_map.num_classes
-            images, pool = plan_pilot(budget - base, num_train, views, classes)
-            pilot = images * pool
-        price = num_train * self._queries_a_step() + num_validation * views
-        check = check_queries(self, num_train)
-        epochs = max(0, budget - base - pilot - check) // price if self.estimates else 0
-        check = check if epochs else 0
-        return {
-            "output_map": num_train * views,
-            "views": pilot,
-            "estimates": epochs * num_train * self._queries_a_step() + check,
-            "validation": (1 + epochs) * num_validation * views,
-        }
+    def _labels_like(self, count: int, y: Any = None) -> np.ndarray:
+        """Labels `(count,)`; without `y` as many of each class: only their number counts then."""
+        classes = self.output_map.num_classes
+        return np.arange(count) % classes if y is None else check_labels(y, count, classes)
+
+    def _passes(self, queries: int, epochs: int, cache_features: Any) -> int:
+        """How often `fit` asks for each image: once where its answers stay and can be kept."""
+        size = 4 * queries * self.source.num_labels
+        fits = cache_features != "memory" or size <= MOST_MEMORY
+        keeps = cache_features is not None and fits and program_stands(self)
+        return min(epochs, 1) if keeps else epochs
+
+
+def _checked_budget(query_budget: int | None) -> int:
+    if query_budget is None:
+        raise ValueError(
+            "`fit_opaque` needs a budget. Received: query_budget=None. Pass the number that "
+            "you will pass to it."
+        )
+    return int(query_budget)

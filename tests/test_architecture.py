@@ -29,7 +29,7 @@ LAYERS = (
     {"query_estimates"},
     {"opaque_training"},
     {"opaque_recipe", "view_choice"},
-    {"exact_fit", "estimated_steps", "step_check", "repeated_data"},
+    {"exact_fit", "estimated_steps", "step_check", "repeated_data", "opaque_plan"},
     {
         "tensorflow_steps",
         "batch_order",
@@ -51,7 +51,6 @@ LAYERS = (
         "whole_file",
         "network_config",
         "opaque_log",
-        "opaque_plan",
         "query_bar",
         "labelled_images",
     },
