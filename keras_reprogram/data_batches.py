@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -18,7 +19,11 @@ def is_array(x: Any) -> bool:
 
 
 def batches(
-    x: Any, y: Any = None, sample_weight: Any = None, batch_size: int = 64
+    x: Any,
+    y: Any = None,
+    sample_weight: Any = None,
+    batch_size: int = 64,
+    steps: int | None = None,
 ) -> Iterator[tuple[Any, Any, Any]]:
     """`(x, y, sample_weight)` batches of arrays or of whatever yields batches.
 
@@ -27,6 +32,7 @@ def batches(
         y: labels, with arrays.
         sample_weight: weights, with arrays.
         batch_size: rows a batch, with arrays.
+        steps: most batches, of what yields batches; `None` for as many as it says it has.
 
     Yields:
         NumPy batches; absent parts are `None`.
@@ -36,40 +42,73 @@ def batches(
             rows = slice(start, start + batch_size)
             yield tuple(None if part is None else part[rows] for part in (x, y, sample_weight))  # type: ignore[misc]
         return
-    for batch in _steps(x):
+    for batch in _steps(x, steps):
         parts = keras.utils.unpack_x_y_sample_weight(batch)
         yield tuple(None if part is None else np.asarray(part) for part in parts)  # type: ignore[misc]
 
 
-def _steps(x: Any) -> Iterable[Any]:
-    if isinstance(x, keras.utils.PyDataset):
-        count = x.num_batches
-        return (x[i] for i in (itertools.count() if count is None else range(count)))
-    return x
+def _steps(x: Any, steps: int | None) -> Iterable[Any]:
+    length = known_length(x)
+    # Some say how many they have and begin anew after them: Keras's older image iterators.
+    most = min(math.inf if steps is None else steps, math.inf if length is None else length)
+    read = (x[i] for i in itertools.count()) if isinstance(x, keras.utils.PyDataset) else x
+    return itertools.islice(read, None if most == math.inf else int(most))
 
 
-def is_endless(x: Any) -> bool:
-    """Whether `x` is a data set that says of itself that it never ends."""
-    if isinstance(x, keras.utils.PyDataset):
-        return x.num_batches is None
-    # What `tf.data` answers for `.repeat()` without a count.
-    return hasattr(x, "cardinality") and int(x.cardinality()) == -1
+def known_length(x: Any) -> float | None:
+    """How many batches a data set says it has: a number, infinity, or `None` for no word.
 
-
-def is_read_soon(x: Any) -> bool:
-    """Whether `x` is a data set that may be read as a whole before it is used.
-
-    It can be read again, and says how many batches it has. One that does not may never end.
+    Args:
+        x: a `tf.data.Dataset`, a `PyDataset`, a loader or another iterable of batches.
     """
-    if isinstance(x, Iterator) or is_endless(x):
-        return False
+    if isinstance(x, keras.utils.PyDataset):
+        return math.inf if x.num_batches is None else x.num_batches
     if hasattr(x, "cardinality"):
-        return int(x.cardinality()) >= 0
-    return isinstance(x, keras.utils.PyDataset) or hasattr(x, "__len__")
+        count = int(x.cardinality())
+        # What `tf.data` answers for `.repeat()` without a count, and where it does not know.
+        return {-1: math.inf, -2: None}.get(count, count)
+    try:
+        return len(x)
+    except (TypeError, NotImplementedError):
+        return None
+
+
+def check_end(x: Any, steps: int | None, *, costs: bool, argument: str = "steps") -> None:
+    """Raises a ValueError for data that may never end.
+
+    Args:
+        x: what yields batches.
+        steps: batches that are taken, or `None` for all.
+        costs: whether each image may cost money: then data must say how many batches they have.
+        argument: what `steps` is called.
+    """
+    if steps is not None:
+        if isinstance(steps, bool) or int(steps) != steps or steps < 1:
+            raise ValueError(f"`{argument}` must be a whole number >= 1. Received: {steps!r}.")
+        return
+    length = known_length(x)
+    if length == math.inf:
+        raise ValueError(
+            f"The data must end, or `{argument}` say how many batches are wanted. Received: an "
+            f"endless data set and no `{argument}`. Pass `{argument}=`, leave out `.repeat()`, "
+            "or take a part of it with `.take(n)`."
+        )
+    if length is None and costs:
+        raise ValueError(
+            "Each image is a query to the source, so the data must say how many batches they have. "
+            f"Received: a {type(x).__name__}, which does not, and no `{argument}`. Pass "
+            f"`{argument}=`, the number of batches; or arrays, a `PyDataset`, or a "
+            "`tf.data.Dataset` with `.apply(tf.data.experimental.assert_cardinality(batches))`."
+        )
+
+
+def is_read_once(x: Any) -> bool:
+    """Whether what yields batches is gone when it was read, as a generator is."""
+    return isinstance(x, Iterator) and not isinstance(x, keras.utils.PyDataset)
 
 
 def first_batch(x: Any) -> tuple[Any, Any, Any] | None:
     """The first batch of a data set that can be read again, or `None` for a plain generator."""
-    if isinstance(x, Iterator):
+    if is_read_once(x):
         return None
     return next(batches(x), None)

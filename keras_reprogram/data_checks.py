@@ -8,7 +8,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_reprogram.data_batches import batches, first_batch, is_array, is_read_soon
+from keras_reprogram.data_batches import (
+    batches,
+    check_end,
+    first_batch,
+    is_array,
+    is_read_once,
+)
 from keras_reprogram.image_checks import EMPTY, check_images, check_labels
 from keras_reprogram.image_range import SeenRange, check_range, check_set
 
@@ -62,18 +68,18 @@ class DataChecks:
         batch = first_batch(x)
         if batch is not None:
             self._batch(*batch, labelled)
-        elif not hasattr(x, "__next__"):
+        elif not is_read_once(x):
             raise ValueError(EMPTY)
 
-    def all_batches(self, x: Any, *, labelled: bool) -> np.ndarray | None:
+    def all_batches(self, x: Any, *, labelled: bool, steps: int | None = None) -> np.ndarray | None:
         """A data set from its first batch to its last; its integer labels if it has to have some.
 
         What can be read only once is left alone.
         """
-        if hasattr(x, "__next__"):
+        if is_read_once(x):
             return None
         labels, seen, batch = [], None, None
-        for batch in batches(x):
+        for batch in batches(x, steps=steps):
             here = self._batch(*batch, labelled)
             seen = seen if here is None else here.joined(seen)
             if labelled:
@@ -83,26 +89,37 @@ class DataChecks:
         check_set(seen, self.target_range)
         return np.concatenate(labels) if labels else None
 
-    def data_set(self, x: Any, *, labelled: bool, costly: bool) -> None:
-        """A data set before it is used: as a whole where answers may cost money, if it ends soon.
+    def data_set(
+        self,
+        x: Any,
+        *,
+        labelled: bool,
+        costly: bool,
+        steps: int | None = None,
+        argument: str = "steps",
+    ) -> None:
+        """A data set before it is used: as a whole where answers may cost money.
 
         Args:
             x: yields batches.
             labelled: whether they must have labels.
             costly: whether the source may charge for what it answers.
+            steps: batches that are taken, or `None` for all.
+            argument: what `steps` is called.
         """
-        if costly and is_read_soon(x):
-            self.all_batches(x, labelled=labelled)
+        check_end(x, steps, costs=costly, argument=argument)
+        if costly and not is_read_once(x):
+            self.all_batches(x, labelled=labelled, steps=steps)
         else:
             self.first_batch(x, labelled=labelled)
 
-    def validation(self, data: Any, *, costly: bool = False) -> None:
+    def validation(self, data: Any, *, costly: bool = False, steps: int | None = None) -> None:
         """What `fit` takes as `validation_data`: `None`, `(x, y[, sample_weight])`, a data set."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if is_array(x):
             self.arrays(x, y, sample_weight)
         elif x is not None:
-            self.data_set(x, labelled=True, costly=costly)
+            self.data_set(x, labelled=True, costly=costly, steps=steps, argument="validation_steps")
 
     def _batch(self, x: Any, y: Any, sample_weight: Any, labelled: bool) -> SeenRange | None:
         images = self.images(x)

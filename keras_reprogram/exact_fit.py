@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_reprogram.data_batches import batches, is_array, is_endless
+from keras_reprogram.data_batches import batches, check_end, is_array
 from keras_reprogram.data_checks import DataChecks
 from keras_reprogram.image_checks import (
     EMPTY,
@@ -38,12 +38,17 @@ class ExactFit(TensorFlowSteps):
         # A concrete function: TensorFlow warns of `tf.function`s that several models trace.
         return tf.function(self.source_scores, autograph=False).get_concrete_function(image)
 
-    def collect_scores(self, x: Any, *, batch_size: int = 64, verbose: Any = "auto") -> np.ndarray:
+    def collect_scores(
+        self, x: Any, *, batch_size: int = 64, steps: int | None = None, verbose: Any = "auto"
+    ) -> np.ndarray:
         """Asks the source once per image and view.
 
         Args:
             x: images `(n, h, w, c)`, or anything that yields batches of them.
             batch_size: images at once.
+            steps: batches that are asked, of what yields batches; `None` for all. Needed where
+                it has no end, and where a source that costs is asked and the data do not say how
+                many batches they have, as a generator does not.
             verbose: 0 for silence.
 
         Returns:
@@ -52,8 +57,8 @@ class ExactFit(TensorFlowSteps):
         Raises:
             ValueError: for images that do not fit.
         """
-        self._check_before_asking(x, labelled=False)
-        return self._ask(x, None, None, batch_size, verbose)[0]
+        self._check_before_asking(x, labelled=False, steps=steps)
+        return self._ask(x, None, None, batch_size, steps, verbose)[0]
 
     def fit_output_map(
         self,
@@ -66,6 +71,7 @@ class ExactFit(TensorFlowSteps):
         groups: np.ndarray | None = None,
         scores: np.ndarray | None = None,
         batch_size: int = 64,
+        steps: int | None = None,
         verbose: Any = "auto",
     ) -> Any:
         """Asks the source once per image and view, and fits the output map exactly.
@@ -84,6 +90,7 @@ class ExactFit(TensorFlowSteps):
             scores: answers `(n, V, S)` that were paid for; then `x` is not needed, and nothing
                 is asked.
             batch_size: images at once.
+            steps: batches that are asked, as of `collect_scores`.
             verbose: 0 for silence.
 
         Returns:
@@ -93,8 +100,8 @@ class ExactFit(TensorFlowSteps):
             ValueError: for images or labels that do not fit, and for a class without an image.
         """
         if scores is None:
-            self._check_before_asking(x, y, sample_weight, labelled=True)
-            scores, y, sample_weight = self._ask(x, y, sample_weight, batch_size, verbose)
+            self._check_before_asking(x, y, sample_weight, labelled=True, steps=steps)
+            scores, y, sample_weight = self._ask(x, y, sample_weight, batch_size, steps, verbose)
         scores = self._checked_scores(scores)
         labels = self._labels(y, len(scores))
         weight = image_weights(labels, sample_weight, class_weight)
@@ -114,23 +121,31 @@ class ExactFit(TensorFlowSteps):
         return self.output_map.fit_answers(scores, labels, solver=solver, sample_weight=weight)
 
     def _check_before_asking(
-        self, x: Any, y: Any = None, sample_weight: Any = None, *, labelled: bool
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        labelled: bool,
+        steps: int | None,
     ) -> None:
         """Everything that can be known before the first image is paid for."""
         checks = self.data_checks
         if is_array(x):
+            if steps is not None:
+                raise ValueError(
+                    "`steps` counts batches of data that come in batches. Received: arrays and "
+                    f"steps={steps}. Pass a part of the arrays."
+                )
             if labelled:
                 self._check_labels(checks.arrays(x, y, sample_weight)[1], len(x))
             else:
                 checks.images(x)
-        elif is_endless(x):
-            raise ValueError(
-                "The data must end: each image is asked once. Received: an endless data set. "
-                "Leave out `.repeat()`, or take a part of it with `.take(n)`."
-            )
-        elif not self.source.in_graph:
+            return
+        check_end(x, steps, costs=not self.source.in_graph)
+        if not self.source.in_graph:
             # Answers may cost money: the data set is read twice rather than asked in vain.
-            labels = checks.all_batches(x, labelled=labelled)
+            labels = checks.all_batches(x, labelled=labelled, steps=steps)
             if labels is not None:
                 self._check_labels(labels, len(labels))
 
@@ -154,7 +169,13 @@ class ExactFit(TensorFlowSteps):
         return scores
 
     def _ask(
-        self, x: Any, y: Any, sample_weight: Any, batch_size: int, verbose: Any
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        batch_size: int,
+        steps: int | None,
+        verbose: Any,
     ) -> tuple[np.ndarray, Any, Any]:
         """Scores, labels and weights of all batches."""
         total = None
@@ -165,7 +186,7 @@ class ExactFit(TensorFlowSteps):
         bar = QueryBar(self, total, verbose)
         asked = self.asked_queries
         parts: list[tuple[Any, Any, Any]] = []
-        for batch, labels, weight in batches(x, y, sample_weight, batch_size):
+        for batch, labels, weight in batches(x, y, sample_weight, batch_size, steps):
             images = self.data_checks.images(batch)
             with self.counting(len(images) * self.queries_per_prediction):
                 answer = np.asarray(self._answer_batch(tf.constant(images)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from keras_reprogram.answer_steps import AnswerSteps
 from keras_reprogram.batch_order import BatchOrder, QueryLog, split_last
 from keras_reprogram.budget_stop import BudgetStop
 from keras_reprogram.cached_features import CachedFeatures, as_steps_take
-from keras_reprogram.data_batches import is_array, is_endless
+from keras_reprogram.data_batches import is_array, known_length
 from keras_reprogram.data_checks import DataChecks
 from keras_reprogram.map_updates import MapUpdates
 from keras_reprogram.part_checks import check_parts, check_seed, check_source_images
@@ -192,16 +193,22 @@ class ReprogrammedModel(AnswerSteps):
         stop = BudgetStop()
         callbacks = [QueryLog(), stop, *updates, *_as_list(callbacks)]
         self._check_before_fit(callbacks)
-        self.data_checks.validation(validation_data, costly=not self.source.in_graph)
+        self.data_checks.validation(
+            validation_data,
+            costly=not self.source.in_graph,
+            steps=options.get("validation_steps"),
+        )
         cached = CachedFeatures(self, cache_features, epochs - initial_epoch, verbose)
         options |= {"batch_size": batch_size, "epochs": epochs, "verbose": verbose}
         options |= {"initial_epoch": initial_epoch, "steps_per_epoch": steps_per_epoch}
         options |= {"class_weight": class_weight, "validation_data": validation_data}
         if not is_array(x):
-            self._check_data_set(x, labelled=True)
+            self._check_data_set(x, steps_per_epoch, labelled=True, argument="steps_per_epoch")
             options |= {"validation_split": validation_split, "sample_weight": sample_weight}
             # Keras shuffles the batches of a `PyDataset`; elsewhere `True` would make it warn.
-            shuffle = shuffle and isinstance(x, keras.utils.PyDataset) and not is_endless(x)
+            shuffle = (
+                shuffle and isinstance(x, keras.utils.PyDataset) and known_length(x) != math.inf
+            )
             options["shuffle"] = shuffle
             x = cached.data_set(x, steps_per_epoch)
             options["validation_data"] = cached.validation(options)
@@ -272,7 +279,7 @@ class ReprogrammedModel(AnswerSteps):
             if is_array(x):
                 x, y, sample_weight = (*self.data_checks.arrays(x, y, sample_weight), None)[:3]
             else:
-                self._check_data_set(x, labelled=True)
+                self._check_data_set(x, options.get("steps"), labelled=True)
         return super().evaluate(x, y, batch_size, verbose, sample_weight, **options)
 
     def predict(self, x: Any, batch_size: int | None = None, **options: Any) -> np.ndarray:
@@ -285,11 +292,16 @@ class ReprogrammedModel(AnswerSteps):
         if is_array(x):
             x = self.data_checks.images(x)
         else:
-            self._check_data_set(x, labelled=False)
+            self._check_data_set(x, options.get("steps"), labelled=False)
         return super().predict(x, batch_size, **options)
 
-    def _check_data_set(self, x: Any, *, labelled: bool) -> None:
-        self.data_checks.data_set(x, labelled=labelled, costly=not self.source.in_graph)
+    def _check_data_set(
+        self, x: Any, steps: int | None, *, labelled: bool, argument: str = "steps"
+    ) -> None:
+        costly = not self.source.in_graph
+        self.data_checks.data_set(
+            x, labelled=labelled, costly=costly, steps=steps, argument=argument
+        )
 
     def _check_ready(self, what: str) -> None:
         self.check_replicas()

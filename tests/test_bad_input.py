@@ -209,10 +209,11 @@ def test_a_generator_is_looked_at_batch_by_batch() -> None:
         yield IMAGES[4:8] / 255
 
     with pytest.raises(ValueError, match="one 8-bit step of it"):
-        costly.predict(((images,) for images in batches()), verbose=0)
+        costly.predict(((images,) for images in batches()), steps=2, verbose=0)
     assert costly.queries_used == before + 4
     with pytest.raises(ValueError, match="one 8-bit step of it"):
-        costly.fit(((images, LABELS[:4]) for images in batches()), verbose=0)
+        labelled = ((images, LABELS[:4]) for images in batches())
+        costly.fit(labelled, steps_per_epoch=2, verbose=0)
 
 
 @pytest.mark.parametrize("method", ["check_step", "select_views", "fit_opaque"])

@@ -232,9 +232,9 @@ MOVING = {
     "endless": (lambda: data_set().repeat(), r"leave out `.repeat\(\)`", {"steps_per_epoch": 4}),
     "PyDataset": (Sequence, "a Sequence may give other images", {}),
     "of unknown length": (
-        lambda: data_set().filter(lambda image, label: True),
+        lambda: data_set().filter(lambda image, label: True).repeat(2),
         "does not say that it ends",
-        {},
+        {"steps_per_epoch": 3},
     ),
 }
 

@@ -109,15 +109,15 @@ class Method:
         output_map = self.model.output_map
         if output_map.ready:
             return
-        verbose = options.get("verbose", "auto")
+        asking = {"verbose": options.get("verbose", "auto")}
+        if not is_array(x):
+            asking["steps"] = options.get("steps_per_epoch")
         if isinstance(output_map, DenseMap):
             # Only the scale of its inputs: the papers train this map from its start.
-            output_map.adapt(self.model.collect_scores(x, verbose=verbose))
+            output_map.adapt(self.model.collect_scores(x, **asking))
             return
         weight = options.get("sample_weight")
-        self.model.fit_output_map(
-            x, y, sample_weight=weight, class_weight=class_weight, verbose=verbose
-        )
+        self.model.fit_output_map(x, y, sample_weight=weight, class_weight=class_weight, **asking)
 
     def _class_weight(self, x: Any, y: Any) -> dict[int, float]:
         """`n / (K * n_j)` for the `n_j` images of class j, so that their mean is 1."""
