@@ -222,7 +222,7 @@ def _check_source(path: Path, described: dict[str, Any], source: Source, check_p
         raise ValueError(
             f"The source answers the probe image stored in {path} differently: scores differ by "
             f"up to {difference:.3f}. Received: a source with the same identity that has changed. "
-            "Train again, or pass `check_probe=False` to use it as it is."
+            "Train again, or use it as it is in Python: `load_program(..., check_probe=False)`."
         )
 
 

@@ -60,9 +60,15 @@ class StepCheck:
         verdict = "survives" if self.survives else "does not survive"
         advice = ""
         if self._drowns:
-            advice = " It is lost in rounding to 8 bits: raise the estimator's `smoothing`."
+            advice = (
+                " It is lost in rounding to 8 bits: raise the estimator's `smoothing`, or fit the "
+                "map alone."
+            )
         elif self._overshoots:
-            advice = " Answers are not linear over it, or noisy: try another `smoothing`."
+            advice = (
+                " Answers are not linear over it, or noisy: try another `smoothing`, or the map "
+                "alone."
+            )
         return (
             f"The estimator's step {verdict} the way to the source: 8-bit images agree with it by "
             f"{self.pixel_agreement:.2f} ({_LEAST_PIXEL_AGREEMENT} is needed), answers to steps "

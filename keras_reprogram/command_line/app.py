@@ -13,6 +13,7 @@ from keras_reprogram.command_line.estimate import estimate
 from keras_reprogram.command_line.evaluate import evaluate
 from keras_reprogram.command_line.exit_codes import notes_for_warnings, with_exit_codes
 from keras_reprogram.command_line.export_command import export
+from keras_reprogram.command_line.folder_option import check_folder
 from keras_reprogram.command_line.inspect_command import inspect
 from keras_reprogram.command_line.predict import predict
 from keras_reprogram.command_line.report_command import report
@@ -76,6 +77,7 @@ def demo(
     The built-in classifier of traffic signs learns handwritten digits. Only its scores are used,
     as if it were somebody's paid service.
     """
+    check_folder(output)
     quiet_tensorflow()
     from keras_reprogram.command_line.demo import run_demo
 

@@ -17,7 +17,17 @@ from keras_reprogram.command_line.console import (
 from keras_reprogram.command_line.dry_run import DryRun, dry_run
 from keras_reprogram.command_line.exit_codes import with_exit_codes
 from keras_reprogram.command_line.json_file import check_json_path, write_json
-from keras_reprogram.command_line.source_option import parse_value_range
+from keras_reprogram.command_line.source_settings import (
+    DataFormat,
+    ScoreOutput,
+    Scores,
+    ScoreStep,
+    Signature,
+    SourceSize,
+    SumTolerance,
+    ValueRange,
+    read_settings,
+)
 from keras_reprogram.command_line.train_options import PlacementKind, TrainOptions, build_model
 
 if TYPE_CHECKING:
@@ -35,10 +45,14 @@ def estimate(
         str, typer.Option(metavar="NAME|PATH", help="The task to learn, as train takes it.")
     ],
     opaque: Annotated[bool, typer.Option("--opaque", help="Use the source's scores only.")] = False,
-    value_range: Annotated[
-        str,
-        typer.Option(metavar="LOW,HIGH", help="Pixels that a source file expects."),
-    ] = "0,255",
+    value_range: ValueRange = None,
+    scores: Scores = None,
+    sum_tolerance: SumTolerance = None,
+    score_step: ScoreStep = None,
+    score_output: ScoreOutput = None,
+    signature: Signature = None,
+    data_format: DataFormat = None,
+    source_size: SourceSize = None,
     num_views: Annotated[
         int, typer.Option(min=1, metavar="N", help="Source images that one image becomes.")
     ] = 1,
@@ -89,13 +103,22 @@ def estimate(
     options = TrainOptions(
         num_views=num_views, placement=placement, epochs=epochs, query_budget=query_budget
     )
-    pixels = parse_value_range(value_range)
+    settings = read_settings(
+        value_range=value_range,
+        scores=scores,
+        sum_tolerance=sum_tolerance,
+        score_step=score_step,
+        score_output=score_output,
+        signature=signature,
+        data_format=data_format,
+        source_size=source_size,
+    )
     quiet_tensorflow()
     from keras_reprogram.command_line.source_option import resolve_source
     from keras_reprogram.datasets import load_target
 
     data = load_target(target, image_size=target_size, seed=0).draw(train_images, test_images, 0)
-    resolved = resolve_source(source, opaque=opaque, value_range=pixels).source
+    resolved = resolve_source(source, opaque=opaque, settings=settings).source
     model = build_model(
         options, resolved, data.target_shape, data.class_names, 0, data.target_range
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +15,20 @@ from keras_reprogram.command_line.console import (
     stdout_is_for_data,
 )
 from keras_reprogram.command_line.exit_codes import with_exit_codes
+from keras_reprogram.command_line.folder_option import check_folder
 from keras_reprogram.command_line.run_folder import read_run
+from keras_reprogram.command_line.source_settings import (
+    DataFormat,
+    ScoreOutput,
+    Scores,
+    ScoreStep,
+    Signature,
+    SourceSettings,
+    SourceSize,
+    SumTolerance,
+    ValueRange,
+    read_settings,
+)
 
 if TYPE_CHECKING:
     from keras_reprogram.command_line.run_folder import Run
@@ -71,6 +85,14 @@ def export(
             "opaque source cannot leave Python; both must answer alike.",
         ),
     ] = None,
+    value_range: ValueRange = None,
+    scores: Scores = None,
+    sum_tolerance: SumTolerance = None,
+    score_step: ScoreStep = None,
+    score_output: ScoreOutput = None,
+    signature: Signature = None,
+    data_format: DataFormat = None,
+    source_size: SourceSize = None,
     litert_form: Annotated[
         LiteRTNumbers,
         typer.Option(
@@ -79,6 +101,10 @@ def export(
             "with the model on the run's training images.",
         ),
     ] = LiteRTNumbers.FLOAT32,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Write a LiteRT file that does not agree with the model too."),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace DIR.tflite. Versions are never replaced.")
     ] = False,
@@ -92,6 +118,8 @@ def export(
     keras-reprogram export runs/digits-traffic-signs --source traffic-signs
     """
     opened = read_run(run)
+    if output is not None:
+        check_folder(output)
     folder = output if output is not None else Path("saved_models") / opened.folder.resolve().name
     litert = folder.with_name(f"{folder.name}.tflite")
     if kind == ExportFormat.HALVES:
@@ -100,10 +128,22 @@ def export(
         raise FileExistsError(
             f"{litert} exists. Pass --overwrite to replace it, or choose another --output."
         )
+    settings = read_settings(
+        value_range=value_range,
+        scores=scores,
+        sum_tolerance=sum_tolerance,
+        score_step=score_step,
+        score_output=score_output,
+        signature=signature,
+        data_format=data_format,
+        source_size=source_size,
+    )
+    if source is None:
+        settings.refuse("a run", "without --source there is no other file to describe")
     quiet_tensorflow()
     resolved = opened.open_source()
     model = opened.load_model(resolved)
-    twin = None if kind == ExportFormat.HALVES else _twin(opened, model, resolved, source)
+    twin = None if kind == ExportFormat.HALVES else _twin(opened, model, resolved, source, settings)
     talk = Talk(quiet)
     talk.note("Writing, reading back and comparing with the model.")
     written: list[Path] = []
@@ -113,7 +153,8 @@ def export(
         if kind in (ExportFormat.SAVED_MODEL, ExportFormat.BOTH):
             written.append(_write_saved_model(opened, model, folder, twin, talk))
         if kind in (ExportFormat.LITERT, ExportFormat.BOTH):
-            written.append(_write_litert(opened, model, litert, twin, litert_form, overwrite))
+            how = {"overwrite": overwrite, "force": force}
+            written.append(_write_litert(opened, model, litert, twin, litert_form, how))
     for path in written:
         print(path)
 
@@ -132,13 +173,16 @@ def _refuse_with_halves(source: str | None, litert_form: LiteRTNumbers) -> None:
 
 
 def _twin(
-    opened: Run, model: ReprogrammedModel, resolved: ResolvedSource, source: str | None
+    opened: Run,
+    model: ReprogrammedModel,
+    resolved: ResolvedSource,
+    source: str | None,
+    settings: SourceSettings,
 ) -> Source | None:
     from keras_reprogram.command_line.source_option import resolve_source
 
-    low, high = opened.facts["source"]["value_range"]
     if source is not None:
-        return resolve_source(source, value_range=(low, high)).source
+        return resolve_source(source, settings=_twin_settings(opened, source, settings)).source
     if model.source.exportable:
         return None
     if resolved.twin is not None:
@@ -149,6 +193,17 @@ def _twin(
         "This run's source is opaque: it shows scores only and cannot become part of an "
         f"export. {way} Or write what comes before it and what after: --format halves."
     )
+
+
+def _twin_settings(opened: Run, source: str, settings: SourceSettings) -> SourceSettings:
+    """A twin in a file takes the pixels that the run's source takes, and answers alike."""
+    path, facts = Path(source).expanduser(), opened.facts["source"]
+    if path.exists() and settings.value_range is None:
+        low, high = facts["value_range"]
+        settings = replace(settings, value_range=(low, high))
+    if path.is_dir() and settings.scores is None:
+        settings = replace(settings, scores=facts["described"]["scores"])
+    return settings
 
 
 def _write_saved_model(
@@ -168,14 +223,12 @@ def _write_litert(
     path: Path,
     twin: Source | None,
     form: LiteRTNumbers,
-    overwrite: bool,
+    how: dict[str, bool],
 ) -> Path:
     from keras_reprogram.export import export_litert
 
     images = None if form == LiteRTNumbers.FLOAT32 else opened.load_target().train_images
-    return export_litert(
-        model, path, form=form, calibration_images=images, source=twin, overwrite=overwrite
-    )
+    return export_litert(model, path, form=form, calibration_images=images, source=twin, **how)
 
 
 def _write_halves(opened: Run, model: ReprogrammedModel, folder: Path, talk: Talk) -> list[Path]:

@@ -11,7 +11,18 @@ from keras_reprogram.command_line.console import facts_table, print_table, quiet
 from keras_reprogram.command_line.exit_codes import with_exit_codes
 from keras_reprogram.command_line.json_file import check_json_path, write_json
 from keras_reprogram.command_line.run_folder import is_run, read_run
-from keras_reprogram.command_line.source_option import parse_value_range
+from keras_reprogram.command_line.source_settings import (
+    DataFormat,
+    ScoreOutput,
+    Scores,
+    ScoreStep,
+    Signature,
+    SourceSettings,
+    SourceSize,
+    SumTolerance,
+    ValueRange,
+    read_settings,
+)
 
 _SHOWN_LABELS = 5
 
@@ -25,10 +36,14 @@ def inspect(
             help="A run folder, a .reprogram file, or a source as train --source takes it.",
         ),
     ],
-    value_range: Annotated[
-        str,
-        typer.Option(metavar="LOW,HIGH", help="Pixels that a source file expects."),
-    ] = "0,255",
+    value_range: ValueRange = None,
+    scores: Scores = None,
+    sum_tolerance: SumTolerance = None,
+    score_step: ScoreStep = None,
+    score_output: ScoreOutput = None,
+    signature: Signature = None,
+    data_format: DataFormat = None,
+    source_size: SourceSize = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the facts here too.")
     ] = None,
@@ -42,13 +57,23 @@ def inspect(
     keras-reprogram inspect MobileNetV2
     """
     check_json_path(json_file)
+    settings = read_settings(
+        value_range=value_range,
+        scores=scores,
+        sum_tolerance=sum_tolerance,
+        score_step=score_step,
+        score_output=score_output,
+        signature=signature,
+        data_format=data_format,
+        source_size=source_size,
+    )
     path = Path(what).expanduser()
     if is_run(path):
         facts = _run_facts(path)
     elif path.suffix == ".reprogram":
         facts = _program_facts(path)
     else:
-        facts = _source_facts(what, parse_value_range(value_range))
+        facts = _source_facts(what, settings)
     print_table(facts_table(what, facts))
     if json_file is not None:
         write_json(json_file, facts)
@@ -99,11 +124,11 @@ def _program_facts(path: Path) -> dict[str, Any]:
     }
 
 
-def _source_facts(text: str, value_range: tuple[float, float]) -> dict[str, Any]:
+def _source_facts(text: str, settings: SourceSettings) -> dict[str, Any]:
     quiet_tensorflow()
     from keras_reprogram.command_line.source_option import resolve_source
 
-    source = resolve_source(text, value_range=value_range).source
+    source = resolve_source(text, settings=settings).source
     low, high = source.value_range
     return {
         "kind": type(source).__name__,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from keras_reprogram.command_line.source_settings import SourceSettings
 from keras_reprogram.command_line.train_options import OutputMapKind, TrainOptions
 from keras_reprogram.version import __version__
 
@@ -27,7 +28,7 @@ class Job:
         source: `--source` as given.
         target: `--target` as given.
         opaque: use the source's scores only.
-        value_range: pixels that a source file expects.
+        settings: what was said of a source file.
         target_size: side that images of a folder get if they come in several sizes.
         train_images: how many to draw, or `None` for all.
         test_images: the same for the test part.
@@ -43,7 +44,7 @@ class Job:
     source: str
     target: str
     opaque: bool
-    value_range: tuple[float, float]
+    settings: SourceSettings
     target_size: int | None
     train_images: int | None
     test_images: int | None
@@ -84,7 +85,8 @@ class Job:
                 "given": self.source,
                 "spec": _findable(self.source),
                 "opaque": self.opaque,
-                "value_range": list(self.value_range),
+                **self.settings.as_facts(),
+                "value_range": list(source.value_range),
                 "features": self.features,
                 "fingerprint": source.fingerprint,
                 "described": source.describe(),

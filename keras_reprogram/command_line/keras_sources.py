@@ -9,6 +9,8 @@ from typing import Any
 import keras
 
 from keras_reprogram.command_line.console import stdout_is_for_data
+from keras_reprogram.command_line.source_settings import SourceSettings, needs_value_range
+from keras_reprogram.command_line.unknown_source import cannot_be_loaded
 from keras_reprogram.source import (
     FrozenSource,
     OpaqueSource,
@@ -99,32 +101,39 @@ def _value(text: str) -> Any:
         return text
 
 
-def keras_file(path: Path, value_range: tuple[float, float]) -> FrozenSource:
+def keras_file(path: Path, settings: SourceSettings) -> FrozenSource:
     """A Keras model's file as a source.
 
     Args:
-        path: a `.keras` or `.h5` file.
-        value_range: pixels that the model expects.
+        path: a `.keras`, `.h5` or `.hdf5` file.
+        settings: what was said of it.
 
     Returns:
         A transparent source.
 
     Raises:
-        ValueError: if it cannot be loaded.
+        ValueError: if it cannot be loaded, or its pixels were not described.
 
     Example:
     ```python
     from keras_reprogram import embedded_path
     from keras_reprogram.command_line.keras_sources import keras_file
+    from keras_reprogram.command_line.source_settings import SourceSettings
 
-    assert keras_file(embedded_path("traffic_signs.keras"), (0, 255)).num_labels == 43
+    settings = SourceSettings(value_range=(0.0, 255.0))
+    assert keras_file(embedded_path("traffic_signs.keras"), settings).num_labels == 43
     ```
     """
+    names = ("value_range", "scores", "sum_tolerance", "data_format", "source_size")
+    why = "a Keras model has one output, whose scores are floats"
+    settings.refuse(str(path), why, *(f"--{name.replace('_', '-')}" for name in names))
     try:
         model = keras.saving.load_model(path, compile=False)
-    except (ValueError, TypeError, OSError, KeyError) as error:
-        raise ValueError(f"{path} is not a Keras model that can be loaded: {error}") from error
-    return FrozenSource(model, value_range=value_range)
+    except Exception as error:  # Layers of any kind raise whatever they like.
+        raise ValueError(cannot_be_loaded(path, error)) from error
+    if settings.value_range is None:
+        raise ValueError(needs_value_range(path))
+    return FrozenSource(model, **settings.arguments(*names))
 
 
 def scores_only(frozen: FrozenSource, text: str) -> Source:

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from keras_reprogram.command_line.folder_option import check_folder
 from keras_reprogram.command_line.json_file import write_json
 
 PROGRAM = "program.reprogram"
@@ -46,6 +47,7 @@ class RunDraft:
                 f"Received: {name!r}. Say where it goes with --output."
             )
         self.output, self.name, self.overwrite = Path(output).expanduser(), name, overwrite
+        check_folder(self.output)
         self._refuse_foreign_folder()
         self._made_output = not self.output.exists()
         self.output.mkdir(parents=True, exist_ok=True)

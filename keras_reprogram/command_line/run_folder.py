@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_reprogram.command_line.run_draft import FACTS, FORMAT, PROGRAM
+from keras_reprogram.command_line.source_settings import SourceSettings
 
 if TYPE_CHECKING:
     from keras_reprogram.command_line.source_option import ResolvedSource
@@ -36,13 +37,19 @@ class Run:
         from keras_reprogram.command_line.source_option import resolve_source
 
         source = self.facts["source"]
-        low, high = source["value_range"]
         return resolve_source(
             source["spec"],
             opaque=source["opaque"],
-            value_range=(low, high),
+            settings=self.source_settings,
             features=source["features"],
         )
+
+    @property
+    def source_settings(self) -> SourceSettings:
+        """What was said of the source's file; nothing where the source is no file."""
+        source = self.facts["source"]
+        is_file = Path(source["spec"]).expanduser().exists()
+        return SourceSettings.from_facts(source) if is_file else SourceSettings()
 
     def load_model(
         self, resolved: ResolvedSource, *, check_probe: bool = True
@@ -99,6 +106,11 @@ def read_run(folder: str | Path) -> Run:
     ```
     """
     folder = Path(folder).expanduser()
+    if folder.is_file():
+        raise ValueError(
+            f"RUN must be a run folder. Received: {folder}, a file. Write the path that "
+            "`keras-reprogram train` printed."
+        )
     if not folder.is_dir():
         raise FileNotFoundError(
             f"There is no run folder {folder}. Write the path that `keras-reprogram train` printed."

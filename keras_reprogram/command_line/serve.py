@@ -13,6 +13,18 @@ import typer
 
 from keras_reprogram.command_line.console import Talk, quiet_tensorflow
 from keras_reprogram.command_line.exit_codes import with_exit_codes
+from keras_reprogram.command_line.source_settings import (
+    DataFormat,
+    ScoreOutput,
+    Scores,
+    ScoreStep,
+    Signature,
+    SourceSettings,
+    SourceSize,
+    SumTolerance,
+    ValueRange,
+    read_settings,
+)
 
 if TYPE_CHECKING:
     from keras_reprogram.serving import ModelServer
@@ -41,10 +53,14 @@ def serve(
             "for one that Python code makes.",
         ),
     ] = None,
-    value_range: Annotated[
-        str,
-        typer.Option(metavar="LOW,HIGH", help="Pixels that a source from a file expects."),
-    ] = "0,255",
+    value_range: ValueRange = None,
+    scores: Scores = None,
+    sum_tolerance: SumTolerance = None,
+    score_step: ScoreStep = None,
+    score_output: ScoreOutput = None,
+    signature: Signature = None,
+    data_format: DataFormat = None,
+    source_size: SourceSize = None,
     model_name: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="What clients call it. [default: the folder's name]"),
@@ -84,6 +100,16 @@ def serve(
 
     keras-reprogram serve saved_models/digits --ui
     """
+    settings = read_settings(
+        value_range=value_range,
+        scores=scores,
+        sum_tolerance=sum_tolerance,
+        score_step=score_step,
+        score_output=score_output,
+        signature=signature,
+        data_format=data_format,
+        source_size=source_size,
+    )
     quiet_tensorflow()
     from keras_reprogram.serving import ModelServer, ServerLimits
 
@@ -91,7 +117,7 @@ def serve(
     logging.getLogger("keras_reprogram.serving").setLevel(logging.INFO)
     server = ModelServer(
         folder,
-        source=_source(source, value_range),
+        source=_source(source, settings),
         model_name=model_name,
         host=host,
         rest_port=rest_port,
@@ -110,12 +136,13 @@ def serve(
         Talk(quiet=False).note("Ending: requests that run are answered, new ones refused.")
 
 
-def _source(text: str | None, value_range: str) -> Source | None:
-    from keras_reprogram.command_line.source_option import parse_value_range, resolve_source
+def _source(text: str | None, settings: SourceSettings) -> Source | None:
+    from keras_reprogram.command_line.source_option import resolve_source
 
     if text is None:
+        settings.refuse("a folder", "without --source the models in the folder say it all")
         return None
-    return resolve_source(text, opaque=True, value_range=parse_value_range(value_range)).source
+    return resolve_source(text, opaque=True, settings=settings).source
 
 
 def _versions(text: str) -> Any:

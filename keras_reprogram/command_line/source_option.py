@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from keras_reprogram.command_line.source_settings import SourceSettings, needs_value_range
+from keras_reprogram.command_line.unknown_source import other_file, unknown_source
 
 if TYPE_CHECKING:
     from keras_reprogram.source import FrozenSource, Source
 
 EMBEDDED = "traffic-signs"
 PIXELS = (0.0, 255.0)
+KERAS_FILES, LITERT_FILES = (".keras", ".h5", ".hdf5"), (".tflite", ".lite")
 
 
 @dataclass(frozen=True)
@@ -31,42 +35,11 @@ class ResolvedSource:
     twin: str | None = None
 
 
-def parse_value_range(text: str) -> tuple[float, float]:
-    """Reads `--value-range`.
-
-    Args:
-        text: two numbers, such as `"0,255"` or `"-1,1"`.
-
-    Returns:
-        `(low, high)`.
-
-    Raises:
-        ValueError: for anything else.
-
-    Example:
-    ```python
-    from keras_reprogram.command_line.source_option import parse_value_range
-
-    assert parse_value_range("-1,1") == (-1.0, 1.0)
-    ```
-    """
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError:
-        low, high = 0.0, 0.0
-    if not low < high:
-        raise ValueError(
-            "`--value-range` must be two numbers, the darkest and the brightest pixel that the "
-            f"source expects. Received: {text!r}. Write 0,255 or 0,1 or -1,1."
-        )
-    return low, high
-
-
 def resolve_source(
     text: str,
     *,
     opaque: bool = False,
-    value_range: tuple[float, float] = PIXELS,
+    settings: SourceSettings | None = None,
     features: bool = False,
 ) -> ResolvedSource:
     """Loads the source model that `--source` names.
@@ -76,7 +49,7 @@ def resolve_source(
             `MobileNet:alpha=0.25,input_shape=128`, a `.keras` or `.tflite` file, a SavedModel
             folder, or `FILE.py:NAME` or `MODULE:NAME` for a `Source` that Python code makes.
         opaque: use its scores only.
-        value_range: pixels that a file expects; applications and `traffic-signs` know theirs.
+        settings: what was said of a file; applications, `traffic-signs` and Python code know it.
         features: penultimate features instead of scores, for a new head.
 
     Returns:
@@ -97,20 +70,33 @@ def resolve_source(
     from keras_reprogram.command_line.keras_sources import keras_application, keras_file
     from keras_reprogram.command_line.python_source import is_python_source
 
+    settings = settings or SourceSettings()
     path = Path(text).expanduser()
+    kind = path.suffix.lower()
     if text == EMBEDDED:
+        why = f"{EMBEDDED} has pixels of 0 to 255 and probabilities"
+        settings.refuse(text, why, *_own(settings, PIXELS))
         return _embedded(opaque, features)
     if text.partition(":")[0] in _application_names():
+        why = "an application of Keras has pixels of 0 to 255, and says what it answers"
+        settings.refuse(text, why, *_own(settings, PIXELS))
         return _keras(lambda: keras_application(text), text, opaque, features)
-    if path.suffix in (".keras", ".h5") and path.is_file():
-        return _keras(lambda: keras_file(path, value_range), text, opaque, features)
-    if path.suffix == ".tflite" and path.is_file():
-        return _tflite(path, value_range, features)
-    if path.is_dir():
-        return _saved_model(path, value_range, opaque, features)
+    if kind in KERAS_FILES and path.is_file():
+        return _keras(lambda: keras_file(path, settings), text, opaque, features)
+    if kind in LITERT_FILES and path.is_file():
+        return _tflite(path, settings, features)
+    if text and path.is_dir():
+        return _saved_model(path, settings, opaque, features)
+    if text and path.exists():
+        raise ValueError(other_file(path))
     if is_python_source(text):
-        return _python(text, opaque, features)
-    raise ValueError(_unknown(text, path))
+        return _python(text, settings, opaque, features)
+    raise ValueError(unknown_source(text, (EMBEDDED, *_application_names())))
+
+
+def _own(settings: SourceSettings, value_range: tuple[float, float]) -> tuple[str, ...]:
+    """`--value-range` may be given where it says what is so anyway."""
+    return ("--value-range",) if settings.value_range == value_range else ()
 
 
 def _application_names() -> tuple[str, ...]:
@@ -150,36 +136,56 @@ def _embedded(opaque: bool, features: bool) -> ResolvedSource:
     return ResolvedSource(source, embedded_keras, twin=EMBEDDED)
 
 
-def _tflite(path: Path, value_range: tuple[float, float], features: bool) -> ResolvedSource:
+def _tflite(path: Path, settings: SourceSettings, features: bool) -> ResolvedSource:
     from keras_reprogram.source import LiteRTSource
 
     if features:
         raise ValueError(_no_features("a .tflite file"))
-    return ResolvedSource(LiteRTSource(path, value_range=value_range))
+    names = ("value_range", "scores", "sum_tolerance", "data_format", "source_size")
+    why = "a .tflite file has one signature and one output, and says how its scores are rounded"
+    settings.refuse(str(path), why, *_options(names))
+    return ResolvedSource(LiteRTSource(path, **settings.arguments(*names)))
+
+
+def _options(names: tuple[str, ...]) -> list[str]:
+    return [f"--{name.replace('_', '-')}" for name in names]
 
 
 def _saved_model(
-    path: Path, value_range: tuple[float, float], opaque: bool, features: bool
+    path: Path, settings: SourceSettings, opaque: bool, features: bool
 ) -> ResolvedSource:
     from keras_reprogram.source import SavedModelSource
 
     if features:
         raise ValueError(_no_features("a SavedModel folder"))
     if not (path / "saved_model.pb").is_file():
-        inside = sorted(str(file.parent) for file in path.glob("*/saved_model.pb"))
-        advice = f"Choose one of: {', '.join(inside)}." if inside else "Check the path."
-        raise ValueError(
-            "A source folder must be a SavedModel, with a file saved_model.pb in it. "
-            f"Received: {path}. {advice}"
-        )
-    return ResolvedSource(SavedModelSource(path, value_range=value_range, opaque=opaque))
+        raise ValueError(_no_saved_model(path))
+    names = tuple(field.name for field in dataclasses.fields(SourceSettings))
+    if settings.value_range is None:
+        raise ValueError(needs_value_range(path))
+    return ResolvedSource(SavedModelSource(path, opaque=opaque, **settings.arguments(*names)))
 
 
-def _python(text: str, opaque: bool, features: bool) -> ResolvedSource:
+def _no_saved_model(path: Path) -> str:
+    inside = sorted(str(file.parent) for file in path.glob("*/saved_model.pb"))
+    advice = "Check the path."
+    if inside:
+        advice = f"Choose one of: {', '.join(inside)}."
+    elif (path / "run.json").is_file():
+        advice = "It is a run folder: name the source that the run was trained on."
+    return (
+        "A source folder must be a SavedModel, with a file saved_model.pb in it. "
+        f"Received: {path}. {advice}"
+    )
+
+
+def _python(text: str, settings: SourceSettings, opaque: bool, features: bool) -> ResolvedSource:
     from keras_reprogram.command_line.python_source import python_source
     from keras_reprogram.source import FrozenSource
 
     source = python_source(text)
+    why = f"the Python code says these things; its source takes pixels {source.value_range}"
+    settings.refuse(text, why, *_own(settings, source.value_range))
     if isinstance(source, FrozenSource):
         return _keras(lambda: source, text, opaque, features)
     if features:
@@ -197,17 +203,4 @@ def _no_features(what: str) -> str:
     return (
         f"--output-map new-head reads the source's penultimate features. Received: {what}, which "
         "shows scores only. Choose --output-map dense."
-    )
-
-
-def _unknown(text: str, path: Path) -> str:
-    names = (EMBEDDED, *_application_names())
-    close = difflib.get_close_matches(text.partition(":")[0], names, n=3, cutoff=0.5)
-    advice = f" Did you mean {' or '.join(close)}?" if close else ""
-    if path.suffix in (".keras", ".h5", ".tflite") or len(path.parts) > 1:
-        advice = " There is no such file or folder."
-    return (
-        f"--source must be {EMBEDDED}, an application of Keras such as MobileNetV2, a .keras or "
-        ".tflite file, a SavedModel folder, or FILE.py:NAME for a source that Python code makes. "
-        f"Received: {text!r}.{advice}"
     )

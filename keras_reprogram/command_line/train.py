@@ -9,7 +9,17 @@ import typer
 
 from keras_reprogram.command_line.console import Talk, quiet_tensorflow
 from keras_reprogram.command_line.exit_codes import with_exit_codes
-from keras_reprogram.command_line.source_option import parse_value_range
+from keras_reprogram.command_line.source_settings import (
+    DataFormat,
+    ScoreOutput,
+    Scores,
+    ScoreStep,
+    Signature,
+    SourceSize,
+    SumTolerance,
+    ValueRange,
+    read_settings,
+)
 from keras_reprogram.command_line.train_options import OutputMapKind, PlacementKind, TrainOptions
 
 
@@ -39,13 +49,14 @@ def train(
         bool,
         typer.Option("--opaque", help="Use the source's scores only, as if it were a web service."),
     ] = False,
-    value_range: Annotated[
-        str,
-        typer.Option(
-            metavar="LOW,HIGH",
-            help="Pixels that a .keras, .tflite or SavedModel source expects.",
-        ),
-    ] = "0,255",
+    value_range: ValueRange = None,
+    scores: Scores = None,
+    sum_tolerance: SumTolerance = None,
+    score_step: ScoreStep = None,
+    score_output: ScoreOutput = None,
+    signature: Signature = None,
+    data_format: DataFormat = None,
+    source_size: SourceSize = None,
     output_map: Annotated[
         OutputMapKind,
         typer.Option(
@@ -190,7 +201,16 @@ def train(
         learning_rate=learning_rate,
         query_budget=query_budget,
     )
-    pixels = parse_value_range(value_range)
+    settings = read_settings(
+        value_range=value_range,
+        scores=scores,
+        sum_tolerance=sum_tolerance,
+        score_step=score_step,
+        score_output=score_output,
+        signature=signature,
+        data_format=data_format,
+        source_size=source_size,
+    )
     quiet_tensorflow()
     from keras_reprogram.command_line.job import Job
     from keras_reprogram.command_line.training_run import run_job
@@ -199,7 +219,7 @@ def train(
         source=source,
         target=target,
         opaque=opaque,
-        value_range=pixels,
+        settings=settings,
         target_size=target_size,
         train_images=train_images,
         test_images=test_images,

@@ -79,7 +79,7 @@ class _Training:
         self.outcomes: dict[str, list[Outcome]] = {}
         self.target = load_target(job.target, image_size=job.target_size, seed=job.seeds[0])
         self.resolved = resolve_source(
-            job.source, opaque=job.opaque, value_range=job.value_range, features=job.features
+            job.source, opaque=job.opaque, settings=job.settings, features=job.features
         )
 
     def run(self) -> tuple[list[ResultRow], dict[str, Any]]:

@@ -58,9 +58,11 @@ def load_image_folder(
     """
     root = Path(folder).expanduser()
     if not root.is_dir():
+        packed = root.suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
+        advice = "Unpack it, and pass the folder." if packed else "Check the path."
         raise ValueError(
             f"Expected a folder of class folders. Received: {str(folder)!r}, which is "
-            f"{'not a folder' if root.exists() else 'missing'}. Check the path."
+            f"{'not a folder' if root.exists() else 'missing'}. {advice}"
         )
     train_root, test_root, notes = _part_folders(root)
     class_names, train_files, ignored = _list_part(train_root)

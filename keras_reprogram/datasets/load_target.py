@@ -1,5 +1,6 @@
 """One name to a target: a known data set, a folder, or anything in TensorFlow Datasets."""
 
+import difflib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -97,5 +98,12 @@ def _unknown(name: str, reason: str) -> str:
     return (
         f"Expected a target: one of {', '.join(KNOWN_TARGETS)}, an existing folder of class "
         f"folders, or a name in TensorFlow Datasets (tfds:NAME, after {INSTALL}). "
-        f"Received: {name!r}; {reason}."
+        f"Received: {name!r}; {reason}.{_close_to(name)}"
     )
+
+
+def _close_to(name: str) -> str:
+    known = [*KNOWN_TARGETS, "caltech101_thesis"]
+    plain = name.removeprefix(TFDS_PREFIX).lower().replace("-", "_")
+    close = difflib.get_close_matches(plain, known, n=3, cutoff=0.6)
+    return f" Did you mean {' or '.join(close)}?" if close else ""

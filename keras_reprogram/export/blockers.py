@@ -34,8 +34,9 @@ def export_blockers(model: ReprogrammedModel, source: Source | None = None) -> l
         blockers.append(
             f"The source is a {type(embedded).__name__}, which runs as Python code and cannot "
             "become part of a graph. If you have the same network as a Keras model or a "
-            "SavedModel, pass it as `source=`; otherwise `export_halves` writes what comes "
-            "before it and what comes after, for a server that asks it in between."
+            "SavedModel, pass it as `source=` (--source); otherwise `export_halves` (--format "
+            "halves) writes what comes before it and what comes after, for a server that asks it "
+            "in between."
         )
     blockers += half_blockers(model)
     for fact in ("source_shape", "value_range", "num_labels", "scores"):

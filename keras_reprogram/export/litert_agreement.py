@@ -134,17 +134,17 @@ def refuse_disagreement(
     )
     if not force:
         raise ValueError(f"{found} Nothing was written. {_advice(form)}")
-    warnings.warn(f"{found} Written all the same, because of `force=True`.", stacklevel=3)
+    warnings.warn(f"{found} Written all the same, because of `force=True` (--force).", stacklevel=3)
 
 
 def _advice(form: LiteRTForm) -> str:
     if not form.needs_images:
-        return "Pass `force=True` if such a difference is harmless to you."
+        return "Pass `force=True` (--force) if such a difference is harmless to you."
     smaller = "more `calibration_images`, " if form.name == "int8" else ""
     other = "float32" if form.name == "float16" else "float16"
     return (
-        f'Pass {smaller}`form="{other}"`, a lower `least_agreement`, or `force=True`. More '
-        "views also make a model less sensitive to rounding."
+        f'Pass {smaller}`form="{other}"` (--litert-form {other}), a lower `least_agreement`, or '
+        "`force=True` (--force). More views also make a model less sensitive to rounding."
     )
 
 

@@ -44,5 +44,5 @@ def check_twin(model: ReprogrammedModel, twin: Source, tolerance: float) -> None
         raise ValueError(
             f"`source=` is not a twin of the model's source: scores differ by {difference:.3g}, "
             f"at most {tolerance:g} is allowed. Received: {type(twin).__name__}. Pass the same "
-            "network, or a larger `twin_tolerance` if rounding explains the difference."
+            "network, or in Python a larger `twin_tolerance` if rounding explains the difference."
         )

@@ -85,7 +85,9 @@ def check_label_budget(num_classes: int, num_source_labels: int, labels_per_clas
         raise ValueError(f"`labels_per_class` must be at least 1. Received: {labels_per_class}.")
     if num_classes * labels_per_class > num_source_labels:
         largest = num_source_labels // num_classes
-        advice = f"Pass `labels_per_class={largest}`" if largest else "Use a `DenseMap`"
+        advice = "Use a `DenseMap` (--output-map dense)"
+        if largest:
+            advice = f"Pass `labels_per_class={largest}` (--labels-per-class {largest})"
         raise ValueError(
             f"{num_classes} classes with {labels_per_class} source labels each need "
             f"{num_classes * labels_per_class} source labels. Received: a source with "

@@ -68,7 +68,8 @@ class ModelFolder:
         return (
             "The folder to serve must hold version folders (1, 2, ...), each a SavedModel, or the "
             f"two halves program/ and output_map/ with versions. Received: {self.path} with "
-            f"{found}. Export a model there with `export_saved_model` or `export_halves`."
+            f"{found}. Export a model there: `export_saved_model` or `export_halves` in Python, "
+            "`keras-reprogram export RUN --output DIR` on the command line."
         )
 
 

@@ -120,9 +120,11 @@ def _check_sums(answer: np.ndarray, sum_tolerance: float, who: str) -> None:
         raise ValueError(
             f"{who} declares probabilities, whose rows sum to 1 within {sum_tolerance:.4g}. "
             f"Received: a row that sums to {sums[worst]:.6g}, smallest score "
-            f'{answer.min():.4g}. Pass `scores="logits"` if these are logits, '
-            '`scores="independent"` if each score stands for itself (sigmoids, several findings, '
-            "partial lists), or `score_step=` if scores are rounded."
+            f'{answer.min():.4g}. Pass `scores="logits"` (--scores logits) if these are logits, '
+            '`scores="independent"` (--scores independent) if each score stands for itself '
+            "(sigmoids, several findings, partial lists), or `score_step=` (--score-step, of a "
+            "SavedModel) if scores are rounded; `sum_tolerance=` (--sum-tolerance) allows other "
+            "sums."
         )
 
 
@@ -131,6 +133,6 @@ def _check_unit_range(answer: np.ndarray, who: str) -> None:
     if low < -_FLOAT_TOLERANCE or high > 1 + _FLOAT_TOLERANCE:
         raise ValueError(
             f"{who} declares independent scores, each from 0 to 1. Received: scores from {low:.4g} "
-            f'to {high:.4g}. Pass `scores="independent_logits"` if these are logits, or divide '
-            "percentages by 100."
+            f'to {high:.4g}. Pass `scores="independent_logits"` (--scores independent_logits) if '
+            "these are logits, or divide percentages by 100."
         )

@@ -87,7 +87,8 @@ def read_network_input(
         )
     if data_format is not None and data_format not in DATA_FORMATS:
         raise ValueError(
-            f"`data_format` must be one of {DATA_FORMATS}. Received: data_format={data_format!r}."
+            f"`data_format` (--data-format) must be one of {DATA_FORMATS}. "
+            f"Received: {data_format!r}."
         )
     if data_format is None and looks_channels_first(shape[1:]):
         raise ValueError(_which_format(tuple(shape), who))

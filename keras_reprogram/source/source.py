@@ -91,7 +91,9 @@ class Source(keras.layers.Layer):
     ) -> None:
         super().__init__(name=name, dtype="float32", trainable=False)
         if scores is not None and scores not in SCORE_KINDS:
-            raise ValueError(f"`scores` must be one of {SCORE_KINDS}. Received: {scores!r}.")
+            raise ValueError(
+                f"`scores` (--scores) must be one of {SCORE_KINDS}. Received: {scores!r}."
+            )
         if labels is not None and len(labels) != num_labels:
             raise ValueError(
                 f"`labels` must name all {num_labels} scores. Received: {len(labels)} names."

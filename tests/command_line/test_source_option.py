@@ -1,15 +1,22 @@
 """What `--source` stands for."""
 
+import dataclasses
+import json
 import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from command_runs import Command
 
 from keras_reprogram import FrozenSource, LiteRTSource, SavedModelSource, embedded_path
 from keras_reprogram.command_line.keras_sources import features_of
-from keras_reprogram.command_line.source_option import parse_value_range, resolve_source
+from keras_reprogram.command_line.source_option import resolve_source
+from keras_reprogram.command_line.source_settings import SourceSettings, parse_value_range
+
+BYTES = SourceSettings(value_range=(0.0, 255.0))
 
 SMALL_APPLICATION = "MobileNet:alpha=0.25,input_shape=128,weights=none"
 
@@ -41,8 +48,8 @@ def test_application_takes_options(application: FrozenSource) -> None:
 
 def test_opaque_keras_source_answers_alike_and_refuses_gradients() -> None:
     path = str(embedded_path("traffic_signs.keras"))
-    opaque = resolve_source(path, opaque=True)
-    transparent = resolve_source(path).source
+    opaque = resolve_source(path, opaque=True, settings=BYTES)
+    transparent = resolve_source(path, settings=BYTES).source
     images = np.random.default_rng(0).uniform(0, 255, (3, 32, 32, 3)).astype("float32")
 
     assert not opaque.source.differentiable
@@ -66,8 +73,8 @@ def test_features_are_what_enters_the_last_layer() -> None:
 
 def test_saved_model_folder(tmp_path: Path) -> None:
     resolve_source("traffic-signs").source.model.export(tmp_path / "model", verbose=False)
-    transparent = resolve_source(str(tmp_path / "model"))
-    opaque = resolve_source(str(tmp_path / "model"), opaque=True)
+    transparent = resolve_source(str(tmp_path / "model"), settings=BYTES)
+    opaque = resolve_source(str(tmp_path / "model"), opaque=True, settings=BYTES)
 
     assert isinstance(transparent.source, SavedModelSource)
     assert transparent.source.differentiable
@@ -77,7 +84,7 @@ def test_saved_model_folder(tmp_path: Path) -> None:
 
 
 def test_tflite_is_opaque_anyway() -> None:
-    resolved = resolve_source(str(embedded_path("traffic_signs.tflite")))
+    resolved = resolve_source(str(embedded_path("traffic_signs.tflite")), settings=BYTES)
 
     assert not resolved.source.differentiable
     assert resolved.keras_source is None
@@ -156,3 +163,117 @@ def test_errors_of_python_code_are_its_own(tmp_path: Path) -> None:
     (tmp_path / "missing.py").write_text("import no_such_module_anywhere\n")
     with pytest.raises(ModuleNotFoundError, match="no_such_module_anywhere"):
         resolve_source(f"{tmp_path / 'missing.py'}:signs")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`first.keras` takes channels first, `any.keras` any size, `linear.keras` gives logits."""
+    folder = tmp_path_factory.mktemp("files")
+    keras.utils.set_random_seed(0)
+
+    def write(name: str, shape: tuple, activation: str, *between: keras.Layer) -> None:
+        image = y = keras.Input(shape)
+        for layer in (*between, keras.layers.GlobalAveragePooling2D()):
+            y = layer(y)
+        scores = keras.layers.Dense(5, activation)(y)
+        keras.Model(image, scores).save(folder / f"{name}.keras")
+
+    write("first", (3, 16, 12), "softmax", keras.layers.Permute((2, 3, 1)))
+    write("any", (None, None, 3), "softmax")
+    write("sigmoid", (8, 8, 3), "sigmoid")
+    return folder
+
+
+def test_settings_describe_a_keras_file(files: Path) -> None:
+    path = str(files / "first.keras")
+    with pytest.raises(ValueError, match="--data-format channels_first"):
+        resolve_source(path, settings=BYTES)
+    settings = dataclasses.replace(BYTES, data_format="channels_first")
+    for features in (False, True):
+        source = resolve_source(path, settings=settings, features=features).source
+        assert source.source_shape == (16, 12, 3)
+    path = str(files / "any.keras")
+    with pytest.raises(ValueError, match="--source-size 224"):
+        resolve_source(path, settings=BYTES)
+    settings = dataclasses.replace(BYTES, source_size=(24, 20))
+    assert resolve_source(path, settings=settings).source.source_shape == (24, 20, 3)
+    path = str(files / "sigmoid.keras")
+    settings = dataclasses.replace(BYTES, scores="logits", sum_tolerance="none")
+    source = resolve_source(path, settings=settings).source
+    assert (source.scores, source.sum_tolerance) == ("logits", None)
+    with pytest.raises(ValueError, match="--signature is not for this source"):
+        resolve_source(path, settings=dataclasses.replace(BYTES, signature="x"))
+
+
+def test_settings_describe_a_saved_model(tmp_path: Path) -> None:
+    class Two(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((1, 8, 8, 3), tf.uint8)])
+        def answer(self, image):
+            mean = tf.reduce_mean(tf.cast(image, tf.float32), axis=(1, 2))
+            return {"mean": mean, "share": tf.nn.softmax(mean)}
+
+    module = Two()
+    tf.saved_model.save(module, str(tmp_path), signatures={"answer": module.answer})
+    with pytest.raises(ValueError, match=r"\['answer'\].*--signature"):
+        resolve_source(str(tmp_path), settings=BYTES)
+    settings = dataclasses.replace(BYTES, signature="answer")
+    with pytest.raises(ValueError, match="--score-output"):
+        resolve_source(str(tmp_path), settings=settings)
+    settings = dataclasses.replace(settings, score_output="mean", scores="logits", score_step=0.5)
+    source = resolve_source(str(tmp_path), settings=settings).source
+    assert (source.scores, source.score_step, source.num_labels) == ("logits", 0.5, 3)
+    images = np.full((3, 8, 8, 3), 7.0, np.float32)
+    np.testing.assert_allclose(source(images), np.full((3, 3), 7.0))
+
+
+@pytest.mark.parametrize(
+    ("text", "settings"),
+    [
+        ("traffic-signs", SourceSettings(value_range=(0.0, 1.0))),
+        ("traffic-signs", SourceSettings(scores="logits")),
+        (SMALL_APPLICATION, SourceSettings(value_range=(-1.0, 1.0))),
+        (SMALL_APPLICATION, SourceSettings(source_size=(32, 32))),
+        ("{folder}/signs.py:signs", SourceSettings(value_range=(0.0, 1.0))),
+    ],
+)
+def test_settings_of_a_source_that_knows_itself_are_refused(
+    tmp_path: Path, text: str, settings: SourceSettings
+) -> None:
+    (tmp_path / "signs.py").write_text(SIGNS)
+    with pytest.raises(ValueError, match=f"{settings.given[0]} is not for this source"):
+        resolve_source(text.format(folder=tmp_path), settings=settings)
+
+
+def test_a_range_that_is_so_anyway_may_be_said(tmp_path: Path) -> None:
+    (tmp_path / "signs.py").write_text(SIGNS)
+    for text in ("traffic-signs", f"{tmp_path}/signs.py:signs"):
+        assert resolve_source(text, settings=BYTES).source.value_range == (0, 255)
+
+
+@pytest.mark.usefixtures("undrawn_figures")
+def test_a_run_keeps_what_was_said_of_its_source(
+    command: Command, files: Path, tmp_path: Path
+) -> None:
+    trained = command(
+        *("train", "--source", files / "first.keras", "--target", "digits", "--epochs", 0),
+        *("--value-range", "0,1", "--data-format", "channels_first", "--no-baseline"),
+        *("--train-images", 60, "--test-images", 40, "--output", tmp_path, "--name", "run"),
+    )
+    assert trained.code == 0, trained.err
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert facts["source"]["value_range"] == [0, 1]
+    assert facts["source"]["data_format"] == "channels_first"
+    evaluated = command("evaluate", tmp_path / "run", "--json", tmp_path / "figures.json")
+    assert evaluated.code == 0, evaluated.err
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["accuracy"] == pytest.approx(facts["results"][0]["mean"])
+
+
+def test_settings_are_kept_in_run_facts() -> None:
+    settings = SourceSettings((0.0, 1.0), "logits", "none", 0.5, "a", "b", "channels_first", (8, 9))
+    facts = settings.as_facts()
+    assert json.loads(json.dumps(facts)) == facts
+    assert SourceSettings.from_facts(facts | {"given": "net.keras"}) == settings
+    assert SourceSettings().as_facts() == {}
+    # What runs of 2026-11-28 and before hold.
+    assert SourceSettings.from_facts({"value_range": [0, 255], "opaque": True}) == BYTES

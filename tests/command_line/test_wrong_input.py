@@ -36,7 +36,7 @@ FEW = ("--train-images", 40, "--test-images", 20)
         ((*TRAIN, "--train-images", 5000), "Cannot draw 5000 training images"),
         (
             (*TRAIN, *FEW, "--output-map", "frequency", "--labels-per-class", 5),
-            "Pass `labels_per_class=4`",
+            "Pass `labels_per_class=4` (--labels-per-class 4)",
         ),
         (("train", "--source", "MobilNetV2", "--target", "digits"), "Did you mean MobileNetV2"),
         (("train", "--source", "no/file.keras", "--target", "digits"), "no such file or folder"),
@@ -46,6 +46,16 @@ FEW = ("--train-images", 40, "--test-images", 20)
         ),
         (("train", "--source", "MobileNet:alpha", "--target", "digits"), "name=value"),
         (("train", "--source", "traffic-signs", "--target", "./nowhere"), "no such folder"),
+        ((*TRAIN, "--value-range", "0,1"), "--value-range is not for this source: traffic-signs"),
+        ((*TRAIN, "--scores", "logits"), "--scores is not for this source"),
+        (
+            ("inspect", "MobileNetV2:weights=none", "--value-range", "-1,1"),
+            "an application of Keras has pixels of 0 to 255",
+        ),
+        ((*TRAIN, "--source-size", "24x24"), "Write 224 or 224,320"),
+        ((*TRAIN, "--sum-tolerance", "-1"), "none for no check"),
+        (("inspect", "MobileNetv2"), "Did you mean MobileNetV2?"),
+        (("inspect", "net.onnx"), "no such file or folder"),
         (("evaluate", "nowhere"), "There is no run folder nowhere"),
         (("inspect", "nowhere.reprogram"), "There is no program file"),
         (("export", "nowhere"), "There is no run folder nowhere"),
@@ -158,6 +168,86 @@ def test_full_disk(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("net.onnx", "a file of another kind. Convert it to a SavedModel folder"),
+        ("NET.ONNX", "a file of another kind. Convert it to a SavedModel folder"),
+        ("frozen.pb", "Pass the SavedModel folder around it"),
+        ("net.pt", "Convert it with litert-torch"),
+        ("net.zip", "Unpack it"),
+        ("net.bin", "a file of another kind"),
+        ("service.py", "Name the source in it: {path}:NAME"),
+        ("net.KERAS", "rename it to net.keras"),
+        ("net.weights.h5", "It holds weights alone"),
+        ("net.hdf5", "is not a Keras model that Keras can load"),
+        ("net.TFLITE", "is not a readable LiteRT"),
+    ],
+)
+def test_files_of_other_kinds_are_files_and_have_a_way_out(
+    command: Command, tmp_path: Path, name: str, said: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"something else")
+    ended = command("inspect", path, "--value-range", "0,255")
+
+    assert ended.code == 2
+    assert said.format(path=path) in ended.err
+    assert "no such file" not in ended.err.lower()
+
+
+def test_what_keras_says_of_a_file_is_cut(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path, **options: object) -> None:
+        raise TypeError("Could not deserialize class 'Functional'. " + 60_000 * "x")
+
+    monkeypatch.setattr("keras.saving.load_model", fail)
+    (tmp_path / "old.h5").touch()
+    ended = command("inspect", tmp_path / "old.h5", "--value-range", "0,255")
+
+    assert ended.code == 2
+    assert len(ended.err) < 1000
+    assert "Could not deserialize class 'Functional'." in ended.err
+    assert "A model of Keras 2: load it with `tf_keras`" in ended.err
+
+
+@pytest.mark.parametrize("ending", ["keras", "tflite"])
+def test_a_file_of_floats_needs_its_range(command: Command, tmp_path: Path, ending: str) -> None:
+    ended = command(
+        *("train", "--source", embedded_path(f"traffic_signs.{ending}"), "--target", "digits"),
+        *("--output", tmp_path / "runs"),
+    )
+
+    assert ended.code == 2
+    assert "--value-range 0,255 or 0,1 or -1,1" in ended.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_output_that_is_a_file(command: Command, opaque_run: TrainedRun, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    for arguments in (
+        (*TRAIN, "--output", file),
+        (*TRAIN, "--output", file / "runs"),
+        ("export", opaque_run.folder, "--output", file),
+        ("demo", "--output", file),
+    ):
+        ended = command(*arguments)
+        assert ended.code == 2
+        assert f"--output must be a folder. Received: {file}" in ended.err
+    assert file.read_text() == "mine"
+    assert f"Received: {file}, a file" in command("evaluate", file).err
+
+
+def test_targets_have_their_spelling_mended() -> None:
+    from keras_reprogram.datasets.load_target import _unknown
+
+    assert _unknown("digit", "no").endswith("Did you mean digits?")
+    assert _unknown("Fashion-MNIST", "no").endswith("Did you mean fashion_mnist?")
+    assert _unknown("galaxies", "no").endswith("'galaxies'; no.")
+
+
 def test_source_that_answers_nonsense(command: Command, tmp_path: Path) -> None:
     import keras
 
@@ -166,7 +256,10 @@ def test_source_that_answers_nonsense(command: Command, tmp_path: Path) -> None:
     model.layers[-1].bias.assign(np.full(4, np.nan))
     path = tmp_path / "nan.keras"
     model.save(path)
-    ended = command("train", "--source", path, "--target", "digits", "--output", tmp_path / "runs")
+    ended = command(
+        *("train", "--source", path, "--value-range", "0,255", "--target", "digits"),
+        *("--output", tmp_path / "runs"),
+    )
 
     assert ended.code == 2
     assert "NaN" in ended.err

@@ -1,0 +1,288 @@
+"""What a user says of a source file that the file itself does not say: `--value-range` and such."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+_AUTO, _NONE = "auto", "none"
+
+ValueRange = Annotated[
+    str | None,
+    typer.Option(
+        "--value-range",
+        metavar="LOW,HIGH",
+        help="Pixels that a source from a file expects, as its maker says: 0,255 or 0,1 or -1,1. "
+        "A file of floats does not say it, and needs this.",
+    ),
+]
+Scores = Annotated[
+    str | None,
+    typer.Option(
+        "--scores",
+        metavar="KIND",
+        help="What the scores of a source from a file are, probabilities or logits for example. "
+        "[default: a Keras model says it, others answer probabilities]",
+    ),
+]
+SumTolerance = Annotated[
+    str | None,
+    typer.Option(
+        "--sum-tolerance",
+        metavar="X",
+        help="How far a row of probabilities from a file may sum from 1; none for any sum.",
+    ),
+]
+ScoreStep = Annotated[
+    float | None,
+    typer.Option(
+        "--score-step",
+        min=0.0,
+        metavar="X",
+        help="Distance of neighbouring scores of a SavedModel that rounds them.",
+    ),
+]
+ScoreOutput = Annotated[
+    str | None,
+    typer.Option(
+        "--score-output",
+        metavar="NAME",
+        help="Which output of a SavedModel's signature holds the scores.",
+    ),
+]
+Signature = Annotated[
+    str | None,
+    typer.Option(
+        "--signature",
+        metavar="NAME",
+        help="Which signature of a SavedModel to call. [default: serving_default]",
+    ),
+]
+DataFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--data-format",
+        metavar="ORDER",
+        help="channels_first for a file that takes images as (channels, height, width).",
+    ),
+]
+SourceSize = Annotated[
+    str | None,
+    typer.Option(
+        "--source-size",
+        metavar="N|H,W",
+        help="Size of source images, for a file that takes images of any size.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class SourceSettings:
+    """What was said of a source file; `None` for what was not.
+
+    Args:
+        value_range: `(low, high)` of the pixels that it expects.
+        scores: kind of its scores.
+        sum_tolerance: how far a row may sum from 1, or `"none"` for no check.
+        score_step: distance of neighbouring scores.
+        score_output: name of the output that holds the scores.
+        signature: name of the signature.
+        data_format: order of its axes.
+        source_size: `(height, width)` of source images.
+
+    Example:
+    ```python
+    from keras_reprogram.command_line.source_settings import SourceSettings
+
+    settings = SourceSettings(value_range=(0.0, 1.0))
+    assert SourceSettings.from_facts(settings.as_facts()) == settings
+    ```
+    """
+
+    value_range: tuple[float, float] | None = None
+    scores: str | None = None
+    sum_tolerance: float | str | None = None
+    score_step: float | None = None
+    score_output: str | None = None
+    signature: str | None = None
+    data_format: str | None = None
+    source_size: tuple[int, int] | None = None
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The options that were given, as they are written."""
+        return tuple(
+            f"--{field.name.replace('_', '-')}"
+            for field in fields(self)
+            if getattr(self, field.name) is not None
+        )
+
+    def refuse(self, text: str, why: str, *allowed: str) -> None:
+        """Refuses options that a kind of source does not take.
+
+        Args:
+            text: `--source` as given.
+            why: what the source is, and that it says these things itself.
+            allowed: options that it takes all the same.
+
+        Raises:
+            ValueError: if there is another one among those given.
+        """
+        wrong = [option for option in self.given if option not in allowed]
+        if wrong:
+            raise ValueError(
+                f"{wrong[0]} is not for this source: {why}. Received: {', '.join(wrong)} beside "
+                f"{text}. Leave {'it' if len(wrong) == 1 else 'them'} out."
+            )
+
+    def arguments(self, *names: str) -> dict[str, Any]:
+        """Those that were given as a source's arguments.
+
+        Args:
+            names: of fields that the source takes.
+        """
+        renamed = {"score_output": "output", "source_size": "image_size"}
+        found = {
+            renamed.get(name, name): getattr(self, name)
+            for name in names
+            if getattr(self, name) is not None
+        }
+        if found.get("sum_tolerance") == _NONE:
+            found["sum_tolerance"] = None
+        return found
+
+    def as_facts(self) -> dict[str, Any]:
+        """Plain values for `run.json`, without what was not given."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+            if value is not None
+        }
+
+    @classmethod
+    def from_facts(cls, facts: dict[str, Any]) -> SourceSettings:
+        """What `as_facts` wrote; other keys are left alone.
+
+        Args:
+            facts: of a source in `run.json`.
+        """
+        found: dict[str, Any] = {}
+        for field in fields(cls):
+            value = facts.get(field.name)
+            found[field.name] = tuple(value) if isinstance(value, list) else value
+        return cls(**found)
+
+
+def read_settings(
+    *,
+    value_range: str | None,
+    scores: str | None,
+    sum_tolerance: str | None,
+    score_step: float | None,
+    score_output: str | None,
+    signature: str | None,
+    data_format: str | None,
+    source_size: str | None,
+) -> SourceSettings:
+    """Reads the options.
+
+    Args:
+        value_range: two numbers.
+        scores: a kind of scores.
+        sum_tolerance: a number, `auto` or `none`.
+        score_step: a number.
+        score_output: a name.
+        signature: a name.
+        data_format: an order of axes.
+        source_size: one or two integers.
+
+    Returns:
+        The settings.
+
+    Raises:
+        ValueError: for what is none of these.
+    """
+    return SourceSettings(
+        value_range=None if value_range is None else parse_value_range(value_range),
+        scores=scores,
+        sum_tolerance=None if sum_tolerance is None else _tolerance(sum_tolerance),
+        score_step=score_step,
+        score_output=score_output,
+        signature=signature,
+        data_format=data_format,
+        source_size=None if source_size is None else _size(source_size),
+    )
+
+
+def parse_value_range(text: str) -> tuple[float, float]:
+    """Reads `--value-range`.
+
+    Args:
+        text: two numbers, such as `"0,255"` or `"-1,1"`.
+
+    Returns:
+        `(low, high)`.
+
+    Raises:
+        ValueError: for anything else.
+
+    Example:
+    ```python
+    from keras_reprogram.command_line.source_settings import parse_value_range
+
+    assert parse_value_range("-1,1") == (-1.0, 1.0)
+    ```
+    """
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        low, high = 0.0, 0.0
+    if not low < high:
+        raise ValueError(
+            "`--value-range` must be two numbers, the darkest and the brightest pixel that the "
+            f"source expects. Received: {text!r}. Write 0,255 or 0,1 or -1,1."
+        )
+    return low, high
+
+
+def needs_value_range(path: Path) -> str:
+    """What to say of a file whose pixels nobody described.
+
+    Args:
+        path: the file or folder.
+    """
+    return (
+        f"{path} takes pixels in a range that it does not say. Received: no --value-range. Add "
+        "--value-range 0,255 or 0,1 or -1,1, whatever its maker says; a wrong one costs accuracy."
+    )
+
+
+def _tolerance(text: str) -> float | str | None:
+    if text in (_AUTO, _NONE):
+        return text if text == _NONE else None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not value >= 0:
+        raise ValueError(
+            "--sum-tolerance must be a number of at least 0, or none for no check. "
+            f"Received: {text!r}. Write 0.01, say."
+        )
+    return value
+
+
+def _size(text: str) -> tuple[int, int]:
+    try:
+        sides = [int(part) for part in text.split(",")]
+    except ValueError:
+        sides = []
+    if len(sides) not in (1, 2) or min(sides) < 1:
+        raise ValueError(
+            "--source-size must be a side in pixels, or height and width. "
+            f"Received: {text!r}. Write 224 or 224,320."
+        )
+    return sides[0], sides[-1]
