@@ -65,7 +65,16 @@ def _images(run: Run, target: str | None, test_images: int | None) -> TargetData
         data = run.load_target()
         return data if test_images is None else data.draw(None, test_images, run.facts["seed"])
     height, width, _ = run.facts["target"]["target_shape"]
-    data = load_target(target, image_size=(height, width), seed=run.facts["seed"])
+    learned = run.target_range
+    data = load_target(
+        target, image_size=(height, width), seed=run.facts["seed"], target_range=learned
+    )
+    if learned is not None and data.target_range != learned:
+        raise ValueError(
+            f"--target must have images in the range that the run learned, {learned[0]:g}.."
+            f"{learned[1]:g}. Received: {data.target_range[0]:g}..{data.target_range[1]:g}. Give "
+            "the images as a folder of files, which are read in the run's range."
+        )
     expected = tuple(run.facts["target"]["class_names"])
     if data.class_names != expected:
         raise ValueError(

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from keras_reprogram.command_line.console import Talk, quiet_tensorflow
-from keras_reprogram.command_line.exit_codes import with_exit_codes
+from keras_reprogram.command_line.exit_codes import INPUT_ERROR, with_exit_codes
 from keras_reprogram.command_line.json_file import check_json_path, write_json
 from keras_reprogram.command_line.run_folder import Run, read_run
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from keras_reprogram.reprogrammed_model import ReprogrammedModel
 
 
 @with_exit_codes
@@ -37,7 +39,8 @@ def predict(
     """Name the class of image files.
 
     Writes CSV to stdout: file, class, probability. Images are resized to the size that the program
-    was trained for. Example:
+    was trained for. A file that cannot be read is named on stderr, the others are classified, and
+    the command ends with status 2. Example:
 
     keras-reprogram predict runs/digits-traffic-signs photos/ > classes.csv
     """
@@ -48,13 +51,20 @@ def predict(
     class_names = opened.facts["target"]["class_names"]
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(("file", "class", "probability"))
-    every = []
+    every, unread = [], 0
     for file, row in _probabilities(opened, files, Talk(quiet)):
+        if isinstance(row, ValueError):
+            typer.echo(f"Error: {row}", err=True)
+            unread += 1
+            continue
         best = int(row.argmax())
         writer.writerow((file, class_names[best], f"{row[best]:.4f}"))
         every.append(_as_facts(file, class_names, row))
     if json_file is not None:
         write_json(json_file, every)
+    if unread:
+        typer.echo(f"{unread} of {len(files)} files could not be read.", err=True)
+        raise typer.Exit(INPUT_ERROR)
 
 
 def _image_files(paths: list[Path]) -> list[Path]:
@@ -77,22 +87,40 @@ def _image_files(paths: list[Path]) -> list[Path]:
     return files
 
 
-def _probabilities(run: Run, files: list[Path], talk: Talk) -> Iterator[tuple[Path, np.ndarray]]:
-    """Decodes and asks a few images at a time: a folder need not fit into memory."""
+def _probabilities(
+    run: Run, files: list[Path], talk: Talk
+) -> Iterator[tuple[Path, np.ndarray | ValueError]]:
+    """Decodes and asks a few images at a time: a folder need not fit into memory.
+
+    Yields:
+        Each file with its probabilities, or with what is wrong with it.
+    """
     import numpy as np
 
     from keras_reprogram.command_line.asking import read, rows_at_once
-    from keras_reprogram.datasets.image_decoding import decode_image
 
     model = run.load_model(run.open_source())
-    height, width, channels = model.program.target_shape
     for rows in talk.slices("asking the source", len(files), rows_at_once(model)):
-        size = (height, width)
-        batch = np.stack(
-            [decode_image(f, str(f), grey=channels == 1, size=size) for f in files[rows]]
+        images = [_decoded(file, model) for file in files[rows]]
+        readable = [image for image in images if not isinstance(image, ValueError)]
+        answers: Iterator[np.ndarray] = iter(())
+        if readable:
+            answers = iter(read(model, model.collect_scores(np.stack(readable), verbose=0)))
+        for file, image in zip(files[rows], images, strict=True):
+            yield file, image if isinstance(image, ValueError) else next(answers)
+
+
+def _decoded(file: Path, model: ReprogrammedModel) -> np.ndarray | ValueError:
+    from keras_reprogram.datasets.image_decoding import PICTURE_RANGE, decode_image
+
+    height, width, channels = model.program.target_shape
+    target_range = getattr(model.program, "target_range", None) or PICTURE_RANGE
+    try:
+        return decode_image(
+            file, str(file), grey=channels == 1, size=(height, width), target_range=target_range
         )
-        probabilities = read(model, model.collect_scores(batch, verbose=0))
-        yield from zip(files[rows], probabilities, strict=True)
+    except ValueError as error:
+        return error
 
 
 def _as_facts(file: Path, class_names: list[str], row: np.ndarray) -> dict[str, Any]:

@@ -68,6 +68,17 @@ class Run:
 
         return load_program(self.folder / PROGRAM, resolved.source, check_probe=check_probe)
 
+    @property
+    def target_range(self) -> tuple[float, float] | None:
+        """The range of the images that the run's program takes, `None` if it does not say."""
+        from keras_reprogram.program_file import read_description
+
+        config = read_description(self.folder / PROGRAM)["program"]["config"]
+        if config.get("target_range") is None:
+            return None
+        low, high = config["target_range"]
+        return float(low), float(high)
+
     def load_target(self) -> TargetData:
         """Loads the images that the run was trained and tested on.
 
@@ -77,7 +88,12 @@ class Run:
         from keras_reprogram.datasets import load_target
 
         target, seed = self.facts["target"], self.facts["seed"]
-        data = load_target(target["spec"], image_size=target["target_size"], seed=seed)
+        data = load_target(
+            target["spec"],
+            image_size=target["target_size"],
+            seed=seed,
+            target_range=self.target_range,
+        )
         return data.draw(target["train_images"], target["test_images"], seed)
 
 

@@ -1,13 +1,22 @@
 """Turns image files into arrays, with errors that name the file."""
 
+import io
 import struct
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from keras_reprogram.datasets.exif_orientation import JPEG_START, PNG_START, exif_orientation
+
 GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B")
+PICTURE_RANGE = (0.0, 255.0)
+
+# ITU-R 601 in 1/65536, as Pillow's convert("L") weighs colours.
+_LUMA = (19595, 38470, 7471)
+_PNG_DEPTH = 24
+_TIFF_BITS, _ORIENTATION = 258, 0x0112
 
 _BROKEN_IMAGE: tuple[type[Exception], ...] = (
     OSError,
@@ -19,14 +28,28 @@ _BROKEN_IMAGE: tuple[type[Exception], ...] = (
 )
 
 
-def image_facts(path: Path) -> tuple[tuple[int, int], bool]:
-    """Reads an image file's header only.
+class ImageFacts(NamedTuple):
+    """What the header of an image file says.
+
+    Args:
+        size: `(height, width)` as it is shown (EXIF orientation applied).
+        is_grey: whether it has no colours.
+        is_deep: whether its levels have more than 8 bits.
+    """
+
+    size: tuple[int, int]
+    is_grey: bool
+    is_deep: bool
+
+
+def image_facts(path: Path) -> ImageFacts:
+    """Reads what an image file says of itself, without its pixels.
 
     Args:
         path: An image file that Pillow reads.
 
     Returns:
-        Its `(height, width)` as it is shown (EXIF orientation applied), and whether it is grey.
+        An `ImageFacts`.
 
     Raises:
         ValueError: If the file is not a readable image.
@@ -39,22 +62,60 @@ def image_facts(path: Path) -> tuple[tuple[int, int], bool]:
 
         path = pathlib.Path(tempfile.mkdtemp()) / "a.png"
         Image.new("L", (6, 4)).save(path)
-        print(image_facts(path))  # ((4, 6), True)
+        print(image_facts(path).size, image_facts(path).is_grey)  # (4, 6) True
         ```
     """
     try:
-        with Image.open(path) as image:
-            turned = image.getexif().get(0x0112, 1) >= 5
-            width, height = reversed(image.size) if turned else image.size
-            return (height, width), image.mode in GREY_MODES
+        content = path.read_bytes()
+        with Image.open(io.BytesIO(content)) as image:
+            if content.startswith((JPEG_START, PNG_START)):
+                orientation = exif_orientation(content)
+            else:
+                orientation = image.getexif().get(_ORIENTATION, 1)
+            width, height = reversed(image.size) if orientation >= 5 else image.size
+            is_grey = image.mode in GREY_MODES
+            return ImageFacts((height, width), is_grey, _is_deep(image, content))
     except _BROKEN_IMAGE as error:
         raise _broken(str(path), error) from error
 
 
+def highest_level(path: Path) -> int:
+    """The highest level in an image file, which says how many of its bits are used.
+
+    Args:
+        path: An image file.
+
+    Raises:
+        ValueError: If it cannot be read.
+
+    Example:
+        ```python
+        import pathlib, tempfile
+        import numpy as np
+        from PIL import Image
+        from keras_reprogram.datasets.image_decoding import highest_level
+
+        path = pathlib.Path(tempfile.mkdtemp()) / "xray.png"
+        Image.fromarray(np.array([[0, 4095]], "uint16")).save(path)
+        print(highest_level(path))  # 4095
+        ```
+    """
+    return int(_read_levels(path, str(path), grey=False)[0].max())
+
+
 def decode_image(
-    file: Path | BinaryIO, name: str, *, grey: bool, size: tuple[int, int] | None = None
+    file: Path | BinaryIO,
+    name: str,
+    *,
+    grey: bool,
+    size: tuple[int, int] | None = None,
+    target_range: tuple[float, float] = PICTURE_RANGE,
 ) -> np.ndarray:
-    """Decodes one image file to 8 bits; EXIF orientation is applied, transparency dropped.
+    """Decodes one image file; EXIF orientation is applied, transparency dropped.
+
+    8-bit codes fill `target_range`. The levels of a 16-bit file are taken as they are, where
+    `target_range` is that of levels, `(0, 2^d - 1)`: nothing in such a file says how many of its
+    bits are used.
 
     Args:
         file: Path or open binary file.
@@ -62,12 +123,15 @@ def decode_image(
         grey: Whether one channel is wanted; else three.
         size: Optional `(height, width)`; an image of another size is resized to it (aspect not
             kept).
+        target_range: `(low, high)` of the pixels that are wanted.
 
     Returns:
-        uint8 array of shape `(height, width, 1)` if `grey`, else `(height, width, 3)`.
+        Array of shape `(height, width, 1)` if `grey`, else `(height, width, 3)`: uint8 in
+        (0, 255), float32 in other ranges.
 
     Raises:
-        ValueError: If the file is not a readable image of 8 or 16 bits.
+        ValueError: If the file is not a readable image of 8 or 16 bits, or if 16-bit levels do not
+            lie in `target_range`.
 
     Example:
         ```python
@@ -77,50 +141,128 @@ def decode_image(
 
         file = io.BytesIO()
         Image.new("RGB", (6, 4), "red").save(file, "PNG")
+        file.seek(0)
         print(decode_image(file, "red.png", grey=False, size=(2, 2)).shape)  # (2, 2, 3)
         ```
     """
-    try:
-        with Image.open(file) as opened:
-            image = _to_mode(ImageOps.exif_transpose(opened), "L" if grey else "RGB")
-    except _BROKEN_IMAGE as error:
-        raise _broken(name, error) from error
+    levels, is_deep = _read_levels(file, name, grey)
+    low, high = map(float, target_range)
+    if is_deep:
+        _check_levels(name, int(levels.max()), (low, high))
     if size is not None:
-        image = resize_image(image, size)
-    return np.asarray(image, np.uint8).reshape(image.height, image.width, 1 if grey else 3)
+        levels = resize_levels(levels, size)
+    if (low, high) == PICTURE_RANGE:
+        return levels.astype(np.uint8)
+    values = levels.astype(np.float32)
+    return values if is_deep else values * np.float32((high - low) / 255.0) + np.float32(low)
 
 
-def resize_image(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Resizes an image with antialiasing, unless it has that size.
+def resize_levels(levels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resizes an image (bilinear with antialiasing), unless it has that size.
+
+    TensorFlow does it, and rounds once: so does the graph of an export, to the same levels.
 
     Args:
-        image: A Pillow image.
+        levels: uint8 or uint16 array `(height, width, channels)`.
         size: `(height, width)`, each at least 1.
 
     Returns:
-        A Pillow image of that size; `image` itself if it has it.
+        Array of that size, of the same type; `levels` itself if it has it.
 
     Example:
         ```python
-        from PIL import Image
-        from keras_reprogram.datasets.image_decoding import resize_image
+        import numpy as np
+        from keras_reprogram.datasets.image_decoding import resize_levels
 
-        print(resize_image(Image.new("L", (6, 4)), (2, 3)).size)  # (3, 2)
+        print(resize_levels(np.zeros((4, 6, 3), "uint8"), (2, 3)).shape)  # (2, 3, 3)
         ```
     """
-    height, width = size
-    if image.size == (width, height):
-        return image
-    return image.resize((width, height), Image.Resampling.BILINEAR)
+    if levels.shape[:2] == tuple(size):
+        return levels
+    # TensorFlow takes seconds to import.
+    import tensorflow as tf
+
+    values = tf.constant(levels.astype(np.float32))
+    resized = tf.image.resize(values, size, "bilinear", antialias=True).numpy()
+    return np.rint(resized).clip(0, levels.max()).astype(levels.dtype)
 
 
-def _to_mode(image: Image.Image, mode: str) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        # Pillow clips 16-bit levels at 255 where it should scale them.
-        image = Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
+def _read_levels(file: Path | BinaryIO, name: str, grey: bool) -> tuple[np.ndarray, bool]:
+    """Levels `(h, w, 1 or 3)` as they are stored, and whether they have 16 bits (uint16)."""
+    try:
+        content = file.read_bytes() if isinstance(file, Path) else file.read()
+        with Image.open(io.BytesIO(content)) as opened:
+            is_deep = _is_deep(opened, content)
+            # As in the graph of an export, which knows no other way of saying it.
+            orientation = exif_orientation(content)
+            is_known = content.startswith((JPEG_START, PNG_START))
+            image = opened if is_known else ImageOps.exif_transpose(opened)
+            levels = _deep_levels(image, content) if is_deep else _codes(image, grey)
+    except _BROKEN_IMAGE as error:
+        raise _broken(name, error) from error
+    if grey and levels.shape[-1] == 3:
+        weighted = (levels.astype(np.int64) * _LUMA).sum(axis=-1, keepdims=True)
+        levels = ((weighted + 32768) // 65536).astype(levels.dtype)
+    elif not grey and levels.shape[-1] == 1:
+        levels = np.repeat(levels, 3, axis=-1)
+    return _turned(levels, orientation), is_deep
+
+
+def _codes(image: Image.Image, grey: bool) -> np.ndarray:
     if image.mode in ("I", "F"):
-        raise ValueError(f"its pixel type {image.mode!r} has no fixed range; save it with 8 bits")
-    return image.convert(mode)
+        raise ValueError(
+            f"its pixels are 32-bit numbers (mode {image.mode}), whose range nobody knows; save it "
+            "as PNG or TIFF of 8 or 16 bits"
+        )
+    # Alpha is dropped; Pillow would warn of a palette's.
+    image.info.pop("transparency", None)
+    mode = "L" if grey else "RGB"
+    return np.asarray(image.convert(mode), np.uint8).reshape(image.height, image.width, -1)
+
+
+def _deep_levels(image: Image.Image, content: bytes) -> np.ndarray:
+    if image.mode.startswith("I;16"):
+        return np.asarray(image).astype(np.uint16)[..., None]
+    if not content.startswith(PNG_START):
+        raise ValueError(
+            "it has colours of 16 bits, which are read from PNG files only; save it as PNG, or "
+            "with 8 bits"
+        )
+    # Pillow reads the upper 8 bits only.
+    import tensorflow as tf
+
+    try:
+        return tf.io.decode_png(content, channels=3, dtype=tf.uint16).numpy()
+    except tf.errors.InvalidArgumentError as error:
+        raise ValueError(str(error).splitlines()[0]) from error
+
+
+def _is_deep(image: Image.Image, content: bytes) -> bool:
+    if content.startswith(PNG_START):
+        return content[_PNG_DEPTH] == 16
+    bits = getattr(image, "tag_v2", {}).get(_TIFF_BITS, 8)
+    return image.mode not in ("I", "F") and int(np.max(bits)) > 8
+
+
+def _turned(levels: np.ndarray, orientation: int) -> np.ndarray:
+    turned = levels.transpose(1, 0, 2) if orientation >= 5 else levels
+    turned = turned[:, ::-1] if orientation in (2, 3, 6, 7) else turned
+    return turned[::-1] if orientation in (3, 4, 7, 8) else turned
+
+
+def _check_levels(name: str, highest: int, target_range: tuple[float, float]) -> None:
+    low, high = target_range
+    if low != 0 or high not in [2**depth - 1 for depth in range(8, 17)]:
+        raise ValueError(
+            f"Expected {name} to have 8 bits a channel, which fill {low:g}..{high:g}. Received: a "
+            "16-bit file, of whose levels nothing says what they mean. Save it with 8 bits."
+        )
+    if highest > high:
+        raise ValueError(
+            f"Expected {name} to hold levels in {low:g}..{high:g}, as the images that were learned "
+            f"from. Received: a 16-bit file with levels up to {highest:,}. Save it as those were "
+            "saved or with 8 bits, or learn from such files."
+        )
 
 
 def _broken(name: str, error: Exception) -> ValueError:

@@ -1,17 +1,27 @@
 """A folder of class folders as a target."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from keras_reprogram.datasets.common_size import choose_size
-from keras_reprogram.datasets.image_decoding import decode_image, image_facts
+from keras_reprogram.datasets.image_decoding import (
+    PICTURE_RANGE,
+    decode_image,
+    highest_level,
+    image_facts,
+)
 from keras_reprogram.datasets.split import split_train_test
 from keras_reprogram.datasets.target_data import TargetData
 
 IMAGE_SUFFIXES = frozenset(
     (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 )
+# What the signature `image_bytes` of an export decodes.
+SERVED_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png"))
+# Bits that instruments use of 16.
+DEPTHS = (8, 10, 12, 14, 16)
 TEST_FOLDERS = ("test", "validation", "val")
 TEST_FRACTION = 0.2
 
@@ -19,7 +29,11 @@ LabelledFiles = list[tuple[Path, int]]
 
 
 def load_image_folder(
-    folder: str | Path, *, image_size: int | tuple[int, int] | None = None, seed: int = 0
+    folder: str | Path,
+    *,
+    image_size: int | tuple[int, int] | None = None,
+    seed: int = 0,
+    target_range: tuple[float, float] | None = None,
 ) -> TargetData:
     """Loads a folder of class folders.
 
@@ -28,18 +42,25 @@ def load_image_folder(
     test part). Images in folders inside a class folder count too; hidden files and files that are
     not images are left out. Images stay grey if all are grey. Images of one size keep it.
 
+    Files of 16 bits (X-rays, microscopes) hold 10, 12, 14 or 16, which their highest level over the
+    whole folder tells: with d bits the images are float32 in `target_range` (0, 2^d - 1), and a
+    note says so. Programs, exports and `predict` keep that range.
+
     Args:
         folder: The folder.
         image_size: Side or `(height, width)` for images that come in several sizes; without it they
             get the median size, at most 224.
         seed: Decides the split where there is no test folder.
+        target_range: `(low, high)` that the pixels are read in, as a model's program wants them;
+            `None` for (0, 255), or the levels of 16-bit files.
 
     Returns:
-        A `TargetData` with uint8 images.
+        A `TargetData` with uint8 images, float32 in other ranges than (0, 255).
 
     Raises:
         ValueError: If the folder is missing, has fewer than two class folders, an empty class
-            folder, a test class without training folder, or an image that cannot be read.
+            folder, a test class without training folder, an image that cannot be read, or
+            files of 8 bits beside those of 16 that use more.
 
     Example:
         ```python
@@ -72,7 +93,8 @@ def load_image_folder(
         ignored += ignored_too
     if ignored:
         notes += (f"{ignored} file(s) that are not images were left out.",)
-    images, size_notes = _decode(train_files + test_files, image_size)
+    paths = [path for path, _ in train_files + test_files]
+    images, target_range, decoding_notes = _decode(paths, image_size, target_range)
     labels = np.array([label for _, label in train_files + test_files], np.int64)
     if test_root is None:
         parts = split_train_test(images, labels, TEST_FRACTION, seed)
@@ -85,7 +107,8 @@ def load_image_folder(
         *parts,
         class_names=class_names,
         origin=f"{len(images):,} image files in the folder {root}.",
-        notes=notes + size_notes,
+        notes=notes + decoding_notes,
+        target_range=target_range,
     )
 
 
@@ -150,13 +173,59 @@ def _list_part(
     return class_names, files, ignored
 
 
+class _Decoded(NamedTuple):
+    images: np.ndarray
+    target_range: tuple[float, float]
+    notes: tuple[str, ...]
+
+
 def _decode(
-    files: LabelledFiles, image_size: int | tuple[int, int] | None
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    facts = [image_facts(path) for path, _ in files]
-    size, notes = choose_size([shape for shape, _ in facts], image_size)
-    grey = all(is_grey for _, is_grey in facts)
-    images = np.empty((len(files), *size, 1 if grey else 3), np.uint8)
-    for row, (path, _) in enumerate(files):
-        images[row] = decode_image(path, str(path), grey=grey, size=size)
-    return images, notes
+    paths: list[Path],
+    image_size: int | tuple[int, int] | None,
+    target_range: tuple[float, float] | None,
+) -> _Decoded:
+    facts = [image_facts(path) for path in paths]
+    size, notes = choose_size([fact.size for fact in facts], image_size)
+    if target_range is None:
+        deep = [path for path, fact in zip(paths, facts, strict=True) if fact.is_deep]
+        shallow = [path for path, fact in zip(paths, facts, strict=True) if not fact.is_deep]
+        target_range, depth_notes = _range_of_levels(deep, shallow)
+        notes += depth_notes
+    grey = all(fact.is_grey for fact in facts)
+    dtype = np.uint8 if target_range == PICTURE_RANGE else np.float32
+    images = np.empty((len(paths), *size, 1 if grey else 3), dtype)
+    for row, path in enumerate(paths):
+        images[row] = decode_image(path, str(path), grey=grey, size=size, target_range=target_range)
+    return _Decoded(images, target_range, notes + _not_served(paths))
+
+
+def _range_of_levels(
+    deep: list[Path], shallow: list[Path]
+) -> tuple[tuple[float, float], tuple[str, ...]]:
+    """What the levels of 16-bit files lie in: their highest says how many bits are used."""
+    if not deep:
+        return PICTURE_RANGE, ()
+    highest = sorted(map(highest_level, deep))
+    depth = next(depth for depth in DEPTHS if highest[-1] < 2**depth)
+    if depth > 8 and shallow:
+        raise ValueError(
+            "Expected all files of a folder to have 8 bits, or all 16. Received: "
+            f"{len(deep):,} of 16 bits with levels up to {highest[-1]:,}, such as {deep[0]}, and "
+            f"{len(shallow):,} of 8 bits, such as {shallow[0]}. Nothing says how bright the one is "
+            "beside the other: save all of them alike."
+        )
+    return (0.0, 2.0**depth - 1), (
+        f"{len(deep):,} files of 16 bits were read as {depth} bits, 0..{2**depth - 1:,}: the "
+        f"highest level is {highest[-1]:,}, half of the files reach "
+        f"{highest[len(highest) // 2]:,}.",
+    )
+
+
+def _not_served(paths: list[Path]) -> tuple[str, ...]:
+    kinds = sorted({path.suffix.lower() for path in paths} - SERVED_SUFFIXES)
+    if not kinds:
+        return ()
+    return (
+        f"An exported model takes JPEG, PNG and plain BMP files, not {', '.join(kinds)}: save what "
+        "it is to classify as PNG.",
+    )

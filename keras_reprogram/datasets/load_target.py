@@ -34,7 +34,11 @@ TFDS_PREFIX = "tfds:"
 
 
 def load_target(
-    name: str, *, image_size: int | tuple[int, int] | None = None, seed: int = 0
+    name: str,
+    *,
+    image_size: int | tuple[int, int] | None = None,
+    seed: int = 0,
+    target_range: tuple[float, float] | None = None,
 ) -> TargetData:
     """Loads a target task by its name.
 
@@ -56,6 +60,8 @@ def load_target(
             set come in several sizes.
         seed: Decides the 80/20 split of a folder or TFDS data set without a test part. Known data
             sets have fixed parts.
+        target_range: `(low, high)` that the files of a folder are read in; see
+            `load_image_folder`. Other targets have ranges of their own.
 
     Returns:
         The target's images, labels and class names.
@@ -78,7 +84,7 @@ def load_target(
     if name.startswith(TFDS_PREFIX):
         return load_tfds(name.removeprefix(TFDS_PREFIX), image_size=image_size, seed=seed)
     if name and Path(name).expanduser().exists():
-        return load_image_folder(name, image_size=image_size, seed=seed)
+        return load_image_folder(name, image_size=image_size, seed=seed, target_range=target_range)
     if not name or name[0] in "./~\\":
         raise ValueError(_unknown(name, "there is no such folder"))
     try:

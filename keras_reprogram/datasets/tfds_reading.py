@@ -4,10 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from keras_reprogram.datasets.common_size import choose_size
-from keras_reprogram.datasets.image_decoding import resize_image
+from keras_reprogram.datasets.image_decoding import resize_levels
 from keras_reprogram.datasets.split import split_validation
 from keras_reprogram.datasets.target_data import TargetData
 
@@ -129,7 +128,7 @@ def _read(builder: Any, split: str, size: tuple[int, int], features: tuple[str, 
     group_key = _metadata(builder).get(GROUP)
     images, labels, groups = [], [], []
     for row in _rows(builder, split):
-        images.append(_resized(row[image_key], size))
+        images.append(resize_levels(row[image_key], size))
         labels.append(row[label_key])
         groups.append(None if group_key is None else row[group_key])
     grouped = None if group_key is None else np.array(groups)
@@ -147,11 +146,3 @@ def _halves(part: Part, seed: int) -> list[Part]:
 
 def _numbered(groups: np.ndarray | None) -> np.ndarray | None:
     return None if groups is None else np.unique(groups, return_inverse=True)[1].ravel()
-
-
-def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    if image.shape[:2] == size:
-        return image
-    channels = image.shape[2]
-    flat = image[..., 0] if channels == 1 else image
-    return np.asarray(resize_image(Image.fromarray(flat), size)).reshape(*size, channels)

@@ -8,9 +8,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_reprogram.export.graph_orientation import graph_orientation, turned
 from keras_reprogram.reprogrammed_model import ReprogrammedModel
 
 RESIZE_METHOD = "bilinear with antialiasing, rounded to 8 bits"
+# What `file_decoder` takes, as an error says it.
+_KINDS = "Image files must be JPEG, PNG, or BMP of 8, 24 or 32 bits a pixel without compression."
+_PNG, _PNG_DEPTH = b"\x89PNG\r\n\x1a\n", 24
+# All that is looked at; also added to a file, which may be shorter.
+_ZEROS = bytes(64)
 # ITU-R 601 in 1/65536, as Pillow's convert("L") weighs colours.
 _LUMA = (19595, 38470, 7471)
 
@@ -52,16 +58,19 @@ def file_decoder(
 ) -> Callable[[Any], Any]:
     """Makes a function that turns files into target images inside a graph.
 
-    Pixels and grey levels are bit for bit what this package reads from files elsewhere; resized
-    ones (bilinear with antialiasing, aspect not kept) differ by at most one level, since Pillow
-    rounds twice. Transparency is dropped. EXIF orientation is not applied.
+    Takes JPEG, PNG, and BMP without compression (8, 24 or 32 bits a pixel). Pixels are bit
+    for bit what this package reads from files elsewhere: EXIF orientation is applied, transparency
+    dropped, other sizes are made bilinearly with antialiasing (aspect not kept).
+    8-bit codes fill `target_range`; the levels of a 16-bit PNG are taken as they are, where
+    `target_range` is that of levels, (0, 2^d - 1).
 
     Args:
         target_shape: `(h, w, c)`, with 1 or 3 channels.
         target_range: `(low, high)`.
 
     Returns:
-        string `(n,)` -> float32 `(n, h, w, c)` in `target_range`.
+        string `(n,)` -> float32 `(n, h, w, c)` in `target_range`. It raises an
+        `InvalidArgumentError` for other kinds of files, and for 16-bit levels outside the range.
 
     Example:
     ```python
@@ -77,19 +86,84 @@ def file_decoder(
     height, width, channels = target_shape
 
     def decode_one(content: Any) -> Any:
-        # Despite its name it decodes PNG too, and it alone can be told to decode as Pillow does.
-        colours = tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE")
-        codes = tf.cast(_grey(colours) if channels == 1 else colours, tf.float32)
-        codes = tf.image.resize(codes, (height, width), "bilinear", antialias=True)
-        return tf.clip_by_value(tf.round(codes), 0.0, 255.0)
+        levels, is_deep = _levels(content, target_range)
+        levels = tf.cast(_grey(levels) if channels == 1 else levels, tf.float32)
+        levels = tf.image.resize(levels, (height, width), "bilinear", antialias=True)
+        highest = tf.where(is_deep, np.float32(target_range[1]), np.float32(255))
+        levels = tf.clip_by_value(tf.round(levels), 0.0, highest)
+        return tf.where(is_deep, levels, scaled_codes(levels, target_range))
 
     def decode(contents: Any) -> Any:
         spec = tf.TensorSpec(target_shape, tf.float32)
-        return scaled_codes(tf.map_fn(decode_one, contents, fn_output_signature=spec), target_range)
+        return tf.map_fn(decode_one, contents, fn_output_signature=spec)
 
     return decode
 
 
+def _levels(content: Any, target_range: tuple[float, float]) -> tuple[Any, Any]:
+    """An image `(h, w, 3)` as it is shown, int64, and whether its levels have 16 bits."""
+    head = tf.io.decode_raw(tf.strings.substr(content + _ZEROS, 0, len(_ZEROS)), tf.uint8)
+    is_jpeg, is_png, is_bmp = (_starts(head, start) for start in (b"\xff\xd8\xff", _PNG, b"BM"))
+    with tf.control_dependencies([tf.debugging.Assert(is_jpeg | is_png | is_bmp, [_KINDS])]):
+        is_deep = is_png & (head[_PNG_DEPTH] == 16)
+    levels = tf.cond(
+        is_deep,
+        lambda: _deep_levels(content, target_range),
+        lambda: tf.cond(is_bmp, lambda: _bmp_codes(content, head), lambda: _codes(content)),
+    )
+    return turned(levels, graph_orientation(content, is_jpeg, is_png)), is_deep
+
+
+def _starts(head: Any, start: bytes) -> Any:
+    return tf.reduce_all(head[: len(start)] == tf.constant(tuple(start), tf.uint8))
+
+
+def _codes(content: Any) -> Any:
+    # Despite its name it decodes PNG too, and it alone can be told to decode as Pillow does.
+    codes = tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE")
+    return tf.cast(codes, tf.int64)
+
+
+def _deep_levels(content: Any, target_range: tuple[float, float]) -> Any:
+    """The levels of a 16-bit PNG, refused where the range does not say what they mean."""
+    levels = tf.cast(tf.io.decode_png(content, channels=3, dtype=tf.uint16), tf.int64)
+    low, high = target_range
+    is_levels = low == 0 and high in [2**depth - 1 for depth in range(8, 17)]
+    fits = tf.reduce_max(levels) <= int(high) if is_levels else tf.constant(False)
+    refusal = (
+        "A 16-bit image file must hold levels in the range of the images that were learned from, "
+        f"{low:g}..{high:g}. Save it as those were saved, or with 8 bits."
+    )
+    with tf.control_dependencies([tf.debugging.Assert(fits, [refusal])]):
+        return tf.identity(levels)
+
+
+def _bmp_codes(content: Any, head: Any) -> Any:
+    octets = tf.cast(head, tf.int64)
+    header = _little(octets, 14, 4)
+    bits, compression, colours = (
+        _little(octets, place, size) for place, size in ((28, 2), (30, 4), (46, 4))
+    )
+    is_plain = (header >= 40) & (compression == 0) & ((bits == 8) | (bits == 24) | (bits == 32))
+    with tf.control_dependencies([tf.debugging.Assert(is_plain, [_KINDS])]):
+        pixels = tf.io.decode_bmp(content)
+    colours = tf.where(colours == 0, tf.constant(256, tf.int64), colours)
+
+    def painted() -> Any:
+        start, length = tf.cast(14 + header, tf.int32), tf.cast(4 * colours, tf.int32)
+        palette = tf.io.decode_raw(tf.strings.substr(content, start, length), tf.uint8)
+        red_first = tf.reshape(palette, (-1, 4))[:, 2::-1]
+        return tf.gather(red_first, tf.cast(pixels[..., 0], tf.int32))
+
+    codes = tf.cond(bits == 8, painted, lambda: pixels[..., :3])
+    return tf.ensure_shape(tf.cast(codes, tf.int64), (None, None, 3))
+
+
+def _little(octets: Any, start: int, size: int) -> Any:
+    powers = tf.constant([256**place for place in range(size)], tf.int64)
+    return tf.reduce_sum(octets[start : start + size] * powers)
+
+
 def _grey(colours: Any) -> Any:
-    weighted = tf.reduce_sum(tf.cast(colours, tf.int32) * _LUMA, axis=-1, keepdims=True)
+    weighted = tf.reduce_sum(colours * tf.constant(_LUMA, tf.int64), axis=-1, keepdims=True)
     return (weighted + 32768) // 65536

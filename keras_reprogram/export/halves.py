@@ -40,7 +40,7 @@ def export_halves(
 
     - `base_dir/program/<version>`, a SavedModel: `image`, float32 `(n, h, w, c)` in the target
       range -> `source_images`, float32 `(n, V, H, W, C)` in the source's range. Where target
-      images have 1 or 3 channels, `image_bytes`, JPEG or PNG files, gives the same.
+      images have 1 or 3 channels, `image_bytes`, JPEG, PNG or plain BMP files, gives the same.
     - `base_dir/output_map/<version>`, a SavedModel: `source_scores`, float32
       `(n, V, num_labels)` -> `scores`, float32 `(n, classes)`; class names in assets/labels.txt.
     - `base_dir/program-<version>.tflite` and `base_dir/output_map-<version>.tflite`, the same in

@@ -41,8 +41,8 @@ def export_saved_model(
 
     - `serving_default`: `image`, float32 `(n, h, w, c)` in the target range -> `scores`, float32
       `(n, classes)`.
-    - `image_bytes`: `image_bytes`, string `(n,)`, JPEG or PNG files of any size -> `classes`,
-      string `(n, classes)`, and `scores`. The target's channels, its size (bilinear with
+    - `image_bytes`: `image_bytes`, string `(n,)`, JPEG, PNG or plain BMP files of any size ->
+      `classes`, string `(n, classes)`, and `scores`. The target's channels, its size (bilinear with
       antialiasing, rounded to 8 bits) and its range are made inside.
     - `classify`: `inputs`, string `(n,)`, each a `tf.Example` with `image/encoded`, as TF
       Serving's Classify sends them -> `classes` and `scores`.

@@ -88,7 +88,7 @@ def file_signature(model: ReprogrammedModel, answer: Callable[[Any], dict[str, A
         answer: target images -> outputs.
 
     Returns:
-        string `(n,)`, JPEG or PNG files -> the outputs.
+        string `(n,)`, JPEG, PNG or plain BMP files (`file_decoder`) -> the outputs.
     """
     decode = file_decoder(model.input_shape[1:], model.program.target_range)
 

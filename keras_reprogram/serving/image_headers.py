@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
@@ -20,6 +21,8 @@ _READERS: dict[bytes, Any] = {
     b"\x89PNG\r\n\x1a\n": PngImageFile,
     b"GIF8": GifImageFile,
 }
+# A text may start with these two letters; only the size of a header follows with three zeros.
+_BMP, _BMP_ZEROS = b"BM", slice(15, 18)
 # TensorFlow decodes these too, whatever operation is asked for.
 _UNREADABLE = (b"\xff\x0a", b"\x00\x00\x00\x0cJXL ")
 
@@ -59,8 +62,10 @@ def _features(text: bytes) -> Iterator[bytes]:
 def _check_file(file: bytes, most_pixels: int) -> bool:
     """Whether it is an image file, which then is not too large."""
     if file.startswith(_UNREADABLE) or (file[:4] == b"RIFF" and file[8:12] == b"WEBP"):
-        raise ServingError("Image files must be JPEG or PNG. Received: JPEG XL or WebP.")
-    for start, reader in _READERS.items():
+        raise ServingError("Image files must be JPEG, PNG or BMP. Received: JPEG XL or WebP.")
+    is_bmp = file.startswith(_BMP) and file[_BMP_ZEROS] == bytes(3)
+    readers = {_BMP: BmpImageFile} if is_bmp else _READERS
+    for start, reader in readers.items():
         if file.startswith(start):
             width, height = _size(file, reader)
             if width * height > most_pixels:
@@ -75,7 +80,8 @@ def _check_file(file: bytes, most_pixels: int) -> bool:
 def _size(file: bytes, reader: Any) -> tuple[int, int]:
     try:
         with reader(io.BytesIO(file)) as image:
-            if getattr(image, "is_animated", False):
+            # The first picture of an animated PNG is a PNG like others.
+            if reader is GifImageFile and image.is_animated:
                 raise ServingError("Image files must have one frame. Received: an animated one.")
             return image.size
     except ServingError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +14,8 @@ from keras_reprogram.export.encoded_images import file_decoder
 from keras_reprogram.serving.image_headers import check_pixels
 from keras_reprogram.serving.serving_error import ServingError
 
+# What the decoder itself refuses, in its own words.
+_REFUSAL = re.compile(r"(?:assertion failed: \[|data: b')([^\]']*)")
 MOST_PIXELS = 25_000_000
 
 
@@ -22,7 +25,7 @@ def decode_file(
     """Decodes a file exactly as the signature `image_bytes` does.
 
     Args:
-        file: JPEG or PNG of any size up to `MOST_PIXELS`.
+        file: JPEG, PNG or plain BMP of any size up to `MOST_PIXELS`.
         target_shape: `(h, w, c)`, with 1 or 3 channels.
         target_range: `(low, high)`.
 
@@ -35,7 +38,10 @@ def decode_file(
     check_pixels([np.array([file], object)], MOST_PIXELS)
     try:
         return file_decoder(target_shape, target_range)(tf.constant([file])).numpy()
-    except tf.errors.InvalidArgumentError:
+    except tf.errors.InvalidArgumentError as error:
+        refused = _REFUSAL.search(str(error.message))
+        if refused is not None:
+            raise ServingError(refused[1]) from None
         raise ServingError(
             "Expected a PNG or JPEG image. Received: a file of another kind, or a damaged one. "
             "Save the image again in one of them."

@@ -2,12 +2,14 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 from command_runs import Command, TrainedRun
+from odd_files import deep_files
 from PIL import Image
 
 from keras_reprogram.datasets import load_digits
@@ -92,6 +94,45 @@ def test_predict_writes_one_line_a_file(
         assert facts["class"] == row["class"]
         assert abs(sum(facts["probabilities"].values()) - 1) < 1e-5
         assert abs(float(row["probability"]) - max(facts["probabilities"].values())) < 1e-4
+
+
+def test_predict_names_what_it_cannot_read_and_goes_on(
+    command: Command, opaque_run: TrainedRun, digit_files: Path, tmp_path: Path
+) -> None:
+    """Whole photographs beside a broken one, and a 16-bit one of a run that knows 8 bits."""
+    for name in ("2.png", "7.png"):
+        shutil.copy(digit_files / name, tmp_path / name)
+    (tmp_path / "1 broken.png").write_bytes((digit_files / "1.png").read_bytes()[:99])
+    (tmp_path / "5 deep.png").write_bytes(deep_files(4095)["grey"])
+    alone = command("predict", opaque_run.folder, tmp_path / "2.png", tmp_path / "7.png")
+    every = tmp_path / "every.json"
+    ended = command("predict", opaque_run.folder, tmp_path, "--json", every, "--quiet")
+
+    assert ended.code == 2
+    assert ended.out == alone.out
+    assert len(json.loads(every.read_text())) == 2
+    errors = [line for line in ended.err.splitlines() if line.startswith("Error: ")]
+    assert len(errors) == 2
+    assert "1 broken.png to be a readable image" in errors[0]
+    assert "5 deep.png to hold levels in 0..255" in errors[1]
+    assert "2 of 4 files could not be read." in ended.err
+
+
+def test_evaluate_reads_files_in_the_range_of_the_run(
+    command: Command, opaque_run: TrainedRun, digit_files: Path, tmp_path: Path
+) -> None:
+    """16-bit files whose levels are the 8-bit ones are the same images; brighter ones are not."""
+    for kind, factor in (("same", 1), ("brighter", 16)):
+        for number in range(2 * 10):
+            image = Image.open(digit_files / f"{number % 10}.png").convert("L").resize((8, 8))
+            folder = tmp_path / kind / str(number % 10)
+            folder.mkdir(parents=True, exist_ok=True)
+            levels = np.asarray(image, np.uint16) * factor
+            Image.fromarray(levels).save(folder / f"{number}.png")
+    assert command("evaluate", opaque_run.folder, "--target", tmp_path / "same").code == 0
+    ended = command("evaluate", opaque_run.folder, "--target", tmp_path / "brighter")
+    assert ended.code == 2
+    assert "hold levels in 0..255, as the images that were learned from" in ended.err
 
 
 def test_export_of_an_opaque_run_needs_a_twin(

@@ -1,9 +1,13 @@
 """Folders of class folders."""
 
+import shutil
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from odd_files import HEIGHT, WIDTH, deep_files
 from PIL import Image
 
 from keras_reprogram.datasets import load_image_folder
@@ -115,21 +119,127 @@ def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     assert load_image_folder(tmp_path).target_shape == (6, 4, 3)
 
 
-def test_sixteen_bit_images_are_scaled(tmp_path: Path) -> None:
+def write_levels(folder: Path, highest: int, kind: str = "png", shape: tuple = (4, 6)) -> None:
+    """16-bit grey files, two classes, levels spread up to `highest`."""
+    levels = np.linspace(0, highest, int(np.prod(shape))).round().reshape(shape).astype(np.uint16)
     for name in ("cat", "dog"):
-        for copy in range(3):
-            path = tmp_path / name / f"{copy}.png"
-            path.parent.mkdir(exist_ok=True)
-            Image.fromarray(np.full((4, 6), 128 * 256, np.uint16)).save(path)
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for copy in range(5):
+            # One file alone shows how many bits are used.
+            dark = 1 if (name, copy) == ("dog", 3) else 4
+            Image.fromarray(levels // dark).save(folder / name / f"{copy}.{kind}")
+
+
+@pytest.mark.parametrize("kind", ["png", "tif"])
+@pytest.mark.parametrize(
+    ("highest", "depth"), [(1023, 10), (700, 10), (4095, 12), (16383, 14), (65535, 16)]
+)
+def test_sixteen_bit_files_keep_the_levels_that_they_use(
+    tmp_path: Path, highest: int, depth: int, kind: str
+) -> None:
+    write_levels(tmp_path, highest, kind)
     target = load_image_folder(tmp_path)
+    assert target.target_range == (0.0, 2.0**depth - 1)
     assert target.target_shape == (4, 6, 1)
-    assert np.unique(target.train_images).tolist() == [128]
+    assert target.train_images.dtype == np.float32
+    found = set(np.unique(np.concatenate([target.train_images, target.test_images])))
+    levels = np.linspace(0, highest, 24).round().astype(int)
+    assert found == set(levels) | set(levels // 4)
+    assert any(f"read as {depth} bits" in note and f"{highest:,}" in note for note in target.notes)
+
+
+def test_eight_bits_in_sixteen_are_eight_bits(tmp_path: Path) -> None:
+    write_levels(tmp_path, 250)
+    write_image(tmp_path / "cat" / "shallow.png", mode="L")
+    target = load_image_folder(tmp_path)
+    assert (target.target_range, target.train_images.dtype) == ((0.0, 255.0), np.uint8)
+    images = np.concatenate([target.train_images, target.test_images])
+    assert {images[row].max() for row in range(11)} == {62, 90, 250}
+
+
+def test_sixteen_bits_beside_eight_are_refused(tmp_path: Path) -> None:
+    write_levels(tmp_path, 4000)
+    write_image(tmp_path / "cat" / "shallow.png", mode="L")
+    with pytest.raises(ValueError, match=r"10 of 16 bits .* 4,000.*shallow.png.*all of them alike"):
+        load_image_folder(tmp_path)
+
+
+def test_sixteen_bit_files_are_resized_without_losing_levels(tmp_path: Path) -> None:
+    write_levels(tmp_path, 4095, shape=(20, 20))
+    write_levels(tmp_path / "more", 4095)
+    target = load_image_folder(tmp_path / "more", image_size=8)
+    assert target.target_shape == (4, 6, 1)
+    for name in ("cat", "dog"):
+        levels = np.full((9, 9), 1001, np.uint16)
+        Image.fromarray(levels).save(tmp_path / name / "small.png")
+    shutil.rmtree(tmp_path / "more")
+    target = load_image_folder(tmp_path, image_size=8)
+    images = np.concatenate([target.train_images, target.test_images])
+    assert images.shape == (12, 8, 8, 1)
+    assert (images == 1001).all(axis=(1, 2, 3)).sum() == 2
+    assert len(np.unique(images)) > 60
+
+
+def test_colours_of_sixteen_bits(tmp_path: Path) -> None:
+    """Pillow alone would keep the upper 8 bits: 16 levels of 12-bit files."""
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for copy in range(3):
+            (tmp_path / name / f"{copy}.png").write_bytes(deep_files(4095)["colours"])
+    target = load_image_folder(tmp_path)
+    assert (target.target_range, target.target_shape) == ((0.0, 4095.0), (HEIGHT, WIDTH, 3))
+    expected = tf.io.decode_png(deep_files(4095)["colours"], dtype=tf.uint16).numpy()
+    np.testing.assert_array_equal(target.train_images[0], expected)
+
+
+def test_colours_of_sixteen_bits_in_tiff_are_refused(tmp_path: Path) -> None:
+    write_classes(tmp_path)
+    pixels = np.full((4, 6, 3), 3000, "<u2").tobytes()
+    (tmp_path / "cat" / "deep.tif").write_bytes(tiff(6, 4, 16, 3, pixels))
+    with pytest.raises(ValueError, match="deep.tif.*colours of 16 bits.*save it as PNG"):
+        load_image_folder(tmp_path)
+
+
+def tiff(width: int, height: int, bits: int, channels: int, pixels: bytes) -> bytes:
+    """A TIFF of one strip, which Pillow reads and does not write in 16-bit colours."""
+    depths = 8 + 2 + 9 * 12 + 4
+    entries = [
+        *((256, 4, 1, width), (257, 4, 1, height), (258, 3, channels, depths), (259, 3, 1, 1)),
+        *((262, 3, 1, 2), (273, 4, 1, depths + 2 * channels), (277, 3, 1, channels)),
+        *((278, 4, 1, height), (279, 4, 1, len(pixels))),
+    ]
+    directory = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    header = b"II*\0" + struct.pack("<IH", 8, len(entries)) + directory + bytes(4)
+    return header + struct.pack("<H", bits) * channels + pixels
+
+
+def test_files_are_read_in_the_range_that_a_program_wants(tmp_path: Path) -> None:
+    write_levels(tmp_path / "dark", 700)
+    with pytest.warns(UserWarning, match="use only a part"):
+        dark = load_image_folder(tmp_path / "dark", target_range=(0, 4095))
+    assert dark.target_range == (0, 4095)
+    assert max(dark.train_images.max(), dark.test_images.max()) == 700
+    write_classes(tmp_path / "shallow", mode="L")
+    shallow = load_image_folder(tmp_path / "shallow", target_range=(-1.0, 1.0))
+    np.testing.assert_allclose(np.unique(shallow.train_images), [90 / 127.5 - 1], rtol=1e-6)
+    write_levels(tmp_path / "bright", 5000)
+    with pytest.raises(ValueError, match=r"levels in 0..4095.*levels up to 5,000"):
+        load_image_folder(tmp_path / "bright", target_range=(0, 4095))
+
+
+def test_kinds_of_files_that_no_export_takes_are_noted(tmp_path: Path) -> None:
+    write_classes(tmp_path)
+    assert not any("exported" in note for note in load_image_folder(tmp_path).notes)
+    for kind in ("webp", "tif", "gif", "bmp"):
+        write_image(tmp_path / "cat" / f"other.{kind}")
+    notes = load_image_folder(tmp_path).notes
+    assert any("not .gif, .tif, .webp: save what it is to classify as PNG" in n for n in notes)
 
 
 def test_images_without_a_fixed_range_are_refused(tmp_path: Path) -> None:
     write_classes(tmp_path)
     Image.fromarray(np.ones((4, 6), np.float32)).save(tmp_path / "cat" / "float.tif")
-    with pytest.raises(ValueError, match="float.tif.*save it with 8 bits"):
+    with pytest.raises(ValueError, match="float.tif.*32-bit numbers.*8 or 16 bits"):
         load_image_folder(tmp_path)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from odd_files import deep_files
 from page_models import CLASS_NAMES, LABELS, NUM_VIEWS, Served, encoded, exported, noise
 from PIL import Image
 from small_models import SOURCE_SHAPE, opaque_source, small_model
@@ -211,8 +212,12 @@ def bomb(width, height):
 @pytest.mark.parametrize(
     ("file", "expected"),
     [
-        (b"", "PNG or JPEG"),
-        (b"no image at all", "PNG or JPEG"),
+        (b"", "must be JPEG, PNG, or BMP"),
+        (b"no image at all", "must be JPEG, PNG, or BMP"),
+        (
+            deep_files(4095)["grey"],
+            "levels in the range of the images that were learned from, 0..255",
+        ),
         (encoded(noise(30, 30, 3))[:-600], "PNG or JPEG"),
         (bomb(60_000, 60_000), "at most 25,000,000 pixels. Received: 60000 x 60000"),
         (bytes(MOST_BYTES + 1), "at most 16 MB"),

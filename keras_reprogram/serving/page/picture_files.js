@@ -31,8 +31,8 @@ export function watchForFiles(input, dropSign, take) {
 export async function readPicture(file) {
   let bitmap;
   try {
-    // As the model sees it: the server does not turn photographs either.
-    bitmap = await createImageBitmap(file, { imageOrientation: "none" });
+    // As the model sees it: the server turns photographs as their EXIF data say.
+    bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
   } catch {
     throw new Error(`Your browser cannot read ${file.name || "this file"} as an image. Choose a PNG or JPEG.`);
   }
