@@ -26,3 +26,24 @@ def looks_channels_first(shape: Sequence[int | None]) -> bool:
         return True
     short, long = sorted((height, width))
     return short >= _LEAST_SIDE and long <= _MOST_ASPECT * short
+
+
+def check_channels_last(name: str, shape: Sequence[int], way: str) -> None:
+    """Refuses a shape that can hardly be (height, width, channels).
+
+    One pixel high and of two different sizes beside it might be a signal, and passes.
+
+    Args:
+        name: the argument's name, for the message.
+        shape: three sizes.
+        way: what to do with images of that shape.
+
+    Raises:
+        ValueError: if it reads as (channels, height, width).
+    """
+    first, height, width = shape
+    if looks_channels_first(shape) and (first != 1 or height == width):
+        raise ValueError(
+            f"`{name}` must be (height, width, channels). Received: {name}={tuple(shape)}, which "
+            f"seems to have its channels first. Pass {(height, width, first)}, {way}."
+        )

@@ -19,6 +19,7 @@ from keras_reprogram.data_batches import is_array, known_length
 from keras_reprogram.data_checks import DataChecks
 from keras_reprogram.map_updates import MapUpdates
 from keras_reprogram.part_checks import check_parts, check_seed, check_source_images
+from keras_reprogram.program.target_range import target_range_of
 from keras_reprogram.source.ledger_claim import BudgetSpentError
 from keras_reprogram.step_check import (
     StepCheck,
@@ -109,7 +110,7 @@ class ReprogrammedModel(AnswerSteps):
         self.queries_per_prediction = int(source_images.shape[1])
         self.data_checks = DataChecks(
             target_shape=tuple(program.target_shape),
-            target_range=getattr(program, "target_range", None),
+            target_range=target_range_of(program),
             num_classes=output_map.num_classes,
         )
         self.prepare_steps()

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_reprogram.export.graph_orientation import graph_orientation, turned
+from keras_reprogram.program.target_range import target_range_of
 from keras_reprogram.reprogrammed_model import ReprogrammedModel
 
 RESIZE_METHOD = "bilinear with antialiasing, rounded to 8 bits"
@@ -34,7 +35,7 @@ def why_no_files(model: ReprogrammedModel) -> str | None:
     channels = model.input_shape[-1]
     if channels not in (1, 3):
         return f"{left_out}JPEG and PNG have 1 or 3 channels, target images {channels}."
-    if getattr(model.program, "target_range", None) is None:
+    if target_range_of(model.program) is None:
         return f"{left_out}the program does not say the `target_range` of its images."
     return None
 

@@ -9,6 +9,7 @@ import numpy as np
 from keras_reprogram.export.litert_form import LiteRTForm
 from keras_reprogram.export.twin import sample_images
 from keras_reprogram.image_checks import check_images
+from keras_reprogram.program.target_range import target_range_of
 from keras_reprogram.reprogrammed_model import ReprogrammedModel
 
 LEAST_IMAGES = 32
@@ -56,7 +57,7 @@ def calibration_images_for(model: ReprogrammedModel, form: LiteRTForm, images: A
                 "training images, without labels."
             )
         return sample_images(model)
-    target_range = getattr(model.program, "target_range", None)
+    target_range = target_range_of(model.program)
     try:
         images = check_images(images, model.input_shape[1:], target_range)
     except ValueError as error:

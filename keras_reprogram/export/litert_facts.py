@@ -10,6 +10,7 @@ from pathlib import Path
 
 from keras_reprogram.export.litert_agreement import Agreement
 from keras_reprogram.export.model_facts import scored_classes
+from keras_reprogram.program.target_range import target_range_of
 from keras_reprogram.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source.source import Source
 
@@ -27,7 +28,7 @@ class LiteRTFacts:
         form: `"float32"`, `"float16"`, `"dynamic_int8"` or `"int8"`.
         class_names: a name for each score.
         target_shape: `(h, w, c)` of an image.
-        target_range: `(low, high)` of its pixels.
+        target_range: `(low, high)` of its pixels, `None` if the program does not say.
         num_views: views of an image, all inside the file.
         source: fingerprint of the source model.
         agreement: how well the file agreed with the model.
@@ -36,7 +37,7 @@ class LiteRTFacts:
     form: str
     class_names: tuple[str, ...]
     target_shape: tuple[int, int, int]
-    target_range: tuple[float, float]
+    target_range: tuple[float, float] | None
     num_views: int
     source: str
     agreement: Agreement
@@ -66,7 +67,7 @@ def litert_facts(
         form=form,
         class_names=scored_classes(model),
         target_shape=tuple(model.input_shape[1:]),
-        target_range=getattr(model.program, "target_range", (0.0, 1.0)),
+        target_range=target_range_of(model.program),
         num_views=model.queries_per_prediction,
         source=source.fingerprint,
         agreement=agreement,

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_reprogram.export.encoded_images import RESIZE_METHOD
+from keras_reprogram.program.target_range import target_range_of
 from keras_reprogram.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source.source import Source
 from keras_reprogram.version import __version__
@@ -95,7 +96,7 @@ def write_facts(
         "source": _facts_of(model.source),
         "embedded_twin": _facts_of(source) if source is not model.source else None,
         "target_shape": list(model.input_shape[1:]),
-        "target_range": getattr(model.program, "target_range", None),
+        "target_range": target_range_of(model.program),
         "num_views": model.queries_per_prediction,
         "program": type(model.program).__name__,
         "output_map": type(model.output_map).__name__,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
+from keras_reprogram.program.target_range import target_range_of
 from keras_reprogram.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source.source import Source
 
@@ -15,15 +16,20 @@ def sample_images(model: ReprogrammedModel, count: int = _NUM_PROBES) -> np.ndar
     """Seeded random target images, to compare two forms of a model on.
 
     Args:
-        model: whose shape and range the images have.
+        model: whose shape and range the images have. Where its program does not say its range,
+            every second image spans 0 to 255 and the others 0 to 1.
         count: how many.
 
     Returns:
         float32 array `(count, h, w, c)`.
     """
-    low, high = getattr(model.program, "target_range", (0.0, 1.0))
+    known = target_range_of(model.program)
+    low, high = known or (0.0, 1.0)
     shape = (count, *model.input_shape[1:])
-    return np.random.default_rng(0).uniform(low, high, shape).astype(np.float32)
+    images = np.random.default_rng(0).uniform(low, high, shape)
+    if known is None:
+        images[1::2] *= 255.0
+    return images.astype(np.float32)
 
 
 def check_twin(model: ReprogrammedModel, twin: Source, tolerance: float) -> None:

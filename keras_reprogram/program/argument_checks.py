@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_reprogram.axis_order import check_channels_last
+
 
 def image_shape(name: str, shape: Sequence[int]) -> tuple[int, int, int]:
     """`shape` as `(height, width, channels)`.
@@ -28,6 +30,10 @@ def image_shape(name: str, shape: Sequence[int]) -> tuple[int, int, int]:
             f"Received: {name}={shape}. Add a channel axis to grey images: `images[..., None]`."
         )
     height, width, channels = (int(size) for size in sizes)
+    if name == "target_shape":
+        # The source's shape is its own affair: it may have been asked already.
+        way = "and images with their channels last: `np.moveaxis(images, 1, -1)`"
+        check_channels_last(name, (height, width, channels), way)
     return height, width, channels
 
 

@@ -53,7 +53,7 @@ def draw_source_images(
     sources = _checked(source_images, "source_images", "(n, num_views, H, W, C)")
     _check_counts(targets, sources, titles)
     count, views = min(len(targets), MAX_COLUMNS), min(sources.shape[1], MAX_VIEWS)
-    low_high = target_range or _own_range(targets)
+    low_high = target_range or own_range(targets)
     rows = [("target", _displayable(targets, low_high, "target_range"))]
     shown = _displayable(sources, value_range, "value_range")
     rows += [
@@ -188,7 +188,15 @@ def _check_counts(targets: np.ndarray, sources: np.ndarray, titles: Any) -> None
         )
 
 
-def _own_range(images: np.ndarray) -> tuple[float, float]:
+def own_range(images: np.ndarray) -> tuple[float, float]:
+    """From the darkest to the brightest value of images: how they are shown if nobody says more.
+
+    Args:
+        images: any shape, not empty.
+
+    Returns:
+        `(low, high)`, never empty.
+    """
     low, high = float(images.min()), float(images.max())
     return (low, high) if high > low else (low, low + 1.0)
 

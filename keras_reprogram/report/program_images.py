@@ -9,7 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_reprogram.report.pictures import one_if_shared
+from keras_reprogram.program.target_range import target_range_of
+from keras_reprogram.report.pictures import one_if_shared, own_range
 
 _CHANNELS = (1, 3)
 
@@ -117,9 +118,7 @@ class ProgramImages(keras.callbacks.Callback):
     def _target_pictures(self) -> dict[str, np.ndarray]:
         if self.samples is None or self.samples.shape[-1] not in _CHANNELS:
             return {}
-        low, high = float(self.samples.min()), float(self.samples.max())
-        own_range = (low, high if high > low else low + 1.0)
-        target_range = getattr(self.model.program, "target_range", own_range)
+        target_range = target_range_of(self.model.program) or own_range(self.samples)
         return {"target images": _scaled(self.samples, target_range)}
 
     def _check_model(self) -> None:

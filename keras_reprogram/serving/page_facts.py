@@ -41,6 +41,13 @@ def read_page_facts(servable: Servable) -> PageFacts:
         ServingError: with the sentence that the page shows, where it cannot show this model.
     """
     _check_signature(servable)
+    if servable.facts.get("target_range", 0) is None:
+        raise ServingError(
+            "This page shows images of a known range. Received: an export whose program does not "
+            "say its `target_range`. Give the program that attribute, (low, high), and export it "
+            "again; the API works without.",
+            "FAILED_PRECONDITION",
+        )
     try:
         facts = _page_facts(servable.facts)
     except (KeyError, TypeError, ValueError) as error:

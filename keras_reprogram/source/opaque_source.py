@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
+from keras_reprogram.axis_order import check_channels_last
 from keras_reprogram.source.python_source import PythonSource
 from keras_reprogram.source.query_ledger import QueryLedger
 
@@ -76,6 +77,8 @@ class OpaqueSource(PythonSource):
         ledger: QueryLedger | None = None,
         name: str = "source",
     ) -> None:
+        way = "and turn the images inside `function`: `images.transpose(0, 3, 1, 2)`"
+        check_channels_last("source_shape", source_shape, way)
         super().__init__(
             source_shape,
             num_labels,

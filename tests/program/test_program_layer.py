@@ -215,3 +215,13 @@ def test_wrong_arguments_are_refused(options, message):
 def test_images_of_another_shape_are_refused(shape):
     with pytest.raises(ValueError, match="expected (shape|ndim)"):
         layer()(np.zeros(shape, "float32"))
+
+
+@pytest.mark.parametrize("shape", [(3, 16, 16), (3, 32, 48), (1, 28, 28)])
+def test_target_images_with_their_channels_first_are_named(shape):
+    with pytest.raises(ValueError, match=r"seems to have its channels first.*np\.moveaxis"):
+        ProgramLayer(shape, (64, 64, 3), source_range=(0, 255))
+
+
+def test_signals_are_no_images_with_their_channels_first():
+    assert ProgramLayer((1, 100, 12), (64, 128, 12), source_range=(0, 1)).target_shape[0] == 1

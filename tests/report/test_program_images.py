@@ -120,7 +120,7 @@ def test_wrong_samples_and_steps_are_named(tmp_path):
 
 def test_a_program_without_pictures_needs_samples(tmp_path):
     class Plain(keras.layers.Layer):
-        target_shape = SOURCE_SHAPE
+        target_shape, target_range = SOURCE_SHAPE, None
 
         def call(self, images):
             return images[:, None]

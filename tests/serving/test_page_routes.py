@@ -186,7 +186,8 @@ def test_a_gateway_asks_once_a_view_and_tells_when_its_budget_is_spent(tmp_path)
         ({}, (), "was not written by keras_reprogram"),
         ({"format": 1}, (), "is older than this page"),
         ({}, ("steps",), "needs the export's facts"),
-        ({"target_range": None}, ("steps",), "needs the export's facts"),
+        ({"target_range": None}, ("steps",), "images of a known range. Received: an export whose"),
+        ({"target_range": 7}, ("steps",), "needs the export's facts"),
         ({"target_shape": [4, 4, 2]}, ("steps",), "target images of 2"),
     ],
 )

@@ -174,3 +174,10 @@ def test_config_names_save_program():
 def test_function_must_be_callable():
     with pytest.raises(TypeError, match="`function` must be callable.*Received: str"):
         source_of("https://example.org")
+
+
+def test_channels_first_are_named_before_anything_is_asked():
+    with pytest.raises(
+        ValueError, match=r"channels first. Pass \(96, 96, 3\)"
+    ):
+        OpaqueSource(len, (3, 96, 96), 2, value_range=(0, 1), identity="torch")

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_reprogram.axis_order import check_channels_last
 from keras_reprogram.source.ledger_asking import Asking, ask_through_ledger
 from keras_reprogram.source.python_source import PythonSource
 from keras_reprogram.source.query_budget import query_key
@@ -111,6 +112,8 @@ class RemoteSource(PythonSource):
                 "`images_per_request` and `concurrency` must be at least 1, `retries` 0. Received: "
                 f"{images_per_request}, {concurrency}, {retries}."
             )
+        way = "and let the service turn the images, or write a source of your own that does"
+        check_channels_last("source_shape", source_shape, way)
         super().__init__(
             source_shape, len(labels), value_range=value_range, labels=labels, **options
         )
