@@ -110,9 +110,11 @@ def _in_one_step(seen: SeenRange, target_range: Range) -> bool:
 
 
 def _has_fractions(images: np.ndarray, target_range: Range) -> bool:
+    """Whether these are neither 8-bit codes of the range nor whole numbers, as in 16-bit files."""
     low, high = target_range
-    codes = (images.astype(np.float64) - low) * (255 / (high - low))
-    return bool((np.abs(codes - np.rint(codes)) > _SLACK).any())
+    values = images.astype(np.float64)
+    scales = (values, (values - low) * (255 / (high - low)))
+    return all(bool((np.abs(one - np.rint(one)) > _SLACK).any()) for one in scales)
 
 
 def _corner(seen: SeenRange, target_range: Range) -> str:

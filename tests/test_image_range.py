@@ -15,6 +15,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (20, 4, 4, 1)).astype("float3
     [
         (PIXELS / 255, (0, 255), r"one 8-bit step.*`target_range=\(0, 1\)`"),
         (PIXELS / 255 / 255, (0, 1), "one 8-bit step"),
+        (PIXELS / 255, (0, 65535), "one 8-bit step"),
         (PIXELS / 127.5 - 1, (0, 255), r"must lie in.*`target_range=\(-1, 1\)`"),
         (PIXELS, (0, 1), r"must lie in.*Rescale them to 0 to 1.*`target_range=\(0, 255\)`"),
         (PIXELS, (-1, 1), r"must lie in.*`target_range=\(0, 255\)`"),
@@ -37,6 +38,8 @@ def test_images_on_another_scale(images, target_range, said) -> None:
         (np.zeros((3, 4, 4, 1)), (-1, 1)),
         # The darkest photograph that 8 bits can hold.
         ((PIXELS[:1] > 128).astype("uint8"), (0, 255)),
+        # And 16 bits.
+        (PIXELS[:1], (0, 65535)),
     ],
 )
 def test_images_that_pass(images, target_range) -> None:

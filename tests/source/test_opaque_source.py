@@ -177,7 +177,5 @@ def test_function_must_be_callable():
 
 
 def test_channels_first_are_named_before_anything_is_asked():
-    with pytest.raises(
-        ValueError, match=r"channels first. Pass \(96, 96, 3\)"
-    ):
+    with pytest.raises(ValueError, match=r"channels first. Pass \(96, 96, 3\)"):
         OpaqueSource(len, (3, 96, 96), 2, value_range=(0, 1), identity="torch")
