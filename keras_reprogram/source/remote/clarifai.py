@@ -119,7 +119,8 @@ class ClarifaiSource(RemoteSource):
             )
         except grpc.RpcError as error:
             # The gRPC error repeats what the service said, the key too.
-            raise failure_of(error, f"Clarifai at {endpoint}", self.key_variable) from None
+            place = f"Clarifai at {endpoint}"
+            raise failure_of(error, place, self.key_variable, endpoint) from None
         for output in answer.outputs:
             output.ClearField("input")  # the image again
         said: dict[str, Any] = MessageToDict(

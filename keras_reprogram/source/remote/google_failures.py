@@ -35,7 +35,7 @@ def failure_of_call(error: Any, endpoint: str, key_variable: str | None) -> Exce
     if "api key" in said.lower():
         hint = f"Check the key in the environment: {key_variable}."
         return SourceRefusedError(f"{who} refused. Received: {said[:200]} {hint}")
-    return failure_of(error.response, who, key_variable)
+    return failure_of(error.response, who, key_variable, endpoint)
 
 
 def check_responses(responses: list[dict[str, Any]]) -> None:

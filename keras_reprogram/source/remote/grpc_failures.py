@@ -18,6 +18,11 @@ _NEVER_CONNECTED = (
     "errors resolving",
 )
 _UNTRUSTED = "certificate"
+# By us, or by the service that had it ready.
+_ANSWER_TOO_LARGE = (
+    ("received message larger than max", "client"),
+    ("sent message larger than max", "server"),
+)
 _LATER = (
     "UNAVAILABLE",
     "DEADLINE_EXCEEDED",
@@ -38,13 +43,16 @@ HINTS = {
 }
 
 
-def failure_of(error: Any, service: str, key_variable: str | None = None) -> Exception:
+def failure_of(
+    error: Any, service: str, key_variable: str | None = None, endpoint: str = ""
+) -> Exception:
     """Ours for a `grpc.RpcError`.
 
     Args:
         error: what the stub raised.
         service: who failed, for the message.
         key_variable: the environment variable whose value is not shown.
+        endpoint: `host` or `host:port` that was asked.
 
     Returns:
         A `SourceBusyError`, `SourceUnavailableError` or `SourceRefusedError`; for an answer that is
@@ -53,10 +61,9 @@ def failure_of(error: Any, service: str, key_variable: str | None = None) -> Exc
     # Hidden before it is cut: half a key is a secret too.
     code, said = error.code().name, hide_key(error.details() or "", key_variable)[:200]
     lower = (error.details() or "").lower()
-    # In gRPC's own words: a service may write any of them into an answer that it bills.
-    unreached = code == "UNAVAILABLE" and lower.startswith(_NEVER_CONNECTED)
-    if "received message larger than max" in lower and "client" in lower:
-        # It has arrived and may have been billed; the next would be as large.
+    unreached = code == "UNAVAILABLE" and _is_unreached(lower, endpoint)
+    if any(all(word in lower for word in words) for words in _ANSWER_TOO_LARGE):
+        # It was worked on and may have been billed; the next would be as large.
         return RuntimeError(f"{service} answered with too much. Received: {said}.")
     if code == "RESOURCE_EXHAUSTED" and "message larger than max" not in lower:
         return SourceBusyError(f"{service} is asked too fast ({said})", _wait_of(error))
@@ -71,6 +78,19 @@ def failure_of(error: Any, service: str, key_variable: str | None = None) -> Exc
         return SourceUnavailableError(f"{service} failed ({code}: {said})", _wait_of(error))
     hint = HINTS.get(code, "See the service's documentation.")
     return SourceRefusedError(f"{service} refused. Received: {code}: {said}. {hint}")
+
+
+def _is_unreached(said: str, endpoint: str) -> bool:
+    """Whether gRPC's own words say that this address could not be connected to.
+
+    A service may pass on the same words, of an address behind it, after it worked on a request.
+    """
+    host, colon, port = endpoint.lower().rpartition(":")
+    if not colon:
+        host, port = port, "443"
+    # Of an address the last attempts are told, of a name that it is unknown.
+    named = f":{port}:" in said if said.startswith(_NEVER_CONNECTED[0]) else host in said
+    return said.startswith(_NEVER_CONNECTED) and named
 
 
 def _wait_of(error: Any) -> float | None:

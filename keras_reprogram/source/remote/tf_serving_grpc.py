@@ -210,7 +210,7 @@ class TFServingGRPCSource(RemoteSource):
             raise failure from None
 
     def _failure(self, error: Any, endpoint: str) -> Exception:
-        failure = failure_of(error, endpoint, self.key_variable)
+        failure = failure_of(error, endpoint, self.key_variable, endpoint)
         if type(failure) is RuntimeError:
             return RuntimeError(
                 f"{endpoint} must answer with at most {_LARGEST_ANSWER:,} bytes. Received: "

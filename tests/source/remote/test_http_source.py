@@ -259,15 +259,24 @@ def test_what_waits_for_the_rate_limit_is_not_sent_after_ctrl_c(tmp_path, with_l
         assert time.monotonic() - started < 0.5
 
 
-def test_an_error_stops_what_waits_for_the_rate_limit(tmp_path):
-    with SignService() as service, QueryLedger(tmp_path / "l", budget=2) as ledger:
-        source = source_of(service, ledger=ledger, concurrency=4, queries_per_second=4.0)
+def test_an_error_stops_what_waits_for_the_rate_limit(tmp_path, monkeypatch):
+    with SignService() as service, QueryLedger(tmp_path / "l") as ledger:
+        source = source_of(service, ledger=ledger, concurrency=12, queries_per_second=1.0)
+        answer_part, images = source._answer_part, images_of(8)
+
+        def fails(part, stop):
+            if np.array_equal(part[0], images[7]):
+                time.sleep(0.3)
+                raise ZeroDivisionError("of the last one")
+            return answer_part(part, stop)
+
+        monkeypatch.setattr(source, "_answer_part", fails)
         started = time.monotonic()
-        with pytest.raises(BudgetSpentError):
-            source(images_of(12))
-        # The third query finds the budget spent; the ninth would have been sent after two seconds.
+        with pytest.raises(ZeroDivisionError):
+            source(images)
+        # The others would have been sent within six seconds.
         assert time.monotonic() - started < 1.5
-        assert service.requests == ledger.spent == 2
+        assert service.requests == ledger.spent == 1
 
 
 def test_what_was_paid_for_waits_for_no_turn(tmp_path):

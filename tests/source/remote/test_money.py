@@ -2,19 +2,30 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 
+import grpc
 import numpy as np
 import pytest
 from sign_service import LABELS, SIGNS, SignService
 
-from keras_reprogram import HTTPSource, KServeSource, QueryLedger, TFServingSource
+from keras_reprogram import (
+    BudgetSpentError,
+    HTTPSource,
+    KServeSource,
+    QueryLedger,
+    TFServingSource,
+)
 from keras_reprogram.source import query_key
+from keras_reprogram.source.ledger_claim import NotBilledError
 from keras_reprogram.source.remote import SourceRefusedError, SourceUnavailableError
 from keras_reprogram.source.remote.clarifai_statuses import failure_of_status
 from keras_reprogram.source.remote.google_failures import check_responses
 from keras_reprogram.source.remote.grpc_failures import failure_of
+from keras_reprogram.source.remote.tf_serving_grpc import TFServingGRPCSource
 from keras_reprogram.testing import FakeKServe, FakeTFServing, HostedModel
 
 
@@ -203,6 +214,149 @@ def test_a_request_that_was_given_up_may_be_billed(tmp_path, status):
     with SignService([status]) as service, QueryLedger(tmp_path / "l") as ledger:
         source_of(service, ledger=ledger)(images_of(1))
         assert ledger.counts() == {"sent": 1, "billed": 1, "free": 0}
+
+
+class _Status:
+    """What a call of gRPC raises."""
+
+    def __init__(self, code, details):
+        self._code, self._details = code, details
+
+    def code(self):
+        return getattr(grpc.StatusCode, self._code)
+
+    def details(self):
+        return self._details
+
+    def trailing_metadata(self):
+        return ()
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "code", "words", "free"),
+    [
+        ("10.0.0.1:8500", "UNAVAILABLE", "{} ipv4:10.0.0.1:8500: Failed to connect", True),
+        ("a.example", "UNAVAILABLE", "{} ipv4:10.0.0.1:443: Failed to connect", True),
+        ("[::1]:8500", "UNAVAILABLE", "{} ipv6:%5B::1%5D:8500: Failed to connect", True),
+        ("a.example:8500", "UNAVAILABLE", "DNS resolution failed for a.example:8500: no", True),
+        # What a service says of another one behind it, after it has classified.
+        ("10.0.0.1:8500", "UNAVAILABLE", "{} ipv4:10.0.0.1:9000: Failed to connect", False),
+        ("a.example:8500", "UNAVAILABLE", "DNS resolution failed for b.example:8500: no", False),
+        ("10.0.0.1:8500", "UNAVAILABLE", "Socket closed", False),
+        ("10.0.0.1:8500", "RESOURCE_EXHAUSTED", "SERVER: Sent message larger than max", False),
+        ("10.0.0.1:8500", "RESOURCE_EXHAUSTED", "CLIENT: Received message larger than max", False),
+        ("10.0.0.1:8500", "RESOURCE_EXHAUSTED", "SERVER: Received message larger than max", True),
+        ("10.0.0.1:8500", "RESOURCE_EXHAUSTED", "quota", True),
+    ],
+)
+def test_what_grpc_says_of_a_request_that_never_left(endpoint, code, words, free):
+    said = words.format("failed to connect to all addresses; last error: UNKNOWN:")
+    failure = failure_of(_Status(code, said), "a service", None, endpoint)
+    assert isinstance(failure, NotBilledError) is free
+
+
+def test_what_a_service_says_of_one_behind_it_is_billed(tmp_path):
+    """The words of gRPC for a request that never left, of a server that worked on it."""
+
+    def answer(request, context):
+        bill.append(request)
+        context.abort(grpc.StatusCode.UNAVAILABLE, behind)
+
+    bill, behind = [], "failed to connect to all addresses; last error: UNKNOWN: ipv4:10.0.0.9:1:"
+    handler = grpc.unary_unary_rpc_method_handler(answer)
+    service = "tensorflow.serving.PredictionService"
+    server = grpc.server(ThreadPoolExecutor(2))
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler(service, {"Predict": handler}),)
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    with QueryLedger(tmp_path / "l", budget=3) as ledger:
+        source = TFServingGRPCSource(
+            f"127.0.0.1:{port}", "m", (4, 4, 3), ["a", "b"], value_range=(0, 255), identity="m",
+            input_name="image", ledger=ledger, retries=9,
+        )  # fmt: skip
+        with pytest.raises(BudgetSpentError):
+            source(np.zeros((1, 4, 4, 3), np.float32))
+        assert ledger.spent == len(bill) == 3
+    server.stop(0).wait()
+
+
+def test_what_waits_in_the_queue_of_an_executor_is_neither_claimed_nor_sent(tmp_path):
+    with (
+        SignService(latency=0.5) as service,
+        QueryLedger(tmp_path / "l") as ledger,
+        ThreadPoolExecutor(1) as one,
+    ):
+        source = source_of(service, ledger=ledger, executor=one, concurrency=8)
+        found = []
+
+        def press():
+            found.append((ledger.counts(), time.monotonic()))
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+        threading.Timer(0.3, press).start()
+        with pytest.raises(KeyboardInterrupt):
+            source(images_of(12))
+        assert found[0][0] == {"sent": 1, "billed": 0, "free": 0}
+        assert time.monotonic() - found[0][1] < 1.0
+        assert service.requests == ledger.spent == source.queries_used == 1
+
+
+def test_a_request_of_ours_in_the_queue_of_a_busy_executor_is_called_back(tmp_path):
+    go_on = threading.Event()
+    with (
+        SignService() as service,
+        QueryLedger(tmp_path / "l") as ledger,
+        ThreadPoolExecutor(2) as busy,
+    ):
+        for _ in range(2):
+            busy.submit(go_on.wait, 20)
+        source = source_of(service, ledger=ledger, executor=busy)
+
+        def press():
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+        threading.Timer(0.3, press).start()
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                source(images_of(2))
+            assert ledger.counts() == {"sent": 0, "billed": 0, "free": 2}
+            assert service.requests == ledger.spent == source.queries_used == 0
+        finally:
+            go_on.set()
+
+
+class _LetsItselfBeCancelled(Executor):
+    """As Dask's: a future that was cancelled while its request is under way."""
+
+    def __init__(self):
+        self.threads = ThreadPoolExecutor(2)
+
+    def submit(self, function, *arguments):
+        self.threads.submit(function, *arguments).result()
+        future = Future()
+        future.cancel()
+        future.set_running_or_notify_cancel()
+        return future
+
+
+def test_a_cancelled_future_of_another_executor_may_be_billed(tmp_path):
+    with SignService() as service, QueryLedger(tmp_path / "l") as ledger:
+        source = source_of(service, ledger=ledger, executor=_LetsItselfBeCancelled())
+        with pytest.raises(CancelledError):
+            source(images_of(1))
+        assert service.bill == ledger.spent == ledger.counts()["sent"] == 1
+
+
+def test_an_executor_that_is_shut_down_costs_nothing(tmp_path):
+    executor = ThreadPoolExecutor(1)
+    executor.shutdown()
+    with SignService() as service, QueryLedger(tmp_path / "l") as ledger:
+        source = source_of(service, ledger=ledger, executor=executor)
+        with pytest.raises(SourceRefusedError, match="must take requests. Received: RuntimeError"):
+            source(images_of(1))
+        assert service.requests == ledger.spent == 0
 
 
 def _sleep_long():

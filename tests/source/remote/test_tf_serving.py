@@ -2,7 +2,10 @@
 
 import base64
 import pickle
+import signal
 import sys
+import threading
+import time
 
 import grpc
 import httpx
@@ -248,6 +251,32 @@ def test_metadata_is_asked_for_once_and_is_no_query():
         assert service.metadata_requests == 1
         source_of(TFServingGRPCSource, service, input_name="image")(images_of(2))
         assert (service.metadata_requests, service.requests, service.bill) == (1, 7, 7)
+
+
+def test_nothing_is_claimed_or_sent_if_ctrl_c_comes_while_metadata_are_asked_for(
+    tmp_path, monkeypatch
+):
+    found = []
+
+    def press():
+        found.append(ledger.counts())
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    with fake_of(FakeTFServingGRPC) as service, QueryLedger(tmp_path / "l") as ledger:
+        source = source_of(TFServingGRPCSource, service, ledger=ledger)
+        ask = source._ask_metadata
+
+        def slow(endpoint):
+            threading.Timer(0.2, press).start()
+            time.sleep(0.5)
+            return ask(endpoint)
+
+        monkeypatch.setattr(source, "_ask_metadata", slow)
+        with pytest.raises(KeyboardInterrupt):
+            source(images_of(8))
+        nothing = {"sent": 0, "billed": 0, "free": 0}
+        assert found == [nothing] and ledger.counts() == nothing
+        assert service.requests == service.bill == 0
 
 
 @pytest.mark.parametrize("fault", TRANSPORT_FAULTS, ids=str)
