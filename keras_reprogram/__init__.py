@@ -4,6 +4,8 @@ target image -> program -> source images -> source -> source scores -> output ma
                 trained                     frozen or opaque           fitted exactly or trained
 """
 
+# The first of all, before anything imports TensorFlow.
+from keras_reprogram import command_noise as _command_noise  # noqa: F401
 from keras_reprogram.export import (
     export_blockers,
     export_halves,

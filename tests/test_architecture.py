@@ -44,6 +44,8 @@ LAYERS = (
     # Modules with no arrows of their own; every part may import them, they import no part.
     {
         "version",
+        "command_noise",
+        "noise_filter",
         "answer_store",
         "image_checks",
         "data_batches",

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from keras_reprogram.command_line.console import quiet_tensorflow
 from keras_reprogram.command_line.estimate import estimate
 from keras_reprogram.command_line.evaluate import evaluate
 from keras_reprogram.command_line.exit_codes import notes_for_warnings, with_exit_codes
@@ -78,7 +77,6 @@ def demo(
     as if it were somebody's paid service.
     """
     check_folder(output)
-    quiet_tensorflow()
     from keras_reprogram.command_line.demo import run_demo
 
     run_demo(output, seeds=seeds, quiet=quiet, json_file=json_file)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
-import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -148,40 +145,3 @@ def stdout_is_for_data() -> Iterator[None]:
     """
     with contextlib.redirect_stdout(sys.stderr):
         yield
-
-
-def quiet_tensorflow() -> None:
-    """Imports TensorFlow without the lines that it writes to stderr when it starts.
-
-    Two of them come whatever the log level is. If the import fails, they are shown after all.
-
-    Example:
-    ```python
-    from keras_reprogram.command_line.console import quiet_tensorflow
-
-    quiet_tensorflow()
-    ```
-    """
-    if "tensorflow" in sys.modules:
-        return
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _held_back_stderr():
-        importlib.import_module("keras_reprogram.reprogrammed_model")
-
-
-@contextlib.contextmanager
-def _held_back_stderr() -> Iterator[None]:
-    """Catches what is written to file descriptor 2; C++ does not ask `sys.stderr`."""
-    sys.stderr.flush()
-    saved = os.dup(2)
-    with tempfile.TemporaryFile() as caught:
-        os.dup2(caught.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            caught.seek(0)
-            os.write(saved, caught.read())
-            raise
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)

@@ -12,7 +12,6 @@ from keras_reprogram.command_line.console import (
     Talk,
     facts_table,
     print_table,
-    quiet_tensorflow,
 )
 from keras_reprogram.command_line.dry_run import DryRun, dry_run
 from keras_reprogram.command_line.exit_codes import with_exit_codes
@@ -113,7 +112,6 @@ def estimate(
         data_format=data_format,
         source_size=source_size,
     )
-    quiet_tensorflow()
     from keras_reprogram.command_line.source_option import resolve_source
     from keras_reprogram.datasets import load_target
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keras_reprogram.command_line.console import Talk, facts_table, print_table, quiet_tensorflow
+from keras_reprogram.command_line.console import Talk, facts_table, print_table
 from keras_reprogram.command_line.exit_codes import with_exit_codes
 from keras_reprogram.command_line.json_file import check_json_path, write_json
 from keras_reprogram.command_line.run_folder import Run, read_run
@@ -47,7 +47,6 @@ def evaluate(
     """
     check_json_path(json_file)
     opened = read_run(run)
-    quiet_tensorflow()
     talk = Talk(quiet)
     data = _images(opened, target, test_images)
     talk.note("\n".join((data.origin, *data.notes)))

@@ -11,7 +11,6 @@ import typer
 
 from keras_reprogram.command_line.console import (
     Talk,
-    quiet_tensorflow,
     stdout_is_for_data,
 )
 from keras_reprogram.command_line.exit_codes import with_exit_codes
@@ -140,7 +139,6 @@ def export(
     )
     if source is None:
         settings.refuse("a run", "without --source there is no other file to describe")
-    quiet_tensorflow()
     resolved = opened.open_source()
     model = opened.load_model(resolved)
     twin = None if kind == ExportFormat.HALVES else _twin(opened, model, resolved, source, settings)

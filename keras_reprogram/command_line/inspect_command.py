@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from keras_reprogram.command_line.console import facts_table, print_table, quiet_tensorflow
+from keras_reprogram.command_line.console import facts_table, print_table
 from keras_reprogram.command_line.exit_codes import with_exit_codes
 from keras_reprogram.command_line.json_file import check_json_path, write_json
 from keras_reprogram.command_line.run_folder import is_run, read_run
@@ -104,7 +104,6 @@ def _run_facts(folder: Path) -> dict[str, Any]:
 
 
 def _program_facts(path: Path) -> dict[str, Any]:
-    quiet_tensorflow()
     from keras_reprogram.program_file import read_description
 
     described = read_description(path)
@@ -125,7 +124,6 @@ def _program_facts(path: Path) -> dict[str, Any]:
 
 
 def _source_facts(text: str, settings: SourceSettings) -> dict[str, Any]:
-    quiet_tensorflow()
     from keras_reprogram.command_line.source_option import resolve_source
 
     source = resolve_source(text, settings=settings).source

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keras_reprogram.command_line.console import Talk, quiet_tensorflow
+from keras_reprogram.command_line.console import Talk
 from keras_reprogram.command_line.exit_codes import INPUT_ERROR, with_exit_codes
 from keras_reprogram.command_line.json_file import check_json_path, write_json
 from keras_reprogram.command_line.run_folder import Run, read_run
@@ -47,7 +47,6 @@ def predict(
     check_json_path(json_file)
     opened = read_run(run)
     files = _image_files(images)
-    quiet_tensorflow()
     class_names = opened.facts["target"]["class_names"]
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(("file", "class", "probability"))

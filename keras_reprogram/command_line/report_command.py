@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from keras_reprogram.command_line.console import Talk, quiet_tensorflow, stdout_is_for_data
+from keras_reprogram.command_line.console import Talk, stdout_is_for_data
 from keras_reprogram.command_line.exit_codes import with_exit_codes
 from keras_reprogram.command_line.run_draft import REPORT
 from keras_reprogram.command_line.run_folder import Run, read_run
@@ -61,7 +61,6 @@ def report(
     """
     opened = read_run(run)
     path = _free_path(opened, output, overwrite)
-    quiet_tensorflow()
     from keras_reprogram.command_line.run_sections import write_run_page
 
     with stdout_is_for_data():

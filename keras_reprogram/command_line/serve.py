@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keras_reprogram.command_line.console import Talk, quiet_tensorflow
+from keras_reprogram.command_line.console import Talk
 from keras_reprogram.command_line.exit_codes import with_exit_codes
 from keras_reprogram.command_line.source_settings import (
     DataFormat,
@@ -110,7 +110,6 @@ def serve(
         data_format=data_format,
         source_size=source_size,
     )
-    quiet_tensorflow()
     from keras_reprogram.serving import ModelServer, ServerLimits
 
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)

@@ -1,0 +1,80 @@
+"""Holds back what TensorFlow says when it starts, where this process is a command of ours.
+
+TensorFlow writes to file descriptor 2 while it is imported, before anything can tell it not to.
+So this module acts when it is imported, as the first of the package. Other programs that import
+the package are left as they are, as are commands under `TF_CPP_MIN_LOG_LEVEL=0`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+
+
+def is_command(arguments: Sequence[str]) -> bool:
+    """Whether a process runs the command line.
+
+    Args:
+        arguments: `sys.orig_argv`: Python, its options, what it runs, and what that is given.
+
+    Returns:
+        Whether it is `keras-reprogram`, `python -m keras_reprogram...`, or `python -c` with code
+        that imports the command line.
+    """
+    words = iter(arguments[1:])
+    for word in words:
+        if word == "-m":
+            return next(words, "").split(".")[0] == "keras_reprogram"
+        if word == "-c":
+            return "keras_reprogram.command_line" in next(words, "")
+        if word in ("-W", "-X"):
+            next(words, "")
+        elif not word.startswith("-"):
+            return Path(word).stem.removesuffix("-script") == "keras-reprogram"
+    return False
+
+
+def hold_back_noise() -> None:
+    """Puts a process between file descriptor 2 and stderr that drops what is noise.
+
+    `sys.stderr` stays what it was: Python's own messages and progress bars go there directly.
+    """
+    try:
+        sys.stderr.flush()
+        terminal = os.dup(2)
+        filtering = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(Path(__file__).with_name("noise_filter.py"))],
+            stdin=subprocess.PIPE,
+            stdout=terminal,
+        )
+    except (AttributeError, OSError):
+        # Without stderr nothing is said; without another process, noise is better than no command.
+        return
+    pipe: Any = filtering.stdin
+    sys.stderr = open(  # noqa: SIM115, PTH123 - for as long as the process lives
+        terminal, "w", buffering=1, encoding=sys.stderr.encoding, errors=sys.stderr.errors
+    )
+    os.dup2(pipe.fileno(), 2)
+    pipe.close()
+    atexit.register(_let_go, filtering, terminal)
+
+
+def _let_go(filtering: subprocess.Popen, terminal: int) -> None:
+    """What was said is shown before the command is over; others may still hold the pipe."""
+    sys.stderr.flush()
+    os.dup2(terminal, 2)
+    try:
+        filtering.wait(timeout=2)
+    except subprocess.TimeoutExpired:
+        filtering.returncode = 0
+
+
+if is_command(sys.orig_argv) and os.environ.get(_LEVEL) != "0":
+    hold_back_noise()
