@@ -64,6 +64,12 @@ def test_independent_scores_beyond_their_range_are_refused(score, advice):
         source(np.zeros((1, *SHAPE), "float32"))
 
 
+def test_noise_at_the_ends_of_independent_scores_passes():
+    source = opaque([-0.02, 1.03], 2, scores="independent")
+    found = np.asarray(source(np.zeros((1, *SHAPE), "float32")))
+    np.testing.assert_allclose(found, [[-0.02, 1.03]])
+
+
 def test_rows_that_do_not_sum_to_one_are_told_what_they_may_be():
     source = opaque([0.7, 0.6], 2)
     with pytest.raises(ValueError, match=r"sums to 1.3.*`scores=\"independent\"` if each"):
