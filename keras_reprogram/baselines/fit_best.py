@@ -48,6 +48,7 @@ def fit_best(
     validation_fraction: float = 0.2,
     seed: int = 0,
     groups: np.ndarray | None = None,
+    sample_weight: np.ndarray | None = None,
 ) -> Baseline:
     """Fits every candidate, keeps the one that is best on validation and refits it on all inputs.
 
@@ -60,12 +61,15 @@ def fit_best(
         validation_fraction: Share held out for the choice, above 0 and below 1.
         seed: Non-negative integer that decides the split.
         groups: Optional array of shape `(num_images,)`; images of one group are held out together.
+        sample_weight: Optional array of shape `(num_images,)`, non-negative: what each image counts
+            in the fits and in the choice.
 
     Returns:
         The fitted `Baseline`.
 
     Raises:
-        ValueError: For inputs that are not finite, labels out of range, or fewer than two classes.
+        ValueError: For inputs that are not finite, labels out of range, fewer than two classes, or
+            weights of another number.
 
     Example:
         ```python
@@ -81,6 +85,17 @@ def fit_best(
     """
     inputs, labels = np.asarray(inputs), np.asarray(labels)
     _check(inputs, labels, num_classes)
+    if sample_weight is not None and np.shape(sample_weight) != labels.shape:
+        raise ValueError(
+            f"Expected `sample_weight` of shape {labels.shape}, a number for each image. "
+            f"Received: shape {np.shape(sample_weight)}."
+        )
+    if sample_weight is not None:
+        # Kernel machines refuse a class without weight; what counts nothing may as well be absent.
+        rows = np.flatnonzero(sample_weight)
+        inputs, labels, sample_weight = inputs[rows], labels[rows], np.asarray(sample_weight)[rows]
+        groups = None if groups is None else np.reshape(groups, -1)[rows]
+        _check(inputs, labels, num_classes)
     train, held_out = split_validation(inputs, labels, validation_fraction, seed, groups)
     best, best_accuracy = None, -1.0
     prepared: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
@@ -90,15 +105,17 @@ def fit_best(
             rotation, rows, rotated = _reduce(inputs, labels, train, size, seed)
             prepared[size] = rows, rotated, rotate(rotation, inputs[held_out])
         rows, rotated, rotated_held_out = prepared[size]
-        classifier, _ = _fit(candidate, rotated, labels[rows])
-        accuracy = _accuracy(classifier, rotated_held_out, labels[held_out])
+        classifier, _ = _fit(candidate, rotated, labels[rows], _of(sample_weight, rows))
+        accuracy = _accuracy(
+            classifier, rotated_held_out, labels[held_out], _of(sample_weight, held_out)
+        )
         if accuracy > best_accuracy:
             best, best_accuracy = candidate, accuracy
     if best is None:
         raise ValueError("Expected at least one candidate. Received: none.")
     size = min(best.most_rows or len(labels), len(labels))
     rotation, rows, rotated = _reduce(inputs, labels, np.arange(len(labels)), size, seed)
-    classifier, converged = _fit(best, rotated, labels[rows])
+    classifier, converged = _fit(best, rotated, labels[rows], _of(sample_weight, rows))
     drawn = "" if size == len(labels) else f" ({size:,} of {len(labels):,} images)"
     return Baseline(best.name + drawn, best_accuracy, size, converged, rotation, classifier)
 
@@ -112,17 +129,28 @@ def _reduce(
     return rotation, rows, rotated
 
 
-def _accuracy(classifier: Any, rows: np.ndarray, labels: np.ndarray) -> float:
+def _of(weight: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
+    return None if weight is None else np.asarray(weight, float)[rows]
+
+
+def _accuracy(
+    classifier: Any, rows: np.ndarray, labels: np.ndarray, weight: np.ndarray | None
+) -> float:
+    if weight is not None and not weight.any():
+        weight = None
     with threadpool_limits(1):
-        return float(np.mean(classifier.predict(rows) == labels))
+        return float(np.average(classifier.predict(rows) == labels, weights=weight))
 
 
-def _fit(candidate: Candidate, rotated: np.ndarray, labels: np.ndarray) -> tuple[Any, bool]:
+def _fit(
+    candidate: Candidate, rotated: np.ndarray, labels: np.ndarray, weight: np.ndarray | None
+) -> tuple[Any, bool]:
     # A solver stopped early is a candidate like another: validation decides, `converged` reports.
     # One thread, for the reason given in `fit_rotation`.
     with threadpool_limits(1), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        classifier = candidate.make().fit(rotated, labels)
+        weighted = {} if weight is None else {"sample_weight": weight}
+        classifier = candidate.make().fit(rotated, labels, **weighted)
     stopped_early = False
     for warning in caught:
         if issubclass(warning.category, ConvergenceWarning):

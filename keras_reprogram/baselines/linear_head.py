@@ -21,6 +21,7 @@ def fit_linear_head(
     validation_fraction: float = 0.2,
     seed: int = 0,
     groups: np.ndarray | None = None,
+    sample_weight: np.ndarray | None = None,
 ) -> Baseline:
     """Fits multinomial logistic regression on given features, `C` chosen on a validation part.
 
@@ -34,6 +35,8 @@ def fit_linear_head(
         validation_fraction: Share held out for the choice, above 0 and below 1.
         seed: Non-negative integer that decides the split.
         groups: Optional array of shape `(num_images,)`; images of one group are held out together.
+        sample_weight: Optional array of shape `(num_images,)`, non-negative: what each image counts
+            in the fits and in the choice.
 
     Returns:
         A `Baseline` named `"linear head on features"`; its `predict` and `evaluate` take features.
@@ -73,4 +76,5 @@ def fit_linear_head(
         validation_fraction=validation_fraction,
         seed=seed,
         groups=groups,
+        sample_weight=sample_weight,
     )

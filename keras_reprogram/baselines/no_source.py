@@ -24,6 +24,7 @@ def fit_no_source(
     validation_fraction: float = 0.2,
     seed: int = 0,
     groups: np.ndarray | None = None,
+    sample_weight: np.ndarray | None = None,
 ) -> Baseline:
     """Fits the better of multinomial logistic regression and an RBF-SVM on raw pixels.
 
@@ -39,6 +40,8 @@ def fit_no_source(
         validation_fraction: Share held out for the choice, above 0 and below 1.
         seed: Non-negative integer that decides the split.
         groups: Optional array of shape `(num_images,)`; images of one group are held out together.
+        sample_weight: Optional array of shape `(num_images,)`, non-negative: what each image counts
+            in the fits and in the choice.
 
     Returns:
         A `Baseline` named `"logistic regression on pixels"` or `"RBF-SVM on pixels"`.
@@ -69,4 +72,5 @@ def fit_no_source(
         validation_fraction=validation_fraction,
         seed=seed,
         groups=groups,
+        sample_weight=sample_weight,
     )

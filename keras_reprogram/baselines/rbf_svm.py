@@ -32,12 +32,15 @@ class RbfSvm:
         self.C = C
         self.gamma = gamma
 
-    def fit(self, rows: np.ndarray, labels: np.ndarray) -> "RbfSvm":
+    def fit(
+        self, rows: np.ndarray, labels: np.ndarray, sample_weight: np.ndarray | None = None
+    ) -> "RbfSvm":
         """Fits the machine.
 
         Args:
             rows: float array of shape `(n, d)`.
             labels: Integer array of shape `(n,)` with two or more classes.
+            sample_weight: `(n,)`, or `None`; scikit-learn gives no support vector to weight 0.
 
         Returns:
             This object.
@@ -51,7 +54,7 @@ class RbfSvm:
             ```
         """
         kernel = rbf_kernel(rows, gamma=self.gamma)
-        self._svc = SVC(C=self.C, kernel="precomputed").fit(kernel, labels)
+        self._svc = SVC(C=self.C, kernel="precomputed").fit(kernel, labels, sample_weight)
         self._rows = rows
         return self
 

@@ -9,24 +9,29 @@ import numpy as np
 
 from keras_reprogram.baselines import fit_linear_head, fit_no_source
 from keras_reprogram.command_line.asking import ask
+from keras_reprogram.command_line.class_weight import balanced_accuracy
 from keras_reprogram.command_line.console import Talk
 from keras_reprogram.command_line.keras_sources import features_of
 from keras_reprogram.command_line.recipe import Outcome
 from keras_reprogram.command_line.train_options import OutputMapKind, TrainOptions, build_model
 from keras_reprogram.datasets import TargetData
+from keras_reprogram.exact_fit import image_weights
 from keras_reprogram.source import FrozenSource
 
 NO_SOURCE = "no source"
 LINEAR_HEAD = "linear head on features"
 
 
-def no_source(target: TargetData, seed: int, talk: Talk) -> Outcome:
+def no_source(
+    target: TargetData, seed: int, talk: Talk, weights: dict[int, float] | None = None
+) -> Outcome:
     """The better of logistic regression and RBF-SVM on the pixels, chosen on validation.
 
     Args:
         target: the images that were drawn.
         seed: draws the validation part.
         talk: says what is going on.
+        weights: for each class, by position, or `None`.
 
     Returns:
         An `Outcome` without queries.
@@ -39,14 +44,19 @@ def no_source(target: TargetData, seed: int, talk: Talk) -> Outcome:
         num_classes=len(target.class_names),
         seed=seed,
         groups=target.train_groups,
+        sample_weight=image_weights(target.train_labels, None, weights),
     )
     seconds = time.perf_counter() - start
-    accuracy = baseline.evaluate(target.test_images, target.test_labels)
-    return Outcome(accuracy, len(target.test_labels), seconds, note=baseline.name)
+    outcome = Outcome(0.0, len(target.test_labels), seconds, note=baseline.name)
+    return _measured(outcome, baseline.predict(target.test_images), target)
 
 
 def linear_head(
-    load: Callable[[], FrozenSource], target: TargetData, seed: int, talk: Talk
+    load: Callable[[], FrozenSource],
+    target: TargetData,
+    seed: int,
+    talk: Talk,
+    weights: dict[int, float] | None = None,
 ) -> Outcome:
     """Logistic regression on the source's own features: plain transfer learning.
 
@@ -55,6 +65,7 @@ def linear_head(
         target: the images that were drawn.
         seed: draws the validation part.
         talk: shows progress.
+        weights: for each class, by position, or `None`.
 
     Returns:
         An `Outcome`; its queries are passes through the network, which an opaque source would
@@ -72,8 +83,15 @@ def linear_head(
         num_classes=len(target.class_names),
         seed=seed,
         groups=target.train_groups,
+        sample_weight=image_weights(target.train_labels, None, weights),
     )
     seconds, queries = time.perf_counter() - start, model.queries_used
     features: np.ndarray = ask(model, target.test_images, talk, "linear head: testing")[:, 0]
-    accuracy = head.evaluate(features, target.test_labels)
-    return Outcome(accuracy, len(target.test_labels), seconds, queries, 1)
+    outcome = Outcome(0.0, len(target.test_labels), seconds, queries, 1)
+    return _measured(outcome, head.predict(features), target)
+
+
+def _measured(outcome: Outcome, predicted: np.ndarray, target: TargetData) -> Outcome:
+    outcome.accuracy = float(np.mean(predicted == target.test_labels))
+    outcome.balanced_accuracy = balanced_accuracy(predicted, target.test_labels)
+    return outcome

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_reprogram.baselines import fit_linear_head, fit_no_source
 from keras_reprogram.datasets import TargetData
@@ -18,6 +17,7 @@ from keras_reprogram.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source import FrozenSource, LiteRTSource, Source, embedded_path
 from keras_reprogram.source.embedded import TRAFFIC_SIGN_LABELS
 from keras_reprogram.training import RandomDirections
+from keras_reprogram.training.validation_score import validation_score
 from keras_reprogram.training.validation_split import split_validation
 
 NUM_VIEWS = 8
@@ -182,8 +182,8 @@ def _refine_and_test(
     validation = data.train_images[held_out], data.train_labels[held_out]
     scores = model.collect_scores(data.train_images, verbose=0)
     model.fit_output_map(y=y, scores=scores[train])
-    predicted = keras.ops.argmax(model.output_map(scores[held_out]), axis=-1)
-    best = float((np.asarray(predicted) == validation[1]).mean())
+    of_map = keras.ops.convert_to_numpy(model.output_map(scores[held_out]))
+    best = validation_score(of_map, validation[1])
     kept, weights = 0, model.get_weights()
     model.compile(
         _two_rates(program_rate, map_rate),
@@ -192,9 +192,9 @@ def _refine_and_test(
     )
     for epoch in range(1, epochs + 1):
         model.fit(x, y, batch_size=25, epochs=epoch, initial_epoch=epoch - 1, verbose=0)
-        accuracy = model.evaluate(*validation, verbose=0, return_dict=True)["accuracy"]
-        if accuracy > best:
-            best, kept, weights = accuracy, epoch, model.get_weights()
+        score = validation_score(model.predict(validation[0], verbose=0), validation[1])
+        if score.beats(best):
+            best, kept, weights = score, epoch, model.get_weights()
     model.set_weights(weights)
     if not kept:
         # The map alone: on all answers, which are paid for.

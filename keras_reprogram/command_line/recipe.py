@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from keras_reprogram.command_line.asking import ask, predict, set_trained_state, trained_state
+from keras_reprogram.command_line.class_weight import balanced_accuracy
 from keras_reprogram.command_line.console import Talk
 from keras_reprogram.command_line.refinement import map_is_fitted, refine
 from keras_reprogram.command_line.train_options import TrainOptions, build_model
@@ -35,6 +36,7 @@ class Outcome:
         queries_per_prediction: images shown for one prediction, or `None`.
         note: a remark for the table.
         probabilities: `(n, K)` on the test images, or `None`.
+        balanced_accuracy: mean share of each class that is read right, or `None` if not measured.
     """
 
     accuracy: float
@@ -44,6 +46,7 @@ class Outcome:
     queries_per_prediction: int | None = None
     note: str = ""
     probabilities: np.ndarray | None = field(default=None, repr=False)
+    balanced_accuracy: float | None = None
 
 
 @dataclass
@@ -97,14 +100,20 @@ def train_seed(
     model = build_model(
         options, source, target.target_shape, target.class_names, seed, target.target_range
     )
+    weights = options.weights(target.train_labels, target.class_names)
     if options.query_budget is not None:
-        return _train_within_budget(model, target, options.query_budget, talk, checkpoint)
+        return _train_within_budget(model, target, options, talk, checkpoint)
     start = time.perf_counter()
     answers = None
     if map_is_fitted(model.output_map):
         answers = ask(model, target.train_images, talk, "asking the source")
-        labels, groups = target.train_labels, target.train_groups
-        model.fit_output_map(scores=answers, y=labels, groups=groups, verbose=0)
+        model.fit_output_map(
+            scores=answers,
+            y=target.train_labels,
+            groups=target.train_groups,
+            class_weight=weights,
+            verbose=0,
+        )
     checkpoint(model)
     run = SeedRun(model, target)
     run.outcomes[MAP_ONLY] = _untested(run, time.perf_counter() - start)
@@ -126,11 +135,12 @@ def train_seed(
 def _train_within_budget(
     model: ReprogrammedModel,
     target: TargetData,
-    query_budget: int,
+    options: TrainOptions,
     talk: Talk,
     checkpoint: Checkpoint,
 ) -> SeedRun:
     run, start = SeedRun(model, target), time.perf_counter()
+    query_budget = options.query_budget or 0
     with talk.bar("asking the source", query_budget) as advance:
         shown = 0
 
@@ -144,6 +154,7 @@ def _train_within_budget(
             target.train_labels,
             query_budget=query_budget,
             groups=target.train_groups,
+            class_weight=options.weights(target.train_labels, target.class_names),
             progress=progress,
             verbose=0,
         )
@@ -167,3 +178,4 @@ def _test(model: ReprogrammedModel, target: TargetData, outcome: Outcome, talk: 
     outcome.probabilities = predict(model, target.test_images, talk, "testing")
     predicted = outcome.probabilities.argmax(axis=1)
     outcome.accuracy = float((predicted == target.test_labels).mean())
+    outcome.balanced_accuracy = balanced_accuracy(predicted, target.test_labels)

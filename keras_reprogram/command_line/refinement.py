@@ -12,7 +12,9 @@ from keras_reprogram.command_line.asking import ask, read, set_trained_state, tr
 from keras_reprogram.command_line.console import Talk
 from keras_reprogram.command_line.train_options import TrainOptions
 from keras_reprogram.datasets import TargetData
+from keras_reprogram.exact_fit import image_weights
 from keras_reprogram.reprogrammed_model import ReprogrammedModel
+from keras_reprogram.training.validation_score import ValidationScore, validation_score
 from keras_reprogram.training.validation_split import split_validation
 
 _VALIDATION_SHARE = 0.2
@@ -49,8 +51,10 @@ def refine(
 ) -> Refinement:
     """Trains the program; the map alone is the first candidate, so it never gets worse.
 
-    "Worse" is measured on a validation part of the training images. The winner's map is fitted
-    on all of them in the end, from answers that are there.
+    "Worse" is measured on a validation part of the training images, classes counted by their
+    weights: an epoch is kept if its cross-entropy is lower than that of the best before it, and no
+    more is read wrong. The winner's map is fitted on all images in the end, from answers that are
+    there.
 
     Args:
         model: whose map is fitted.
@@ -72,20 +76,23 @@ def refine(
     found = Refinement()
     if answers is None:
         answers = ask(model, images, talk, "asking the source")
-    best_accuracy = _validate(model, found, target, answers, parts)
+    weights = options.weights(labels, target.class_names)
+    best_score = _validate(model, found, target, answers, parts, weights)
     best = trained_state(model), answers
     epochs = options.resolved_epochs(model.source)
     for epoch in range(1, epochs + 1):
         name = f"epoch {epoch}/{epochs}"
-        _one_epoch(model, found, images[parts[0]], labels[parts[0]], options, epoch, name, talk)
+        learned = images[parts[0]], labels[parts[0]], weights
+        _one_epoch(model, found, *learned, options, epoch, name, talk)
         answers = ask(model, images, talk, f"{name}: asking for the map")
-        accuracy = _validate(model, found, target, answers, parts)
-        found.history.setdefault("val_accuracy", []).append(accuracy)
-        if accuracy > best_accuracy:
-            best_accuracy, found.best_epoch = accuracy, epoch
+        score = _validate(model, found, target, answers, parts, weights)
+        found.history.setdefault("val_loss", []).append(score.loss)
+        found.history.setdefault("val_accuracy", []).append(score.accuracy)
+        if score.beats(best_score):
+            best_score, found.best_epoch = score, epoch
             best = trained_state(model), answers
     set_trained_state(model, best[0])
-    _fit_map(model, target, best[1], np.arange(len(labels)))
+    _fit_map(model, target, best[1], np.arange(len(labels)), weights)
     return found
 
 
@@ -105,6 +112,7 @@ def _one_epoch(
     found: Refinement,
     images: np.ndarray,
     labels: np.ndarray,
+    weights: dict[int, float] | None,
     options: TrainOptions,
     epoch: int,
     name: str,
@@ -122,6 +130,7 @@ def _one_epoch(
             epochs=epoch,
             initial_epoch=epoch - 1,
             callbacks=[shown],
+            class_weight=_of_every_class(weights, model.output_map.num_classes),
             verbose=0,
         ).history
     model.output_map.trainable = True
@@ -135,23 +144,39 @@ def _validate(
     target: TargetData,
     answers: np.ndarray,
     parts: tuple[np.ndarray, np.ndarray],
-) -> float:
+    weights: dict[int, float] | None,
+) -> ValidationScore:
     """Fits the map on the training part's answers and reads the held-out ones with it."""
     train, held_out = parts
-    _fit_map(model, target, answers, train)
-    predicted = read(model, answers[held_out]).argmax(axis=1)
-    accuracy = float((predicted == target.train_labels[held_out]).mean())
-    found.curve.append((model.queries_used, accuracy))
-    return accuracy
+    _fit_map(model, target, answers, train, weights)
+    labels = target.train_labels[held_out]
+    score = validation_score(
+        read(model, answers[held_out]), labels, image_weights(labels, None, weights)
+    )
+    found.curve.append((model.queries_used, score.accuracy))
+    return score
+
+
+def _of_every_class(weights: dict[int, float] | None, num_classes: int) -> dict[int, float] | None:
+    """What Keras takes beside a data set: a mapping that names every class."""
+    if weights is None:
+        return None
+    return {label: weights.get(label, 1.0) for label in range(num_classes)}
 
 
 def _fit_map(
-    model: ReprogrammedModel, target: TargetData, answers: np.ndarray, rows: np.ndarray
+    model: ReprogrammedModel,
+    target: TargetData,
+    answers: np.ndarray,
+    rows: np.ndarray,
+    weights: dict[int, float] | None,
 ) -> None:
     if map_is_fitted(model.output_map):
         labels = target.train_labels[rows]
         groups = None if target.train_groups is None else target.train_groups[rows]
-        model.fit_output_map(scores=answers[rows], y=labels, groups=groups, verbose=0)
+        model.fit_output_map(
+            scores=answers[rows], y=labels, groups=groups, class_weight=weights, verbose=0
+        )
 
 
 def map_is_fitted(output_map: Any) -> bool:

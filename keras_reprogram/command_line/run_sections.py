@@ -29,6 +29,10 @@ _READING = (
     "does not beat the no-source row has given nothing. The linear head reads features that an "
     "opaque source does not show."
 )
+_BALANCED = (
+    "Balanced accuracy is the mean share of each class that is read right: where most images are "
+    "of one class, accuracy flatters who always says that class."
+)
 _STOPPED = (
     "Training was stopped before anything was measured. `keras-reprogram evaluate` measures it, "
     "and leaves this page as it is."
@@ -134,7 +138,10 @@ def _results(facts: dict[str, Any]) -> ReportSection:
     rows = [_row(stored) for stored in facts["results"]]
     names = {row.method for row in rows}
     missing = [name for name in (NO_SOURCE, LINEAR_HEAD) if name not in names]
-    text = f"{_READING} Not measured here: {', '.join(missing)}." if missing else _READING
+    text = _BALANCED if any(row.balanced_accuracies for row in rows) else ""
+    text = f"{_READING} {text}".strip()
+    if missing:
+        text += f" Not measured here: {', '.join(missing)}."
     return ReportSection(heading, text=text, table=rows)
 
 
@@ -146,6 +153,8 @@ def _row(stored: dict[str, Any]) -> ResultRow:
         stored["queries_per_prediction"],
         stored["seconds"],
         stored["note"],
+        # Runs of earlier versions, and of classes of equal size, have none.
+        tuple(stored.get("balanced_accuracies", ())),
     )
 
 
@@ -199,7 +208,10 @@ def _queries(facts: dict[str, Any]) -> ReportSection:
             heading, "No log: the map alone was fitted, and no stage after it was validated."
         )
     figure = draw_accuracy_over_queries({"validation part": facts["curve"]})
-    return ReportSection(heading, text="The first point is the map alone.", figure=figure)
+    text = "The first point is the map alone."
+    if facts["options"].get("class_weight") is not None:
+        text += " Images count by the weight of their class."
+    return ReportSection(heading, text=text, figure=figure)
 
 
 def _curves(facts: dict[str, Any]) -> ReportSection:

@@ -133,6 +133,15 @@ def train(
             "views, then the program while it pays. [default: one query an image and view]",
         ),
     ] = None,
+    class_weight: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WEIGHTS",
+            help="Where some classes have few images: balanced lets every class count alike, "
+            "melanoma=5,nevus=0.5 says what an image of a class counts (others 1). Training "
+            "counts so, and so does everything that is chosen on validation.",
+        ),
+    ] = None,
     learning_rate: Annotated[
         float | None,
         typer.Option(
@@ -184,7 +193,8 @@ def train(
     training images. Where gradients can be had, a program over the images is trained too, and kept
     if it helps on a validation part. The test images are looked at once, in the end.
 
-    The table shows accuracy and what it cost in queries (images shown to the source). A folder
+    The table shows accuracy, where some classes have many more images than others balanced accuracy
+    beside it, and what it cost in queries (images shown to the source). A folder
     runs/NAME keeps the program, the figures and a report with pictures. Examples:
 
     keras-reprogram train --source traffic-signs --opaque --target digits
@@ -200,6 +210,7 @@ def train(
         epochs=epochs,
         learning_rate=learning_rate,
         query_budget=query_budget,
+        class_weight=class_weight,
     )
     settings = read_settings(
         value_range=value_range,

@@ -6,7 +6,11 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from keras_reprogram.command_line.class_weight import class_weights, parse_class_weight
+
 if TYPE_CHECKING:
+    import numpy as np
+
     from keras_reprogram.output_map import OutputMap
     from keras_reprogram.program import ProgramLayer
     from keras_reprogram.reprogrammed_model import ReprogrammedModel
@@ -62,6 +66,7 @@ class TrainOptions:
         batch_size: images a step.
         query_budget: image queries that training may ask; `None` for as many as the other
             settings need.
+        class_weight: what images of each class count, as `parse_class_weight` reads it.
 
     Raises:
         ValueError: for settings that contradict each other.
@@ -83,8 +88,10 @@ class TrainOptions:
     learning_rate: float | None = None
     batch_size: int = 32
     query_budget: int | None = None
+    class_weight: str | None = None
 
     def __post_init__(self) -> None:
+        parse_class_weight(self.class_weight)
         if self.image_size is not None and self.placement != PlacementKind.CENTER:
             raise ValueError(
                 "--image-size is for --placement center; the other placements choose sizes "
@@ -125,6 +132,18 @@ class TrainOptions:
         if self.learning_rate is not None:
             return self.learning_rate
         return _TRUE_LEARNING_RATE if source.differentiable else _ESTIMATED_LEARNING_RATE
+
+    def weights(self, labels: np.ndarray, class_names: tuple[str, ...]) -> dict[int, float] | None:
+        """Weight for each class, by position; `None` if all count alike.
+
+        Args:
+            labels: `(n,)` of the training images.
+            class_names: of the target.
+
+        Raises:
+            ValueError: for a class that there is not.
+        """
+        return class_weights(parse_class_weight(self.class_weight), labels, class_names)
 
     def as_facts(self) -> dict[str, Any]:
         """The settings as plain values for `run.json`."""

@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from keras_reprogram.command_line.beside import LINEAR_HEAD, NO_SOURCE, linear_head, no_source
+from keras_reprogram.command_line.class_weight import is_skewed
 from keras_reprogram.command_line.console import Talk, print_table
 from keras_reprogram.command_line.exit_codes import INTERRUPTED
 from keras_reprogram.command_line.job import Job
@@ -77,6 +78,7 @@ class _Training:
         self.job, self.draft, self.talk = job, draft, talk
         self.facts: dict[str, Any] = {}
         self.outcomes: dict[str, list[Outcome]] = {}
+        self.skewed = False
         self.target = load_target(job.target, image_size=job.target_size, seed=job.seeds[0])
         self.resolved = resolve_source(
             job.source, opaque=job.opaque, settings=job.settings, features=job.features
@@ -87,7 +89,8 @@ class _Training:
         first = self._seed(self.job.seeds[0], keep=True)
         for seed in self.job.seeds[1:]:
             self._seed(seed, keep=False)
-        rows = [_row(name, results) for name, results in self.outcomes.items()]
+        balanced = self.skewed or self.job.options.class_weight is not None
+        rows = [_row(name, results, balanced) for name, results in self.outcomes.items()]
         self._write(first, rows)
         return rows, self.facts
 
@@ -98,16 +101,18 @@ class _Training:
             self.talk.note("\n".join((target.origin, *target.notes)))
         elif not self.talk.quiet:
             self.talk.note(f"Seed {seed}.")
+        source, options = self.resolved.source, self.job.options
+        weights = options.weights(target.train_labels, target.class_names)
+        self.skewed |= is_skewed(target.train_labels) or is_skewed(target.test_labels)
         outcomes = {}
         if self.job.baseline:
-            outcomes[NO_SOURCE] = no_source(target, seed, self.talk)
+            outcomes[NO_SOURCE] = no_source(target, seed, self.talk, weights)
         checkpoint = self._checkpoint if keep else _forget
-        source, options = self.resolved.source, self.job.options
         run = train_seed(source, target, options, seed, self.talk, checkpoint)
         outcomes |= run.outcomes
         if self.job.baseline and self.resolved.keras_source is not None:
             load = self.resolved.keras_source
-            outcomes[LINEAR_HEAD] = linear_head(load, target, seed, self.talk)
+            outcomes[LINEAR_HEAD] = linear_head(load, target, seed, self.talk, weights)
         for name, outcome in outcomes.items():
             self.outcomes.setdefault(name, []).append(outcome)
         return run
@@ -154,7 +159,7 @@ def _keep(draft: RunDraft) -> str:
     )
 
 
-def _row(name: str, results: list[Outcome]) -> ResultRow:
+def _row(name: str, results: list[Outcome], balanced: bool) -> ResultRow:
     first = results[0]
     notes = list(dict.fromkeys(result.note for result in results if result.note))
     if len(results) == 1:
@@ -167,4 +172,5 @@ def _row(name: str, results: list[Outcome]) -> ResultRow:
         first.queries_per_prediction,
         sum(result.seconds for result in results) / len(results),
         "; ".join(notes),
+        tuple(result.balanced_accuracy or 0.0 for result in results) if balanced else (),
     )

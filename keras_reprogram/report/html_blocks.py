@@ -62,7 +62,7 @@ def results_block(rows: Sequence[ResultRow]) -> str:
         ```
     """
     heads, body = table_cells(rows)
-    numeric = [is_numeric(position) for position in range(len(heads))]
+    numeric = [is_numeric(head) for head in heads]
     note = f'<p class="note">{escape(SPREAD_NOTE)}</p>\n' if has_spread(rows) else ""
     return _table(heads, body, numeric) + note
 

@@ -1,8 +1,10 @@
 """One line of a results table."""
 
+from __future__ import annotations
+
 import math
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -17,9 +19,12 @@ class ResultRow:
         queries_per_prediction: Image queries that one prediction takes, or None.
         seconds: Wall time of training, or None.
         note: A remark shown beside the figures.
+        balanced_accuracies: Mean share of each class that was read right, in [0, 1], one a seed,
+            for test images of which some classes have many more than others; else empty.
 
     Raises:
-        ValueError: If there is no accuracy, one is outside [0, 1], or a cost is negative.
+        ValueError: If there is no accuracy, one is outside [0, 1], a cost is negative, or balanced
+            accuracies are given for some seeds only.
 
     Example:
         ```python
@@ -36,22 +41,29 @@ class ResultRow:
     queries_per_prediction: int | None = None
     seconds: float | None = None
     note: str = ""
+    balanced_accuracies: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        accuracies = tuple(float(accuracy) for accuracy in self.accuracies)
-        if not accuracies or not all(0.0 <= accuracy <= 1.0 for accuracy in accuracies):
-            raise ValueError(
-                "Expected one accuracy in [0, 1] for each seed, at least one. Received: "
-                f"accuracies={accuracies} for method {self.method!r}. Divide percentages by 100."
-            )
-        # NumPy scalars are taken in, so that json.dumps takes them out.
-        object.__setattr__(self, "accuracies", accuracies)
+        self._check_shares("accuracies", bool(self.accuracies))
+        self._check_shares(
+            "balanced_accuracies", len(self.balanced_accuracies) in (0, len(self.accuracies))
+        )
         for name, kind in (
             ("training_queries", int),
             ("queries_per_prediction", int),
             ("seconds", float),
         ):
             object.__setattr__(self, name, self._checked_cost(name, kind))
+
+    def _check_shares(self, name: str, complete: bool) -> None:
+        # NumPy scalars are taken in, so that json.dumps takes them out.
+        shares = tuple(float(share) for share in getattr(self, name))
+        if not complete or not all(0.0 <= share <= 1.0 for share in shares):
+            raise ValueError(
+                "Expected one accuracy in [0, 1] for each seed, at least one. Received: "
+                f"{name}={shares} for method {self.method!r}. Divide percentages by 100."
+            )
+        object.__setattr__(self, name, shares)
 
     def _checked_cost(self, name: str, kind: type) -> Any:
         value = getattr(self, name)
@@ -73,3 +85,10 @@ class ResultRow:
     def spread(self) -> float | None:
         """Sample standard deviation over the seeds, or None with a single seed."""
         return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else None
+
+    @property
+    def balanced(self) -> ResultRow | None:
+        """The same row with balanced accuracies in place of the others, or None without."""
+        if not self.balanced_accuracies:
+            return None
+        return replace(self, accuracies=self.balanced_accuracies, balanced_accuracies=())

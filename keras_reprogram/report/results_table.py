@@ -37,8 +37,8 @@ def results_table(rows: Sequence[ResultRow], title: str) -> Table:
         # Names stay on one line; the heads of numbers take two.
         longest = max((len(cells[position]) for cells in body), default=0) if not position else 0
         table.add_column(
-            head if not is_numeric(position) else "\n".join(head.rsplit(" ", 1)),
-            justify="right" if is_numeric(position) else "left",
+            head if not is_numeric(head) else "\n".join(head.rsplit(" ", 1)),
+            justify="right" if is_numeric(head) else "left",
             min_width=min(longest, _WIDEST_NAME) or None,
         )
     for cells in body:
@@ -64,7 +64,7 @@ def results_markdown(rows: Sequence[ResultRow]) -> str:
         ```
     """
     heads, body = table_cells(rows)
-    rules = ["---:" if is_numeric(position) else "---" for position in range(len(heads))]
+    rules = ["---:" if is_numeric(head) else "---" for head in heads]
     escaped = [[_markdown_cell(cell) for cell in cells] for cells in body]
     lines = ["| " + " | ".join(cells) + " |" for cells in [heads, rules, *escaped]]
     if has_spread(rows):
@@ -79,7 +79,8 @@ def results_json(rows: Sequence[ResultRow]) -> list[dict[str, Any]]:
         rows: The results, in the order in which they are listed.
 
     Returns:
-        One dict a row, unrounded, with `mean` and `spread` beside the row's own fields.
+        One dict a row, unrounded, with `mean` and `spread` beside the row's own fields;
+        `balanced_accuracies` only where a row has them.
 
     Example:
         ```python
@@ -88,19 +89,21 @@ def results_json(rows: Sequence[ResultRow]) -> list[dict[str, Any]]:
         assert results_json([ResultRow("map only", (0.5, 0.7))])[0]["mean"] == 0.6
         ```
     """
-    return [
-        {
-            "method": row.method,
-            "accuracies": list(row.accuracies),
-            "mean": row.mean,
-            "spread": row.spread,
-            "training_queries": row.training_queries,
-            "queries_per_prediction": row.queries_per_prediction,
-            "seconds": row.seconds,
-            "note": row.note,
-        }
-        for row in rows
-    ]
+    return [_plain(row) for row in rows]
+
+
+def _plain(row: ResultRow) -> dict[str, Any]:
+    balanced = {"balanced_accuracies": list(row.balanced_accuracies)}
+    return {
+        "method": row.method,
+        "accuracies": list(row.accuracies),
+        "mean": row.mean,
+        "spread": row.spread,
+        "training_queries": row.training_queries,
+        "queries_per_prediction": row.queries_per_prediction,
+        "seconds": row.seconds,
+        "note": row.note,
+    } | (balanced if row.balanced_accuracies else {})
 
 
 def table_cells(rows: Sequence[ResultRow]) -> tuple[list[str], list[list[str]]]:
@@ -110,7 +113,8 @@ def table_cells(rows: Sequence[ResultRow]) -> tuple[list[str], list[list[str]]]:
         rows: The results.
 
     Returns:
-        The headings, and one list of cells a row; the note column only if a row has one.
+        The headings, and one list of cells a row; the columns of balanced accuracy and of notes
+        only if a row has one.
 
     Example:
         ```python
@@ -132,29 +136,33 @@ def table_cells(rows: Sequence[ResultRow]) -> tuple[list[str], list[list[str]]]:
         ]
         for row in rows
     ]
+    if any(row.balanced_accuracies for row in rows):
+        heads.insert(2, "balanced accuracy")
+        for cells, row in zip(body, rows, strict=True):
+            cells.insert(2, "-" if row.balanced is None else _accuracy_cell(row.balanced))
     if any(row.note for row in rows):
         heads.append("note")
         body = [[*cells, row.note] for cells, row in zip(body, rows, strict=True)]
     return heads, body
 
 
-def is_numeric(position: int) -> bool:
+def is_numeric(head: str) -> bool:
     """Says whether a column holds figures, which align right.
 
     Args:
-        position: The column, counted from 0.
+        head: The column's heading.
 
     Returns:
-        True for accuracy, queries and seconds.
+        True for accuracies, queries and seconds.
 
     Example:
         ```python
         from keras_reprogram.report.results_table import is_numeric
 
-        assert is_numeric(1) and not is_numeric(0)
+        assert is_numeric("seconds") and not is_numeric("method")
         ```
     """
-    return 1 <= position <= 4
+    return head not in ("method", "note")
 
 
 def has_spread(rows: Sequence[ResultRow]) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
 
@@ -195,3 +196,32 @@ def test_accuracy_that_results_are_printed_beside(
     target = load_target(name).draw(images, None, seed=0)
     baseline = fit_no_source(target.train_images, target.train_labels, num_classes=10)
     assert baseline.evaluate(target.test_images, target.test_labels) >= accuracy
+
+
+def test_weights_count_in_fit_and_choice():
+    random = np.random.default_rng(0)
+    labels = np.repeat([0, 1], [90, 18])
+    rows = random.normal(size=(108, 4)) + 1.2 * labels[:, None]
+    weight = np.where(labels, 108 / 36, 108 / 180)
+    for fit in (fit_linear_head, fit_no_source):
+        inputs = rows if fit is fit_linear_head else rows.reshape(108, 2, 2, 1)
+        plain = fit(inputs, labels, num_classes=2)
+        weighted = fit(inputs, labels, num_classes=2, sample_weight=weight)
+        found = [(one.predict(inputs)[labels == 1] == 1).mean() for one in (plain, weighted)]
+        assert found[1] > found[0]
+    candidate = Candidate("says 0", partial(DummyClassifier, strategy="constant", constant=0))
+    for given, expected in ((None, 90 / 108), (weight, 0.5)):
+        chosen = fit_best([candidate], rows, labels, num_classes=2, sample_weight=given)
+        assert chosen.validation_accuracy == pytest.approx(expected, abs=0.03)
+    with pytest.raises(ValueError, match=r"`sample_weight` of shape \(108,\)"):
+        fit_linear_head(rows, labels, num_classes=2, sample_weight=np.ones(3))
+
+
+def test_a_class_without_weight_is_left_out():
+    labels = np.arange(60) % 3
+    rows = np.eye(3)[labels] + np.random.default_rng(0).normal(0, 0.2, (60, 3))
+    weight = (labels != 2).astype(float)
+    for fit in (fit_linear_head, fit_no_source):
+        inputs = rows if fit is fit_linear_head else rows.reshape(60, 1, 3, 1)
+        found = fit(inputs, labels, num_classes=3, sample_weight=weight).predict(inputs)
+        assert (found[labels != 2] == labels[labels != 2]).all() and found.max() == 1

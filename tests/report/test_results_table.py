@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from keras_reprogram.report import ResultRow, results_json, results_markdown, results_table
+from keras_reprogram.report.results_table import table_cells
 
 ROWS = [
     ResultRow("SVM on pixels", (0.9704,), seconds=0.04),
@@ -89,3 +90,19 @@ def test_json_is_plain_and_unrounded():
 def test_impossible_rows_are_refused(fields, message):
     with pytest.raises(ValueError, match=message):
         ResultRow("broken", **fields)
+
+
+def test_balanced_accuracy_stands_beside_accuracy_where_a_row_has_it():
+    rows = [
+        ResultRow("says nevus", (0.9, 0.8), balanced_accuracies=(0.5, 0.5)),
+        ResultRow("older", (0.7,)),
+    ]
+    heads, body = table_cells(rows)
+    assert heads[1:3] == ["accuracy", "balanced accuracy"]
+    assert [cells[2] for cells in body] == [".500 ± .000", "-"]
+    assert "| method | accuracy | balanced accuracy |" in results_markdown(rows)
+    assert "| --- | ---: | ---: | ---: |" in results_markdown(rows)
+    plain = results_json(rows)
+    assert plain[0]["balanced_accuracies"] == [0.5, 0.5] and "balanced_accuracies" not in plain[1]
+    with pytest.raises(ValueError, match="one accuracy .* for each seed.*balanced_accuracies"):
+        ResultRow("broken", (0.9, 0.8), balanced_accuracies=(0.5,))
