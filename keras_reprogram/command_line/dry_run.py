@@ -38,6 +38,7 @@ def dry_run(
     source: Source,
     data: TargetData,
     options: TrainOptions,
+    seed: int,
     talk: Talk,
     *,
     price_per_thousand: float | None,
@@ -49,6 +50,7 @@ def dry_run(
         source: what the fake answers with.
         data: the images that were drawn.
         options: the recipe's settings.
+        seed: decides everything that is drawn.
         talk: shows progress.
         price_per_thousand: of 1,000 queries, or `None`.
         queries_per_second: that the service is said to allow, or `None`.
@@ -92,9 +94,9 @@ def dry_run(
             )
 
         model = build_model(
-            options, remote(None), data.target_shape, data.class_names, 0, data.target_range
+            options, remote(None), data.target_shape, data.class_names, seed, data.target_range
         )
         allowed = reckon(model, data, options).total
         with QueryLedger(Path(folder) / "dry-run.ledger", allowed) as ledger:
-            run = train_seed(remote(ledger), data, options, 0, talk, lambda model: None)
+            run = train_seed(remote(ledger), data, options, seed, talk, lambda model: None)
     return DryRun(fake.bill, allowed, money_for(fake.bill, price_per_thousand), run.result.accuracy)

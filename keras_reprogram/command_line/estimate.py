@@ -27,7 +27,12 @@ from keras_reprogram.command_line.source_settings import (
     ValueRange,
     read_settings,
 )
-from keras_reprogram.command_line.train_options import PlacementKind, TrainOptions, build_model
+from keras_reprogram.command_line.train_options import (
+    OutputMapKind,
+    PlacementKind,
+    TrainOptions,
+    build_model,
+)
 
 if TYPE_CHECKING:
     from keras_reprogram.datasets import TargetData
@@ -52,6 +57,9 @@ def estimate(
     signature: Signature = None,
     data_format: DataFormat = None,
     source_size: SourceSize = None,
+    output_map: Annotated[
+        OutputMapKind, typer.Option(metavar="MAP", help="As train takes it.")
+    ] = OutputMapKind.DENSE,
     num_views: Annotated[
         int, typer.Option(min=1, metavar="N", help="Source images that one image becomes.")
     ] = 1,
@@ -74,6 +82,14 @@ def estimate(
     query_budget: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="As train takes it.")
     ] = None,
+    seed: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="As train takes it. With --seeds N, train asks about N times as much.",
+        ),
+    ] = 0,
     price: Annotated[
         float | None, typer.Option(min=0, metavar="MONEY", help="Of 1,000 queries.")
     ] = None,
@@ -100,7 +116,11 @@ def estimate(
     """
     check_json_path(json_file)
     options = TrainOptions(
-        num_views=num_views, placement=placement, epochs=epochs, query_budget=query_budget
+        output_map=output_map,
+        num_views=num_views,
+        placement=placement,
+        epochs=epochs,
+        query_budget=query_budget,
     )
     settings = read_settings(
         value_range=value_range,
@@ -115,10 +135,12 @@ def estimate(
     from keras_reprogram.command_line.source_option import resolve_source
     from keras_reprogram.datasets import load_target
 
-    data = load_target(target, image_size=target_size, seed=0).draw(train_images, test_images, 0)
-    resolved = resolve_source(source, opaque=opaque, settings=settings).source
+    data = load_target(target, image_size=target_size, seed=seed)
+    data = data.draw(train_images, test_images, seed)
+    features = output_map == OutputMapKind.NEW_HEAD
+    resolved = resolve_source(source, opaque=opaque, settings=settings, features=features).source
     model = build_model(
-        options, resolved, data.target_shape, data.class_names, 0, data.target_range
+        options, resolved, data.target_shape, data.class_names, seed, data.target_range
     )
     found = replace(
         reckon(model, data, options), price_per_thousand=price, queries_per_second=per_second
@@ -137,6 +159,7 @@ def estimate(
             resolved,
             data,
             options,
+            seed,
             Talk(quiet=False),
             price_per_thousand=price,
             queries_per_second=per_second,
@@ -158,7 +181,10 @@ def _shown(tried: DryRun) -> dict[str, object]:
 
 
 def reckon(model: ReprogrammedModel, data: TargetData, options: TrainOptions) -> QueryEstimate:
-    """What `train` will ask.
+    """What `train` will ask: exactly that for training with a given number of epochs.
+
+    Within a budget, steps may end earlier; and test images are asked once less where no epoch is
+    better than the map alone.
 
     Args:
         model: as `build_model` made it.
@@ -168,17 +194,35 @@ def reckon(model: ReprogrammedModel, data: TargetData, options: TrainOptions) ->
     Returns:
         A `QueryEstimate` without a price.
     """
-    from keras_reprogram.command_line.refinement import hold_out
+    from keras_reprogram.command_line.refinement import hold_out, map_is_fitted
+    from keras_reprogram.query_estimate import QueryEstimate
 
     count, views = len(data.train_labels), model.queries_per_prediction
     test = len(data.test_labels) * views
     if options.query_budget is not None:
         spent = model.estimate_queries(
-            count, recipe="fit_opaque", query_budget=options.query_budget
+            count,
+            recipe="fit_opaque",
+            query_budget=options.query_budget,
+            y=data.train_labels,
+            groups=data.train_groups,
         )
         return replace(spent, test=test)
     epochs = options.resolved_epochs(model.source)
-    learned = len(hold_out(model, data)[0]) if epochs else 0
-    steps = model.estimate_queries(learned, recipe="fit", epochs=epochs)
-    # After each epoch all images are asked again, for the map and for validation.
-    return replace(steps, output_map=count * views, validation=epochs * count * views, test=test)
+    if not epochs:
+        return QueryEstimate(
+            count * views if map_is_fitted(model.output_map) else 0,
+            test=test,
+            per_prediction=views,
+        )
+    # Each epoch is a `fit` of its own, so that no answers are kept for the next.
+    learned = len(hold_out(model, data)[0])
+    steps = model.estimate_queries(learned, recipe="fit", epochs=epochs, cache_features=None)
+    return replace(
+        steps,
+        output_map=count * views,
+        # After each epoch all images are asked again, for the map and for validation.
+        validation=epochs * count * views,
+        # The map alone, and the program if an epoch of it was kept.
+        test=2 * test,
+    )
