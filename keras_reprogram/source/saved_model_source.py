@@ -15,6 +15,9 @@ from keras_reprogram.source.file_hash import check_sha256
 from keras_reprogram.source.network_input import NetworkInput, read_network_input
 from keras_reprogram.source.source import Source
 
+# Of the pixels of a signature that takes whole numbers.
+_FEWEST_LEVELS = 16
+
 
 @keras.saving.register_keras_serializable(package="keras_reprogram")
 class SavedModelSource(Source):
@@ -88,6 +91,7 @@ class SavedModelSource(Source):
         loaded = _load(path)
         function = _signature(loaded, signature, path)
         input_name, spec = _image_input(function, path)
+        _check_whole_pixels(spec.dtype, value_range, path)
         network_input = read_network_input(
             spec.shape.as_list(),
             f"The signature {signature!r} of {path}",
@@ -249,6 +253,16 @@ def _image_input(function: Any, path: Path) -> tuple[str, Any]:
             "or wrap the model in a function for `OpaqueSource` (--source FILE.py:NAME)."
         )
     return name, spec
+
+
+def _check_whole_pixels(dtype: tf.DType, value_range: tuple[float, float], path: Path) -> None:
+    """Rounded to whole numbers, pixels of 0 to 1 would be black and white."""
+    low, high = value_range
+    if dtype.is_integer and (low < dtype.min or high > dtype.max or high - low < _FEWEST_LEVELS):
+        raise ValueError(
+            f"The signature of {path} takes whole numbers, {dtype.name}. Received: "
+            f"value_range={tuple(value_range)}. Pass `value_range=(0, 255)` (--value-range 0,255)."
+        )
 
 
 def _score_output(function: Any, output: str | None, path: Path) -> str:

@@ -114,6 +114,9 @@ def test_a_signature_of_bytes_gets_rounded_pixels_and_has_no_gradient(tmp_path):
     assert not source.differentiable
     images = np.full((1, *SHAPE), 50.7, np.float32)
     np.testing.assert_allclose(scores_of(source, images), [[0.2, 0.8]], atol=1e-6)
+    for value_range in ((0, 1), (-1, 1), (0, 65535)):
+        with pytest.raises(ValueError, match=r"whole numbers, uint8.*--value-range 0,255"):
+            SavedModelSource(path, value_range=value_range)
     # Not wrapped round.
     np.testing.assert_allclose(scores_of(source, images + 230), [[1.0, 0.0]], atol=1e-6)
 
