@@ -8,7 +8,7 @@ import numpy as np
 
 # Float softmax outputs sum to 1 within rounding; this is generous.
 _FLOAT_TOLERANCE = 1e-3
-# Noise or rounding takes independent scores so far beyond [0, 1]; logits and percentages go further.
+# Noise or rounding takes independent scores so far beyond [0, 1]; logits, percentages go further.
 _UNIT_SLACK = 0.1
 
 

@@ -146,7 +146,10 @@ def test_no_rows_are_no_queries(gateway, stubs):
     [
         (b"no example", "Could not parse example input number 0."),
         (tf.train.Example().SerializeToString(), "image/encoded (data type: string) is required"),
-        (example(**{"image/encoded": b"no image"}).SerializeToString(), "Image files must be JPEG, PNG"),
+        (
+            example(**{"image/encoded": b"no image"}).SerializeToString(),
+            "Image files must be JPEG, PNG",
+        ),
     ],
 )
 def test_what_is_no_image_is_refused_and_not_asked(gateway, stubs, contents, said):

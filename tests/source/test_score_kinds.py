@@ -72,7 +72,8 @@ def test_noise_at_the_ends_of_independent_scores_passes():
 
 def test_rows_that_do_not_sum_to_one_are_told_what_they_may_be():
     source = opaque([0.7, 0.6], 2)
-    with pytest.raises(ValueError, match=r"sums to 1.3.*`scores=\"independent\"` .--scores independent. if each"):
+    message = r"sums to 1.3.*`scores=\"independent\"` .--scores independent. if each"
+    with pytest.raises(ValueError, match=message):
         source(np.zeros((1, *SHAPE), "float32"))
 
 
