@@ -223,7 +223,17 @@ def image_weights(
             "`class_weight` must map class numbers to weights. "
             f"Received: {', '.join(map(repr, unknown))}. Use the position in `class_names`."
         )
-    return weight.reshape(-1) * np.array([by_class.get(int(label), 1.0) for label in labels])
+    of_class = np.array([by_class.get(int(label), 1.0) for label in labels], float)
+    if (
+        not np.isfinite(of_class).all()
+        or (of_class < 0).any()
+        or not (weight.reshape(-1) * of_class).any()
+    ):
+        raise ValueError(
+            "`class_weight` must hold finite, non-negative weights that leave images which count. "
+            f"Received: {class_weight}."
+        )
+    return weight.reshape(-1) * of_class
 
 
 def check_groups(groups: Any, count: int) -> np.ndarray | None:

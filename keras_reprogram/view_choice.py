@@ -142,7 +142,9 @@ class ViewChoice(ExactFit):
                 f"`num_views` must lie between 1 and `pool_size`={pool_size}. "
                 f"Received: num_views={num_views}. Draw a larger pool."
             )
-        pilot = self._draw_pilot(labels, pilot_images)
+        # Images without weight say nothing about views.
+        counting = np.arange(len(labels)) if weight is None else np.flatnonzero(weight)
+        pilot = counting[self._draw_pilot(labels[counting], pilot_images)]
         pool = self.draw_pool(pool_size, style)
         answers = self.pool_answers(pool, images[pilot], batch_size, verbose)
         weight = None if weight is None else weight[pilot]

@@ -108,6 +108,13 @@ def test_class_weights_choose_views():
     assert orders[1] == orders[2] == pool.choose(2) != orders[0]
 
 
+def test_images_without_weight_are_no_pilot():
+    images, labels = images_and_labels(60)
+    model, weight = small_model(num_views=2), np.r_[np.zeros(30), np.ones(30)]
+    selection = model.select_views(images, labels, pool_size=4, sample_weight=weight, verbose=0)
+    assert len(selection.pilot) == 30 // 4 and selection.pilot.min() >= 30
+
+
 def test_views_on_features_are_chosen_too():
     model = head_model(num_views=2)
     selection = model.select_views(*images_and_labels(40), pool_size=5, verbose=0)
