@@ -134,9 +134,10 @@ def estimate(
     )
     from keras_reprogram.command_line.source_option import resolve_source
     from keras_reprogram.datasets import load_target
+    from keras_reprogram.datasets.target_data import Draw
 
-    data = load_target(target, image_size=target_size, seed=seed)
-    data = data.draw(train_images, test_images, seed)
+    draw = Draw(train_images, test_images, seed)
+    data = load_target(target, image_size=target_size, seed=seed, draw=draw)
     features = output_map == OutputMapKind.NEW_HEAD
     resolved = resolve_source(source, opaque=opaque, settings=settings, features=features).source
     model = build_model(

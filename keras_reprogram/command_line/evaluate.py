@@ -59,6 +59,7 @@ def evaluate(
 
 def _images(run: Run, target: str | None, test_images: int | None) -> TargetData:
     from keras_reprogram.datasets import load_target
+    from keras_reprogram.datasets.target_data import Draw
 
     if target is None:
         data = run.load_target()
@@ -66,7 +67,11 @@ def _images(run: Run, target: str | None, test_images: int | None) -> TargetData
     height, width, _ = run.facts["target"]["target_shape"]
     learned = run.target_range
     data = load_target(
-        target, image_size=(height, width), seed=run.facts["seed"], target_range=learned
+        target,
+        image_size=(height, width),
+        seed=run.facts["seed"],
+        target_range=learned,
+        draw=Draw(None, test_images, run.facts["seed"]),
     )
     if learned is not None and data.target_range != learned:
         raise ValueError(
@@ -80,7 +85,7 @@ def _images(run: Run, target: str | None, test_images: int | None) -> TargetData
             f"--target must have the classes that the run learned, {', '.join(expected)}. "
             f"Received: {', '.join(data.class_names)}. Train a run for these."
         )
-    return data if test_images is None else data.draw(None, test_images, run.facts["seed"])
+    return data
 
 
 def _measure(run: Run, data: TargetData, talk: Talk) -> tuple[ClassificationMetrics, int]:

@@ -86,15 +86,16 @@ class Run:
             ValueError: if they are no longer there.
         """
         from keras_reprogram.datasets import load_target
+        from keras_reprogram.datasets.target_data import Draw
 
         target, seed = self.facts["target"], self.facts["seed"]
-        data = load_target(
+        return load_target(
             target["spec"],
             image_size=target["target_size"],
             seed=seed,
             target_range=self.target_range,
+            draw=Draw(target["train_images"], target["test_images"], seed),
         )
-        return data.draw(target["train_images"], target["test_images"], seed)
 
 
 def read_run(folder: str | Path) -> Run:

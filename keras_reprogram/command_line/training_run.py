@@ -18,7 +18,8 @@ from keras_reprogram.command_line.recipe import Outcome, SeedRun, train_seed
 from keras_reprogram.command_line.run_draft import RunDraft
 from keras_reprogram.command_line.run_sections import RunContents, write_run_page
 from keras_reprogram.command_line.source_option import resolve_source
-from keras_reprogram.datasets import load_target
+from keras_reprogram.datasets import TargetData, load_target
+from keras_reprogram.datasets.target_data import Draw
 from keras_reprogram.program_file import save_program
 from keras_reprogram.report import (
     ResultRow,
@@ -79,7 +80,7 @@ class _Training:
         self.facts: dict[str, Any] = {}
         self.outcomes: dict[str, list[Outcome]] = {}
         self.skewed = False
-        self.target = load_target(job.target, image_size=job.target_size, seed=job.seeds[0])
+        self.target = self._drawn(job.seeds[0])
         self.resolved = resolve_source(
             job.source, opaque=job.opaque, settings=job.settings, features=job.features
         )
@@ -95,7 +96,7 @@ class _Training:
         return rows, self.facts
 
     def _seed(self, seed: int, keep: bool) -> SeedRun:
-        target = self.target.draw(self.job.train_images, self.job.test_images, seed)
+        target = self.target if keep else self._drawn(seed)
         if keep:
             self.facts = self.job.facts(self.resolved.source, target)
             self.talk.note("\n".join((target.origin, *target.notes)))
@@ -116,6 +117,11 @@ class _Training:
         for name, outcome in outcomes.items():
             self.outcomes.setdefault(name, []).append(outcome)
         return run
+
+    def _drawn(self, seed: int) -> TargetData:
+        job = self.job
+        draw = Draw(job.train_images, job.test_images, seed)
+        return load_target(job.target, image_size=job.target_size, seed=job.seeds[0], draw=draw)
 
     def _checkpoint(self, model: ReprogrammedModel) -> None:
         """What Ctrl-C leaves behind."""

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from keras_reprogram.datasets.abide import load_abide
 from keras_reprogram.datasets.aptos2019 import load_aptos2019
@@ -15,7 +16,7 @@ from keras_reprogram.datasets.ham10000 import load_ham10000
 from keras_reprogram.datasets.image_folder import load_image_folder
 from keras_reprogram.datasets.mnist import load_mnist
 from keras_reprogram.datasets.squares_counting import load_squares_counting
-from keras_reprogram.datasets.target_data import TargetData
+from keras_reprogram.datasets.target_data import Draw, TargetData
 from keras_reprogram.datasets.tfds_target import INSTALL, UnknownTfdsNameError, load_tfds
 
 KNOWN_TARGETS: dict[str, Callable[[], TargetData]] = {
@@ -39,6 +40,7 @@ def load_target(
     image_size: int | tuple[int, int] | None = None,
     seed: int = 0,
     target_range: tuple[float, float] | None = None,
+    draw: Draw | None = None,
 ) -> TargetData:
     """Loads a target task by its name.
 
@@ -62,6 +64,8 @@ def load_target(
             sets have fixed parts.
         target_range: `(low, high)` that the files of a folder are read in; see
             `load_image_folder`. Other targets have ranges of their own.
+        draw: How many images are wanted, as `TargetData.draw` draws them. A large set of
+            TensorFlow Datasets need not fit into memory then.
 
     Returns:
         The target's images, labels and class names.
@@ -79,16 +83,17 @@ def load_target(
         print(target.target_shape, len(target.class_names))  # (8, 8, 1) 10
         ```
     """
+    options: dict[str, Any] = {"image_size": image_size, "seed": seed}
     if name in KNOWN_TARGETS:
-        return KNOWN_TARGETS[name]()
+        return _drawn(KNOWN_TARGETS[name](), draw)
     if name.startswith(TFDS_PREFIX):
-        return load_tfds(name.removeprefix(TFDS_PREFIX), image_size=image_size, seed=seed)
+        return load_tfds(name.removeprefix(TFDS_PREFIX), draw=draw, **options)
     if name and Path(name).expanduser().exists():
-        return load_image_folder(name, image_size=image_size, seed=seed, target_range=target_range)
+        return _drawn(load_image_folder(name, target_range=target_range, **options), draw)
     if not name or name[0] in "./~\\":
         raise ValueError(_unknown(name, "there is no such folder"))
     try:
-        return load_tfds(name, image_size=image_size, seed=seed)
+        return load_tfds(name, draw=draw, **options)
     except ImportError as error:
         raise ValueError(
             _unknown(name, f"no such folder exists, and TFDS could not be asked ({error})")
@@ -98,6 +103,10 @@ def load_target(
             "no data set of that name is known, no such folder exists, and TFDS does not have it"
         )
         raise ValueError(_unknown(name, reason)) from error
+
+
+def _drawn(target: TargetData, draw: Draw | None) -> TargetData:
+    return target if draw is None else target.draw(*draw)
 
 
 def _unknown(name: str, reason: str) -> str:

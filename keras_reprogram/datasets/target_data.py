@@ -2,11 +2,33 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from keras_reprogram.image_range import check_range, check_set
 from keras_reprogram.training.validation_split import draw_stratified
+
+
+class Draw(NamedTuple):
+    """How many images of a target are wanted; see `TargetData.draw`.
+
+    Args:
+        train_images: Size of the training part, or `None` for all.
+        test_images: Size of the test part, or `None` for all.
+        seed: Non-negative integer.
+
+    Example:
+        ```python
+        from keras_reprogram.datasets.target_data import Draw
+
+        print(Draw(100, None, seed=0).train_images)  # 100
+        ```
+    """
+
+    train_images: int | None
+    test_images: int | None
+    seed: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,15 +134,12 @@ class TargetData:
             print(len(small.train_images), len(small.test_images))  # 100 540
             ```
         """
-        train = self._draw_part("training", self.train_labels, train_images, seed)
-        test = self._draw_part("test", self.test_labels, test_images, seed)
-        notes = list(self.notes)
-        for part, kept, labels in (
-            ("training", train, self.train_labels),
-            ("test", test, self.test_labels),
-        ):
-            if len(kept) < len(labels):
-                notes.append(f"{len(kept):,} of {len(labels):,} {part} images drawn, seed {seed}.")
+        train = draw_part(self.name, "training", self.train_labels, train_images, seed)
+        test = draw_part(self.name, "test", self.test_labels, test_images, seed)
+        notes = (
+            *drawn_notes("training", train, self.train_labels, seed),
+            *drawn_notes("test", test, self.test_labels, seed),
+        )
         return replace(
             self,
             train_images=self.train_images[train],
@@ -128,18 +147,43 @@ class TargetData:
             test_images=self.test_images[test],
             test_labels=self.test_labels[test],
             train_groups=None if self.train_groups is None else self.train_groups[train],
-            notes=tuple(notes),
+            notes=self.notes + notes,
         )
 
-    def _draw_part(self, part: str, labels: np.ndarray, count: int | None, seed: int) -> np.ndarray:
-        if count is None:
-            return np.arange(len(labels))
-        try:
-            return draw_stratified(labels, count, seed)
-        except ValueError as error:
-            raise ValueError(
-                f"Cannot draw {count} {part} images of {self.name!r}. {error}"
-            ) from error
+
+def draw_part(name: str, part: str, labels: np.ndarray, count: int | None, seed: int) -> np.ndarray:
+    """Positions of images drawn from one part, in its order, each class with its share.
+
+    Args:
+        name: of the target, for the error.
+        part: "training" or "test", for the error.
+        labels: `(n,)` of the part.
+        count: how many; `None` for all.
+        seed: larger draws with one seed contain the smaller ones.
+
+    Raises:
+        ValueError: for more images than there are, or fewer than one a class.
+    """
+    if count is None:
+        return np.arange(len(labels))
+    try:
+        return draw_stratified(labels, count, seed)
+    except ValueError as error:
+        raise ValueError(f"Cannot draw {count} {part} images of {name!r}. {error}") from error
+
+
+def drawn_notes(part: str, kept: np.ndarray, labels: np.ndarray, seed: int) -> tuple[str, ...]:
+    """What to say of a draw, if it left something out.
+
+    Args:
+        part: "training" or "test".
+        kept: positions that were drawn.
+        labels: of the whole part.
+        seed: of the draw.
+    """
+    if len(kept) == len(labels):
+        return ()
+    return (f"{len(kept):,} of {len(labels):,} {part} images drawn, seed {seed}.",)
 
 
 def _check_class_names(name: str, class_names: Sequence[str]) -> None:

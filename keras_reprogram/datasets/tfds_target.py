@@ -4,17 +4,22 @@ import contextlib
 import importlib
 import importlib.util
 import os
+import queue
 import sys
+import threading
+import urllib.parse
 from pathlib import Path
 from typing import Any
 
 from keras_reprogram.datasets.original_files import OriginalFileError
-from keras_reprogram.datasets.target_data import TargetData
+from keras_reprogram.datasets.target_data import Draw, TargetData
 from keras_reprogram.datasets.tfds_reading import read_target
 
 INSTALL = 'pip install "keras-reprogram[datasets]"'
 VARIABLE = "TFDS_DATA_DIR"
 HOME_FOLDER = "~/tensorflow_datasets"
+# To reach the server that has the files.
+_SECONDS = 5
 BUILDERS = "keras_reprogram.datasets.builders"
 
 
@@ -36,6 +41,7 @@ def load_tfds(
     image_size: int | tuple[int, int] | None = None,
     seed: int = 0,
     train_split: str = "train",
+    draw: Draw | None = None,
 ) -> TargetData:
     """Loads a data set of images and class labels through tensorflow-datasets.
 
@@ -50,6 +56,8 @@ def load_tfds(
             get the median size, at most 224.
         seed: Decides the split where there is no test part.
         train_split: The splits to train on, for example `"train+validation"`.
+        draw: How many images are wanted: they are drawn by their labels, and no others are
+            decoded or kept in memory. What is drawn is what `TargetData.draw` draws of the whole.
 
     Returns:
         A `TargetData` with uint8 images (float32 for `abide_cc200`).
@@ -71,7 +79,9 @@ def load_tfds(
         ```
     """
     builder = _prepared(name)
-    return read_target(name, builder, image_size=image_size, seed=seed, train_split=train_split)
+    return read_target(
+        name, builder, image_size=image_size, seed=seed, train_split=train_split, draw=draw
+    )
 
 
 def load_prepared_tfds(name: str, **options: Any) -> TargetData | None:
@@ -80,7 +90,7 @@ def load_prepared_tfds(name: str, **options: Any) -> TargetData | None:
     Args:
         name: A name in TensorFlow Datasets, with the configuration if it has one, for example
             `"mnist"` or `"ham10000/64x64"`.
-        **options: `image_size`, `seed` and `train_split`, as `load_tfds` takes them.
+        **options: `image_size`, `seed`, `train_split` and `draw`, as `load_tfds` takes them.
 
     Returns:
         A `TargetData` of the newest version in `TFDS_DATA_DIR` (or `~/tensorflow_datasets`), or
@@ -110,7 +120,7 @@ def load_known_tfds(name: str, *, copy: str = "", **options: Any) -> TargetData:
     Args:
         name: Name of a builder, with its configuration if it has several.
         copy: What else would do, for the error: the file that the caller looked for in vain.
-        **options: `image_size`, `seed` and `train_split`, as `load_tfds` takes them.
+        **options: `image_size`, `seed`, `train_split` and `draw`, as `load_tfds` takes them.
 
     Returns:
         A `TargetData`.
@@ -177,6 +187,7 @@ def _builder(name: str) -> Any:
 def _prepared(name: str) -> Any:
     builder = _builder(name)
     try:
+        _check_network(builder)
         # TFDS prints its progress to stdout, which belongs to the data of the command line.
         with contextlib.redirect_stdout(sys.stderr):
             builder.download_and_prepare()
@@ -195,6 +206,46 @@ def _prepared(name: str) -> Any:
             f"{builder.data_dir})."
         ) from error
     return builder
+
+
+def _check_network(builder: Any) -> None:
+    """Finds out in seconds that files cannot be downloaded: TFDS tries each for minutes."""
+    # Under `tfds.testing.mock_data` nothing is downloaded.
+    is_mock = type(builder).download_and_prepare.__module__.startswith("tensorflow_datasets.test")
+    urls = [url for url in _addresses(builder) if url.startswith("http")]
+    downloads = Path(builder.data_dir).parents[1] / "downloads"
+    if is_mock or not urls or builder.is_prepared() or any(downloads.rglob("*.INFO")):
+        return
+    found: queue.Queue[Exception | None] = queue.Queue()
+    # A thread: to look up a name may take minutes, and knows no limit of time.
+    threading.Thread(target=_reach, args=(urls[0], found), daemon=True).start()
+    try:
+        problem = found.get(timeout=_SECONDS + 3)
+    except queue.Empty:
+        problem = TimeoutError(f"no answer in {_SECONDS + 3} seconds")
+    if problem is not None:
+        host = urllib.parse.urlsplit(urls[0]).netloc
+        raise ConnectionError(f"{host} cannot be reached: {problem}")
+
+
+def _addresses(builder: Any) -> list[str]:
+    """Where a builder's files are."""
+    module = type(builder).__module__
+    if module.startswith(BUILDERS):
+        # Ours share one list of checksums; most have files that a person fetches.
+        address = getattr(sys.modules[module], "ADDRESS", None)
+        return [] if address is None else [address]
+    return list(builder.url_infos or ())
+
+
+def _reach(url: str, found: queue.Queue[Exception | None]) -> None:
+    """Asks for the head of a file; whatever a server says of it, it is there."""
+    requests = importlib.import_module("requests")
+    try:
+        requests.head(url, timeout=_SECONDS)
+        found.put(None)
+    except requests.RequestException as error:
+        found.put(error)
 
 
 def _missing_package(name: str, error: ImportError) -> ImportError:

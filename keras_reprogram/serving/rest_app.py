@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from keras_reprogram.serving.json_text import error_text
+from keras_reprogram.serving.packed_bodies import unpacked
 from keras_reprogram.serving.page_guard import check_host
 from keras_reprogram.serving.rest_answers import RestAnswers
 from keras_reprogram.serving.server_packages import needs_server_package
@@ -80,9 +81,12 @@ class _Endpoints:
             self._posts -= 1
 
     async def _post(self, request: Request, path: str) -> Response:
+        most = self._state.limits.request_bytes
         body = await self._body(request)
+        encoding = request.headers.get("content-encoding", "")
+        if body is not None and encoding:
+            body = await self._in_thread(unpacked, body, encoding, most)
         if body is None:
-            most = self._state.limits.request_bytes
             text = f"A request must have at most {most:,} bytes. Send fewer images at once."
             return _json(error_text(text), 413)
         return _json(await self._in_thread(self._answers.post, path, body))

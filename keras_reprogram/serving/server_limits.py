@@ -10,7 +10,7 @@ class ServerLimits:
     """What a server takes at most.
 
     Args:
-        request_bytes: of a request, as sent.
+        request_bytes: of a request, as sent and, where it was packed with gzip, unpacked.
         rows: images, or other rows, of a request.
         pixels: of an image file, as its header says, before it is decoded.
         in_flight: requests that run at once.

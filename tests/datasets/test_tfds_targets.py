@@ -2,6 +2,7 @@
 
 import gzip
 import importlib
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,14 @@ import keras
 import numpy as np
 import pytest
 
-from keras_reprogram.datasets import cifar100, fashion_mnist, load_target
+from keras_reprogram.datasets import (
+    cifar100,
+    fashion_mnist,
+    load_target,
+    tfds_reading,
+    tfds_target,
+)
+from keras_reprogram.datasets.target_data import Draw
 from keras_reprogram.datasets.tfds_target import load_prepared_tfds
 
 LABELS = np.arange(40) % 10
@@ -46,7 +54,7 @@ def prepare(tfds_folder: Path, data_folder: Path) -> Callable[..., None]:
 
             def _generate_examples(self, count: int) -> Iterator[Any]:
                 for k in range(count):
-                    image = np.full(shape, k, np.uint8)
+                    image = np.full([s or 4 for s in shape], 12 * k, np.uint8)
                     yield k, {"image": image, "label": k // 2 % 5, "patient": f"p{k // 2}"}
 
         Tiny.name = name
@@ -85,10 +93,74 @@ def test_groups_of_the_metadata_keep_rows_together(prepare: Any) -> None:
     assert target.train_groups is not None
     assert len(target.train_groups) == len(target.train_labels) == 16
     assert np.bincount(target.train_groups).tolist() == [2] * 8
-    test = set(target.test_images[:, 0, 0, 0] // 2)
+    test = set(target.test_images[:, 0, 0, 0] // 24)
     assert len(test) == 2
-    assert not test & set(target.train_images[:, 0, 0, 0] // 2)
+    assert not test & set(target.train_images[:, 0, 0, 0] // 24)
     assert any("80/20 by group, seed 2" in note for note in target.notes)
+
+
+@pytest.mark.parametrize("extra", [{}, {"group": "patient"}])
+@pytest.mark.parametrize("shape", [(4, 4, 1), (None, None, 3)])
+def test_a_set_is_drawn_before_it_is_read(
+    shape: Any, extra: Any, prepare: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The images of a draw are those of the whole set, and no others are decoded."""
+    prepare("moles", shape=shape, **extra)
+    whole = load_prepared_tfds("moles", seed=2)
+    assert whole is not None
+    decoded = []
+
+    def resize(levels: Any, size: Any) -> Any:
+        decoded.append(levels.max())
+        return levels
+
+    monkeypatch.setattr(tfds_reading, "resize_levels", resize)
+    drawn = load_prepared_tfds("moles", seed=2, draw=Draw(8, None, seed=1))
+    expected = whole.draw(8, None, seed=1)
+    assert drawn is not None
+    for part in ("train_images", "train_labels", "test_images", "test_labels", "train_groups"):
+        np.testing.assert_array_equal(getattr(drawn, part), getattr(expected, part))
+    assert drawn.notes == expected.notes
+    assert f"8 of {len(whole.train_labels)} training images drawn, seed 1." in drawn.notes
+    assert len(decoded) == 8 + len(whole.test_labels)
+    with pytest.raises(ValueError, match="Cannot draw 800 test images of 'moles'"):
+        load_prepared_tfds("moles", draw=Draw(8, 800, seed=1))
+
+
+@pytest.mark.parametrize("name", ["mnist", "beans", "patch_camelyon"])
+def test_mock_data_are_data(name: str, tfds_folder: Path) -> None:
+    """What TFDS offers for tests: no files, no splits, random rows."""
+    tfds = pytest.importorskip("tensorflow_datasets")
+    with tfds.testing.mock_data(num_examples=8):
+        target = load_target(f"tfds:{name}", image_size=16, draw=Draw(None, None, 0))
+    assert len(target.train_images) == len(target.test_images) == 8
+    assert target.train_images.dtype == np.uint8
+    assert len(target.class_names) == {"mnist": 10, "beans": 3, "patch_camelyon": 2}[name]
+    assert target.train_images.std() > 10
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_without_a_network_a_download_fails_in_seconds(
+    silent: bool, tfds_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TFDS alone tries each file eleven times, for 200 seconds."""
+    tfds = pytest.importorskip("tensorflow_datasets")
+    requests = importlib.import_module("requests")
+
+    def unreachable(*arguments: Any, **options: Any) -> None:
+        if silent:
+            time.sleep(3)
+        raise requests.exceptions.ConnectionError("name or service not known")
+
+    def download(*arguments: Any, **options: Any) -> None:
+        raise AssertionError("TFDS was left to try")
+
+    monkeypatch.setattr(requests, "head", unreachable)
+    monkeypatch.setattr(tfds_target, "_SECONDS", -2.5)
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", download)
+    expected = "no answer in" if silent else "name or service not known"
+    with pytest.raises(ConnectionError, match=f"cannot be reached: .*{expected}.*TFDS_DATA_DIR"):
+        load_target("tfds:beans")
 
 
 def test_missing_training_split_is_named(prepare: Any) -> None:
@@ -165,6 +237,8 @@ def test_download_without_a_network_says_what_to_do(
     def unreachable(*_: Any) -> None:
         raise OSError("no route to host")
 
+    # The server is there, and breaks off.
+    monkeypatch.setattr("requests.head", lambda *_, **options: None)
     monkeypatch.setattr(tfds.download.DownloadManager, "download_and_extract", unreachable)
     with pytest.raises(ConnectionError, match=f"{name}.*no route to host.*TFDS_DATA_DIR"):
         load_target(name)
