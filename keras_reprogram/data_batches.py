@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -43,8 +43,40 @@ def batches(
             yield tuple(None if part is None else part[rows] for part in (x, y, sample_weight))  # type: ignore[misc]
         return
     for batch in _steps(x, steps):
+        _check_batch(x, batch)
         parts = keras.utils.unpack_x_y_sample_weight(batch)
         yield tuple(None if part is None else np.asarray(part) for part in parts)  # type: ignore[misc]
+
+
+def _check_batch(data: Any, batch: Any) -> None:
+    """Refuses rows and tables that other packages give where batches are expected."""
+    if not isinstance(batch, str | Mapping):
+        return
+    expected = "Data must be arrays, or yield batches (x, y) of arrays."
+    splits = list(data) if isinstance(data, Mapping) else []
+    if splits:
+        raise ValueError(
+            f"{expected} Received: a {type(data).__name__} with {', '.join(map(repr, splits))}. "
+            f"Choose one of them: `data[{splits[0]!r}]`."
+        )
+    if isinstance(batch, str):
+        raise ValueError(
+            f"{expected} Received: a {type(data).__name__} that yields texts, {batch[:40]!r} first."
+            " Read image files with `load_image_folder`, and take the columns of a table."
+        )
+    columns = list(map(str, batch))
+    if type(data).__module__.split(".")[0] != "datasets":
+        raise ValueError(
+            f"{expected} Received: dictionaries with {', '.join(columns)}. Yield tuples (x, y)."
+        )
+    image, label = (*columns, *columns)[:2]
+    raise ValueError(
+        f"{expected} Received: a Hugging Face {type(data).__name__} with {', '.join(columns)}. "
+        f"Pass arrays, `np.stack([np.asarray(one) for one in data[{image!r}]])` and "
+        f"`np.asarray(data[{label!r}])`, or batches, `data.with_format('numpy')"
+        f".to_tf_dataset(columns={image!r}, label_cols={label!r}, batch_size=32)`. Images of "
+        "different sizes or colours need one first: `one.convert('RGB').resize((width, height))`."
+    )
 
 
 def _steps(x: Any, steps: int | None) -> Iterable[Any]:

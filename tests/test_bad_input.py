@@ -179,6 +179,35 @@ def test_data_sets(method, model) -> None:
             METHODS[method](model, as_data(IMAGES, LABELS + 1).batch(12), None)
 
 
+def hugging_face(name, base=list):
+    """A class that says of itself that it is theirs; the package is none of ours."""
+    return type(name, (base,), {"__module__": "datasets.arrow_dataset"})
+
+
+@pytest.mark.parametrize("method", ["fit", "evaluate", "predict", "fit_output_map"])
+def test_data_of_other_packages_get_advice(method, model) -> None:
+    rows = [{"img": image, "label": label} for image, label in zip(IMAGES, LABELS, strict=True)]
+
+    class Rows(hugging_face("Dataset", object)):
+        def __iter__(self):
+            return iter(rows)
+
+        def __len__(self):
+            return len(rows)
+
+    Rows.__module__, Rows.__name__ = "datasets.arrow_dataset", "Dataset"
+    both = hugging_face("DatasetDict", dict)(train=Rows(), test=Rows())
+    for data, message in (
+        (Rows(), r"Received: a Hugging Face Dataset with img, label. Pass.*data\['img'\]"),
+        (Rows(), r"to_tf_dataset\(columns='img', label_cols='label', batch_size=32\)"),
+        (both, r"Received: a DatasetDict with 'train', 'test'. Choose one.*data\['train'\]"),
+        ("photos/", r"Received: a str that yields texts, 'p' first. Read image files with"),
+        (Batches(rows), r"Received: dictionaries with img, label. Yield tuples"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            METHODS[method](model, data, None)
+
+
 def test_the_last_batch_is_looked_at_before_the_first_is_paid(model) -> None:
     for images, labels, message in (
         (changed(999), LABELS, "target_range"),

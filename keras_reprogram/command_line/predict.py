@@ -67,12 +67,15 @@ def predict(
 
 
 def _image_files(paths: list[Path]) -> list[Path]:
+    from keras_reprogram.datasets.image_decoding import DICOM_ADVICE, is_dicom
     from keras_reprogram.datasets.image_folder import IMAGE_SUFFIXES
 
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+            if not inside and any(p.is_file() and is_dicom(p) for p in path.rglob("*")):
+                raise ValueError(f"There is no image in the folder {path}. {DICOM_ADVICE}")
             if not inside:
                 raise ValueError(
                     f"There is no image in the folder {path}. "

@@ -6,12 +6,18 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from keras_reprogram.datasets.exif_orientation import JPEG_START, PNG_START, exif_orientation
 
 GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B")
 PICTURE_RANGE = (0.0, 255.0)
+
+DICOM_ADVICE = (
+    "Received: DICOM, whose levels mean nothing without its header. Read it with pydicom "
+    "(`pydicom.dcmread(path)`, `apply_modality_lut`, `apply_windowing` of pydicom.pixels) and save "
+    "the levels as 16-bit PNG, or pass them as arrays."
+)
 
 # ITU-R 601 in 1/65536, as Pillow's convert("L") weighs colours.
 _LUMA = (19595, 38470, 7471)
@@ -65,6 +71,7 @@ def image_facts(path: Path) -> ImageFacts:
         print(image_facts(path).size, image_facts(path).is_grey)  # (4, 6) True
         ```
     """
+    content = b""
     try:
         content = path.read_bytes()
         with Image.open(io.BytesIO(content)) as image:
@@ -76,7 +83,7 @@ def image_facts(path: Path) -> ImageFacts:
             is_grey = image.mode in GREY_MODES
             return ImageFacts((height, width), is_grey, _is_deep(image, content))
     except _BROKEN_IMAGE as error:
-        raise _broken(str(path), error) from error
+        raise _broken(str(path), content, error) from error
 
 
 def highest_level(path: Path) -> int:
@@ -157,6 +164,32 @@ def decode_image(
     return values if is_deep else values * np.float32((high - low) / 255.0) + np.float32(low)
 
 
+def is_dicom(path: Path) -> bool:
+    """Whether a file is a DICOM file, as scanners and hospitals store images.
+
+    Args:
+        path: A file.
+
+    Example:
+        ```python
+        import pathlib, tempfile
+        from keras_reprogram.datasets.image_decoding import is_dicom
+
+        path = pathlib.Path(tempfile.mkdtemp()) / "IM0001"
+        path.write_bytes(bytes(128) + b"DICM")
+        print(is_dicom(path))  # True
+        ```
+    """
+    if path.suffix.lower() in (".dcm", ".dicom"):
+        return True
+    with path.open("rb") as file:
+        return _has_dicom_mark(file.read(132))
+
+
+def _has_dicom_mark(content: bytes) -> bool:
+    return content[128:132] == b"DICM"
+
+
 def resize_levels(levels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resizes an image (bilinear with antialiasing), unless it has that size.
 
@@ -189,6 +222,7 @@ def resize_levels(levels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def _read_levels(file: Path | BinaryIO, name: str, grey: bool) -> tuple[np.ndarray, bool]:
     """Levels `(h, w, 1 or 3)` as they are stored, and whether they have 16 bits (uint16)."""
+    content = b""
     try:
         content = file.read_bytes() if isinstance(file, Path) else file.read()
         with Image.open(io.BytesIO(content)) as opened:
@@ -199,7 +233,7 @@ def _read_levels(file: Path | BinaryIO, name: str, grey: bool) -> tuple[np.ndarr
             image = opened if is_known else ImageOps.exif_transpose(opened)
             levels = _deep_levels(image, content) if is_deep else _codes(image, grey)
     except _BROKEN_IMAGE as error:
-        raise _broken(name, error) from error
+        raise _broken(name, content, error) from error
     if grey and levels.shape[-1] == 3:
         weighted = (levels.astype(np.int64) * _LUMA).sum(axis=-1, keepdims=True)
         levels = ((weighted + 32768) // 65536).astype(levels.dtype)
@@ -265,7 +299,12 @@ def _check_levels(name: str, highest: int, target_range: tuple[float, float]) ->
         )
 
 
-def _broken(name: str, error: Exception) -> ValueError:
+def _broken(name: str, content: bytes, error: Exception) -> ValueError:
+    if _has_dicom_mark(content):
+        return ValueError(f"Expected {name} to be a readable image. {DICOM_ADVICE}")
+    # Pillow would name the stream that it was given.
+    unknown = isinstance(error, UnidentifiedImageError)
+    reason = "no kind of image file that is known" if unknown else error
     return ValueError(
-        f"Expected {name} to be a readable image. Received: {error}. Replace or remove the file."
+        f"Expected {name} to be a readable image. Received: {reason}. Replace or remove the file."
     )

@@ -7,10 +7,12 @@ import numpy as np
 
 from keras_reprogram.datasets.common_size import choose_size
 from keras_reprogram.datasets.image_decoding import (
+    DICOM_ADVICE,
     PICTURE_RANGE,
     decode_image,
     highest_level,
     image_facts,
+    is_dicom,
 )
 from keras_reprogram.datasets.split import split_train_test
 from keras_reprogram.datasets.target_data import TargetData
@@ -92,7 +94,9 @@ def load_image_folder(
         _, test_files, ignored_too = _list_part(test_root, class_names)
         ignored += ignored_too
     if ignored:
-        notes += (f"{ignored} file(s) that are not images were left out.",)
+        dicom = len(_dicom_files(root))
+        of_them = f", {dicom} of them DICOM" if dicom else ""
+        notes += (f"{ignored} file(s) that are not images were left out{of_them}.",)
     paths = [path for path, _ in train_files + test_files]
     images, target_range, decoding_notes = _decode(paths, image_size, target_range)
     labels = np.array([label for _, label in train_files + test_files], np.int64)
@@ -144,6 +148,14 @@ def _image_tree(folder: Path) -> tuple[list[Path], int]:
     return images, ignored
 
 
+def _dicom_files(folder: Path) -> list[Path]:
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix.lower() not in IMAGE_SUFFIXES and is_dicom(path)
+    ]
+
+
 def _list_part(
     root: Path, known: tuple[str, ...] | None = None
 ) -> tuple[tuple[str, ...], LabelledFiles, int]:
@@ -163,6 +175,10 @@ def _list_part(
     ignored = 0
     for name in class_names:
         images, left_out = _image_tree(root / name)
+        if not images and _dicom_files(root / name):
+            raise ValueError(
+                f"Expected image files in the class folder {root / name}. {DICOM_ADVICE}"
+            )
         if not images:
             raise ValueError(
                 f"Expected images in the class folder {root / name}. Received: none "

@@ -142,6 +142,15 @@ def test_images_that_are_none(
     assert "Traceback" not in ended.err
 
 
+def test_dicom_files_get_advice(command: Command, opaque_run: TrainedRun, tmp_path: Path) -> None:
+    (tmp_path / "scan.dcm").write_bytes(bytes(128) + b"DICM" + bytes(400))
+    for place in (tmp_path, tmp_path / "scan.dcm"):
+        ended = command("predict", opaque_run.folder, place)
+        assert ended.code == 2
+        assert "Received: DICOM" in ended.err
+        assert "pydicom" in ended.err
+
+
 def test_overwrite_leaves_a_foreign_folder_alone(command: Command, tmp_path: Path) -> None:
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "thesis.txt").write_text("years of work")

@@ -227,6 +227,28 @@ def test_files_are_read_in_the_range_that_a_program_wants(tmp_path: Path) -> Non
         load_image_folder(tmp_path / "bright", target_range=(0, 4095))
 
 
+def write_dicom(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(bytes(128) + b"DICM" + bytes(400))
+
+
+@pytest.mark.parametrize("name", ["1.dcm", "IM0001", "series/2.DCM"])
+def test_a_folder_of_dicom_files_gets_advice(tmp_path: Path, name: str) -> None:
+    for kind in ("normal", "ill"):
+        write_dicom(tmp_path / kind / name)
+    with pytest.raises(ValueError, match=r"class folder .*ill. Received: DICOM.*pydicom.*16-bit"):
+        load_image_folder(tmp_path)
+    write_classes(tmp_path)
+    shutil.rmtree(tmp_path / "normal")
+    shutil.rmtree(tmp_path / "ill")
+    write_dicom(tmp_path / "cat" / name)
+    notes = load_image_folder(tmp_path).notes
+    assert "1 file(s) that are not images were left out, 1 of them DICOM." in notes
+    write_dicom(tmp_path / "cat" / "called so.png")
+    with pytest.raises(ValueError, match=r"called so.png.*Received: DICOM.*pydicom"):
+        load_image_folder(tmp_path)
+
+
 def test_kinds_of_files_that_no_export_takes_are_noted(tmp_path: Path) -> None:
     write_classes(tmp_path)
     assert not any("exported" in note for note in load_image_folder(tmp_path).notes)
