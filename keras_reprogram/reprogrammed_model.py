@@ -317,6 +317,7 @@ class ReprogrammedModel(AnswerSteps):
     def _check_before_fit(self, callbacks: list[Any]) -> None:
         """What would otherwise fail after the first queries are paid."""
         self._check_ready("fit")
+        self.check_gradient()
         if self.compiled and self.estimates:
             row_loss(self.loss)
         for callback in callbacks:

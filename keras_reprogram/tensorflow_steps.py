@@ -42,6 +42,7 @@ class TensorFlowSteps(keras.Model):
         self._graph_queries = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._python_queries = 0
         self._asked_queries = 0
+        self._gradient_found = False
         self._direction_seed = keras.random.SeedGenerator(self.seed)
         if self.gradient_estimator is not None:
             # The loop over slices has rows of unknown number, which XLA does not compile.
@@ -123,6 +124,30 @@ class TensorFlowSteps(keras.Model):
                     "replicas. Build and use the model outside of `strategy.scope()`, or in that "
                     "of a strategy of one device, such as `tf.distribute.OneDeviceStrategy`."
                 )
+
+    def check_gradient(self) -> None:
+        """Refuses white-box training where no slope can reach the program, which would stand still.
+
+        Raises:
+            ValueError: if the source claims a gradient that it does not have.
+        """
+        trained = self.trainable and self.program.trainable_variables and self._live.any()
+        if self.gradient_estimator is not None or not trained or self._gradient_found:
+            return
+        low, high = self.source.value_range
+        shape = (1, 1, *self.source.source_shape)
+        images = tf.random.stateless_uniform(shape, (0, 0), minval=low, maxval=high)
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            scores = self.source(images)
+        if tape.gradient(scores, images) is None:
+            raise ValueError(
+                "White-box training needs a gradient from the scores to the source's images. "
+                f"Received: a {type(self.source).__name__} with a step that has none, such as a "
+                "cast to integers, rounding or argmax. Estimate it from queries: "
+                "`ReprogrammedModel(..., gradient_estimator=RandomDirections())`, or `--opaque`."
+            )
+        self._gradient_found = True
 
     @contextmanager
     def counting(self, num_images: Any) -> Iterator[None]:

@@ -52,6 +52,7 @@ LAYERS = (
         "split_calls",
         "whole_file",
         "network_config",
+        "float32_policy",
         "opaque_log",
         "query_bar",
         "labelled_images",

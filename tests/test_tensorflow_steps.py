@@ -10,13 +10,14 @@ import pytest
 import tensorflow as tf
 from small_models import (
     NUM_CLASSES,
+    SOURCE_SHAPE,
     directions,
     images_and_labels,
     small_model,
     trained_values,
 )
 
-from keras_reprogram import MultiLabelMap
+from keras_reprogram import MultiLabelMap, Source
 
 IMAGES, LABELS = images_and_labels(16)
 
@@ -82,6 +83,30 @@ def test_data_that_end_unannounced_take_no_step_under_xla() -> None:
     model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", jit_compile=True)
     model.fit(data, epochs=2, verbose=0)
     assert int(model.optimizer.iterations) == 4
+
+
+class RoundedSource(Source):
+    """Somebody's own, which claims a gradient that it does not have."""
+
+    differentiable = True
+
+    def answer(self, images):
+        grey = keras.ops.mean(keras.ops.round(images / 255), axis=(1, 2, 3))
+        return keras.ops.stack([grey, 1 - grey], axis=1)
+
+    @property
+    def fingerprint(self):
+        return "rounded 1"
+
+
+def test_a_program_that_no_gradient_reaches_is_refused() -> None:
+    source = RoundedSource(SOURCE_SHAPE, 2, value_range=(0, 255))
+    model = small_model(source)
+    with pytest.raises(ValueError, match="a RoundedSource with a step that has none, such as"):
+        model.fit(IMAGES, LABELS, verbose=0)
+    estimated = small_model(source, estimator=directions(1))
+    estimated.run_eagerly = True
+    assert np.isfinite(estimated.fit(IMAGES, LABELS, verbose=0).history["loss"]).all()
 
 
 ASKED = {

@@ -5,10 +5,12 @@ import numpy as np
 
 from keras_reprogram.baselines.augmentation import Augmentation
 from keras_reprogram.baselines.batch_stream import BatchStream
+from keras_reprogram.float32_policy import float32_policy
 from keras_reprogram.output_map.new_head import NewHead
 from keras_reprogram.program.program_layer import ProgramLayer
 from keras_reprogram.source.frozen_source import FrozenSource
 from keras_reprogram.source.keras_classifier import features_of
+from keras_reprogram.source.network_numbers import float_images
 from keras_reprogram.training.map_fitting import MapFit, fit_logistic_regression
 
 BATCH_SIZE = 32
@@ -61,16 +63,20 @@ class FineTunedNetwork:
         seed: int = 0,
     ) -> None:
         self.num_classes, self.augmentation, self.seed = num_classes, augmentation, seed
-        image = keras.Input(image_shape, dtype="float32")
-        pixels = _placed(image, source, target_range)
-        features = _InInference(_trainable_copy(source))(_preprocessed(pixels, source))
-        self._head = NewHead(num_classes)
-        self._features = keras.Model(image, features)
-        self._model = keras.Model(image, self._head(keras.ops.expand_dims(features, 1)))
-        self._optimizer = keras.optimizers.Adam()
-        # Compiled once: each further time would trace the whole source again.
-        self._model.compile(self._optimizer, "sparse_categorical_crossentropy", jit_compile=False)
-        self._optimizer.build(self._model.trainable_variables)
+        # A baseline is the same figure whatever policy the user's own networks have.
+        with float32_policy():
+            image = keras.Input(image_shape, dtype="float32")
+            pixels = _placed(image, source, target_range)
+            features = _InInference(_trainable_copy(source))(_preprocessed(pixels, source))
+            self._head = NewHead(num_classes)
+            self._features = keras.Model(image, features)
+            self._model = keras.Model(image, self._head(keras.ops.expand_dims(features, 1)))
+            self._optimizer = keras.optimizers.Adam()
+            # Compiled once: each further time would trace the whole source again.
+            self._model.compile(
+                self._optimizer, "sparse_categorical_crossentropy", jit_compile=False
+            )
+            self._optimizer.build(self._model.trainable_variables)
         self._start = self._values()
 
     def start_at_linear_head(
@@ -186,7 +192,8 @@ def _trainable_copy(source: FrozenSource) -> keras.Model:
         variable.assign(original)
         variable.regularizer = None
     copy.model.trainable = True
-    return features_of(copy.model)
+    features = features_of(copy.model)
+    return float_images(features) if copy.whole_numbers is None else features
 
 
 def _placed(

@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_reprogram.baselines.augmentation import AS_THEY_ARE, Augmentation
 from keras_reprogram.baselines.batch_stream import BatchStream
+from keras_reprogram.float32_policy import float32_policy
 
 WIDTHS = (24, 48, 96)
 # Images above this side are halved by the first convolution.
@@ -58,7 +59,9 @@ class SmallNetwork:
         self.augmentation = augmentation
         self.seed = seed
         self.steps_taken = 0
-        self._model = _build(image_shape, num_classes, seed, most_steps)
+        # A baseline is the same figure whatever policy the user's own networks have.
+        with float32_policy():
+            self._model = _build(image_shape, num_classes, seed, most_steps)
         self.num_weights = self._model.count_params()
         self._random = np.random.default_rng(seed)
         self._stream = BatchStream(BATCH_SIZE, self._random)

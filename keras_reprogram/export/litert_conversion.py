@@ -17,6 +17,7 @@ from keras_reprogram.export.litert_form import LiteRTForm
 from keras_reprogram.export.litert_int8 import convert_source_to_int8
 from keras_reprogram.export.serving_graph import write_saved_model
 from keras_reprogram.reprogrammed_model import ReprogrammedModel
+from keras_reprogram.source.network_numbers import quantised_layers
 from keras_reprogram.source.source import Source
 
 
@@ -43,7 +44,7 @@ def convert(
         converter = _converter(saved)
         if form.name in ("dynamic_int8", "int8"):
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        with _plain_failures():
+        with _plain_failures(_advice(source or model.source)):
             if form.name == "int8":
                 return convert_source_to_int8(converter, images, model, source or model.source)
             content = converter.convert()
@@ -75,7 +76,7 @@ def _converter(folder: Path) -> Any:
 
 
 @contextlib.contextmanager
-def _plain_failures() -> Iterator[None]:
+def _plain_failures(advice: str = "") -> Iterator[None]:
     try:
         with _quiet():
             yield
@@ -83,9 +84,24 @@ def _plain_failures() -> Iterator[None]:
     except Exception as error:
         raise ValueError(
             "This model cannot be converted with LiteRT's builtin operations; nothing was "
-            f"written. Received: {_first_lines(error)}\nReplace the layer that the message "
-            "names, or use `export_saved_model`."
+            f"written. Received: {_first_lines(error)}\n"
+            + (advice or "Replace the layer that the message names, or use `export_saved_model`.")
         ) from error
+
+
+def _advice(source: Source) -> str:
+    """What to do about a source whose layers Keras quantised; empty for any other."""
+    network = getattr(source, "model", None)
+    quantised = {} if network is None else quantised_layers(network)
+    if not quantised:
+        return ""
+    modes = ", ".join(sorted(set(quantised.values())))
+    return (
+        f'The source was quantised by Keras, `quantize("{modes}")`: {len(quantised)} layers, such '
+        f"as `{next(iter(quantised))}`, whose arithmetic LiteRT may not have. Build the source "
+        'from the network as it was before, and choose `form="int8"` (--litert-form int8), or use '
+        "`export_saved_model`."
+    )
 
 
 def _first_lines(error: Exception, count: int = 3) -> str:

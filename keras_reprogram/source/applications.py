@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_reprogram.float32_policy import float32_policy
+
 Channels = float | tuple[float, ...]
 
 _TORCH_MEAN = (0.485, 0.456, 0.406)
@@ -112,7 +114,9 @@ def load_application(name: str, *, weights: str | None, **options: Any) -> Loade
         )
     size, preprocessing = APPLICATIONS[name]
     options.setdefault("input_shape", (size, size, 3))
-    model = getattr(keras.applications, name)(weights=weights, **options)
+    # Under a policy of half precision its weights would be rounded.
+    with float32_policy():
+        model = getattr(keras.applications, name)(weights=weights, **options)
     labels = imagenet_labels() if weights == "imagenet" else None
     return LoadedApplication(model, preprocessing, labels)
 

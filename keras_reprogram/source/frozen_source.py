@@ -19,6 +19,20 @@ from keras_reprogram.source.keras_classifier import (
     score_kind_of,
 )
 from keras_reprogram.source.network_facts import network_facts
+from keras_reprogram.source.network_numbers import (
+    compute_in_float32,
+    float_images,
+    has_no_gradient,
+    integer_input,
+    reads_floats_alike,
+    rounded_for,
+)
+from keras_reprogram.source.network_preprocessing import (
+    asks_otherwise,
+    check_predict,
+    own_image_size,
+    own_preprocessing,
+)
 from keras_reprogram.source.source import Source
 
 
@@ -27,13 +41,16 @@ class FrozenSource(Source):
     """A Keras classifier as a source. It sets the user's model untrainable.
 
     The model always runs with `training=False`: dropout stays off, BatchNorm statistics stay as
-    they are. Gradients flow through it to the program.
+    they are. It runs in float32: layers of half precision (`mixed_bfloat16`) are set to it.
+    Gradients flow through it to the program, except where it counts with integers or was quantised
+    to float8: then `differentiable` is false, and gradients are estimated.
 
     Args:
         model: a built Keras model `(n, H, W, C) -> (n, S)`.
         value_range: `(low, high)` of the pixels that callers send.
         preprocessing: `(scale, offset)`, each a number or one a channel: the model sees
-            `images * scale + offset`. `from_application` sets it.
+            `images * scale + offset`. `None`: what the model's own `preprocessor` does
+            (KerasHub), or nothing. `from_application` sets it.
         channel_order: `"rgb"`, or `"bgr"` to turn the channels round before that.
         output: `"scores"`, or `"features"` for what enters the last layer with weights
             (Kloberdanz 2020, ch. 4), for `NewHead`.
@@ -44,12 +61,14 @@ class FrozenSource(Source):
         max_batch: most images at once while estimating gradients.
         data_format: `"channels_first"` for a model that takes `(n, C, H, W)`; callers send
             `(..., H, W, C)` all the same. `None` asks where the sizes speak for it.
-        image_size: side, or `(height, width)`, for a model that takes images of any size.
+        image_size: side, or `(height, width)`, for a model that takes images of any size; `None`
+            asks its own `preprocessor`.
         name: layer name.
 
     Raises:
-        ValueError: if the model has several inputs or outputs, no fixed image size, or answers
-            with something else than it declares.
+        ValueError: if the model has several inputs or outputs, no fixed image size, weights in
+            half precision, answers with something else than it declares, or prepares images in
+            its `predict` in a way that cannot be read.
 
     Example:
     ```python
@@ -74,7 +93,7 @@ class FrozenSource(Source):
         model: keras.Model,
         *,
         value_range: tuple[float, float],
-        preprocessing: tuple[Any, Any] = (1.0, 0.0),
+        preprocessing: tuple[Any, Any] | None = None,
         channel_order: str = "rgb",
         output: str = "scores",
         scores: str | None = None,
@@ -91,7 +110,10 @@ class FrozenSource(Source):
             raise ValueError(
                 f"`channel_order` must be 'rgb' or 'bgr'. Received: {channel_order!r}."
             )
+        if image_size is None and None in getattr(model, "input_shape", ())[1:]:
+            image_size = own_image_size(model)
         network_input = network_input_of(model, data_format, image_size)
+        compute_in_float32(model)
         source_shape = network_input.source_shape
         answering = features_of(model) if output == "features" else model
         if answering.output_shape[-1] is None:
@@ -113,15 +135,20 @@ class FrozenSource(Source):
         )
         self.model = model
         self.output_kind = output
-        self.preprocessing = tuple(_channel_values(part, source_shape[2]) for part in preprocessing)
+        said = own_preprocessing(model) if preprocessing is None else preprocessing
+        self.preprocessing = tuple(_channel_values(part, source_shape[2]) for part in said)
         self.channel_order = channel_order
         self.data_format, self.image_size = data_format, image_size
         self.network_input = network_input
+        called = self._asked_network(answering)
         # A plain tuple keeps the second view of the same layers out of Keras's tracking.
-        self._answering = (lambda images: answering(images, training=False),)
+        self._answering = (lambda images: called(images, training=False),)
         self.model.trainable = False
         self.built = True
         self._probe()
+        by_itself = preprocessing is None and channel_order == "rgb" and output == "scores"
+        if by_itself and asks_otherwise(model):
+            self._check_predict()
 
     @classmethod
     def from_application(
@@ -177,6 +204,8 @@ class FrozenSource(Source):
         images = images * scale + offset
         if self.network_input.axes is not None:
             images = ops.transpose(images, self.network_input.axes)
+        if self.whole_numbers is not None:
+            images = rounded_for(self.whole_numbers, images)
         answer = self._answering[0](images)
         return ops.cast(ops.reshape(answer, (-1, self.num_labels)), "float32")
 
@@ -218,6 +247,32 @@ class FrozenSource(Source):
         config["value_range"] = tuple(config["value_range"])
         config["preprocessing"] = tuple(config["preprocessing"])
         return cls(**config)
+
+    def _asked_network(self, network: keras.Model) -> keras.Model:
+        """What is asked: the network in float32 from its image on, if it takes floats at all."""
+        # The dtype to which images are rounded, or `None`.
+        self.whole_numbers = integer_input(network)
+        view = network
+        try:
+            view = float_images(network)
+            shape = self.network_input.image_shape
+            if self.whole_numbers is None or reads_floats_alike(network, view, shape):
+                self.whole_numbers = None
+            else:
+                view = network
+        except Exception:  # Whatever a layer raises that takes integers alone.
+            if self.whole_numbers is None:
+                raise
+        # The view's own parts were built under the policy of now.
+        compute_in_float32(view)
+        self.differentiable = self.whole_numbers is None and not has_no_gradient(self.model)
+        return view
+
+    def _check_predict(self) -> None:
+        random = np.random.default_rng(0)
+        images = random.uniform(*self.value_range, (2, *self.source_shape)).astype(np.float32)
+        shown = np.transpose(images, self.network_input.axes or (0, 1, 2, 3))
+        check_predict(self.model, shown, ops.convert_to_numpy(self.answer(images)))
 
     def _probe(self) -> None:
         """One mid-range image: a wrong range or a missing softmax shows here, not in training."""

@@ -93,6 +93,12 @@ def _check_fits(source: Any, first: Any) -> None:
             "`join_sources` joins scores. Received: a source of features. "
             "Build it with `output='scores'`."
         )
+    if source.whole_numbers is not None:
+        raise ValueError(
+            "`join_sources` joins networks that read fractions of a pixel. Received: "
+            f"`{source.model.name}`, which counts with {source.whole_numbers}. Ask them in one "
+            "function, concatenate their scores, and give it to `OpaqueSource`."
+        )
     for fact in ("source_shape", "value_range", "scores"):
         own, others = getattr(source, fact), getattr(first, fact)
         if own != others and {own, others} != {"probabilities", "independent"}:

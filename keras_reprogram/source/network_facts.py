@@ -160,8 +160,24 @@ def _settings(module: str, kind: str, config: dict[str, Any], tensor: _Tensor) -
         for key, value in _without(config, _IDLE).items()
         if not str(key).endswith(_ENDS)
     }
+    dtype = _dtype(config.get("dtype"))
+    if dtype != "float32":
+        kept["dtype"] = dtype
     missing = object()
     return {key: value for key, value in kept.items() if value != defaults.get(key, missing)}
+
+
+def _dtype(value: Any) -> Any:
+    """In which numbers a layer computes, where its configuration says so."""
+    if not isinstance(value, dict):
+        return value or "float32"
+    config = value.get("config") or {}
+    if "policy_map" not in config:
+        return config.get("name") or "float32"
+    # A map by paths, which are made of names.
+    parts = [config.get("default_policy"), *config["policy_map"].values()]
+    found = [_dtype(part) for part in parts]
+    return found if set(found) != {"float32"} else "float32"
 
 
 @cache
