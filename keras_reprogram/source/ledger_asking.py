@@ -103,37 +103,59 @@ def _claimed(
     again: bool,
 ) -> Claim:
     """A claim of some queries; those that are ours are sent, and answered."""
+    claim = Claim()
     with asking.may_ask(len(keys)) as ask:
-        claim, sent = Claim(), False
-        try:
-            ledger.claim_into(claim, keys, payloads, again=again)
-            if claim.ours:
-                row = {key: number for number, key in enumerate(keys)}
-                sent = True
-                said = ask(images[[row[key] for key in claim.ours]])
-                claim.answers |= _settled(ledger, claim.ours, said, asking.check)
-        except NotBilledError as error:
-            ledger.release_all(claim.ours.values(), type(error).__name__)
-            raise
-        except BaseException as error:
-            # Ctrl-C too: the request may have arrived. An open attempt of a living owner is waited
-            # for, so that none is left behind.
-            give_up = ledger.abandon_all if sent else ledger.release_all
-            give_up(claim.ours.values(), type(error).__name__)
-            raise
+        settled = _sent(ledger, claim, keys, images, asking, payloads, again, ask)
+    try:
+        # Whoever may ask next claims what follows in the same transaction.
+        settled()
+    except BaseException as error:
+        ledger.abandon_all(claim.ours.values(), type(error).__name__)
+        raise
     return claim
 
 
-def _settled(
+def _sent(
+    ledger: QueryLedger,
+    claim: Claim,
+    keys: Sequence[bytes],
+    images: np.ndarray,
+    asking: Asking,
+    payloads: Sequence[bytes],
+    again: bool,
+    ask: Ask,
+) -> Callable[[], None]:
+    """Fills a claim and answers what is ours; the function that waits until that is written."""
+    sent = False
+    try:
+        ledger.claim_into(claim, keys, payloads, again=again)
+        if not claim.ours:
+            return lambda: None
+        row = {key: number for number, key in enumerate(keys)}
+        sent = True
+        said = ask(images[[row[key] for key in claim.ours]])
+        scores = _checked(ledger, claim.ours, said, asking.check)
+        claim.answers |= dict(zip(claim.ours, scores, strict=True))
+        return ledger.settling(dict(zip(claim.ours.values(), scores, strict=True)))
+    except NotBilledError as error:
+        ledger.release_all(claim.ours.values(), type(error).__name__)
+        raise
+    except BaseException as error:
+        # Ctrl-C too: the request may have arrived. An open attempt of a living owner is waited
+        # for, so that none is left behind.
+        give_up = ledger.abandon_all if sent else ledger.release_all
+        give_up(claim.ours.values(), type(error).__name__)
+        raise
+
+
+def _checked(
     ledger: QueryLedger,
     attempts: dict[bytes, int],
     said: Any,
     check: Callable[[Any, int], np.ndarray],
-) -> dict[bytes, np.ndarray]:
+) -> np.ndarray:
     try:
-        scores = check(said, len(attempts))
+        return check(said, len(attempts))
     except Exception as error:
         ledger.settle_all(dict.fromkeys(attempts.values()), str(error))
         raise
-    ledger.settle_all(dict(zip(attempts.values(), scores, strict=True)))
-    return dict(zip(attempts, scores, strict=True))

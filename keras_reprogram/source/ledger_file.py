@@ -85,6 +85,27 @@ class LedgerFile:
             synced = synced or not self._has_log
             return self._writer.write(change, synced=synced, written=written, droppable=droppable)
 
+    def writing(
+        self, change: Callable[[sqlite3.Connection], Any], *, synced: bool = True
+    ) -> Callable[[], Any]:
+        """The function that waits for what `write` would.
+
+        What is written later comes after it, or in the same transaction.
+
+        Args:
+            change: as of `write`.
+            synced: as of `write`.
+        """
+        with self._explained("written"):
+            self._database.check_process()
+            wait = self._writer.writing(change, synced=synced or not self._has_log)
+
+        def result() -> Any:
+            with self._explained("written"):
+                return wait()
+
+        return result
+
     def read(self, question: str, *values: object) -> list[tuple]:
         """All rows that answer a question.
 

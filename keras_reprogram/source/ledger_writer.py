@@ -19,6 +19,15 @@ class _Wish:
         self.change, self.synced, self.written, self.dropped = change, synced, written, False
         self.future: Future[Any] = Future()
 
+    def result(self, droppable: bool = False) -> Any:
+        try:
+            return self.future.result()
+        except BaseException:
+            self.dropped = droppable
+            # Whoever is interrupted must know what was written. An error of the change is here.
+            self.future.exception()
+            raise
+
 
 class LedgerWriter:
     """A thread that alone writes to a connection.
@@ -63,18 +72,23 @@ class LedgerWriter:
         Raises:
             sqlite3.Error: if it could not be written, or the writer was closed.
         """
-        wish = _Wish(change, synced, written)
+        return self._wished(_Wish(change, synced, written)).result(droppable)
+
+    def writing(self, change: Change, *, synced: bool = True) -> Callable[[], Any]:
+        """The function that waits for what `write` would: others may follow in the meantime.
+
+        Args:
+            change: as of `write`.
+            synced: as of `write`.
+        """
+        return self._wished(_Wish(change, synced, None)).result
+
+    def _wished(self, wish: _Wish) -> _Wish:
         with self._closing:
             if self._closed:
                 raise sqlite3.ProgrammingError("closed")
             self._wishes.put(wish)
-        try:
-            return wish.future.result()
-        except BaseException:
-            wish.dropped = droppable
-            # Whoever is interrupted must know what was written. An error of the change is here.
-            wish.future.exception()
-            raise
+        return wish
 
     def close(self) -> None:
         """Ends the thread when everything is written."""

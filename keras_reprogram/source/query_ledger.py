@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -208,6 +208,20 @@ class QueryLedger:
             answers: number of an attempt -> its answer, as of `settle`.
             note: why the answers are of no use.
         """
+        self.settling(answers, note)()
+
+    def settling(
+        self, answers: Mapping[int, np.ndarray | None], note: str | None = None
+    ) -> Callable[[], None]:
+        """`settle_all`, whose end is waited for later: no claim after it is written before it.
+
+        Args:
+            answers: as of `settle_all`.
+            note: as of `settle_all`.
+
+        Returns:
+            The function that waits.
+        """
         rows = [
             (attempt, None if answer is None else np.asarray(answer, "<f4").tobytes())
             for attempt, answer in answers.items()
@@ -219,7 +233,7 @@ class QueryLedger:
                     raise ValueError(_NOT_OPEN.format(attempt))
 
         # Waiting for the disk takes as long as all the rest; whoever asks next waits for it.
-        self._file.write(change, synced=False)
+        return self._file.writing(change, synced=False)
 
     def release(self, attempt: int, note: str | None = None) -> None:
         """Marks an attempt as free: surely not billed, such as a refused connection or a 429.

@@ -227,11 +227,10 @@ class RemoteSource(PythonSource):
 
     def _answer_once(self, payloads: list[bytes], again: bool, stop: threading.Event) -> np.ndarray:
         keys = None if self.ledger is None else self._keys(payloads)
-        with self._room:
-            if keys is not None:
-                return self._ask_ledger(keys, payloads, again, stop)
-            with self._may_ask(len(payloads), stop) as ask:
-                answer = ask(payloads)
+        if keys is not None:
+            return self._ask_ledger(keys, payloads, again, stop)
+        with self._may_ask(len(payloads), stop) as ask:
+            answer = ask(payloads)
         return self._check(answer, len(payloads))
 
     def _keys(self, payloads: list[bytes]) -> list[bytes]:
@@ -290,7 +289,7 @@ class RemoteSource(PythonSource):
         Raises:
             CancelledError: if `stop` was set.
         """
-        with self.endpoints.one(stop) as endpoint:
+        with self._room, self.endpoints.one(stop) as endpoint:
             if self.executor is None:
                 with self.endpoints.watched(endpoint):
                     self.prepare(endpoint)

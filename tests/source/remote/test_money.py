@@ -92,13 +92,13 @@ def test_an_error_in_reading_leaves_nothing_open(tmp_path):
 def test_ctrl_c_while_answers_are_written_leaves_nothing_open(tmp_path, monkeypatch):
     with SignService() as service, QueryLedger(tmp_path / "l") as ledger:
         source = source_of(service, ledger=ledger, images_per_request=4)
-        settle_all = ledger.settle_all
+        settling = ledger.settling
 
         def interrupted(*arguments):
-            monkeypatch.setattr(ledger, "settle_all", settle_all)
+            monkeypatch.setattr(ledger, "settling", settling)
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(ledger, "settle_all", interrupted)
+        monkeypatch.setattr(ledger, "settling", interrupted)
         with pytest.raises(KeyboardInterrupt):
             source(images_of(4))
         assert ledger.counts() == {"sent": 4, "billed": 0, "free": 0}
