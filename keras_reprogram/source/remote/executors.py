@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from typing import Any
 
 from keras_reprogram.source.remote.failures import NeverSentError, SourceRefusedError
+from keras_reprogram.source.remote.stop import Stop
 
 # Their futures are waiting, running or done, and what waits can be called back. Others, such as
 # Dask's, let themselves be cancelled while the request is under way.
@@ -15,9 +15,7 @@ _OF_PYTHON = (ThreadPoolExecutor, ProcessPoolExecutor)
 _LOOK_SECONDS = 0.1
 
 
-def executed(
-    executor: Executor, stop: threading.Event, function: Callable[..., Any], *arguments: Any
-) -> Any:
+def executed(executor: Executor, stop: Stop, function: Callable[..., Any], *arguments: Any) -> Any:
     """What a function returns that an executor calls.
 
     Args:
@@ -27,7 +25,7 @@ def executed(
         arguments: of the function.
 
     Raises:
-        NeverSentError: if `stop` was set while it waited in the queue of a pool of Python's.
+        NeverSentError: if Ctrl-C came while it waited in the queue of a pool of Python's.
         SourceRefusedError: if such a pool takes nothing any more.
     """
     if not isinstance(executor, _OF_PYTHON):
@@ -40,7 +38,7 @@ def executed(
             "source with a new one; nothing was sent."
         ) from error
     while not wait([future], timeout=_LOOK_SECONDS).done:
-        if stop.is_set() and future.cancel():
+        if stop.interrupted and future.cancel():
             raise NeverSentError("The request was stopped in the queue of its executor.")
     return future.result()
 

@@ -34,6 +34,7 @@ from keras_reprogram.source.remote.keys import hide_key
 from keras_reprogram.source.remote.named_scores import check_missing, named_scores
 from keras_reprogram.source.remote.rate_limit import RateLimit
 from keras_reprogram.source.remote.retries import repeated
+from keras_reprogram.source.remote.stop import Stop
 
 _SHOWN = 300
 # Threads that prepare requests, as a share of those that wait for answers.
@@ -194,12 +195,12 @@ class RemoteSource(PythonSource):
         self._check_drift(images)
         starts = range(0, len(images), self.images_per_request)
         parts = [images[start : start + self.images_per_request] for start in starts]
-        stop = threading.Event()
+        stop = Stop()
         futures = [self._threads.submit(self._answer_part, part, stop) for part in parts]
         try:
             return np.concatenate(_results_of(futures))
-        except BaseException:
-            stop.set()
+        except BaseException as error:
+            stop.end(error)
             # What has not left yet stays here; what is in flight is waited for and kept.
             for future in futures:
                 future.cancel()
@@ -208,13 +209,13 @@ class RemoteSource(PythonSource):
                     future.exception()
             raise
 
-    def _answer_part(self, images: np.ndarray, stop: threading.Event) -> np.ndarray:
+    def _answer_part(self, images: np.ndarray, stop: Stop) -> np.ndarray:
         """Scores of one request's images; repeated while that may help."""
         # Encoded here, while other requests are in flight.
         payloads = [self.payload(image) for image in images]
         return self._repeated(lambda again: self._answer_once(payloads, again, stop), stop)
 
-    def _repeated(self, ask: Callable[[bool], np.ndarray], stop: threading.Event) -> np.ndarray:
+    def _repeated(self, ask: Callable[[bool], np.ndarray], stop: Stop) -> np.ndarray:
         number = itertools.count()
 
         def once() -> np.ndarray:
@@ -225,7 +226,7 @@ class RemoteSource(PythonSource):
 
         return repeated(once, self.retries, self.endpoints.any_well, stop.wait)
 
-    def _answer_once(self, payloads: list[bytes], again: bool, stop: threading.Event) -> np.ndarray:
+    def _answer_once(self, payloads: list[bytes], again: bool, stop: Stop) -> np.ndarray:
         keys = None if self.ledger is None else self._keys(payloads)
         if keys is not None:
             return self._ask_ledger(keys, payloads, again, stop)
@@ -243,7 +244,7 @@ class RemoteSource(PythonSource):
             return
         if not self.ledger.missing(self._keys([self.payload(image) for image in images])):
             return
-        stop = threading.Event()
+        stop = Stop()
         check_drift(
             self.ledger,
             f"{self.fingerprint} {self.request_options}",
@@ -256,7 +257,7 @@ class RemoteSource(PythonSource):
         self._drift_checked = True
 
     def _ask_ledger(
-        self, keys: list[bytes], payloads: list[bytes], again: bool, stop: threading.Event
+        self, keys: list[bytes], payloads: list[bytes], again: bool, stop: Stop
     ) -> np.ndarray:
         def pause(seconds: float) -> None:
             if stop.wait(seconds):
@@ -276,7 +277,7 @@ class RemoteSource(PythonSource):
         return ask_through_ledger(self.ledger, keys, boxes, asking, payloads, again)  # type: ignore[arg-type]
 
     @contextmanager
-    def _may_ask(self, count: int, stop: threading.Event) -> Iterator[Callable[[Any], Any]]:
+    def _may_ask(self, count: int, stop: Stop) -> Iterator[Callable[[Any], Any]]:
         """Waits for everything that may take long, so that a claim is sent as soon as it is made.
 
         Args:
@@ -298,8 +299,8 @@ class RemoteSource(PythonSource):
                 raise CancelledError
             yield lambda payloads: self._request_counted(list(payloads), endpoint, stop)
 
-    def _request_counted(self, payloads: list[bytes], endpoint: str, stop: threading.Event) -> Any:
-        if stop.is_set():
+    def _request_counted(self, payloads: list[bytes], endpoint: str, stop: Stop) -> Any:
+        if stop.interrupted:
             # While the ledger was written.
             raise NeverSentError("The request was stopped before it was sent.")
         with self._counting:
