@@ -267,7 +267,8 @@ def test_overhead_is_two_milliseconds_a_query(tmp_path):
     with QueryLedger(tmp_path / "l") as ledger:
         start = time.perf_counter()
         for number in range(0, 2000, 16):
-            ask(ledger, range(number, number + 16))
+            claim = ledger.claim(keys(*range(number, number + 16)))
+            ledger.settle_all(dict.fromkeys(claim.ours.values(), ANSWER))
         assert (time.perf_counter() - start) / 2000 < 2e-3
 
 
