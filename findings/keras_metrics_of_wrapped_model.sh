@@ -7,8 +7,8 @@
 #   `keras.layers.Layer` holds it, the layer passes on the inner model's metrics. The inner tracker
 #   is named `loss` too, comes later, is never updated, and overwrites the outer value with 0.0.
 #   The weights are trained as they should be; only the numbers are wrong. No warning.
-# Since: also with 3.3.3, 3.8.0 and 3.12.0. With 3.3.3 the model used directly gave 0.0 as well; that
-#   was mended later, the wrapped one was not.
+# Since: also with 3.3.3, 3.8.0 and 3.12.0. With 3.3.3 the model used directly gave 0.0 as well;
+#   that was mended later, the wrapped one was not.
 # Hurts: wrapper layers around a trained network (frozen features, adapters) are common;
 #   `EarlyStopping` and `ModelCheckpoint` then follow a `val_loss` of 0.0 for ever.
 # Way round: wrap `keras.Model(inner.inputs, inner.outputs)`, which has the same layers and weights
@@ -27,7 +27,8 @@ python3.11 -m venv "$folder/venv"
 "$folder/venv/bin/pip" -q --disable-pip-version-check install \
     tensorflow-cpu==2.21.0 keras==3.15.1 numpy==2.4.6
 
-export TF_CPP_MIN_LOG_LEVEL=3 TF_ENABLE_ONEDNN_OPTS=0 CUDA_VISIBLE_DEVICES=-1 KERAS_BACKEND=tensorflow
+export KERAS_BACKEND=tensorflow CUDA_VISIBLE_DEVICES=-1
+export TF_CPP_MIN_LOG_LEVEL=3 TF_ENABLE_ONEDNN_OPTS=0
 "$folder/venv/bin/python" - <<'PYTHON'
 import logging
 import sys

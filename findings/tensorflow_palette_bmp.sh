@@ -25,7 +25,8 @@ python3.11 -m venv "$folder/venv"
 "$folder/venv/bin/pip" -q --disable-pip-version-check install \
     tensorflow-cpu==2.21.0 keras==3.15.1 numpy==2.4.6 pillow==13.0.0
 
-export TF_CPP_MIN_LOG_LEVEL=3 TF_ENABLE_ONEDNN_OPTS=0 CUDA_VISIBLE_DEVICES=-1 KERAS_BACKEND=tensorflow
+export KERAS_BACKEND=tensorflow CUDA_VISIBLE_DEVICES=-1
+export TF_CPP_MIN_LOG_LEVEL=3 TF_ENABLE_ONEDNN_OPTS=0
 cd "$folder"
 venv/bin/python - <<'PYTHON'
 import pathlib
