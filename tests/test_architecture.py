@@ -66,7 +66,7 @@ LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 TENSORFLOW_ALLOWED = (
     "source/saved_model_source.py",
     "source/litert_source.py",
-    "source/opaque_source.py",
+    "source/python_source.py",
     "reprogrammed_model.py",
     "cached_features.py",
     "answer_steps.py",

@@ -21,8 +21,9 @@ _FLOAT16_STEP = 2.0**-24
 # float32 holds a score to half of this share of it.
 _FLOAT32_PRECISION = 2.0**-23
 _LARGEST_TELLING_MULTIPLE = 2.0**20
-# Scores that lie on a grid by chance: with fewer of them nothing is concluded.
-_FEWEST_SCORES = 50
+# Fewer scores may lie on a grid by chance. So many do not, each of which would pass one in four
+# times at most; and a handful of images of two labels have hardly more.
+_FEWEST_SCORES = 10
 
 
 def smallest_score(scores: np.ndarray, score_step: float) -> float:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from keras_reprogram.source.answer_checks import check_answer
@@ -116,7 +118,7 @@ class PythonSource(Source):
     def _send(self, images: np.ndarray) -> np.ndarray:
         with self._counting:
             self.queries_used += len(images)
-        return self.ask(images)
+        return _outside_of_steps(self.ask, images)
 
     def _check(self, answer: Any, num_images: int) -> np.ndarray:
         return check_answer(
@@ -132,3 +134,16 @@ class PythonSource(Source):
                 "inside a graph (tf.function). Call it eagerly; `ReprogrammedModel` does so by "
                 "itself."
             ) from error
+
+
+def _outside_of_steps(ask: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
+    """Calls user code as if nothing was around it.
+
+    Keras takes its steps in the context of a replica, in which the `predict` of another network,
+    which user code may well ask, cannot be traced.
+    """
+    context = tf.distribute.get_replica_context()
+    # There is none where a source asks another one: what is outermost has left it already.
+    if context is None or tf.distribute.has_strategy():
+        return ask(images)
+    return context.merge_call(lambda _: ask(images))

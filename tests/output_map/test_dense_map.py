@@ -227,3 +227,14 @@ def test_maps_of_older_files_keep_their_epsilon_and_their_reading(kind):
     np.testing.assert_allclose(as_array(output_map.features(scores)), expected, atol=1e-3)
     assert len(output_map.weights) == 4
     assert output_map.get_config() == config
+
+
+def test_rounding_is_seen_in_the_answers_to_a_dozen_images():
+    shares = np.random.default_rng(0).uniform(size=12)
+    scores = np.stack([shares, 1 - shares], axis=1).reshape(12, 1, 2)
+    scores[:2] = [[[0.001, 0.999]], [[0.012, 0.988]]]
+    assert smallest_score(np.round(scores, 2), 0.0) == pytest.approx(0.005)
+    # Of floats nothing is concluded, few or not.
+    for seed in range(200):
+        drawn = np.random.default_rng(seed).uniform(size=12) ** 8
+        assert smallest_score(drawn.astype("float32"), 0.0) == 1e-14

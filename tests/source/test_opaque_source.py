@@ -1,5 +1,6 @@
 """OpaqueSource: queries, limits, and errors that come out as themselves."""
 
+import keras
 import numpy as np
 import pytest
 from checks.check_source import scores_of, small_model
@@ -179,3 +180,28 @@ def test_function_must_be_callable():
 def test_channels_first_are_named_before_anything_is_asked():
     with pytest.raises(ValueError, match=r"channels first. Pass \(96, 96, 3\)"):
         OpaqueSource(len, (3, 96, 96), 2, value_range=(0, 1), identity="torch")
+
+
+@pytest.mark.parametrize("through_another", [False, True])
+def test_a_function_may_ask_the_predict_of_another_network(through_another):
+    network = keras.Sequential(
+        [
+            keras.Input(SHAPE),
+            keras.layers.Flatten(),
+            keras.layers.Dense(NUM_LABELS, activation="softmax"),
+        ]
+    )
+    source = source_of(lambda images: network.predict(images / 255, verbose=0))
+    if through_another:
+        source = source_of(source)
+    model = small_model(source)
+    images = random_images(7, (6, 6, 3))
+    # Each number of images is one that neither network has seen before.
+    for count in (3, 7):
+        asked = keras.ops.convert_to_numpy(model.program(images[:count]))
+        shown = asked.reshape(-1, *SHAPE) / 255
+        answers = keras.ops.convert_to_numpy(network(shown)).reshape(count, -1, NUM_LABELS)
+        expected = keras.ops.convert_to_numpy(model.output_map(answers))
+        np.testing.assert_allclose(
+            model.predict(images[:count], verbose=0), expected, rtol=1e-4, atol=1e-6
+        )

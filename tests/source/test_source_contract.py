@@ -134,7 +134,7 @@ def test_differentiable_means_what_it_says(name, differentiable, files):
 
 
 WRONG_FACTS = [
-    ({"scores": "percent"}, "`scores` must be one of"),
+    ({"scores": "percent"}, "`scores` .* must be one of"),
     ({"labels": ["a"]}, "`labels` must name all 6 scores. Received: 1 names"),
     ({"max_batch": 0}, "`max_batch` must be at least 1. Received: 0"),
     ({"value_range": (255, 0)}, "`value_range` must be \\(low, high\\). Received: \\(255, 0\\)"),
