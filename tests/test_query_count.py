@@ -141,4 +141,5 @@ def test_nothing_is_traced_again_after_the_first_batches(steps_per_execution, es
     assert len(traces) == 6 * (4 if steps_per_execution == 1 else 1)
     # Keras builds the optimizer in a first trace, so a second one belongs to the first batch.
     assert set(traces) == {traces[0]}
-    assert not any(counted.traces)
+    # Before the first step one eager call shows that a gradient reaches the program.
+    assert sum(counted.traces) <= (estimator is None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from keras_reprogram.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source.source import Source
 
@@ -39,13 +41,20 @@ def export_blockers(model: ReprogrammedModel, source: Source | None = None) -> l
             "in between."
         )
     blockers += half_blockers(model)
-    for fact in ("source_shape", "value_range", "num_labels", "scores"):
-        if getattr(embedded, fact) != getattr(model.source, fact):
-            blockers.append(
-                f"`source=` differs from the model's source in `{fact}`: "
-                f"{getattr(embedded, fact)} instead of {getattr(model.source, fact)}."
-            )
+    given, expected = _twin_facts(embedded), _twin_facts(model.source)
+    blockers += [
+        f"`source=` differs from the model's source in `{fact}`: {value} instead of "
+        f"{expected[fact]}."
+        for fact, value in given.items()
+        if value != expected[fact]
+    ]
     return blockers
+
+
+def _twin_facts(source: Source) -> dict[str, Any]:
+    facts = {name: getattr(source, name) for name in ("source_shape", "value_range", "num_labels")}
+    # The map goes on reading scores as it was fitted, whatever is said of how a row is normalised.
+    return facts | {"scores": source.fingerprinted_scores}
 
 
 def half_blockers(model: ReprogrammedModel) -> list[str]:

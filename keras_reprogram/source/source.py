@@ -15,6 +15,15 @@ SCORE_KINDS = ("probabilities", "independent", "logits", "independent_logits", "
 _FINGERPRINTED = {"independent": "probabilities", "independent_logits": "logits"}
 
 
+def fingerprinted_kind(scores: str) -> str:
+    """Whether scores are probabilities, logits or features, however a row is normalised.
+
+    Args:
+        scores: a kind, see `Source`.
+    """
+    return _FINGERPRINTED.get(scores, scores)
+
+
 class Source(keras.layers.Layer):
     """A frozen classifier: source images -> source scores. Never trained.
 
@@ -134,7 +143,7 @@ class Source(keras.layers.Layer):
     @property
     def fingerprinted_scores(self) -> str:
         """The kind of scores as it enters a fingerprint: how a row is normalised does not."""
-        return _FINGERPRINTED.get(self.scores, self.scores)
+        return fingerprinted_kind(self.scores)
 
     @property
     def trainable(self) -> bool:

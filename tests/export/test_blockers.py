@@ -47,3 +47,8 @@ def test_nothing_is_written(export, tmp_path) -> None:
         export(model, tmp_path / "export" / "signs.tflite")
     assert list(tmp_path.iterdir()) == []
     assert model.source.queries_used == before
+
+
+def test_a_twin_may_say_otherwise_how_rows_are_normalised() -> None:
+    """The map goes on reading scores as it was fitted."""
+    assert export_blockers(small_model(opaque_source(sum_tolerance=None)), frozen_source()) == []

@@ -46,7 +46,11 @@ def test_shape_is_read(shape, options, source_shape, image_shape, batch) -> None
         ((None, 32, 32, 3), {"image_size": 64}, "one size.*Received: image_size=64"),
         ((None, None, None, 3), {"image_size": 0}, "positive integer"),
         ((None, None, None, 3), {"image_size": (8, 8, 3)}, "positive integer"),
-        ((None, 32, 32, 3), {"data_format": "NCHW"}, "`data_format` must be one of"),
+        (
+            (None, 32, 32, 3),
+            {"data_format": "NCHW"},
+            "`data_format` .--data-format. must be one of",
+        ),
         ((None, 784), {}, r"must take one image.*Received: an input of shape \(None, 784\)"),
     ],
 )
