@@ -83,7 +83,8 @@ def fit_logistic_regression(
         features: `(n, d)` finite numbers.
         labels: `(n,)` integers in [0, num_classes).
         num_classes: K. A class without a row gets probability 0.
-        sample_weight: `(n,)` non-negative, or `None`.
+        sample_weight: `(n,)` non-negative, or `None`. Their scale is part of C, as repeated rows
+            are: weights of mean 1 keep the grid of regularisations where it suits.
         validation_split: share held out to choose C, in [0, 1); 0 takes a default.
         seed: draws the validation part.
         groups: `(n,)` or `None`; rows of one value (a patient's, a track's) stay on one side.
