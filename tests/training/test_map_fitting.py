@@ -6,6 +6,7 @@ from sklearn.linear_model import LogisticRegression
 
 from keras_reprogram import fit_logistic_regression
 from keras_reprogram.training import map_fitting
+from keras_reprogram.training.logistic_solver import solve_logistic
 
 
 def blobs(count=120, width=5, num_classes=3, distance=1.5, seed=0):
@@ -230,3 +231,18 @@ def test_weights_choose_the_regularisation():
         fit = fit_logistic_regression(features, both, num_classes=3, sample_weight=of_each)
         chosen.append(fit.regularization)
     assert chosen[0] > chosen[1]
+
+
+def test_a_path_ends_after_two_values_that_are_worse_on_validation(monkeypatch):
+    tried = []
+
+    def watched(rows, labels, weight, regularization, **options):
+        tried.append(regularization)
+        return solve_logistic(rows, labels, weight, regularization, **options)
+
+    monkeypatch.setattr(map_fitting, "solve_logistic", watched)
+    monkeypatch.setattr(map_fitting, "SPREAD_POWERS", (1.0,))
+    noisy, labels = blobs(150, 40, distance=0.15)
+    assert fit_logistic_regression(noisy, labels, num_classes=3).regularization == 1.0
+    # The best one, two worse ones, and the fit on all rows.
+    assert tried == [1.0, 3.0, 10.0, 1.0]
