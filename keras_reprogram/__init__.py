@@ -5,15 +5,31 @@ target image -> program -> source images -> source -> source scores -> output ma
 """
 
 # The first of all, before anything imports TensorFlow.
-from keras_reprogram import command_noise as _command_noise  # noqa: F401
+from keras_reprogram.command_line import startup_noise as _command_noise  # noqa: F401
+from keras_reprogram.estimators import (
+    SPSA,
+    CoordinateWise,
+    GradientEstimator,
+    GrowDirections,
+    ProgramSearch,
+    RandomDirections,
+    search_program,
+    spsa_learning_rate,
+)
 from keras_reprogram.export import (
     export_blockers,
     export_halves,
     export_litert,
     export_saved_model,
 )
+from keras_reprogram.fitting import MapFit, fit_logistic_regression
 from keras_reprogram.methods import Method, build_method, method_names
-from keras_reprogram.opaque_log import OpaqueFit, OpaqueStage
+from keras_reprogram.model.program_file import load_program, read_description, save_program
+from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
+from keras_reprogram.opaque.query_estimate import QueryEstimate
+from keras_reprogram.opaque.result import OpaqueFit, OpaqueStage
+from keras_reprogram.opaque.step_check import StepCheck
+from keras_reprogram.opaque.views import ViewSelection
 from keras_reprogram.output_map import (
     DenseMap,
     MultiLabelMap,
@@ -33,9 +49,6 @@ from keras_reprogram.program import (
     suggested_style,
     train_decoder,
 )
-from keras_reprogram.program_file import load_program, read_description, save_program
-from keras_reprogram.query_estimate import QueryEstimate
-from keras_reprogram.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source import (
     BudgetSpentError,
     FrozenSource,
@@ -60,21 +73,7 @@ from keras_reprogram.source.remote import (
     TFServingGRPCSource,
     TFServingSource,
 )
-from keras_reprogram.step_check import StepCheck
-from keras_reprogram.training import (
-    SPSA,
-    CoordinateWise,
-    GradientEstimator,
-    GrowDirections,
-    MapFit,
-    ProgramSearch,
-    RandomDirections,
-    fit_logistic_regression,
-    search_program,
-    spsa_learning_rate,
-)
 from keras_reprogram.version import __version__
-from keras_reprogram.view_choice import ViewSelection
 
 # In the order of the data's way through a model.
 __all__ = [

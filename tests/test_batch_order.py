@@ -15,7 +15,7 @@ from small_models import (
     trained_values,
 )
 
-from keras_reprogram.batch_order import BatchOrder, split_last
+from keras_reprogram.model.callbacks import BatchOrder, split_last
 
 IMAGES, LABELS = images_and_labels(22)
 SIZE = 4  # 6 batches an epoch, the last one short

@@ -439,7 +439,7 @@ def test_a_folder_that_cannot_serve_is_refused_or_warned_of(tmp_path) -> None:
 
 
 def test_more_than_memory_is_meant_to_hold_is_asked_in_every_epoch(monkeypatch, capsys) -> None:
-    monkeypatch.setattr("keras_reprogram.cached_features._MOST_MEMORY", 100)
+    monkeypatch.setattr("keras_reprogram.asking.answer_cache._MOST_MEMORY", 100)
     assert fit(model_of(), verbose=2)[0] == 52
     assert "`cache_features=path`" in capsys.readouterr().out
 

@@ -18,8 +18,8 @@ from small_models import (
     values,
 )
 
+from keras_reprogram.asking.split_calls import split_calls
 from keras_reprogram.source.source import Source
-from keras_reprogram.split_calls import split_calls
 
 IMAGES, LABELS = images_and_labels(13)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import keras_reprogram
-from keras_reprogram import command_noise
-from keras_reprogram.noise_filter import is_noise
+from keras_reprogram.command_line import startup_noise
+from keras_reprogram.command_line.noise_filter import is_noise
 
 PACKAGE = Path(keras_reprogram.__file__).parent
 
@@ -55,7 +55,7 @@ def test_errors_are_told_from_noise() -> None:
     ],
 )
 def test_only_commands_are_held_back(expected: bool, words: list[str]) -> None:
-    assert command_noise.is_command(words) is expected
+    assert startup_noise.is_command(words) is expected
 
 
 def end_of(code: str) -> subprocess.CompletedProcess:

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from small_models import head_model, images_and_labels, opaque_source, small_model
 
-from keras_reprogram.data_batches import batches, check_end, known_length
+from keras_reprogram.asking.data import batches, check_end, known_length
 
 IMAGES, LABELS = images_and_labels(6)
 

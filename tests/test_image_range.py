@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from keras_reprogram.image_range import SeenRange, check_range, check_set
+from keras_reprogram.asking.images import SeenRange, check_range, check_set
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 4, 4, 1)).astype("float32")
 

@@ -17,14 +17,13 @@ from small_models import (
     values,
 )
 
-from keras_reprogram import DenseMap, MultiLabelMap, ReprogrammedModel, opaque_recipe
-from keras_reprogram.estimated_steps import EstimatedSteps
-from keras_reprogram.methods.focal_loss import FocalLoss
-from keras_reprogram.opaque_recipe import OpaqueRecipe
+from keras_reprogram import DenseMap, MultiLabelMap, ReprogrammedModel
+from keras_reprogram.fitting import READINGS, solve_views
+from keras_reprogram.fitting.validation import split_validation, validation_score
+from keras_reprogram.methods.bar_2020 import FocalLoss
+from keras_reprogram.opaque import recipe
+from keras_reprogram.opaque.recipe import EstimatedSteps, OpaqueRecipe
 from keras_reprogram.source import Source
-from keras_reprogram.training import READINGS, solve_views
-from keras_reprogram.training.validation_score import validation_score
-from keras_reprogram.training.validation_split import split_validation
 
 COUNT = 60
 
@@ -282,7 +281,7 @@ def test_groups_that_leave_one_class_cost_nothing():
 def test_groups_reach_the_choice_of_the_regularisation(monkeypatch):
     seen = []
     monkeypatch.setattr(
-        opaque_recipe,
+        recipe,
         "solve_views",
         lambda *data, groups, **how: (
             seen.append(groups) or solve_views(*data, groups=groups, **how)

@@ -15,9 +15,9 @@ from stored_answers import view_answers
 
 from keras_reprogram import DenseMap, ReprogrammedModel
 from keras_reprogram.baselines import fit_linear_pixels, fit_no_source, fit_scratch
+from keras_reprogram.fitting import MapFit, solve_views
 from keras_reprogram.methods import method_names
 from keras_reprogram.program import draw_views, suggested_style
-from keras_reprogram.training import MapFit, solve_views
 
 RowMethod = Callable[[Run], Outcome]
 # One for all seeds: a source's answers to a view are asked for once.

@@ -12,7 +12,7 @@ from row_config import FORMS, HERE, PAPER, RowConfig, row_of, shortened
 from row_methods import METHODS, OPTIONS
 from row_sources import source_names
 
-from keras_reprogram.training import READINGS
+from keras_reprogram.fitting import READINGS
 
 FOLDER = Path(__file__).parent / "configs"
 _KEYS = ("title", "paper", "remarks", "rows")

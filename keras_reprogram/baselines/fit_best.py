@@ -9,10 +9,9 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
-from keras_reprogram.baselines.baseline import Baseline
-from keras_reprogram.baselines.rotated_inputs import fit_rotation, rotate
-from keras_reprogram.training.lossless_rotation import LosslessRotation
-from keras_reprogram.training.validation_split import draw_stratified, split_validation
+from keras_reprogram.baselines.baseline import Baseline, fit_rotation, rotate
+from keras_reprogram.fitting.logistic_solver import LosslessRotation
+from keras_reprogram.fitting.validation import draw_stratified, split_validation
 
 
 @dataclass(frozen=True)

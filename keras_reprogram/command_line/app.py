@@ -8,14 +8,13 @@ from typing import Annotated
 
 import typer
 
+from keras_reprogram.command_line.console import notes_for_warnings, with_exit_codes
 from keras_reprogram.command_line.estimate import estimate
-from keras_reprogram.command_line.evaluate import evaluate
-from keras_reprogram.command_line.exit_codes import notes_for_warnings, with_exit_codes
-from keras_reprogram.command_line.export_command import export
-from keras_reprogram.command_line.folder_option import check_folder
-from keras_reprogram.command_line.inspect_command import inspect
-from keras_reprogram.command_line.predict import predict
-from keras_reprogram.command_line.report_command import report
+from keras_reprogram.command_line.evaluate import evaluate, predict
+from keras_reprogram.command_line.export import export
+from keras_reprogram.command_line.inspect import inspect
+from keras_reprogram.command_line.options import check_folder
+from keras_reprogram.command_line.report import report
 from keras_reprogram.command_line.serve import serve
 from keras_reprogram.command_line.train import train
 from keras_reprogram.version import __version__

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_reprogram.command_line.console import Talk
-from keras_reprogram.reprogrammed_model import ReprogrammedModel
+from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 
 _MOST_ROWS_AT_ONCE = 64
 # Larger batches of large images are slower on a CPU: the time goes into fresh memory for them

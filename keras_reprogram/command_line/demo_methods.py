@@ -11,14 +11,13 @@ import keras
 
 from keras_reprogram.baselines import fit_linear_head, fit_no_source
 from keras_reprogram.datasets import TargetData
+from keras_reprogram.estimators import RandomDirections
+from keras_reprogram.fitting.validation import split_validation, validation_score
+from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.output_map import DenseMap, MultiLabelMap, NewHead
 from keras_reprogram.program import ProgramLayer
-from keras_reprogram.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source import FrozenSource, LiteRTSource, Source, embedded_path
 from keras_reprogram.source.embedded import TRAFFIC_SIGN_LABELS
-from keras_reprogram.training import RandomDirections
-from keras_reprogram.training.validation_score import validation_score
-from keras_reprogram.training.validation_split import split_validation
 
 NUM_VIEWS = 8
 BEST = f"exact map, {NUM_VIEWS} views"

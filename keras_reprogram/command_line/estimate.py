@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+import tempfile
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keras_reprogram.command_line.console import (
-    Talk,
-    facts_table,
-    print_table,
-)
-from keras_reprogram.command_line.dry_run import DryRun, dry_run
-from keras_reprogram.command_line.exit_codes import with_exit_codes
-from keras_reprogram.command_line.json_file import check_json_path, write_json
+from keras_reprogram.command_line.console import Talk, facts_table, print_table, with_exit_codes
+from keras_reprogram.command_line.run_folder import check_json_path, write_json
 from keras_reprogram.command_line.source_settings import (
     DataFormat,
     ScoreOutput,
@@ -36,8 +31,9 @@ from keras_reprogram.command_line.train_options import (
 
 if TYPE_CHECKING:
     from keras_reprogram.datasets import TargetData
-    from keras_reprogram.query_estimate import QueryEstimate
-    from keras_reprogram.reprogrammed_model import ReprogrammedModel
+    from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
+    from keras_reprogram.opaque.query_estimate import QueryEstimate
+    from keras_reprogram.source import Source
 
 
 @with_exit_codes
@@ -132,7 +128,7 @@ def estimate(
         data_format=data_format,
         source_size=source_size,
     )
-    from keras_reprogram.command_line.source_option import resolve_source
+    from keras_reprogram.command_line.sources import resolve_source
     from keras_reprogram.datasets import load_target
     from keras_reprogram.datasets.target_data import Draw
 
@@ -195,8 +191,8 @@ def reckon(model: ReprogrammedModel, data: TargetData, options: TrainOptions) ->
     Returns:
         A `QueryEstimate` without a price.
     """
-    from keras_reprogram.command_line.refinement import hold_out, map_is_fitted
-    from keras_reprogram.query_estimate import QueryEstimate
+    from keras_reprogram.command_line.recipe import hold_out, map_is_fitted
+    from keras_reprogram.opaque.query_estimate import QueryEstimate
 
     count, views = len(data.train_labels), model.queries_per_prediction
     test = len(data.test_labels) * views
@@ -227,3 +223,90 @@ def reckon(model: ReprogrammedModel, data: TargetData, options: TrainOptions) ->
         # The map alone, and the program if an epoch of it was kept.
         test=2 * test,
     )
+
+
+_IMAGES_A_REQUEST = 16
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What came of it.
+
+    Args:
+        billed: images on the fake service's own bill.
+        allowed: queries that the ledger would have let through, the estimate.
+        money: what the bill costs, or `None` without a price.
+        accuracy: on the test images.
+    """
+
+    billed: int
+    allowed: int
+    money: float | None
+    accuracy: float
+
+
+def dry_run(
+    source: Source,
+    data: TargetData,
+    options: TrainOptions,
+    seed: int,
+    talk: Talk,
+    *,
+    price_per_thousand: float | None,
+    queries_per_second: float | None,
+) -> DryRun:
+    """Trains through a fake TF Serving that hosts the source, under a ledger and its budget.
+
+    Args:
+        source: what the fake answers with.
+        data: the images that were drawn.
+        options: the recipe's settings.
+        seed: decides everything that is drawn.
+        talk: shows progress.
+        price_per_thousand: of 1,000 queries, or `None`.
+        queries_per_second: that the service is said to allow, or `None`.
+
+    Returns:
+        A `DryRun`.
+
+    Raises:
+        BudgetSpentError: if the training asks more than was estimated.
+        ImportError: if the extra `http` is not installed.
+    """
+    from keras_reprogram.command_line.recipe import train_seed
+    from keras_reprogram.command_line.train_options import build_model
+    from keras_reprogram.source import QueryLedger
+    from keras_reprogram.source.ledger.query_ledger import money_for
+    from keras_reprogram.source.remote import TFServingSource
+    from keras_reprogram.testing import FakeTFServing, HostedModel
+
+    hosted = HostedModel.of(source)
+    with (
+        FakeTFServing(hosted, "dry-run") as fake,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+
+        def remote(ledger: Any) -> TFServingSource:
+            return TFServingSource(
+                fake.address,
+                "dry-run",
+                source.source_shape,
+                hosted.labels,
+                value_range=source.value_range,
+                identity=f"dry run of {source.fingerprint}",
+                ledger=ledger,
+                images_per_request=_IMAGES_A_REQUEST,
+                queries_per_second=queries_per_second,
+                signature_name="image_bytes",
+                input_format="encoded",
+                scores=source.scores,
+                score_step=source.score_step,
+            )
+
+        model = build_model(
+            options, remote(None), data.target_shape, data.class_names, seed, data.target_range
+        )
+        allowed = reckon(model, data, options).total
+        with QueryLedger(Path(folder) / "dry-run.ledger", allowed) as ledger:
+            run = train_seed(remote(ledger), data, options, seed, talk, lambda model: None)
+    return DryRun(fake.bill, allowed, money_for(fake.bill, price_per_thousand), run.result.accuracy)

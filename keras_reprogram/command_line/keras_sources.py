@@ -10,7 +10,7 @@ import keras
 
 from keras_reprogram.command_line.console import stdout_is_for_data
 from keras_reprogram.command_line.source_settings import SourceSettings, needs_value_range
-from keras_reprogram.command_line.unknown_source import cannot_be_loaded
+from keras_reprogram.command_line.sources import cannot_be_loaded
 from keras_reprogram.source import (
     FrozenSource,
     OpaqueSource,

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import secrets
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_reprogram.command_line.run_draft import FACTS, FORMAT, PROGRAM
+from keras_reprogram.command_line.options import check_folder
 from keras_reprogram.command_line.source_settings import SourceSettings
+from keras_reprogram.files import write_whole_file
 
 if TYPE_CHECKING:
-    from keras_reprogram.command_line.source_option import ResolvedSource
+    from keras_reprogram.command_line.sources import ResolvedSource
     from keras_reprogram.datasets import TargetData
-    from keras_reprogram.reprogrammed_model import ReprogrammedModel
+    from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Run:
         Raises:
             ValueError: if it is no longer there.
         """
-        from keras_reprogram.command_line.source_option import resolve_source
+        from keras_reprogram.command_line.sources import resolve_source
 
         source = self.facts["source"]
         return resolve_source(
@@ -64,14 +68,14 @@ class Run:
         Raises:
             ValueError: if the source is another one than the program was trained on.
         """
-        from keras_reprogram.program_file import load_program
+        from keras_reprogram.model.program_file import load_program
 
         return load_program(self.folder / PROGRAM, resolved.source, check_probe=check_probe)
 
     @property
     def target_range(self) -> tuple[float, float] | None:
         """The range of the images that the run's program takes, `None` if it does not say."""
-        from keras_reprogram.program_file import read_description
+        from keras_reprogram.model.program_file import read_description
 
         config = read_description(self.folder / PROGRAM)["program"]["config"]
         if config.get("target_range") is None:
@@ -113,7 +117,7 @@ def read_run(folder: str | Path) -> Run:
 
     Example:
     ```python
-    from keras_reprogram.command_line.run_draft import RunDraft
+    from keras_reprogram.command_line.run_folder import RunDraft
     from keras_reprogram.command_line.run_folder import read_run
 
     draft = RunDraft("runs", "example", overwrite=True)
@@ -156,3 +160,137 @@ def is_run(folder: Path) -> bool:
         folder: any path.
     """
     return (folder / FACTS).is_file() and (folder / PROGRAM).is_file()
+
+
+PROGRAM = "program.reprogram"
+FACTS = "run.json"
+REPORT = "report.html"
+FORMAT = 1
+
+
+class RunDraft:
+    """A run folder in the making: hidden beside its place until it is worth a name.
+
+    Args:
+        output: holds the run folders; made if needed.
+        name: the run's name. If it is taken, `-2`, `-3` ... is added.
+        overwrite: replace the folder of that name instead.
+
+    Raises:
+        ValueError: for a name that is not one folder's name.
+        FileExistsError: if `overwrite` would replace something that is not a run folder.
+        OSError: if the folder cannot be made.
+
+    Example:
+    ```python
+    from keras_reprogram.command_line.run_folder import RunDraft
+
+    draft = RunDraft("runs", "digits", overwrite=False)
+    draft.write_facts({"seed": 0})
+    print(draft.finish())  # runs/digits
+    ```
+    """
+
+    def __init__(self, output: str | Path, name: str, overwrite: bool) -> None:
+        if not name or Path(name).name != name or name.startswith("."):
+            raise ValueError(
+                "A run's name must be the name of a folder, without a path or a leading dot. "
+                f"Received: {name!r}. Say where it goes with --output."
+            )
+        self.output, self.name, self.overwrite = Path(output).expanduser(), name, overwrite
+        check_folder(self.output)
+        self._refuse_foreign_folder()
+        self._made_output = not self.output.exists()
+        self.output.mkdir(parents=True, exist_ok=True)
+        self.folder = self.output / f".{secrets.token_hex(8)}.part"
+        self.folder.mkdir()
+
+    @property
+    def program(self) -> Path:
+        """Where the program file waits for `finish`."""
+        return self.folder / PROGRAM
+
+    @property
+    def report(self) -> Path:
+        """Where the report waits for `finish`."""
+        return self.folder / REPORT
+
+    def write_facts(self, facts: dict[str, Any]) -> None:
+        """Writes `run.json`.
+
+        Args:
+            facts: plain values.
+        """
+        write_json(self.folder / FACTS, {"format": FORMAT, **facts})
+
+    def finish(self) -> Path:
+        """Gives the folder its name.
+
+        Returns:
+            Where it is now.
+        """
+        if self.overwrite:
+            return self._replace(self.output / self.name)
+        number = 1
+        while True:
+            suffix = "" if number == 1 else f"-{number}"
+            target = self.output / f"{self.name}{suffix}"
+            if not target.exists():
+                try:
+                    return self.folder.rename(target)
+                except OSError:
+                    # Another run took the name between the two lines.
+                    if not target.exists():
+                        raise
+            number += 1
+
+    def discard(self) -> None:
+        """Removes the folder, if it never got its name."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if self._made_output:
+            with contextlib.suppress(OSError):  # It holds a finished run.
+                self.output.rmdir()
+
+    def _refuse_foreign_folder(self) -> None:
+        target = self.output / self.name
+        if self.overwrite and target.exists() and not (target / FACTS).is_file():
+            raise FileExistsError(
+                f"{target} exists and is not a run folder (it has no {FACTS}), so --overwrite "
+                "leaves it alone. Choose another --name."
+            )
+
+    def _replace(self, target: Path) -> Path:
+        self._refuse_foreign_folder()
+        older = self.output / f".{secrets.token_hex(8)}.old"
+        if target.exists():
+            target.rename(older)
+        self.folder.rename(target)
+        shutil.rmtree(older, ignore_errors=True)
+        return target
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes figures, whole or not at all.
+
+    Args:
+        path: its folder exists; an older file is replaced.
+        content: plain values, no NaN.
+    """
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    write_whole_file(path, f"{text}\n".encode())
+
+
+def check_json_path(path: Path | None) -> None:
+    """Refuses a path for figures that cannot be written, before anything is measured.
+
+    Args:
+        path: what `--json` named, or `None`.
+
+    Raises:
+        ValueError: if it is a folder, or its folder does not exist.
+    """
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        raise ValueError(
+            "--json must be a file in a folder that exists. "
+            f"Received: {path}. Make the folder, or choose another file."
+        )

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keras_reprogram.command_line.console import Talk
-from keras_reprogram.command_line.exit_codes import with_exit_codes
+from keras_reprogram.command_line.console import Talk, with_exit_codes
 from keras_reprogram.command_line.source_settings import (
     DataFormat,
     ScoreOutput,
@@ -136,7 +135,7 @@ def serve(
 
 
 def _source(text: str | None, settings: SourceSettings) -> Source | None:
-    from keras_reprogram.command_line.source_option import resolve_source
+    from keras_reprogram.command_line.sources import resolve_source
 
     if text is None:
         settings.refuse("a folder", "without --source the models in the folder say it all")

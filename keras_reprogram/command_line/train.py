@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from keras_reprogram.command_line.console import Talk
-from keras_reprogram.command_line.exit_codes import with_exit_codes
+from keras_reprogram.command_line.console import Talk, with_exit_codes
 from keras_reprogram.command_line.source_settings import (
     DataFormat,
     ScoreOutput,
@@ -222,8 +221,7 @@ def train(
         data_format=data_format,
         source_size=source_size,
     )
-    from keras_reprogram.command_line.job import Job
-    from keras_reprogram.command_line.training_run import run_job
+    from keras_reprogram.command_line.training_run import Job, run_job
 
     job = Job(
         source=source,

@@ -6,14 +6,14 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from keras_reprogram.command_line.class_weight import class_weights, parse_class_weight
+from keras_reprogram.command_line.options import class_weights, parse_class_weight
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
     from keras_reprogram.output_map import OutputMap
     from keras_reprogram.program import ProgramLayer
-    from keras_reprogram.reprogrammed_model import ReprogrammedModel
     from keras_reprogram.source import Source
 
 _MOST_LABELS_PER_CLASS = 10
@@ -179,7 +179,7 @@ def build_model(
 
     Example:
     ```python
-    from keras_reprogram.command_line.source_option import resolve_source
+    from keras_reprogram.command_line.sources import resolve_source
     from keras_reprogram.command_line.train_options import TrainOptions, build_model
 
     source = resolve_source("traffic-signs", opaque=True).source
@@ -187,8 +187,8 @@ def build_model(
     assert model.queries_per_prediction == 2
     ```
     """
-    from keras_reprogram.reprogrammed_model import ReprogrammedModel
-    from keras_reprogram.training import RandomDirections
+    from keras_reprogram.estimators import RandomDirections
+    from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 
     directions = _ESTIMATED_DIRECTIONS if options.query_budget is None else 1
     estimated = not source.differentiable or options.query_budget is not None

@@ -2,19 +2,17 @@
 
 from keras_reprogram.datasets.abide import load_abide
 from keras_reprogram.datasets.aptos2019 import load_aptos2019
-from keras_reprogram.datasets.cifar10 import load_cifar10
-from keras_reprogram.datasets.cifar100 import load_cifar100
+from keras_reprogram.datasets.cifar import load_cifar10, load_cifar100
 from keras_reprogram.datasets.digits import load_digits
-from keras_reprogram.datasets.fashion_mnist import load_fashion_mnist
 from keras_reprogram.datasets.gtsrb import load_gtsrb, load_gtsrb_tracks
 from keras_reprogram.datasets.ham10000 import load_ham10000
 from keras_reprogram.datasets.image_folder import load_image_folder
 from keras_reprogram.datasets.load_target import KNOWN_TARGETS, load_target
-from keras_reprogram.datasets.mnist import load_mnist
-from keras_reprogram.datasets.split import split_train_test, split_validation
+from keras_reprogram.datasets.mnist import load_fashion_mnist, load_mnist
 from keras_reprogram.datasets.squares_counting import draw_squares, load_squares_counting
-from keras_reprogram.datasets.target_data import TargetData
-from keras_reprogram.datasets.tfds_target import load_tfds
+from keras_reprogram.datasets.target_data import TargetData, split_train_test
+from keras_reprogram.datasets.tfds import load_tfds
+from keras_reprogram.fitting.validation import split_validation
 
 __all__ = [
     "KNOWN_TARGETS",

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_reprogram.datasets.data_folder import VARIABLE, data_file
-from keras_reprogram.datasets.split import split_train_test
-from keras_reprogram.datasets.target_data import TargetData
-from keras_reprogram.datasets.tfds_target import load_known_tfds
-from keras_reprogram.training.validation_split import split_validation
+from keras_reprogram.datasets.files import VARIABLE, data_file
+from keras_reprogram.datasets.target_data import TargetData, split_train_test
+from keras_reprogram.datasets.tfds import load_known_tfds
+from keras_reprogram.fitting.validation import split_validation
 
 FILE_NAME = "abide_cc200_corr_1035.npz"
 SOURCE = "http://preprocessed-connectomes-project.org/abide"

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from keras_reprogram.datasets.target_data import TargetData
-from keras_reprogram.datasets.tfds_target import load_known_tfds
+from keras_reprogram.datasets.tfds import load_known_tfds
 
 SOURCE = "https://www.kaggle.com/competitions/aptos2019-blindness-detection"
 # The values 0 to 4 of the column `diagnosis`.

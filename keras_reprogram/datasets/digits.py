@@ -3,8 +3,7 @@
 import numpy as np
 from sklearn.datasets import load_digits as sklearn_load_digits
 
-from keras_reprogram.datasets.split import split_train_test
-from keras_reprogram.datasets.target_data import TargetData
+from keras_reprogram.datasets.target_data import TargetData, split_train_test
 
 TEST_IMAGES = 540
 SPLIT_SEED = 0

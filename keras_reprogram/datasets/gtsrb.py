@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_reprogram.datasets.data_folder import VARIABLE, data_file
+from keras_reprogram.datasets.files import VARIABLE, data_file
 from keras_reprogram.datasets.target_data import TargetData
-from keras_reprogram.datasets.tfds_target import load_known_tfds
+from keras_reprogram.datasets.tfds import load_known_tfds
 
 FILE_NAME = "gtsrb_32_sub.npz"
 SOURCE = (

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_reprogram.datasets.data_folder import VARIABLE, data_file
-from keras_reprogram.datasets.image_decoding import decode_image
+from keras_reprogram.datasets.files import VARIABLE, data_file
+from keras_reprogram.datasets.image_files import decode_image
 from keras_reprogram.datasets.target_data import TargetData
-from keras_reprogram.datasets.tfds_target import load_known_tfds
-from keras_reprogram.training.validation_split import split_validation
+from keras_reprogram.datasets.tfds import load_known_tfds
+from keras_reprogram.fitting.validation import split_validation
 
 FILE_NAME = "ham10000_64.zip"
 SOURCE = "https://doi.org/10.7910/DVN/DBW86T"

@@ -7,17 +7,15 @@ from typing import Any
 
 from keras_reprogram.datasets.abide import load_abide
 from keras_reprogram.datasets.aptos2019 import load_aptos2019
-from keras_reprogram.datasets.cifar10 import load_cifar10
-from keras_reprogram.datasets.cifar100 import load_cifar100
+from keras_reprogram.datasets.cifar import load_cifar10, load_cifar100
 from keras_reprogram.datasets.digits import load_digits
-from keras_reprogram.datasets.fashion_mnist import load_fashion_mnist
 from keras_reprogram.datasets.gtsrb import load_gtsrb
 from keras_reprogram.datasets.ham10000 import load_ham10000
 from keras_reprogram.datasets.image_folder import load_image_folder
-from keras_reprogram.datasets.mnist import load_mnist
+from keras_reprogram.datasets.mnist import load_fashion_mnist, load_mnist
 from keras_reprogram.datasets.squares_counting import load_squares_counting
 from keras_reprogram.datasets.target_data import Draw, TargetData
-from keras_reprogram.datasets.tfds_target import INSTALL, UnknownTfdsNameError, load_tfds
+from keras_reprogram.datasets.tfds import INSTALL, UnknownTfdsNameError, load_tfds
 
 KNOWN_TARGETS: dict[str, Callable[[], TargetData]] = {
     "digits": load_digits,

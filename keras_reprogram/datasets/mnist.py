@@ -1,15 +1,17 @@
 """MNIST: handwritten digits of 28x28."""
 
+from __future__ import annotations
+
+import gzip
+import zlib
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from keras_reprogram.datasets.data_folder import VARIABLE, data_file, download
-from keras_reprogram.datasets.idx_file import read_idx
-from keras_reprogram.datasets.split import split_train_test
-from keras_reprogram.datasets.target_data import TargetData
-from keras_reprogram.datasets.tfds_target import load_prepared_tfds
+from keras_reprogram.datasets.files import VARIABLE, data_file, download
+from keras_reprogram.datasets.target_data import TargetData, split_train_test
+from keras_reprogram.datasets.tfds import load_prepared_tfds
 
 CLASS_NAMES = tuple(str(digit) for digit in range(10))
 TEST_FRACTION = 0.2
@@ -115,3 +117,140 @@ def _from_keras() -> TargetData:
         class_names=CLASS_NAMES,
         origin="MNIST through keras.datasets.mnist (60,000 training and 10,000 test images).",
     )
+
+
+FASHION_CLASSES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+# The files have the names of MNIST's, so that they need a folder of their own.
+FOLDER = "fashion_mnist"
+FILE_NAMES = (
+    "train-images-idx3-ubyte.gz",
+    "train-labels-idx1-ubyte.gz",
+    "t10k-images-idx3-ubyte.gz",
+    "t10k-labels-idx1-ubyte.gz",
+)
+
+
+def load_fashion_mnist() -> TargetData:
+    """Loads Fashion-MNIST: its four files, a prepared TFDS set, or through Keras.
+
+    The files (`train-images-idx3-ubyte.gz` and so on) are looked for in the folder `fashion_mnist`
+    in `KERAS_REPROGRAM_DATA`.
+
+    Returns:
+        A `TargetData` of shape (28, 28, 1): 60,000 training and 10,000 test images.
+
+    Raises:
+        ValueError: If one of the files is missing or corrupt.
+        ConnectionError: If there are none and the download fails.
+
+    Example:
+        ```python
+        from keras_reprogram.datasets import load_fashion_mnist
+
+        try:
+            print(load_fashion_mnist().class_names[9])  # Ankle boot
+        except ConnectionError as error:
+            print(error)
+        ```
+
+    References:
+        Xiao, Rasul, Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine
+        Learning Algorithms", 2017.
+    """
+    folder = data_file(FOLDER)
+    if folder is None:
+        return load_prepared_tfds("fashion_mnist") or _fashion_from_keras()
+    missing = [name for name in FILE_NAMES if not (folder / name).exists()]
+    if missing:
+        raise ValueError(
+            f"Expected {folder} to hold {', '.join(FILE_NAMES)}. Received: no "
+            f"{', '.join(missing)}. Put them there too."
+        )
+    arrays = [read_idx(folder / name, rank=3 if "idx3" in name else 1) for name in FILE_NAMES]
+    train_images, train_labels, test_images, test_labels = arrays
+    return _target(train_images, train_labels, test_images, test_labels, f"The files in {folder}.")
+
+
+def _fashion_from_keras() -> TargetData:
+    (train_images, train_labels), (test_images, test_labels) = download(
+        "fashion_mnist",
+        keras.datasets.fashion_mnist.load_data,
+        f"the folder {FOLDER} with {', '.join(FILE_NAMES)}",
+    )
+    origin = f"Fashion-MNIST through keras.datasets.fashion_mnist (no files in {VARIABLE})."
+    return _target(train_images, train_labels, test_images, test_labels, origin)
+
+
+def _target(
+    train_images: np.ndarray,
+    train_labels: np.ndarray,
+    test_images: np.ndarray,
+    test_labels: np.ndarray,
+    origin: str,
+) -> TargetData:
+    return TargetData(
+        "fashion_mnist",
+        train_images[..., None],
+        train_labels.astype(np.int64),
+        test_images[..., None],
+        test_labels.astype(np.int64),
+        class_names=FASHION_CLASSES,
+        origin=origin,
+    )
+
+
+def read_idx(path: Path, rank: int) -> np.ndarray:
+    """Reads a gzipped IDX file of unsigned bytes.
+
+    Args:
+        path: The file, for example `t10k-images-idx3-ubyte.gz`.
+        rank: Number of axes expected: 3 for images, 1 for labels.
+
+    Returns:
+        uint8 array with `rank` axes.
+
+    Raises:
+        ValueError: If the file is truncated, not gzip, not IDX, or has another rank.
+
+    Example:
+        ```python
+        import gzip, pathlib, tempfile
+        from keras_reprogram.datasets.mnist import read_idx
+
+        path = pathlib.Path(tempfile.mkdtemp()) / "labels.gz"
+        path.write_bytes(gzip.compress(bytes([0, 0, 8, 1, 0, 0, 0, 2, 7, 9])))
+        print(read_idx(path, rank=1))  # [7 9]
+        ```
+    """
+    try:
+        content = gzip.decompress(path.read_bytes())
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(
+            f"Expected {path} to be a complete gzip file. Received: {error}. Fetch it again."
+        ) from error
+    magic, header_size = bytes([0, 0, 8, rank]), 4 + 4 * rank
+    if content[:4] != magic or len(content) < header_size:
+        raise ValueError(
+            f"Expected {path} to be an IDX file of unsigned bytes with {rank} axes (first bytes "
+            f"{magic!r}). "
+            f"Received: {content[:4]!r}. Check that images and labels are not swapped."
+        )
+    shape = tuple(int(n) for n in np.frombuffer(content, ">u4", count=rank, offset=4))
+    values = np.frombuffer(content, np.uint8, offset=header_size)
+    if values.size != np.prod(shape, dtype=np.int64):
+        raise ValueError(
+            f"Expected {path} to hold {shape} values, as its header says. "
+            f"Received: {values.size} bytes. Fetch it again."
+        )
+    return values.reshape(shape).copy()

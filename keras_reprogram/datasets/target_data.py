@@ -1,13 +1,15 @@
 """TargetData: the images and labels of a task that a source model is reprogrammed for."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 
-from keras_reprogram.image_range import check_range, check_set
-from keras_reprogram.training.validation_split import draw_stratified
+from keras_reprogram.asking.images import check_range, check_set
+from keras_reprogram.fitting.validation import draw_stratified, split_validation
 
 
 class Draw(NamedTuple):
@@ -112,7 +114,7 @@ class TargetData:
         height, width, channels = self.train_images.shape[1:]
         return height, width, channels
 
-    def draw(self, train_images: int | None, test_images: int | None, seed: int) -> "TargetData":
+    def draw(self, train_images: int | None, test_images: int | None, seed: int) -> TargetData:
         """Draws part of the images, each class with its share and at least one image.
 
         Args:
@@ -239,3 +241,37 @@ def _check_labels(
             f"Expected {what} in 0..{len(class_names) - 1}, one for each class name. "
             f"Received: labels from {low} to {high}."
         )
+
+
+__all__ = ["split_train_test", "split_validation"]
+
+
+def split_train_test(
+    images: np.ndarray, labels: np.ndarray, test_fraction: float, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Splits images stratified by class; every class keeps at least one training image.
+
+    Args:
+        images: Array of shape `(num_images, height, width, channels)`.
+        labels: Integer array of shape `(num_images,)`.
+        test_fraction: Share of the test part, above 0 and below 1.
+        seed: Non-negative integer that decides the split.
+
+    Returns:
+        Training images, training labels, test images and test labels, in the order that they had.
+
+    Raises:
+        ValueError: As `split_validation`.
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_reprogram.datasets.target_data import split_train_test
+
+        images, labels = np.zeros((10, 8, 8, 1), "uint8"), np.arange(10) % 2
+        parts = split_train_test(images, labels, test_fraction=0.2, seed=0)
+        print([len(part) for part in parts])  # [8, 8, 2, 2]
+        ```
+    """
+    train, test = split_validation(images, labels, test_fraction, seed)
+    return images[train], labels[train], images[test], labels[test]

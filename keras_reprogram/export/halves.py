@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from keras_reprogram.export.blockers import half_blockers, refuse_blockers
-from keras_reprogram.export.encoded_images import why_no_files
-from keras_reprogram.export.exported_halves import ExportedHalves
-from keras_reprogram.export.half_checks import check_map_half, check_program_half
-from keras_reprogram.export.half_graphs import write_map_half, write_program_half
-from keras_reprogram.export.half_versions import (
+import numpy as np
+
+from keras_reprogram.export.checks import (
+    ModelAnswers,
+    check_reloaded,
+    half_blockers,
+    images_for,
+    refuse_blockers,
+)
+from keras_reprogram.export.graphs import write_map_half, write_program_half
+from keras_reprogram.export.image_files import why_no_files
+from keras_reprogram.export.litert import litert_facts, with_facts
+from keras_reprogram.export.litert_agreement import Agreement, run_litert
+from keras_reprogram.export.litert_conversion import convert_folder
+from keras_reprogram.export.saved_model import labels_file
+from keras_reprogram.export.server_files import plain_metrics, scored_classes, write_facts
+from keras_reprogram.export.versions import (
     OUTPUT_MAP,
     PROGRAM,
     check_half_versions,
     litert_name,
     take_half_versions,
+    written_aside,
 )
-from keras_reprogram.export.labels_file import labels_file
-from keras_reprogram.export.litert_conversion import convert_folder
-from keras_reprogram.export.litert_facts import litert_facts, with_facts
-from keras_reprogram.export.model_facts import plain_metrics, scored_classes, write_facts
-from keras_reprogram.export.version_folder import written_aside
-from keras_reprogram.reprogrammed_model import ReprogrammedModel
+from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 
 
 def export_halves(
@@ -113,3 +121,144 @@ def _convert(model: ReprogrammedModel, folder: Path, signatures: tuple[str, ...]
     facts = litert_facts(model, model.source, "float32", agreement)
     (folder / litert_name(OUTPUT_MAP)).write_bytes(with_facts(content, facts))
     return max(difference, other)
+
+
+@dataclass(frozen=True)
+class ExportedHalves:
+    """What `export_halves` returns. Wherever a path is taken, it is the folder of both halves.
+
+    Attributes:
+        base_dir: holds the versions of both.
+        version: that of both.
+        signatures: those of the program's half.
+        difference: largest difference of an output between the model and a fresh process or a
+            LiteRT file; of source images, as a share of the largest pixel.
+        notes: what was left out, and why.
+
+    Example:
+    ```python
+    from pathlib import Path
+    from keras_reprogram.export import ExportedHalves
+
+    exported = ExportedHalves(Path("digits"), 3, ("serving_default",), 1e-7)
+    assert exported.program == Path("digits/program/3")
+    assert exported.output_map_file == Path("digits/output_map-3.tflite")
+    print(exported.summary)
+    ```
+    """
+
+    base_dir: Path
+    version: int
+    signatures: tuple[str, ...]
+    difference: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def program(self) -> Path:
+        """SavedModel: target images -> source images."""
+        return self.base_dir / PROGRAM / str(self.version)
+
+    @property
+    def output_map(self) -> Path:
+        """SavedModel: source scores -> target probabilities."""
+        return self.base_dir / OUTPUT_MAP / str(self.version)
+
+    @property
+    def program_file(self) -> Path:
+        """The program as a LiteRT file."""
+        return self.base_dir / litert_name(PROGRAM, self.version)
+
+    @property
+    def output_map_file(self) -> Path:
+        """The output map as a LiteRT file."""
+        return self.base_dir / litert_name(OUTPUT_MAP, self.version)
+
+    @property
+    def summary(self) -> str:
+        """Everything above in a few lines."""
+        return "\n".join(
+            [
+                f"{self.program}: image -> source_images, signatures "
+                f"{', '.join(self.signatures)}; {self.program_file.name} beside it.",
+                f"{self.output_map}: source_scores -> scores; {self.output_map_file.name} beside "
+                "it.",
+                f"Fresh processes and LiteRT agree to {self.difference:.1e}. The source was not "
+                "asked.",
+                *self.notes,
+            ]
+        )
+
+    def __fspath__(self) -> str:
+        return str(self.base_dir)
+
+    def __str__(self) -> str:
+        return str(self.base_dir)
+
+
+_NUM_ROWS = 8
+
+
+def check_program_half(
+    model: ReprogrammedModel, folder: Path, signatures: Sequence[str], file: bytes
+) -> float:
+    """Compares the source images of both forms with those of the program.
+
+    Args:
+        model: whose program was written.
+        folder: the SavedModel.
+        signatures: its signatures.
+        file: the same as a LiteRT file.
+
+    Returns:
+        The largest difference, as a share of the largest pixel.
+
+    Raises:
+        ValueError: if one of them does not run, or differs by more than rounding.
+    """
+    inputs, images = images_for(model, signatures)
+    expected = ModelAnswers(lambda rows: {"source_images": model.program(rows)}, images)
+    found = run_litert(file, images, "image", "source_images")
+    return _compare(expected, folder, inputs, "source_images", found)
+
+
+def check_map_half(model: ReprogrammedModel, folder: Path, file: bytes) -> tuple[float, Agreement]:
+    """Compares the probabilities of both forms with those of the output map.
+
+    Args:
+        model: whose output map was written.
+        folder: the SavedModel.
+        file: the same as a LiteRT file.
+
+    Returns:
+        The largest difference, and how well the file agrees.
+
+    Raises:
+        ValueError: if one of them does not run, or differs by more than rounding.
+    """
+    rows = _sample_scores(model)
+    answers = ModelAnswers(lambda rows: {"scores": model.output_map(rows)}, rows)
+    found = run_litert(file, rows, "source_scores", "scores")
+    difference = _compare(answers, folder, {"serving_default": rows}, "scores", found)
+    expected = answers.expected["scores"]
+    same = float(np.mean(found.argmax(axis=1) == expected.argmax(axis=1)))
+    return difference, Agreement(len(rows), same, float(np.abs(found - expected).max()))
+
+
+def _compare(
+    expected: ModelAnswers, folder: Path, inputs: Mapping[str, Any], name: str, found: np.ndarray
+) -> float:
+    converted = expected.compare("LiteRT file", name, found)
+    reloaded, _ = check_reloaded(folder, inputs, expected)
+    return max(converted, reloaded)
+
+
+def _sample_scores(model: ReprogrammedModel) -> np.ndarray:
+    """Seeded answers as a source could give them, so that none has to be asked."""
+    shape = (_NUM_ROWS, model.queries_per_prediction, model.source.num_labels)
+    scores = np.random.default_rng(0).normal(0.0, 2.0, shape)
+    odds = np.exp(scores)
+    if model.source.scores == "probabilities":
+        scores = odds / odds.sum(axis=-1, keepdims=True)
+    elif model.source.scores == "independent":
+        scores = odds / (1 + odds)
+    return scores.astype(np.float32)

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import io
+import json
+import zipfile
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from keras_reprogram.export.blockers import export_blockers, refuse_blockers
-from keras_reprogram.export.litert_agreement import compare, refuse_disagreement
-from keras_reprogram.export.litert_calibration import calibration_images_for
+import numpy as np
+
+from keras_reprogram.asking.images import check_images
+from keras_reprogram.export.checks import (
+    check_twin,
+    export_blockers,
+    refuse_blockers,
+    sample_images,
+)
+from keras_reprogram.export.litert_agreement import (
+    Agreement,
+    LiteRTForm,
+    compare,
+    form_named,
+    refuse_disagreement,
+)
 from keras_reprogram.export.litert_conversion import convert
-from keras_reprogram.export.litert_facts import litert_facts, with_facts
-from keras_reprogram.export.litert_form import form_named
-from keras_reprogram.export.twin import check_twin
-from keras_reprogram.reprogrammed_model import ReprogrammedModel
+from keras_reprogram.export.server_files import scored_classes
+from keras_reprogram.files import write_whole_file
+from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
+from keras_reprogram.program.target_range import target_range_of
 from keras_reprogram.source.source import Source
-from keras_reprogram.whole_file import write_whole_file
 
 
 def export_litert(
@@ -114,3 +130,185 @@ def _check_share(least_agreement: float | None) -> None:
             f"`least_agreement` must be a share of images in [0, 1]. Received: {least_agreement}."
             " Write 97 % as 0.97."
         )
+
+
+LABELS_FILE = "labels.txt"
+FACTS_FILE = "keras_reprogram.json"
+# A fixed date: the same model gives the same bytes.
+_DATE = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class LiteRTFacts:
+    """What `export_litert` found out about the file that it wrote.
+
+    Args:
+        form: `"float32"`, `"float16"`, `"dynamic_int8"` or `"int8"`.
+        class_names: a name for each score.
+        target_shape: `(h, w, c)` of an image.
+        target_range: `(low, high)` of its pixels, `None` if the program does not say.
+        num_views: views of an image, all inside the file.
+        source: fingerprint of the source model.
+        agreement: how well the file agreed with the model.
+    """
+
+    form: str
+    class_names: tuple[str, ...]
+    target_shape: tuple[int, int, int]
+    target_range: tuple[float, float] | None
+    num_views: int
+    source: str
+    agreement: Agreement
+
+    def __str__(self) -> str:
+        return f"{self.form}, {self.num_views} view(s): {self.agreement}."
+
+
+def litert_facts(
+    model: ReprogrammedModel, source: Source, form: str, agreement: Agreement
+) -> LiteRTFacts:
+    """What a file says of itself.
+
+    Args:
+        model: what it was made from.
+        source: what was embedded, or is to be asked.
+        form: in which numbers it computes.
+        agreement: how well it agreed with the model.
+
+    Returns:
+        The facts.
+
+    Raises:
+        ValueError: for a class name that is not one line.
+    """
+    return LiteRTFacts(
+        form=form,
+        class_names=scored_classes(model),
+        target_shape=tuple(model.input_shape[1:]),
+        target_range=target_range_of(model.program),
+        num_views=model.queries_per_prediction,
+        source=source.fingerprint,
+        agreement=agreement,
+    )
+
+
+def with_facts(content: bytes, facts: LiteRTFacts) -> bytes:
+    """Appends labels.txt and keras_reprogram.json, as TFLite's own metadata tools append files.
+
+    An interpreter reads from the front and does not see them; any unzip program does.
+
+    Args:
+        content: a LiteRT file.
+        facts: what to store.
+
+    Returns:
+        The file with an archive at its end.
+    """
+    labels = "".join(f"{name}\n" for name in facts.class_names)
+    file = io.BytesIO(content)
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr(zipfile.ZipInfo(LABELS_FILE, _DATE), labels)
+        text = json.dumps(asdict(facts), indent=1, ensure_ascii=False) + "\n"
+        archive.writestr(zipfile.ZipInfo(FACTS_FILE, _DATE), text)
+    return file.getvalue()
+
+
+def read_litert_facts(path: str | Path) -> LiteRTFacts:
+    """Reads what `export_litert` stored in its file.
+
+    Args:
+        path: the `.tflite` file.
+
+    Returns:
+        The facts.
+
+    Raises:
+        ValueError: for a file without them.
+
+    Example:
+    ```python
+    import keras
+    from keras_reprogram import (
+        FrozenSource, NewHead, ProgramLayer, ReprogrammedModel, embedded_path, export_litert
+    )
+    from keras_reprogram.export.litert import read_litert_facts
+
+    network = keras.models.load_model(embedded_path("traffic_signs.keras"))
+    source = FrozenSource(network, value_range=(0, 255), output="features")
+    program = ProgramLayer((8, 8, 1), source.source_shape, source_range=source.value_range)
+    model = ReprogrammedModel(program, source, NewHead(num_classes=10))
+    facts = read_litert_facts(export_litert(model, "digits.tflite"))
+    print(facts)  # float32, 1 view(s): 100.00% of 8 images get the same class; ...
+    ```
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            stored = json.loads(archive.read(FACTS_FILE))
+        agreement = Agreement(**stored.pop("agreement"))
+        tuples = {key: tuple(value) for key, value in stored.items() if isinstance(value, list)}
+        return LiteRTFacts(**(stored | tuples), agreement=agreement)
+    except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"A file that `export_litert` wrote was expected. Received: {path}, which has no "
+            f"{FACTS_FILE} at its end ({error}). Export the model again."
+        ) from error
+
+
+LEAST_IMAGES = 32
+# The ranges hardly move beyond, and each image is asked of the model once more.
+MOST_IMAGES = 1_000
+
+
+def calibration_images_for(model: ReprogrammedModel, form: LiteRTForm, images: Any) -> np.ndarray:
+    """The images to convert with, checked.
+
+    Args:
+        model: the model to export.
+        form: what it is exported as.
+        images: what the caller passed: target images without labels, or `None`.
+
+    Returns:
+        float32 `(n, h, w, c)`; of more than 1,000 images, 1,000 at even distances. Without
+        images, seeded random ones for float32.
+
+    Raises:
+        ValueError: if there are none or too few, for another shape, values outside the program's
+            range, or NaN.
+
+    Example:
+    ```python
+    import numpy as np
+    from keras_reprogram import (
+        DenseMap, LiteRTSource, ProgramLayer, ReprogrammedModel, embedded_path
+    )
+    from keras_reprogram.export.litert import calibration_images_for
+    from keras_reprogram.export.litert_agreement import form_named
+
+    source = LiteRTSource(embedded_path("traffic_signs.tflite"), value_range=(0, 255))
+    program = ProgramLayer((8, 8, 1), source.source_shape, source_range=source.value_range)
+    model = ReprogrammedModel(program, source, DenseMap(num_classes=10))
+    images = np.zeros((2_500, 8, 8, 1), "uint8")
+    assert len(calibration_images_for(model, form_named("int8"), images)) == 1_000
+    ```
+    """
+    if images is None:
+        if form.needs_images:
+            raise ValueError(
+                f'`form="{form.name}"` needs `calibration_images`, because only real images tell '
+                f"how well it agrees. Received: None. Pass {LEAST_IMAGES} to {MOST_IMAGES:,} "
+                "training images, without labels."
+            )
+        return sample_images(model)
+    target_range = target_range_of(model.program)
+    try:
+        images = check_images(images, model.input_shape[1:], target_range)
+    except ValueError as error:
+        raise ValueError(f"`calibration_images` cannot be used: {error}") from error
+    if len(images) < LEAST_IMAGES:
+        raise ValueError(
+            f"`calibration_images` must be at least {LEAST_IMAGES}. Received: {len(images)}. Pass "
+            "more training images, of every class: ranges and agreement are taken from them."
+        )
+    if len(images) > MOST_IMAGES:
+        images = images[np.linspace(0, len(images) - 1, MOST_IMAGES).astype(int)]
+    return images.astype(np.float32)

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tensorflow.core.protobuf import saved_model_pb2
 
-from keras_reprogram.export.blockers import export_blockers, refuse_blockers
-from keras_reprogram.export.classify_method import set_classify_method
-from keras_reprogram.export.encoded_images import why_no_files
-from keras_reprogram.export.exported_model import ExportedModel
-from keras_reprogram.export.labels_file import labels_file
-from keras_reprogram.export.model_answers import ModelAnswers
-from keras_reprogram.export.model_facts import plain_metrics, scored_classes, write_facts
-from keras_reprogram.export.reload_check import check_reloaded, images_for
-from keras_reprogram.export.server_files import docker_command, served_name, write_server_files
-from keras_reprogram.export.serving_graph import write_serving_graph
-from keras_reprogram.export.twin import check_twin
-from keras_reprogram.export.version_folder import check_version, take_version, written_aside
-from keras_reprogram.export.warmup import write_warmup
-from keras_reprogram.reprogrammed_model import ReprogrammedModel
+from keras_reprogram.export.checks import (
+    ModelAnswers,
+    check_reloaded,
+    check_twin,
+    export_blockers,
+    images_for,
+    refuse_blockers,
+)
+from keras_reprogram.export.graphs import write_serving_graph
+from keras_reprogram.export.image_files import why_no_files
+from keras_reprogram.export.server_files import (
+    docker_command,
+    plain_metrics,
+    scored_classes,
+    served_name,
+    write_facts,
+    write_server_files,
+    write_warmup,
+)
+from keras_reprogram.export.versions import check_version, take_version, written_aside
+from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source.source import Source
 
 
@@ -155,3 +166,100 @@ def _check_batch_sizes(batch_sizes: Sequence[int]) -> None:
         raise ValueError(
             f"`batch_sizes` must be positive integers, at least one. Received: {batch_sizes!r}."
         )
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """What `export_saved_model` returns. Wherever a path is taken, it is its version folder.
+
+    Attributes:
+        folder: the version folder.
+        signatures: names of the signatures.
+        weight_bytes: size of the stored weights.
+        difference: largest difference of an output between the model and a fresh process; of
+            outputs that reach beyond 1, as a share of the largest.
+        warmup_requests: how many were written, and replayed in that process.
+        serve_command: the `docker run` line that serves it.
+        notes: what was left out, and why.
+
+    Example:
+    ```python
+    from pathlib import Path
+    from keras_reprogram.export import ExportedModel
+
+    exported = ExportedModel(Path("digits/1"), ("serving_default",), 1024, 1e-7, 3, "docker run")
+    assert str(exported) == "digits/1" and exported.name == "1"
+    print(exported.summary)
+    ```
+    """
+
+    folder: Path
+    signatures: tuple[str, ...]
+    weight_bytes: int
+    difference: float
+    warmup_requests: int
+    serve_command: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The version."""
+        return self.folder.name
+
+    @property
+    def summary(self) -> str:
+        """Everything above in a few lines."""
+        return "\n".join(
+            [
+                f"{self.folder}: {self.weight_bytes / 1e6:.2f} MB of weights, signatures "
+                f"{', '.join(self.signatures)}.",
+                f"A fresh process agrees to {self.difference:.1e}; {self.warmup_requests} warm-up "
+                "requests replayed there.",
+                *self.notes,
+                f"Serve it: {self.serve_command}",
+            ]
+        )
+
+    def __fspath__(self) -> str:
+        return str(self.folder)
+
+    def __str__(self) -> str:
+        return str(self.folder)
+
+
+@contextlib.contextmanager
+def labels_file(class_names: Sequence[str]) -> Iterator[Path]:
+    """A labels.txt for the length of a block: TensorFlow copies it and keeps its name.
+
+    Args:
+        class_names: a line each.
+
+    Yields:
+        Its path.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "labels.txt"
+        file.write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
+        yield file
+
+
+CLASSIFY_METHOD = "tensorflow/serving/classify"
+
+
+def set_classify_method(folder: Path, signature: str = "classify") -> None:
+    """Gives a signature of a SavedModel the method name that TF Serving's Classify asks for.
+
+    `tf.saved_model.save` writes `tensorflow/serving/predict` everywhere, which servers started
+    with `--enable_signature_method_name_check` refuse.
+
+    Args:
+        folder: holds `saved_model.pb`.
+        signature: which one.
+    """
+    file = folder / "saved_model.pb"
+    saved_model = saved_model_pb2.SavedModel.FromString(file.read_bytes())
+    (graph,) = saved_model.meta_graphs
+    graph.signature_def[signature].method_name = CLASSIFY_METHOD
+    file.write_bytes(saved_model.SerializeToString(deterministic=True))
+    # It is optional, and its checksum is of the file as it was.
+    (folder / "fingerprint.pb").unlink(missing_ok=True)

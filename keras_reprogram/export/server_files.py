@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from keras_reprogram.whole_file import write_whole_file
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_reprogram.export.graphs import EXAMPLE_FEATURE
+from keras_reprogram.export.image_files import RESIZE_METHOD
+from keras_reprogram.files import write_whole_file
+from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
+from keras_reprogram.program.target_range import target_range_of
+from keras_reprogram.source.source import Source
+from keras_reprogram.version import __version__
 
 _MODELS = """\
 model_config_list {{
@@ -76,3 +89,199 @@ def write_server_files(base_dir: Path, batch_sizes: Sequence[int]) -> None:
         # They are samples: whoever changed them wants them to stay.
         if not (base_dir / name).exists():
             write_whole_file(base_dir / name, content.encode())
+
+
+FACTS_FILE = "assets.extra/keras_reprogram.json"
+
+
+def scored_classes(model: ReprogrammedModel) -> tuple[str, ...]:
+    """A name for each score: the model's class names, else `"0"`, `"1"`, ...
+
+    Args:
+        model: the model to export.
+
+    Returns:
+        The names.
+
+    Raises:
+        ValueError: for a name that is not one line of a file of labels.
+    """
+    numbers = range(model.output_map.num_classes)
+    names = tuple(str(name) for name in model.class_names or numbers)
+    if wrong := [name for name in names if not name or len(name.splitlines()) != 1]:
+        raise ValueError(
+            "Each class name must be one line, as it stands in labels.txt. "
+            f"Received: {wrong[0]!r}. Rename the class in `class_names`."
+        )
+    return names
+
+
+def plain_metrics(metrics: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Metrics as JSON holds them.
+
+    Args:
+        metrics: names and values; NumPy's numbers and arrays may be among them.
+
+    Returns:
+        The same of plain values.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if metrics is None:
+        return None
+    try:
+        return json.loads(json.dumps(dict(metrics), default=_plain, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "`metrics` must be a dictionary of finite numbers, texts and lists of them. "
+            f"Received: {error}. Leave out what is not."
+        ) from error
+
+
+def write_facts(
+    folder: Path,
+    model: ReprogrammedModel,
+    source: Source,
+    class_names: Sequence[str],
+    signatures: Sequence[str],
+    metrics: Mapping[str, Any] | None,
+    half: str | None = None,
+) -> None:
+    """Writes keras_reprogram.json.
+
+    Args:
+        folder: the version folder.
+        model: what was exported.
+        source: what was embedded.
+        class_names: a name for each score.
+        signatures: those written.
+        metrics: what `plain_metrics` returned.
+        half: `"program"` or `"output_map"` where the folder holds that alone.
+    """
+    facts = {
+        "format": 1,
+        "half": half,
+        "versions": {
+            "keras_reprogram": __version__,
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+        },
+        "source": _facts_of(model.source),
+        "embedded_twin": _facts_of(source) if source is not model.source else None,
+        "target_shape": list(model.input_shape[1:]),
+        "target_range": target_range_of(model.program),
+        "num_views": model.queries_per_prediction,
+        "program": type(model.program).__name__,
+        "output_map": type(model.output_map).__name__,
+        "class_names": list(class_names),
+        "signatures": list(signatures),
+        "resize_of_files": RESIZE_METHOD if "image_bytes" in signatures else None,
+        "metrics": metrics,
+    }
+    file = folder / FACTS_FILE
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _facts_of(source: Source) -> dict[str, Any]:
+    labels = list(source.labels) if source.labels is not None else None
+    return {"fingerprint": source.fingerprint, **source.describe(), "labels": labels}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{value!r}")
+
+
+WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
+
+
+def write_warmup(
+    folder: Path,
+    name: str,
+    target_shape: tuple[int, int, int],
+    signatures: Sequence[str],
+    batch_sizes: Sequence[int],
+) -> None:
+    """Writes a request for each signature and batch size; one of one image for `steps`.
+
+    Args:
+        folder: the version folder.
+        name: what the server calls the model.
+        target_shape: `(h, w, c)`.
+        signatures: those of an export.
+        batch_sizes: images a request.
+    """
+    files = _example_files(target_shape) if "image_bytes" in signatures else []
+    (folder / WARMUP_FILE).parent.mkdir(exist_ok=True)
+    with tf.io.TFRecordWriter(str(folder / WARMUP_FILE)) as writer:
+        for signature, size in _requests(signatures, batch_sizes):
+            asked = _field(1, _field(1, name.encode()) + _field(3, signature.encode()))
+            contents = list(itertools.islice(itertools.cycle(files), size))
+            if signature == "classify":
+                writer.write(_classify_log(asked, contents))
+            elif signature == "image_bytes":
+                tensor = tf.make_tensor_proto(contents, tf.string)
+                writer.write(_predict_log(asked, "image_bytes", tensor))
+            else:
+                writer.write(_predict_log(asked, "image", _zeros((size, *target_shape))))
+
+
+def _requests(signatures: Sequence[str], batch_sizes: Sequence[int]) -> list[tuple[str, int]]:
+    # `steps` calls what the others call, and people look at one image at a time.
+    sizes = {signature: batch_sizes for signature in signatures} | {"steps": (1,)}
+    return [(signature, size) for signature in signatures for size in sizes[signature]]
+
+
+def _predict_log(asked: bytes, key: str, tensor: Any) -> bytes:
+    entry = _field(1, key.encode()) + _field(2, tensor.SerializeToString())
+    request = asked + _field(2, entry)
+    return _field(6, _field(1, request))
+
+
+def _classify_log(asked: bytes, contents: Sequence[bytes]) -> bytes:
+    example_list = b"".join(_field(1, example_of(content)) for content in contents)
+    request = asked + _field(2, _field(1, example_list))
+    return _field(2, _field(1, request))
+
+
+def example_of(content: bytes) -> bytes:
+    """A serialized `tf.Example` that holds an image file, as `classify` takes it.
+
+    Args:
+        content: the file.
+
+    Returns:
+        The bytes.
+    """
+    value = tf.train.Feature(bytes_list=tf.train.BytesList(value=[content]))
+    features = tf.train.Features(feature={EXAMPLE_FEATURE: value})
+    return tf.train.Example(features=features).SerializeToString()
+
+
+def _example_files(target_shape: tuple[int, int, int]) -> list[bytes]:
+    """The same picture as PNG and as JPEG."""
+    codes = np.random.default_rng(0).integers(0, 256, target_shape, np.uint8)
+    return [tf.io.encode_png(codes).numpy(), tf.io.encode_jpeg(codes).numpy()]
+
+
+def _zeros(shape: tuple[int, ...]) -> Any:
+    """A tensor of one value, which is stored once however large the tensor is."""
+    proto = tf.make_tensor_proto(0.0, tf.float32)
+    proto.tensor_shape.CopyFrom(tf.TensorShape(shape).as_proto())
+    return proto
+
+
+def _field(number: int, payload: bytes) -> bytes:
+    """A field of a protocol buffer whose payload has a length."""
+    return _varint(number << 3 | 2) + _varint(len(payload)) + payload
+
+
+def _varint(value: int) -> bytes:
+    groups = []
+    while value > 127:
+        groups.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*groups, value])

@@ -1,16 +1,15 @@
 """Published methods by their names: configurations of program, output map and training."""
 
-from keras_reprogram.methods.autovp_2024 import autovp_2024
-from keras_reprogram.methods.bahng_2022 import bahng_2022
+from keras_reprogram.methods.adversarial_reprogramming import (
+    elsayed_2019,
+    kloberdanz_2020,
+    kloberdanz_2020_variant,
+)
 from keras_reprogram.methods.bar_2020 import bar_2020_white_box
-from keras_reprogram.methods.blm_2024 import blm_2024, blmp_2024
-from keras_reprogram.methods.elsayed_2019 import elsayed_2019
-from keras_reprogram.methods.ilm_vp_2023 import ilm_vp_2023
-from keras_reprogram.methods.kloberdanz_2020 import kloberdanz_2020
-from keras_reprogram.methods.kloberdanz_2020_variants import kloberdanz_2020_variant
 from keras_reprogram.methods.method import Method
 from keras_reprogram.methods.registry import build_method, method_names
-from keras_reprogram.methods.smm_2024 import smm_2024
+from keras_reprogram.methods.trained_placement import autovp_2024, smm_2024
+from keras_reprogram.methods.visual_prompts import bahng_2022, blm_2024, blmp_2024, ilm_vp_2023
 
 __all__ = [
     "Method",

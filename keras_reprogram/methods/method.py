@@ -9,11 +9,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_reprogram.data_batches import is_array
-from keras_reprogram.image_checks import most_probable_labels
+from keras_reprogram.asking.data import is_array
+from keras_reprogram.asking.images import most_probable_labels
 from keras_reprogram.methods.rate_schedule import Rate, RateSchedule
-from keras_reprogram.output_map import DenseMap, OutputMap
-from keras_reprogram.reprogrammed_model import ReprogrammedModel
+from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
+from keras_reprogram.output_map import DenseMap, MultiLabelMap, OutputMap
+from keras_reprogram.output_map.label_counts import check_label_budget
+from keras_reprogram.program import ProgramLayer
+from keras_reprogram.program.views import framed_size
 from keras_reprogram.source.source import Source
 
 
@@ -173,3 +176,50 @@ def compiled_method(
     model = ReprogrammedModel(program, source, output_map, class_names=class_names, seed=seed)
     model.compile(optimizer, loss=loss, metrics=["accuracy"])
     return Method(name, model, epochs, batch_size, rate, class_balanced)
+
+
+def framed_program(
+    source: Source,
+    target_shape: tuple[int, int, int],
+    *,
+    image_size: int | tuple[int, int] | None = None,
+    **options: Any,
+) -> ProgramLayer:
+    """A `ProgramLayer` with a frame to train, also for images as large as the canvas.
+
+    Args:
+        source: a `Source`.
+        target_shape: `(h, w, c)`.
+        image_size: size on the canvas; `None` for the image's own where that leaves a frame,
+            else 4/7 of the canvas, 128 of 224 pixels (Chen et al. 2023).
+        **options: further ones of `ProgramLayer`.
+
+    Returns:
+        A program.
+    """
+    size = image_size or framed_size(target_shape, source.source_shape)
+    return ProgramLayer(
+        target_shape,
+        source.source_shape,
+        source_range=source.value_range,
+        image_size=size,
+        **options,
+    )
+
+
+def first_labels(source: Source, num_classes: int) -> MultiLabelMap:
+    """A `MultiLabelMap` that gives each class the source label of its own number.
+
+    Args:
+        source: a `Source`.
+        num_classes: target classes K.
+
+    Returns:
+        A map.
+
+    Raises:
+        ValueError: if the source has fewer labels than there are classes.
+    """
+    check_label_budget(num_classes, source.num_labels, 1)
+    table = [[label] for label in range(num_classes)]
+    return MultiLabelMap(num_classes, assignment="self-defined", label_table=table)

@@ -1,7 +1,6 @@
 """Target image -> source images: the trained stage of the pipeline."""
 
-from keras_reprogram.program.decoder_program import DecoderProgram
-from keras_reprogram.program.decoder_training import train_decoder
+from keras_reprogram.program.decoder_program import DecoderProgram, train_decoder
 from keras_reprogram.program.placement import Placement, View
 from keras_reprogram.program.program_layer import ProgramLayer
 from keras_reprogram.program.sample_mask_program import SampleMaskProgram

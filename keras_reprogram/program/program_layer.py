@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_reprogram.program import argument_checks as checks
+from keras_reprogram import arguments as checks
 from keras_reprogram.program.canvas import frame_pixels, resize_matrix
-from keras_reprogram.program.named_placements import OVERSIZED, fitting_size, resolve_placement
 from keras_reprogram.program.placement import Placement
-from keras_reprogram.program.squashing import SQUASHES
+from keras_reprogram.program.views import OVERSIZED, fitting_size, resolve_placement
 
 _OPERATIONS = ("add", "subtract", "multiply")
 
@@ -332,3 +332,24 @@ def resize_rows(rows: np.ndarray, images: Any) -> Any:
     leading = [-1 if size is None else size for size in leading]
     lines = ops.reshape(images, (*leading, height, width * channels))
     return ops.reshape(ops.matmul(rows, lines), (*leading, rows.shape[-2], width, channels))
+
+
+# Standard deviation of ImageNet's pixels, about .225 of the range, in halves of the range: with
+# `strength=IMAGENET_UNIT` a weight of 1 is what it is in papers that add to normalised images.
+IMAGENET_UNIT = 0.45
+
+
+def _centred_sigmoid(weights: Any) -> Any:
+    return 2.0 * ops.sigmoid(weights) - 1.0
+
+
+def _unchanged(weights: Any) -> Any:
+    return weights
+
+
+# Each maps 0 to 0, so that zero weights change nothing.
+SQUASHES: dict[str, Callable[[Any], Any]] = {
+    "tanh": ops.tanh,
+    "sigmoid": _centred_sigmoid,
+    "none": _unchanged,
+}

@@ -8,11 +8,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_reprogram.program import argument_checks as checks
+from keras_reprogram import arguments as checks
+from keras_reprogram.arguments import positive_number
 from keras_reprogram.program.canvas import channel_matrix, resize_matrix
-from keras_reprogram.program.named_placements import center_view, framed_size
 from keras_reprogram.program.program_layer import resize_rows
-from keras_reprogram.program.scale_limits import ScaleLimits
+from keras_reprogram.program.views import center_view, framed_size
 
 
 @keras.saving.register_keras_serializable(package="keras_reprogram")
@@ -196,3 +196,38 @@ def _sampling_matrix(scale: Any, size: int, start: int, canvas: int) -> Any:
     shown = from_middle / ops.reshape(scale, (-1, 1)) + (middle - start)
     distance = ops.abs(shown[:, :, None] - np.arange(size, dtype=np.float32))
     return ops.maximum(1.0 - distance, 0.0)
+
+
+# AutoVP clamps its scale to these after each step (Tsao et al. 2024).
+SMALLEST_SCALE, LARGEST_SCALE = 0.1, 5.0
+
+
+@keras.saving.register_keras_serializable(package="keras_reprogram")
+class ScaleLimits(keras.constraints.Constraint):
+    """Keeps `initial_scale + change` in [0.1, 5].
+
+    Args:
+        initial_scale: in [0.1, 5].
+
+    Raises:
+        ValueError: for another scale.
+    """
+
+    def __init__(self, initial_scale: float) -> None:
+        self.initial_scale = positive_number("initial_scale", initial_scale)
+        if not SMALLEST_SCALE <= self.initial_scale <= LARGEST_SCALE:
+            raise ValueError(
+                f"`initial_scale` must lie in [{SMALLEST_SCALE}, {LARGEST_SCALE}]. "
+                f"Received: initial_scale={initial_scale}. Pass another `image_size` to go further."
+            )
+
+    @property
+    def lowest(self) -> float:
+        """The change that leads to the smallest scale."""
+        return SMALLEST_SCALE - self.initial_scale
+
+    def __call__(self, w: Any) -> Any:
+        return ops.clip(w, self.lowest, LARGEST_SCALE - self.initial_scale)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"initial_scale": self.initial_scale}

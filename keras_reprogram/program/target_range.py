@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from keras_reprogram.program.argument_checks import value_range
+from keras_reprogram.arguments import value_range
 
 
 def target_range_of(program: Any) -> tuple[float, float] | None:

@@ -4,25 +4,28 @@ Everything here takes plain arrays and numbers, so it reports on any classifier;
 alone watches a model while it learns.
 """
 
-from keras_reprogram.report.class_charts import draw_confusion_matrix, draw_label_map
+from keras_reprogram.report.class_charts import (
+    draw_confusion_matrix,
+    draw_label_map,
+    draw_weight_map,
+)
 from keras_reprogram.report.curves import draw_accuracy_over_queries, draw_training_curves
 from keras_reprogram.report.html_report import ReportSection, write_html_report
 from keras_reprogram.report.metrics import (
     ClassificationMetrics,
     ClassMetrics,
     classification_metrics,
+    wilson_interval,
 )
 from keras_reprogram.report.pictures import draw_program, draw_source_images
 from keras_reprogram.report.program_images import ProgramImages
-from keras_reprogram.report.result_row import ResultRow
-from keras_reprogram.report.results_table import (
+from keras_reprogram.report.tables import (
+    ResultRow,
+    TextTable,
     results_json,
     results_markdown,
     results_table,
 )
-from keras_reprogram.report.text_table import TextTable
-from keras_reprogram.report.weight_map import draw_weight_map
-from keras_reprogram.report.wilson_interval import wilson_interval
 
 __all__ = [
     "ClassMetrics",

@@ -1,5 +1,7 @@
 """Charts with one place a class: which labels stand for it, what it is confused with."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from keras_reprogram.report.figure_style import BLUE, QUIET, new_figure, shorten, styled
-from keras_reprogram.report.weight_checks import checked_weights
 
 
 @styled
@@ -164,3 +165,114 @@ def _checked_counts(matrix: Any, num_classes: int) -> np.ndarray:
             f"{counts.min()} to {counts.max()}. Pass counts, not shares: colour shows the shares."
         )
     return counts
+
+
+@styled
+def draw_weight_map(
+    weights: Any,
+    source_labels: Sequence[str] | None,
+    class_names: Sequence[str],
+    most: int = 48,
+) -> Figure:
+    """Draws weights as a heat map: red speaks for a class, blue against it.
+
+    Labels are sorted by the class that they speak for most, so that a map that is nearly one to
+    one looks like a diagonal.
+
+    Args:
+        weights: `(S, classes)`, any finite numbers.
+        source_labels: S names, or None to number them.
+        class_names: One name a class.
+        most: Most labels shown: those with the largest weights, for or against.
+
+    Returns:
+        A `Figure` with one row a label and one column a class, on a scale around 0.
+
+    Raises:
+        ValueError: If shapes disagree, a weight is not finite, or `most` is below 1.
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_reprogram.report import draw_weight_map
+
+        figure = draw_weight_map(np.eye(3)[:, :2], ["cat", "dog", "cow"], ["zero", "one"])
+        assert figure.axes[0].get_xlabel() == "class"
+        ```
+    """
+    table, names = checked_weights(weights, source_labels, class_names)
+    if most < 1:
+        raise ValueError(f"Expected `most` of at least 1. Received: most={most}. Pass 48, say.")
+    shown = _strongest_in_order(table, most)
+    description = f"Weights of {len(shown)} source labels for each of {len(class_names)} classes."
+    width = 3.4 + min(max(0.42 * len(class_names), 2.0), 12.0)
+    figure = new_figure(width, 1.3 + 0.17 * len(shown), description)
+    axes = figure.subplots()
+    # A map that was never fitted is all zeros.
+    reach = float(np.abs(table).max()) or 1.0
+    picture = axes.imshow(table[shown], cmap="RdBu_r", vmin=-reach, vmax=reach, aspect="auto")
+    _name_axes(axes, [names[row] for row in shown], class_names)
+    bar = figure.colorbar(picture, ax=axes, aspect=30, pad=0.02)
+    bar.set_label("weight")
+    bar.outline.set_visible(False)
+    if len(shown) < len(table):
+        note = f"{len(shown)} of {len(table):,} source labels shown, those of the largest weights"
+        figure.supxlabel(note, fontsize=8, color=QUIET)
+    return figure
+
+
+def _strongest_in_order(table: np.ndarray, most: int) -> np.ndarray:
+    strongest = np.argsort(-np.abs(table).max(axis=1), kind="stable")[:most]
+    best = table[strongest].argmax(axis=1)
+    return strongest[np.lexsort((-table[strongest, best], best))]
+
+
+def _name_axes(axes: Axes, labels: Sequence[str], class_names: Sequence[str]) -> None:
+    names = [shorten(name, 22) for name in class_names]
+    steep = max(len(name) for name in names) > 4
+    axes.set_xticks(range(len(names)), names, rotation=90 if steep else 0, fontsize=8)
+    axes.set_yticks(range(len(labels)), [shorten(label, 30) for label in labels], fontsize=7)
+    axes.set(xlabel="class", ylabel="source label")
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+
+
+def checked_weights(
+    weights: Any, source_labels: Sequence[str] | None, class_names: Sequence[str]
+) -> tuple[np.ndarray, list[str]]:
+    """Gives weights as a float64 table and the names of its rows, or says what is wrong.
+
+    Args:
+        weights: `(S, classes)`.
+        source_labels: S names, or None to number them.
+        class_names: One name a class.
+
+    Returns:
+        The table, and one name a source label.
+
+    Raises:
+        ValueError: If shapes disagree, or a weight is not finite.
+
+    Example:
+        ```python
+        from keras_reprogram.report.class_charts import checked_weights
+
+        table, names = checked_weights([[1, 0], [0, 1]], None, ["zero", "one"])
+        assert table.shape == (2, 2) and names == ["label 0", "label 1"]
+        ```
+    """
+    table = np.asarray(weights, dtype="float64")
+    labels = table.shape[:1] if source_labels is None else (len(source_labels),)
+    if table.size == 0 or table.shape != (*labels, len(class_names)):
+        raise ValueError(
+            "Expected `weights` of shape (source labels, classes), not empty. Received: shape "
+            f"{table.shape} with {labels} source labels and {len(class_names)} class names. "
+            "Transpose it if classes come first."
+        )
+    if not np.isfinite(table).all():
+        raise ValueError(
+            "Expected finite weights. Received: NaN or infinity in "
+            f"{int((~np.isfinite(table)).sum())} places. Check the map that was fitted."
+        )
+    names = [f"label {i}" for i in range(len(table))] if source_labels is None else source_labels
+    return table, [str(name) for name in names]

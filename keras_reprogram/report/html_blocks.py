@@ -9,14 +9,14 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from keras_reprogram.report.metrics import ClassificationMetrics, Interval
-from keras_reprogram.report.result_row import ResultRow
-from keras_reprogram.report.results_table import (
+from keras_reprogram.report.tables import (
     SPREAD_NOTE,
+    ResultRow,
+    TextTable,
     has_spread,
     is_numeric,
     table_cells,
 )
-from keras_reprogram.report.text_table import TextTable
 
 DOTS_PER_INCH = 144
 CSS_PIXELS_PER_INCH = 96

@@ -1,15 +1,16 @@
 """Classification metrics that stay honest on skewed data."""
 
+from __future__ import annotations
+
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from statistics import NormalDist
 from typing import Any, Self
 
 import numpy as np
 from sklearn.metrics import confusion_matrix as count_confusions
 from sklearn.metrics import roc_auc_score
-
-from keras_reprogram.report.label_checks import checked_probabilities, class_indices
-from keras_reprogram.report.wilson_interval import wilson_interval
 
 Interval = tuple[float, float]
 
@@ -215,3 +216,180 @@ def _with_tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {
         key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()
     }
+
+
+def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Gives the Wilson score interval of a proportion.
+
+    With `p = successes / trials`, `n = trials` and `z` the normal quantile of
+    `(1 + confidence) / 2`, the interval is
+
+    `(p + z^2 / 2n ± z * sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n)`
+
+    Unlike `p ± z * sqrt(p (1 - p) / n)` it stays inside [0, 1] and keeps a width when
+    every trial, or none, is a success; a class with few test images needs both.
+
+    Args:
+        successes: Number of successes, 0 to `trials`.
+        trials: Number of trials, at least 1.
+        confidence: Wanted coverage, strictly between 0 and 1.
+
+    Returns:
+        The lower and upper end, `0 <= low <= successes / trials <= high <= 1`.
+
+    Raises:
+        ValueError: If the counts or the confidence are outside their ranges.
+
+    Example:
+        ```python
+        from keras_reprogram.report import wilson_interval
+
+        low, high = wilson_interval(9, 10)
+        assert 0.59 < low < 0.60 and 0.98 < high < 0.99
+        ```
+
+    Reference:
+        E. B. Wilson, "Probable Inference, the Law of Succession, and Statistical
+        Inference", Journal of the American Statistical Association 22 (1927), 209-212.
+    """
+    if trials < 1 or not 0 <= successes <= trials:
+        raise ValueError(
+            "Expected at least one trial and 0 <= successes <= trials. Received: "
+            f"successes={successes}, trials={trials}. Leave a proportion of nothing out."
+        )
+    if not 0.0 < confidence < 1.0:
+        raise ValueError(
+            "Expected `confidence` strictly between 0 and 1. Received: "
+            f"confidence={confidence}. Pass 0.95 for a 95 % interval."
+        )
+    z = NormalDist().inv_cdf((1.0 + confidence) / 2.0)
+    proportion = successes / trials
+    shrink = 1.0 + z * z / trials
+    center = (proportion + z * z / (2 * trials)) / shrink
+    margin = (z / shrink) * math.sqrt(
+        proportion * (1.0 - proportion) / trials + (z / (2 * trials)) ** 2
+    )
+    # Both ends are exact in theory at these counts; rounding would leave 1e-17 there.
+    low = 0.0 if successes == 0 else center - margin
+    high = 1.0 if successes == trials else center + margin
+    return low, high
+
+
+def checked_probabilities(probabilities: Any, num_classes: int) -> np.ndarray:
+    """Gives probabilities as a float64 array, or says what is wrong with them.
+
+    Args:
+        probabilities: Array-like `(n, num_classes)`, in [0, 1].
+        num_classes: Number of classes, at least 2.
+
+    Returns:
+        The same numbers, float64 `(n, num_classes)`.
+
+    Raises:
+        ValueError: On another shape, no rows, NaN, or values outside [0, 1].
+
+    Example:
+        ```python
+        from keras_reprogram.report.metrics import checked_probabilities
+
+        assert checked_probabilities([[0.25, 0.75]], num_classes=2).shape == (1, 2)
+        ```
+    """
+    if num_classes < 2:
+        raise ValueError(
+            f"Expected at least two class names. Received: {num_classes}. Name both sides "
+            "of a yes-or-no task, for example ['benign', 'malignant']."
+        )
+    scores = np.asarray(probabilities, dtype="float64")
+    if scores.ndim != 2 or scores.shape[1] != num_classes:
+        raise ValueError(
+            "Expected `probabilities` of shape (n, classes), one column a class name. "
+            f"Received: shape {scores.shape} with {num_classes} class names. For a single "
+            "sigmoid output p, pass np.stack([1 - p, p], axis=1)."
+        )
+    if len(scores) == 0:
+        raise ValueError(
+            "Expected at least one example. Received: probabilities of shape "
+            f"{scores.shape}. Check that the test set is not empty."
+        )
+    bad = ~np.isfinite(scores)
+    if bad.any():
+        raise ValueError(
+            f"Expected finite probabilities. Received: NaN or infinity in {bad.any(axis=1).sum()} "
+            f"of {len(scores)} rows, first in row {int(bad.any(axis=1).argmax())}. Check the "
+            "model's output before measuring it."
+        )
+    # Float16 and float32 softmax may overshoot 1 by a rounding step.
+    if scores.min() < -1e-3 or scores.max() > 1 + 1e-3:
+        raise ValueError(
+            "Expected probabilities in [0, 1]. Received: values from "
+            f"{scores.min():.4g} to {scores.max():.4g}. Apply a softmax to logits first."
+        )
+    return scores
+
+
+def class_indices(labels: Any, num_examples: int, num_classes: int) -> np.ndarray:
+    """Gives labels as integers, whichever of the usual forms they have.
+
+    Args:
+        labels: Integers `(n,)` or `(n, 1)`, or one-hot `(n, num_classes)`.
+        num_examples: The expected n.
+        num_classes: Number of classes.
+
+    Returns:
+        int64 `(n,)`, in `[0, num_classes)`.
+
+    Raises:
+        ValueError: On another shape, fractions, NaN, rows that are not one-hot, or labels
+            out of range.
+
+    Example:
+        ```python
+        from keras_reprogram.report.metrics import class_indices
+
+        assert class_indices([[0, 1], [1, 0]], 2, 2).tolist() == [1, 0]
+        ```
+    """
+    given = np.asarray(labels)
+    if given.dtype.kind not in "biuf":
+        raise ValueError(
+            f"Expected numeric labels. Received: dtype {given.dtype}. Turn names into integers "
+            "first, in the order of `class_names`."
+        )
+    if given.shape == (num_examples, 1):
+        given = given[:, 0]
+    if given.shape == (num_examples, num_classes):
+        return _from_one_hot(given)
+    if given.shape != (num_examples,):
+        raise ValueError(
+            f"Expected labels of shape ({num_examples},) or one-hot ({num_examples}, "
+            f"{num_classes}), one row a row of `probabilities`. Received: shape {given.shape}. "
+            "Pass the labels of the examples that were predicted, in the same order."
+        )
+    return _from_integers(given, num_classes)
+
+
+def _from_one_hot(rows: np.ndarray) -> np.ndarray:
+    one_hot = np.isin(rows, (0, 1)).all(axis=1) & (rows.sum(axis=1) == 1)
+    if not one_hot.all():
+        first = int((~one_hot).argmax())
+        raise ValueError(
+            "Expected one-hot labels: a single 1 a row, 0 elsewhere. Received: row "
+            f"{first} = {rows[first].tolist()}. Rows that sum to 1 may be reduced to their "
+            "argmax; multi-label rows, of several findings or none, are measured one finding at "
+            "a time, as two classes."
+        )
+    return rows.argmax(axis=1)
+
+
+def _from_integers(values: np.ndarray, num_classes: int) -> np.ndarray:
+    with np.errstate(invalid="ignore"):
+        whole = np.isfinite(values) & (values == np.floor(values))
+    valid = whole & (values >= 0) & (values < num_classes)
+    if not valid.all():
+        first = int((~valid).argmax())
+        raise ValueError(
+            f"Expected integer labels in [0, {num_classes}), one class name each. Received: "
+            f"label {values[first]} at index {first}. Count classes from 0, and name all of them."
+        )
+    return values.astype("int64")

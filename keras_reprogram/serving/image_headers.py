@@ -13,7 +13,7 @@ from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from keras_reprogram.serving.serving_error import ServingError
+from keras_reprogram.serving.errors import ServingError
 
 # The classes themselves: `Image.open` has a limit of its own that warns.
 _READERS: dict[bytes, Any] = {

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_reprogram.serving.json_text import kind_of, shown
-from keras_reprogram.serving.json_values import bytes_of, is_base64
-from keras_reprogram.serving.serving_error import ServingError
+from keras_reprogram.serving.errors import ServingError
+from keras_reprogram.serving.json_answers import kind_of, shown
+from keras_reprogram.serving.json_requests import bytes_of, is_base64
 
 _INT64 = np.iinfo(np.int64)
 
@@ -92,3 +92,20 @@ def _integer(value: int) -> int:
     if not _INT64.min <= value <= _INT64.max:
         raise ServingError(f"{shown(value)} is no int64 element. Only int64 is supported.")
     return int(value)
+
+
+def serialized_examples(given: Any) -> list[bytes]:
+    """The examples of an `Input`, each with what stands in its context.
+
+    Args:
+        given: an `Input`.
+
+    Returns:
+        Serialized `tf.Example`s.
+    """
+    if given.WhichOneof("kind") == "example_list_with_context":
+        listed = given.example_list_with_context
+        # Serialized messages merge where one follows the other.
+        context = listed.context.SerializeToString()
+        return [context + example.SerializeToString() for example in listed.examples]
+    return [example.SerializeToString() for example in given.example_list.examples]

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from keras_reprogram.serving.page_facts import read_page_facts
-from keras_reprogram.serving.page_guard import (
-    PAGE_HEADERS,
-    check_host,
-    check_origin,
-    limited_body,
-)
-from keras_reprogram.serving.page_images import decode_file
-from keras_reprogram.serving.page_steps import show_steps
-from keras_reprogram.serving.request_gate import RequestGate
-from keras_reprogram.serving.server_packages import needs_server_package
-from keras_reprogram.serving.serving_error import ServingError
+from keras_reprogram.optional_packages import needs_server_package
+from keras_reprogram.serving.errors import ServingError
+from keras_reprogram.serving.page_steps import decode_file, read_page_facts, show_steps
+from keras_reprogram.serving.server_state import RequestGate
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -129,3 +127,106 @@ def _guarded(endpoint: Endpoint) -> Endpoint:
         return response
 
     return answer
+
+
+MOST_BYTES = 16 * 2**20
+CONTENT_TYPE = "application/octet-stream"
+
+PAGE_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
+        "form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-cache",
+}
+
+
+def check_host(request: Request) -> None:
+    """Refuses names that a foreign page may have pointed at this machine (DNS rebinding).
+
+    Args:
+        request: any; only one that came over the loopback interface is looked at, since a server
+            for a network has names that it does not know.
+
+    Raises:
+        ServingError: where the name is not this machine's own.
+    """
+    server = request.scope.get("server")
+    if server is None or not _is_loopback(server[0]):
+        return
+    host = _host_name(request.headers.get("host", ""))
+    if not _is_loopback(host):
+        raise ServingError(
+            "On the loopback interface the page is served as localhost, 127.0.0.1 or [::1] only. "
+            f"Received: Host {host!r}. Let a proxy set one of these.",
+            "PERMISSION_DENIED",
+        )
+
+
+def check_origin(request: Request) -> None:
+    """Refuses what another page's script sends: a question may cost money.
+
+    Browsers always say where a POST comes from. Other clients may say nothing.
+
+    Args:
+        request: a POST.
+
+    Raises:
+        ServingError: for another origin, or a content type that a form could send.
+    """
+    site = request.headers.get("sec-fetch-site", "same-origin")
+    origin = request.headers.get("origin")
+    foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+    if foreign or site not in ("same-origin", "none"):
+        raise ServingError(
+            f"Only this server's own page may ask. Received: Origin {origin!r}.",
+            "PERMISSION_DENIED",
+        )
+    content_type = request.headers.get("content-type", "")
+    if content_type != CONTENT_TYPE:
+        raise ServingError(
+            f"The file's bytes must be sent as {CONTENT_TYPE}. Received: {content_type!r}."
+        )
+
+
+async def limited_body(request: Request) -> bytes:
+    """Reads a request's body, and keeps it unless it is too long.
+
+    Args:
+        request: a POST.
+
+    Returns:
+        At most `MOST_BYTES` bytes.
+
+    Raises:
+        ServingError: for more.
+    """
+    body, size = bytearray(), 0
+    # To its end: who is cut off while sending sees no answer.
+    async for part in request.stream():
+        size += len(part)
+        body = body + part if size <= MOST_BYTES else bytearray()
+    if size > MOST_BYTES:
+        raise ServingError(
+            f"The file must have at most {MOST_BYTES >> 20} MB. Choose a smaller one."
+        )
+    return bytes(body)
+
+
+def _host_name(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import base64
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+import tensorflow as tf
+from PIL import Image
 
-from keras_reprogram.serving.page_facts import STEPS, PageFacts
-from keras_reprogram.serving.page_images import codes_of, data_url
+from keras_reprogram.export.image_files import file_decoder
+from keras_reprogram.serving.errors import ServingError
+from keras_reprogram.serving.image_headers import check_pixels
 from keras_reprogram.serving.servable import Servable
 
 MOST_ANSWERS = 5
@@ -55,3 +61,166 @@ def _best(scores: np.ndarray, labels: Sequence[str], most: int) -> list[dict[str
         {"index": int(index), "label": labels[index], "score": float(scores[index])}
         for index in order
     ]
+
+
+STEPS = "steps"
+
+
+class PageFacts(NamedTuple):
+    """An export's facts, checked as far as the page relies on them.
+
+    `target_range` and `source_range` are `(low, high)`, `scores` is `"probabilities"`, `"logits"`
+    or `"features"`, `source_labels` and `class_names` have a name for each score.
+    """
+
+    target_shape: tuple[int, int, int]
+    target_range: tuple[float, float]
+    source_shape: tuple[int, int, int]
+    source_range: tuple[float, float]
+    source_labels: tuple[str, ...]
+    class_names: tuple[str, ...]
+    num_views: int
+    scores: str
+
+
+def read_page_facts(servable: Servable) -> PageFacts:
+    """Reads what the page needs.
+
+    Args:
+        servable: a model that is served.
+
+    Returns:
+        The facts.
+
+    Raises:
+        ServingError: with the sentence that the page shows, where it cannot show this model.
+    """
+    _check_signature(servable)
+    if servable.facts.get("target_range", 0) is None:
+        raise ServingError(
+            "This page shows images of a known range. Received: an export whose program does not "
+            "say its `target_range`. Give the program that attribute, (low, high), and export it "
+            "again; the API works without.",
+            "FAILED_PRECONDITION",
+        )
+    try:
+        facts = _page_facts(servable.facts)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ServingError(
+            "This page needs the export's facts, assets.extra/keras_reprogram.json. "
+            f"Received: {type(error).__name__} for {error}. Export the model again.",
+            "FAILED_PRECONDITION",
+        ) from error
+    shapes = {"target images": facts.target_shape, "source images": facts.source_shape}
+    for what, shape in shapes.items():
+        if shape[-1] not in (1, 3):
+            raise ServingError(
+                f"This page shows images of 1 or 3 channels. Received: {what} of {shape[-1]}. "
+                "Ask the model through its API.",
+                "FAILED_PRECONDITION",
+            )
+    return facts
+
+
+def _check_signature(servable: Servable) -> None:
+    if STEPS in servable.signature_defs:
+        return
+    ours = "is older than this page" if servable.facts else "was not written by keras_reprogram"
+    raise ServingError(
+        f"This model has no signature {STEPS!r}, which shows what happens inside: it {ours}. "
+        "Its API works as usual; export it with `export_saved_model` to see it here.",
+        "FAILED_PRECONDITION",
+    )
+
+
+def _page_facts(facts: Mapping[str, Any]) -> PageFacts:
+    source = facts["source"]
+    return PageFacts(
+        target_shape=_triple(facts["target_shape"]),
+        target_range=_pair(facts["target_range"]),
+        source_shape=_triple(source["source_shape"]),
+        source_range=_pair(source["value_range"]),
+        source_labels=_source_labels(source),
+        class_names=tuple(str(name) for name in facts["class_names"]),
+        num_views=int(facts["num_views"]),
+        scores=str(source["scores"]),
+    )
+
+
+def _source_labels(source: Mapping[str, Any]) -> tuple[str, ...]:
+    kind = "feature" if source["scores"] == "features" else "label"
+    names = source.get("labels") or [f"{kind} {n}" for n in range(int(source["num_labels"]))]
+    return tuple(str(name) for name in names)
+
+
+def _triple(shape: Any) -> tuple[int, int, int]:
+    height, width, channels = shape
+    return int(height), int(width), int(channels)
+
+
+def _pair(value_range: Any) -> tuple[float, float]:
+    low, high = value_range
+    return float(low), float(high)
+
+
+# What the decoder itself refuses, in its own words.
+_REFUSAL = re.compile(r"(?:assertion failed: \[|data: b')([^\]']*)")
+MOST_PIXELS = 25_000_000
+
+
+def decode_file(
+    file: bytes, target_shape: tuple[int, int, int], target_range: tuple[float, float]
+) -> np.ndarray:
+    """Decodes a file exactly as the signature `image_bytes` does.
+
+    Args:
+        file: JPEG, PNG or plain BMP of any size up to `MOST_PIXELS`.
+        target_shape: `(h, w, c)`, with 1 or 3 channels.
+        target_range: `(low, high)`.
+
+    Returns:
+        float32 `(1, h, w, c)` in `target_range`.
+
+    Raises:
+        ServingError: for what is not such a file.
+    """
+    check_pixels([np.array([file], object)], MOST_PIXELS)
+    try:
+        return file_decoder(target_shape, target_range)(tf.constant([file])).numpy()
+    except tf.errors.InvalidArgumentError as error:
+        refused = _REFUSAL.search(str(error.message))
+        if refused is not None:
+            raise ServingError(refused[1]) from None
+        raise ServingError(
+            "Expected a PNG or JPEG image. Received: a file of another kind, or a damaged one. "
+            "Save the image again in one of them."
+        ) from None
+
+
+def codes_of(images: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
+    """Pixels as the nearest 8-bit codes.
+
+    Args:
+        images: of any shape, in `value_range`.
+        value_range: `(low, high)`, what becomes 0 and 255.
+
+    Returns:
+        uint8 array of the same shape.
+    """
+    low, high = value_range
+    levels = np.rint((np.asarray(images, np.float64) - low) * (255.0 / (high - low)))
+    return np.clip(levels, 0, 255).astype(np.uint8)
+
+
+def data_url(codes: np.ndarray) -> str:
+    """A PNG that stands in the page itself.
+
+    Args:
+        codes: uint8 `(h, w, c)`, with 1 or 3 channels.
+
+    Returns:
+        A `data:` URL.
+    """
+    stream = io.BytesIO()
+    Image.fromarray(codes[..., 0] if codes.shape[-1] == 1 else codes).save(stream, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from keras_reprogram.serving.model_versions import VersionStatus
+from keras_reprogram.optional_packages import needs_server_package
+from keras_reprogram.serving.errors import CODE_NUMBERS
 from keras_reprogram.serving.servable import Servable
-from keras_reprogram.serving.server_packages import needs_server_package
-from keras_reprogram.serving.serving_error import CODE_NUMBERS
+from keras_reprogram.serving.versions import VersionStatus
 
 SIGNATURES_FIELD = "signature_def"
 

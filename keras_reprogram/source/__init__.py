@@ -2,14 +2,11 @@
 
 from keras_reprogram.source.applications import application_names
 from keras_reprogram.source.embedded import embedded_path
-from keras_reprogram.source.frozen_source import FrozenSource
-from keras_reprogram.source.joined_sources import join_sources
-from keras_reprogram.source.ledger_claim import BudgetSpentError, Claim, UnknownFateError
+from keras_reprogram.source.errors import BudgetSpentError, UnknownFateError
+from keras_reprogram.source.frozen_source import FrozenSource, join_sources
+from keras_reprogram.source.ledger.query_ledger import Claim, QueryLedger, query_key
 from keras_reprogram.source.litert_source import LiteRTSource
-from keras_reprogram.source.opaque_source import OpaqueSource
-from keras_reprogram.source.python_source import PythonSource
-from keras_reprogram.source.query_budget import query_key
-from keras_reprogram.source.query_ledger import QueryLedger
+from keras_reprogram.source.python_source import OpaqueSource, PythonSource
 from keras_reprogram.source.remote import HTTPSource
 from keras_reprogram.source.saved_model_source import SavedModelSource
 from keras_reprogram.source.source import Source

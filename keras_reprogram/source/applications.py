@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_reprogram.float32_policy import float32_policy
+from keras_reprogram.inner_networks import float32_policy
 
 Channels = float | tuple[float, ...]
 

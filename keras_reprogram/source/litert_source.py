@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from keras_reprogram.source.file_hash import check_sha256
+from keras_reprogram.source.fingerprints import check_sha256
 from keras_reprogram.source.network_input import in_calls_of, read_network_input
 from keras_reprogram.source.pixel_codes import pixel_codes
 from keras_reprogram.source.python_source import PythonSource

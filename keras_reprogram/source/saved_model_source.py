@@ -10,10 +10,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_reprogram.source.answer_checks import check_answer
-from keras_reprogram.source.file_hash import check_sha256
+from keras_reprogram.source.fingerprints import check_sha256
 from keras_reprogram.source.network_input import NetworkInput, read_network_input
-from keras_reprogram.source.source import Source
+from keras_reprogram.source.source import Source, check_answer
 
 # Of the pixels of a signature that takes whole numbers.
 _FEWEST_LEVELS = 16

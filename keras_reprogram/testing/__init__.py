@@ -7,9 +7,14 @@ from keras_reprogram.testing.fake_kserve import FakeKServe
 from keras_reprogram.testing.fake_rekognition import FakeRekognition
 from keras_reprogram.testing.fake_tf_serving import FakeTFServing
 from keras_reprogram.testing.fake_tf_serving_grpc import FakeTFServingGRPC
-from keras_reprogram.testing.faults import MALFORMED_ANSWERS, TRANSPORT_FAULTS, Faults
 from keras_reprogram.testing.grpc_fake import GRPCFake
-from keras_reprogram.testing.hosted_model import BadImageError, HostedModel
+from keras_reprogram.testing.hosted_model import (
+    MALFORMED_ANSWERS,
+    TRANSPORT_FAULTS,
+    BadImageError,
+    Faults,
+    HostedModel,
+)
 from keras_reprogram.testing.http_fake import Answer, HTTPFake
 
 __all__ = [

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from keras_reprogram.source.remote.extras import needs_extra
-from keras_reprogram.testing.faults import Fault
+from keras_reprogram.optional_packages import needs_extra
 from keras_reprogram.testing.grpc_fake import GRPCFake
-from keras_reprogram.testing.hosted_model import BadImageError, HostedModel
+from keras_reprogram.testing.hosted_model import BadImageError, Fault, HostedModel
 
 _MOST_IMAGES, _MOST_CONCEPTS, _FEWEST_CONCEPTS = 128, 200, 20
 # How Clarifai itself says what HTTP says with a number.

@@ -9,8 +9,7 @@ from email.policy import HTTP
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from keras_reprogram.testing.faults import Fault
-from keras_reprogram.testing.hosted_model import BadImageError, HostedModel
+from keras_reprogram.testing.hosted_model import BadImageError, Fault, HostedModel
 from keras_reprogram.testing.http_fake import Answer, HTTPFake
 
 _LARGEST_IMAGE = 4 * 2**20

@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_reprogram.source.remote.extras import needs_extra
-from keras_reprogram.testing.faults import Fault
+from keras_reprogram.optional_packages import needs_extra
 from keras_reprogram.testing.grpc_fake import GRPCFake
-from keras_reprogram.testing.hosted_model import BadImageError, HostedModel
+from keras_reprogram.testing.hosted_model import BadImageError, Fault, HostedModel
 
 _SERVICE = "google.cloud.vision.v1.ImageAnnotator"
 _MOST_IMAGES, _FEWEST_RESULTS = 16, 10

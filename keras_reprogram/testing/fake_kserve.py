@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_reprogram.testing.faults import Fault
-from keras_reprogram.testing.hosted_model import BadImageError, HostedModel
+from keras_reprogram.testing.fake_tf_serving import encoded_pixels
+from keras_reprogram.testing.hosted_model import BadImageError, Fault, HostedModel
 from keras_reprogram.testing.http_fake import Answer, HTTPFake
-from keras_reprogram.testing.served_model import encoded_pixels
 
 _PATH = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?(?:/(ready|infer))?")
 

@@ -12,8 +12,7 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from keras_reprogram.testing.faults import Fault
-from keras_reprogram.testing.hosted_model import HostedModel
+from keras_reprogram.testing.hosted_model import Fault, HostedModel
 from keras_reprogram.testing.http_fake import Answer, HTTPFake
 
 _SMALLEST_SIDE, _LARGEST_IMAGE = 80, 5 * 2**20

@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_reprogram.optional_packages import needs_extra
+from keras_reprogram.serving.errors import ServingError
 from keras_reprogram.serving.request_checks import check_outputs
-from keras_reprogram.serving.serving_error import ServingError
-from keras_reprogram.serving.tensor_protos import array_of_proto, proto_of_array
-from keras_reprogram.source.remote.extras import needs_extra
-from keras_reprogram.testing.faults import Fault
+from keras_reprogram.serving.tensors import array_of_proto, proto_of_array
+from keras_reprogram.testing.fake_tf_serving import ServedModel, check_key
 from keras_reprogram.testing.grpc_fake import GRPCFake
-from keras_reprogram.testing.hosted_model import HostedModel
-from keras_reprogram.testing.served_model import ServedModel, check_key
+from keras_reprogram.testing.hosted_model import Fault, HostedModel
 
 
 class FakeTFServingGRPC(GRPCFake):

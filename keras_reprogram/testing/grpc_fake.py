@@ -8,9 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from keras_reprogram.source.remote.extras import needs_extra
-from keras_reprogram.testing.faults import Fault, Faults
-from keras_reprogram.testing.hosted_model import HostedModel
+from keras_reprogram.optional_packages import needs_extra
+from keras_reprogram.testing.hosted_model import Fault, Faults, HostedModel
 
 
 class GRPCFake:

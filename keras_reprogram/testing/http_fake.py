@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from keras_reprogram.testing.faults import Fault, Faults
-from keras_reprogram.testing.hosted_model import HostedModel
+from keras_reprogram.testing.hosted_model import Fault, Faults, HostedModel
 
 _DRIP_SECONDS, _DRIP_PIECES = 0.02, 8
 

@@ -11,9 +11,9 @@ from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
 
-from keras_reprogram.baselines import fit_linear_head, fit_no_source, no_source
+from keras_reprogram.baselines import fit_linear_head, fit_no_source, shallow
 from keras_reprogram.baselines.fit_best import Candidate, fit_best
-from keras_reprogram.baselines.rbf_svm import RbfSvm
+from keras_reprogram.baselines.shallow import RbfSvm
 from keras_reprogram.datasets import load_digits, load_target
 
 
@@ -92,7 +92,7 @@ def test_more_features_than_images_give_the_answers_of_the_plain_fit(
 def test_large_training_sets_are_drawn_for_the_svm_and_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(no_source, "MOST_SVM_IMAGES", 100)
+    monkeypatch.setattr(shallow, "MOST_SVM_IMAGES", 100)
     images, labels = rings()
     baseline = fit_no_source(images, labels, num_classes=2)
     assert baseline.name == "RBF-SVM on pixels (100 of 300 images)"

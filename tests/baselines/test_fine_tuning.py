@@ -8,14 +8,14 @@ import pytest
 
 from keras_reprogram import NewHead, ProgramLayer, ReprogrammedModel
 from keras_reprogram.baselines import (
-    fine_tuned_network,
+    fine_tuning,
     fit_fine_tuned,
     fit_linear_head,
     fit_linear_pixels,
     fit_no_source,
 )
-from keras_reprogram.baselines.augmentation import AS_THEY_ARE, Augmentation
-from keras_reprogram.baselines.fine_tuned_network import FineTunedNetwork
+from keras_reprogram.baselines.fine_tuning import FineTunedNetwork
+from keras_reprogram.baselines.training_loop import AS_THEY_ARE, Augmentation
 from keras_reprogram.datasets import load_target
 from keras_reprogram.report import ResultRow
 from keras_reprogram.source import FrozenSource
@@ -124,13 +124,13 @@ def test_the_start_is_the_linear_head_and_each_rate_begins_there() -> None:
 def test_images_of_one_group_stay_together_when_the_head_is_chosen(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    fit, seen = fine_tuned_network.fit_logistic_regression, []
+    fit, seen = fine_tuning.fit_logistic_regression, []
 
     def spy(features: np.ndarray, labels: np.ndarray, **options: Any) -> Any:
         seen.append((labels, options["groups"]))
         return fit(features, labels, **options)
 
-    monkeypatch.setattr(fine_tuned_network, "fit_logistic_regression", spy)
+    monkeypatch.setattr(fine_tuning, "fit_logistic_regression", spy)
     images, labels = stripes(40)
     groups = np.arange(40) // 2
     options = {"learning_rates": (1e-4,), "most_epochs": 1, "groups": groups}

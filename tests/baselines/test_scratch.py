@@ -7,8 +7,8 @@ import pytest
 
 from keras_reprogram.baselines import fit_no_source, fit_scratch
 from keras_reprogram.baselines import scratch as scratch_module
-from keras_reprogram.baselines.augmentation import Augmentation
-from keras_reprogram.baselines.small_network import LEARNING_RATE, SmallNetwork
+from keras_reprogram.baselines.scratch import LEARNING_RATE, SmallNetwork
+from keras_reprogram.baselines.training_loop import Augmentation
 
 FEW_STEPS = 100
 

@@ -10,16 +10,15 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.utils.class_weight import compute_class_weight
 
 from keras_reprogram.command_line.asking import read
-from keras_reprogram.command_line.beside import LINEAR_HEAD, NO_SOURCE
-from keras_reprogram.command_line.class_weight import (
+from keras_reprogram.command_line.console import Talk
+from keras_reprogram.command_line.options import (
     balanced_accuracy,
     class_weights,
     is_skewed,
     parse_class_weight,
 )
-from keras_reprogram.command_line.console import Talk
-from keras_reprogram.command_line.refinement import hold_out, refine
-from keras_reprogram.command_line.source_option import resolve_source
+from keras_reprogram.command_line.recipe import LINEAR_HEAD, NO_SOURCE, hold_out, refine
+from keras_reprogram.command_line.sources import resolve_source
 from keras_reprogram.command_line.train_options import TrainOptions, build_model
 from keras_reprogram.datasets import load_target
 

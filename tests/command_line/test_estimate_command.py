@@ -9,7 +9,7 @@ from command_runs import Command
 
 from keras_reprogram.command_line.console import Talk
 from keras_reprogram.command_line.recipe import train_seed
-from keras_reprogram.command_line.source_option import resolve_source
+from keras_reprogram.command_line.sources import resolve_source
 from keras_reprogram.command_line.train_options import TrainOptions
 from keras_reprogram.datasets import load_target
 

@@ -9,14 +9,14 @@ from command_runs import Command, TrainedRun
 from PIL import Image
 
 from keras_reprogram import LiteRTSource, embedded_path
-from keras_reprogram.export import half_checks
+from keras_reprogram.export import halves
 
 
 def test_halves_of_an_opaque_run(
     command: Command, opaque_run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The fresh processes take seconds, and the export's own tests run them.
-    monkeypatch.setattr(half_checks, "check_reloaded", lambda *arguments: (0.0, 0))
+    monkeypatch.setattr(halves, "check_reloaded", lambda *arguments: (0.0, 0))
     folder = tmp_path / "model"
     ended = command("export", opaque_run.folder, "--format", "halves", "--output", folder)
 

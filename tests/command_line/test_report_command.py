@@ -12,7 +12,7 @@ import pytest
 from command_runs import Command, TrainedRun
 
 from keras_reprogram import MultiLabelMap, NewHead
-from keras_reprogram.command_line.run_pictures import label_map, program
+from keras_reprogram.command_line.run_page import label_map, program
 from keras_reprogram.source import PythonSource
 
 UNDRAWN = pytest.mark.usefixtures("undrawn_figures")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from keras_reprogram.command_line.run_draft import RunDraft
+from keras_reprogram.command_line.run_folder import RunDraft
 
 
 def finished(output: Path, overwrite: bool = False) -> Path:

@@ -13,8 +13,8 @@ from command_runs import Command
 
 from keras_reprogram import FrozenSource, LiteRTSource, SavedModelSource, embedded_path
 from keras_reprogram.command_line.keras_sources import features_of
-from keras_reprogram.command_line.source_option import resolve_source
 from keras_reprogram.command_line.source_settings import SourceSettings, parse_value_range
+from keras_reprogram.command_line.sources import resolve_source
 
 BYTES = SourceSettings(value_range=(0.0, 255.0))
 
@@ -130,7 +130,7 @@ def test_python_code_makes_a_source(
 
 def test_python_code_may_make_a_transparent_source(tmp_path: Path) -> None:
     code = (
-        "from keras_reprogram.command_line.source_option import resolve_source\n"
+        "from keras_reprogram.command_line.sources import resolve_source\n"
         "signs = resolve_source('traffic-signs').source\n"
     )
     (tmp_path / "transparent.py").write_text(code)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from keras_reprogram.command_line.without_folders import without_folders
+from keras_reprogram.command_line.run_page import without_folders
 
 
 @pytest.mark.parametrize(

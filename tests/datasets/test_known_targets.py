@@ -20,7 +20,7 @@ from keras_reprogram.datasets import (
     load_target,
     split_validation,
 )
-from keras_reprogram.datasets.cifar10 import CLASS_NAMES
+from keras_reprogram.datasets.cifar import CLASS_NAMES
 
 LABELS = np.arange(40) % 10
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_reprogram.datasets import load_target, load_tfds, tfds_target
+from keras_reprogram.datasets import load_target, load_tfds, tfds
 
 
 def write_folder(root: Path) -> None:
@@ -96,7 +96,7 @@ def test_known_name_comes_before_a_folder(tmp_path: Path, monkeypatch: pytest.Mo
 def test_folder_comes_before_tfds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_folder(tmp_path / "pets")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(tfds_target.importlib, "import_module", without("tensorflow_datasets"))
+    monkeypatch.setattr(tfds.importlib, "import_module", without("tensorflow_datasets"))
     assert load_target("pets").name == "pets"
 
 
@@ -160,7 +160,7 @@ def test_missing_package_of_tfds_is_named(tiny_tfds: Any, monkeypatch: pytest.Mo
 
 
 def test_missing_tfds_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tfds_target.importlib, "import_module", without("tensorflow_datasets"))
+    monkeypatch.setattr(tfds.importlib, "import_module", without("tensorflow_datasets"))
     with pytest.raises(ImportError, match=r'pip install "keras-reprogram\[datasets\]"'):
         load_target("tfds:mnist")
     with pytest.raises(ValueError, match=r"one of digits.*could not be asked.*No module named"):
@@ -171,6 +171,6 @@ def test_missing_tfds_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_missing_folder_is_not_looked_for_in_tfds(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tfds_target.importlib, "import_module", without("tensorflow_datasets"))
+    monkeypatch.setattr(tfds.importlib, "import_module", without("tensorflow_datasets"))
     with pytest.raises(ValueError, match="there is no such folder"):
         load_target(name)

@@ -11,15 +11,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_reprogram.datasets import (
-    cifar100,
-    fashion_mnist,
-    load_target,
-    tfds_reading,
-    tfds_target,
-)
+from keras_reprogram.datasets import cifar, load_target, mnist, tfds
 from keras_reprogram.datasets.target_data import Draw
-from keras_reprogram.datasets.tfds_target import load_prepared_tfds
+from keras_reprogram.datasets.tfds import load_prepared_tfds
 
 LABELS = np.arange(40) % 10
 
@@ -114,7 +108,7 @@ def test_a_set_is_drawn_before_it_is_read(
         decoded.append(levels.max())
         return levels
 
-    monkeypatch.setattr(tfds_reading, "resize_levels", resize)
+    monkeypatch.setattr(tfds, "resize_levels", resize)
     drawn = load_prepared_tfds("moles", seed=2, draw=Draw(8, None, seed=1))
     expected = whole.draw(8, None, seed=1)
     assert drawn is not None
@@ -156,7 +150,7 @@ def test_without_a_network_a_download_fails_in_seconds(
         raise AssertionError("TFDS was left to try")
 
     monkeypatch.setattr(requests, "head", unreachable)
-    monkeypatch.setattr(tfds_target, "_SECONDS", -2.5)
+    monkeypatch.setattr(tfds, "_SECONDS", -2.5)
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", download)
     expected = "no answer in" if silent else "name or service not known"
     with pytest.raises(ConnectionError, match=f"cannot be reached: .*{expected}.*TFDS_DATA_DIR"):
@@ -203,7 +197,7 @@ def test_keras_is_asked_last(
 
 def write_fashion(folder: Path) -> None:
     folder.mkdir()
-    for name in fashion_mnist.FILE_NAMES:
+    for name in mnist.FILE_NAMES:
         values = LABELS if "labels" in name else np.zeros((40, 28, 28))
         header = bytes([0, 0, 8, values.ndim]) + np.array(values.shape, ">u4").tobytes()
         (folder / name).write_bytes(gzip.compress(header + values.astype(np.uint8).tobytes()))
@@ -220,11 +214,11 @@ def test_fashion_files_have_a_folder_of_their_own(data_folder: Path) -> None:
 
 
 def test_class_names_are_those_that_are_published() -> None:
-    assert len(set(cifar100.CLASS_NAMES)) == 100
-    assert list(cifar100.CLASS_NAMES) == sorted(cifar100.CLASS_NAMES)
+    assert len(set(cifar.CLASS_NAMES)) == 100
+    assert list(cifar.CLASS_NAMES) == sorted(cifar.CLASS_NAMES)
     tfds = pytest.importorskip("tensorflow_datasets")
     features = tfds.builder("fashion_mnist").info.features
-    assert tuple(features["label"].names) == fashion_mnist.CLASS_NAMES
+    assert tuple(features["label"].names) == mnist.CLASS_NAMES
 
 
 @pytest.mark.parametrize("name", ["caltech101", "caltech101_thesis"])

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from keras_reprogram.export.half_versions import take_half_versions
-from keras_reprogram.export.version_folder import written_aside
+from keras_reprogram.export.versions import take_half_versions, written_aside
 
 
 def write(folder):

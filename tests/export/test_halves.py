@@ -19,7 +19,7 @@ from small_models import (
 )
 
 from keras_reprogram import HTTPSource
-from keras_reprogram.export import export_halves, half_checks, halves, read_litert_facts
+from keras_reprogram.export import export_halves, halves, read_litert_facts
 
 IMAGES, _ = images_and_labels(13)
 NAMES = ("dark", "grey", "light")
@@ -41,7 +41,7 @@ def exported(tmp_path_factory):
 @pytest.fixture
 def unchecked(monkeypatch):
     """Without the fresh processes, which take seconds to start."""
-    monkeypatch.setattr(half_checks, "check_reloaded", lambda *arguments: (0.0, 0))
+    monkeypatch.setattr(halves, "check_reloaded", lambda *arguments: (0.0, 0))
 
 
 def names(folder):
@@ -183,7 +183,7 @@ def test_a_half_that_disagrees_is_not_kept(half, monkeypatch, tmp_path) -> None:
         return written
 
     monkeypatch.setattr(halves, writer, other_weights)
-    monkeypatch.setattr(half_checks, "check_reloaded", lambda *arguments: (0.0, 0))
+    monkeypatch.setattr(halves, "check_reloaded", lambda *arguments: (0.0, 0))
     with pytest.raises(ValueError, match=r"LiteRT file does not agree with the model: s\w+ differ"):
         export_halves(model, tmp_path / "new")
     assert list(tmp_path.iterdir()) == []
@@ -193,7 +193,7 @@ def test_fresh_processes_are_listened_to(monkeypatch, tmp_path) -> None:
     def fails(*arguments):
         raise ValueError("cannot be run by a fresh process")
 
-    monkeypatch.setattr(half_checks, "check_reloaded", fails)
+    monkeypatch.setattr(halves, "check_reloaded", fails)
     with pytest.raises(ValueError, match="fresh process"):
         export_halves(small_model(opaque_source()), tmp_path / "new")
     assert list(tmp_path.iterdir()) == []

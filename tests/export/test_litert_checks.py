@@ -6,11 +6,10 @@ from ai_edge_litert.interpreter import Interpreter
 from small_models import frozen_source, images_and_labels, saved_model_source, small_model
 
 from keras_reprogram import MultiLabelMap, NewHead, export_litert
-from keras_reprogram.export import litert, litert_int8
-from keras_reprogram.export.litert_agreement import run_litert
+from keras_reprogram.export import litert, litert_conversion
+from keras_reprogram.export.litert import read_litert_facts
+from keras_reprogram.export.litert_agreement import form_named, run_litert
 from keras_reprogram.export.litert_conversion import convert
-from keras_reprogram.export.litert_facts import read_litert_facts
-from keras_reprogram.export.litert_form import form_named
 
 IMAGES, _ = images_and_labels(40)
 
@@ -77,9 +76,9 @@ def test_int8_of_other_sources_and_maps(kind, tmp_path) -> None:
 def test_the_first_eighth_of_the_convolutions_stays_in_float() -> None:
     """With all that runs in between: 3 and 4 are convolutions, 0 is an addition."""
     kinds = [3, 0, 4, 0, *[3] * 15]
-    steps = [litert_int8._Step(kind, str(index)) for index, kind in enumerate(kinds)]
-    assert litert_int8._first_layers(steps) == {"0", "1", "2"}
-    assert litert_int8._first_layers(steps[5:12]) == set()
+    steps = [litert_conversion._Step(kind, str(index)) for index, kind in enumerate(kinds)]
+    assert litert_conversion._first_layers(steps) == {"0", "1", "2"}
+    assert litert_conversion._first_layers(steps[5:12]) == set()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from keras_reprogram import LiteRTSource, embedded_path
-from keras_reprogram.export.litert_float16 import halve_weights
+from keras_reprogram.export.litert_conversion import halve_weights
 
 FILE = embedded_path("traffic_signs.tflite")
 

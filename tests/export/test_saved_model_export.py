@@ -17,9 +17,9 @@ from small_models import (
 from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_reprogram import NewHead, export_saved_model
-from keras_reprogram.export import fresh_process, reload_check, saved_model
-from keras_reprogram.export.model_answers import ModelAnswers
-from keras_reprogram.export.serving_graph import write_saved_model
+from keras_reprogram.export import checks, fresh_process, saved_model
+from keras_reprogram.export.checks import ModelAnswers
+from keras_reprogram.export.graphs import write_saved_model
 
 IMAGES, _ = images_and_labels(13)
 
@@ -130,12 +130,12 @@ def test_every_step_is_compared(name, monkeypatch, tmp_path) -> None:
     values = np.array([[0.0, size]], "float32")
     expected = ModelAnswers(lambda rows: {name: values}, IMAGES[:1])
     found = [(name, np.array([[0.0, size * (1 - 5e-6)]], "float32"))]
-    monkeypatch.setattr(reload_check, "_answers", lambda *arguments: (found, 4))
-    difference, replayed = reload_check.check_reloaded(tmp_path, {}, expected)
+    monkeypatch.setattr(checks, "_answers", lambda *arguments: (found, 4))
+    difference, replayed = checks.check_reloaded(tmp_path, {}, expected)
     assert (difference, replayed) == (pytest.approx(5e-6, rel=0.1), 4)
     found[0][1][0, 1] = size * (1 - 5e-5)
     with pytest.raises(ValueError, match=f"{name} differ by 5e-05, at most 1e-05 is allowed"):
-        reload_check.check_reloaded(tmp_path, {}, expected)
+        checks.check_reloaded(tmp_path, {}, expected)
 
 
 def test_what_a_fresh_process_cannot_run_is_not_kept(tmp_path, monkeypatch) -> None:

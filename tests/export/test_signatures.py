@@ -12,7 +12,7 @@ from small_models import frozen_source, small_model
 from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_reprogram import FrozenSource, ProgramLayer, export_saved_model
-from keras_reprogram.export.warmup import example_of
+from keras_reprogram.export.server_files import example_of
 
 NAMES = [f"digit {number}".encode() for number in range(10)]
 

@@ -6,7 +6,7 @@ import pytest
 from small_models import small_model
 
 from keras_reprogram import export_saved_model
-from keras_reprogram.export import saved_model, version_folder
+from keras_reprogram.export import saved_model, versions
 
 SAMPLES = ["batching.config", "models.config", "serve.sh"]
 
@@ -45,7 +45,7 @@ def test_a_version_is_a_positive_integer(version, tmp_path) -> None:
 def test_two_writers_take_two_versions(tmp_path, monkeypatch) -> None:
     model = small_model()
     both_written = threading.Barrier(2, timeout=120)
-    take = version_folder.take_version
+    take = versions.take_version
     monkeypatch.setattr(
         saved_model, "take_version", lambda *arguments: (both_written.wait(), take(*arguments))[1]
     )
@@ -81,13 +81,13 @@ def other_writer(tmp_path, monkeypatch):
 
 
 def test_a_version_that_another_writer_took_is_skipped(other_writer, tmp_path) -> None:
-    assert version_folder.take_version(other_writer, tmp_path).name == "2"
+    assert versions.take_version(other_writer, tmp_path).name == "2"
     assert (tmp_path / "1" / "saved_model.pb").read_bytes() == b"other"
 
 
 def test_a_chosen_version_that_another_writer_took_is_refused(other_writer, tmp_path) -> None:
     with pytest.raises(FileExistsError):
-        version_folder.take_version(other_writer, tmp_path, 1)
+        versions.take_version(other_writer, tmp_path, 1)
     assert (tmp_path / "1" / "saved_model.pb").read_bytes() == b"other"
 
 
@@ -95,7 +95,7 @@ def test_folders_that_were_there_stay_when_writing_fails(tmp_path) -> None:
     (tmp_path / "there").mkdir()
     with (
         pytest.raises(OSError, match="full"),
-        version_folder.written_aside(tmp_path / "there" / "new" / "base") as aside,
+        versions.written_aside(tmp_path / "there" / "new" / "base") as aside,
     ):
         (aside / "variables").mkdir(parents=True)
         raise OSError("full")

@@ -6,7 +6,7 @@ import tensorflow as tf
 from exported_models import signatures
 
 from keras_reprogram.export import fresh_process
-from keras_reprogram.export.warmup import WARMUP_FILE, write_warmup
+from keras_reprogram.export.server_files import WARMUP_FILE, write_warmup
 
 prediction_log_pb2 = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2")
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 from small_models import TARGET_SHAPE, frozen_source, images_and_labels
 
 from keras_reprogram.methods import build_method
-from keras_reprogram.methods.focal_loss import FocalLoss
+from keras_reprogram.methods.bar_2020 import FocalLoss
 from keras_reprogram.methods.rate_schedule import (
     RateSchedule,
     constant,

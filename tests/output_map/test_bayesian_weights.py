@@ -5,8 +5,7 @@ import pytest
 from checks.tiny_models import random_scores
 
 from keras_reprogram import bayesian_weights
-from keras_reprogram.output_map.label_counts import label_counts, num_top_labels
-from keras_reprogram.output_map.observed_counts import observed_counts
+from keras_reprogram.output_map.label_counts import label_counts, num_top_labels, observed_counts
 
 METHODS = ["bayesian", "bayesian_plus"]
 

@@ -8,7 +8,7 @@ from checks.tiny_models import random_scores
 from sklearn.linear_model import LogisticRegression
 
 from keras_reprogram import DenseMap
-from keras_reprogram.output_map.score_resolution import smallest_score
+from keras_reprogram.output_map.output_map import smallest_score
 
 
 def labelled(views=2, num_classes=3):

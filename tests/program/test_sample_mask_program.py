@@ -8,7 +8,7 @@ from litert_answers import litert_answer
 
 from keras_reprogram import ProgramLayer
 from keras_reprogram.program import SampleMaskProgram
-from keras_reprogram.program.mask_generator import mask_generator
+from keras_reprogram.program.sample_mask_program import mask_generator
 
 # No pixel near 0: the check of candidates compares relative to a pixel's value.
 RANGE = (10.0, 20.0)

@@ -8,11 +8,11 @@ import pytest
 from small_models import SOURCE_SHAPE, opaque_source, small_model
 
 from keras_reprogram import ProgramLayer
-from keras_reprogram.export.encoded_images import why_no_files
+from keras_reprogram.export.checks import sample_images
+from keras_reprogram.export.image_files import why_no_files
+from keras_reprogram.export.litert import litert_facts, read_litert_facts, with_facts
 from keras_reprogram.export.litert_agreement import Agreement
-from keras_reprogram.export.litert_facts import litert_facts, read_litert_facts, with_facts
-from keras_reprogram.export.model_facts import FACTS_FILE, write_facts
-from keras_reprogram.export.twin import sample_images
+from keras_reprogram.export.server_files import FACTS_FILE, write_facts
 from keras_reprogram.program.target_range import target_range_of
 
 SILENT = "does not say the `target_range`"

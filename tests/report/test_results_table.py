@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from keras_reprogram.report import ResultRow, results_json, results_markdown, results_table
-from keras_reprogram.report.results_table import table_cells
+from keras_reprogram.report.tables import table_cells
 
 ROWS = [
     ResultRow("SVM on pixels", (0.9704,), seconds=0.04),

@@ -25,9 +25,9 @@ from small_models import opaque_source, sign_source, small_model
 from tensorflow_serving.apis import classification_pb2
 
 from keras_reprogram import QueryLedger
-from keras_reprogram.export import export_halves, half_checks
+from keras_reprogram.export import export_halves
 from keras_reprogram.serving import ModelServer
-from keras_reprogram.source.remote import TFServingSource, retries
+from keras_reprogram.source.remote import TFServingSource, dispatch
 from keras_reprogram.testing import HostedModel
 from keras_reprogram.testing.fake_tf_serving import FakeTFServing
 
@@ -39,7 +39,7 @@ LABELS = tuple(f"label {number}" for number in range(43))
 def halves(folder, source):
     model = small_model(source, num_views=NUM_VIEWS, class_names=CLASS_NAMES)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(half_checks, "check_reloaded", lambda *arguments: (0.0, 0))
+        patch.setattr("keras_reprogram.export.halves.check_reloaded", lambda *arguments: (0.0, 0))
         export_halves(model, folder / "signs")
     return folder / "signs", model
 
@@ -220,8 +220,8 @@ def remote_source(service, ledger=None):
 @pytest.fixture
 def key(monkeypatch):
     monkeypatch.setenv("PLANTED", KEY)
-    monkeypatch.setattr(retries, "_FIRST_WAIT", 0.01)
-    monkeypatch.setattr(retries, "_LONGEST_WAIT", 0.02)
+    monkeypatch.setattr(dispatch, "_FIRST_WAIT", 0.01)
+    monkeypatch.setattr(dispatch, "_LONGEST_WAIT", 0.02)
 
 
 def test_asked_twice_is_billed_once(service, remote_halves, key, tmp_path):

@@ -16,7 +16,7 @@ from tensorflow_serving.apis import predict_pb2
 
 from keras_reprogram.serving import ModelServer, ServerLimits, ServingError
 from keras_reprogram.serving.image_headers import check_pixels
-from keras_reprogram.serving.tensor_protos import array_of_texts
+from keras_reprogram.serving.tensors import array_of_texts
 
 MOST_PIXELS = 10_000
 

@@ -5,8 +5,8 @@ import pytest
 from served_models import CLASS_NAMES
 from small_models import TARGET_SHAPE
 
+from keras_reprogram.source.errors import SourceRefusedError
 from keras_reprogram.source.remote import TFServingGRPCSource, TFServingSource
-from keras_reprogram.source.remote.failures import SourceRefusedError
 
 KINDS = {"rest": TFServingSource, "grpc": TFServingGRPCSource}
 FORMS = {

@@ -8,7 +8,7 @@ import pytest
 from served_models import CLIENT, url_of
 
 from keras_reprogram.serving import ModelServer, ServerLimits, ServingError
-from keras_reprogram.serving.packed_bodies import unpacked
+from keras_reprogram.serving.rest import unpacked
 
 BODY = b'{"instances": [1.0, 2.0, 5.0]}'
 

@@ -19,15 +19,12 @@ from small_models import SOURCE_SHAPE, opaque_source, small_model
 
 import keras_reprogram.serving
 from keras_reprogram import QueryLedger
-from keras_reprogram.export import export_halves, half_checks, saved_model
-from keras_reprogram.export.encoded_images import file_decoder
-from keras_reprogram.serving.exported_servable import ExportedServable
-from keras_reprogram.serving.gateway_servable import GatewayServable
-from keras_reprogram.serving.page_facts import PageFacts
-from keras_reprogram.serving.page_guard import CONTENT_TYPE, MOST_BYTES
-from keras_reprogram.serving.page_images import codes_of
-from keras_reprogram.serving.page_routes import page_routes
-from keras_reprogram.serving.page_steps import show_steps
+from keras_reprogram.export import export_halves, saved_model
+from keras_reprogram.export.image_files import file_decoder
+from keras_reprogram.serving.gateway import GatewayServable
+from keras_reprogram.serving.page_routes import CONTENT_TYPE, MOST_BYTES, page_routes
+from keras_reprogram.serving.page_steps import PageFacts, codes_of, show_steps
+from keras_reprogram.serving.servable import ExportedServable
 
 httpx = pytest.importorskip("httpx")
 applications = pytest.importorskip("starlette.applications")
@@ -162,7 +159,7 @@ def test_a_gateway_asks_once_a_view_and_tells_when_its_budget_is_spent(tmp_path)
     ledger = QueryLedger(tmp_path / "ledger", budget=2 * NUM_VIEWS)
     model = small_model(opaque_source(), num_views=NUM_VIEWS, class_names=CLASS_NAMES)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(half_checks, "check_reloaded", lambda *arguments: (0.0, 0))
+        patch.setattr("keras_reprogram.export.halves.check_reloaded", lambda *arguments: (0.0, 0))
         halves = export_halves(model, tmp_path / "halves")
     gateway = GatewayServable(halves.program, halves.output_map, 1, opaque_source(ledger=ledger))
     client = Client(Served(gateway))

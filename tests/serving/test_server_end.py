@@ -11,7 +11,7 @@ import pytest
 from served_models import CLIENT, post, predict_request, refusal, stubs_of
 
 from keras_reprogram.serving import ModelServer
-from keras_reprogram.serving.exported_servable import ExportedServable
+from keras_reprogram.serving.servable import ExportedServable
 
 
 class Held:

@@ -7,9 +7,9 @@ import pytest
 import tensorflow as tf
 
 from keras_reprogram.serving import ServingError
-from keras_reprogram.serving.json_text import numbers_of, parse_object, shown
-from keras_reprogram.serving.json_values import array_of_json
-from keras_reprogram.serving.tensor_protos import array_of_proto, array_of_texts, proto_of_array
+from keras_reprogram.serving.json_answers import numbers_of, parse_object, shown
+from keras_reprogram.serving.json_requests import array_of_json
+from keras_reprogram.serving.tensors import array_of_proto, array_of_texts, proto_of_array
 
 MANY = 2**20
 FLOATS = (tf.float16, tf.bfloat16, tf.float32, tf.float64)

@@ -15,8 +15,8 @@ from small_models import (
 )
 
 from keras_reprogram import DecoderProgram, FrozenSource, join_sources
-from keras_reprogram.baselines.augmentation import Augmentation
-from keras_reprogram.baselines.fine_tuned_network import FineTunedNetwork
+from keras_reprogram.baselines.fine_tuning import FineTunedNetwork
+from keras_reprogram.baselines.training_loop import Augmentation
 
 IMAGES, LABELS = images_and_labels(16)
 RANDOM = np.random.default_rng(0)

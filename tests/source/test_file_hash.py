@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from keras_reprogram.source.file_hash import check_sha256, sha256_of
+from keras_reprogram.source.fingerprints import check_sha256, sha256_of
 
 
 def test_file_hash_is_plain_sha256(tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from keras_reprogram.source import QueryLedger, query_key
-from keras_reprogram.source.ledger_journal import keeps_wal_whole
+from keras_reprogram.source.ledger.connections import keeps_wal_whole
 
 LOSES, KEEPS = (3, 51, 2), (3, 51, 3)
 ANSWER = np.array([0.25, 0.75], np.float32)
@@ -119,7 +119,7 @@ def test_a_ledger_that_another_process_keeps_with_a_log_is_waited_for(with_log, 
 
 def test_a_ledger_that_stays_open_with_a_log_is_refused(with_log, monkeypatch):
     version(monkeypatch, LOSES)
-    monkeypatch.setattr("keras_reprogram.source.ledger_journal._CONVERTING_SECONDS", 0.2)
+    monkeypatch.setattr("keras_reprogram.source.ledger.connections._CONVERTING_SECONDS", 0.2)
     other = sqlite3.connect(with_log)
     other.execute("SELECT attempts FROM spent").fetchone()
     with pytest.raises(OSError, match="no other process while it is converted.*SQLite 3.51.3"):

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from keras_reprogram.source.ledger_writer import LedgerWriter
+from keras_reprogram.source.ledger.ledger_writer import LedgerWriter
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from keras_reprogram import FrozenSource
-from keras_reprogram.source.network_facts import network_facts
+from keras_reprogram.source.fingerprints import network_facts
 
 SHAPE = (8, 8, 3)
 

@@ -19,7 +19,7 @@ from keras_reprogram.source import (
     UnknownFateError,
     query_key,
 )
-from keras_reprogram.source.query_budget import query_limit
+from keras_reprogram.source.ledger.query_ledger import query_limit
 
 ANSWER = np.array([0.25, 0.75], np.float32)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from keras_reprogram.training.logistic_solver import solve_logistic
+from keras_reprogram.fitting.logistic_solver import solve_logistic
 
 
 def rows_of(count, width, num_classes, ratio=1e-3, seed=0):

@@ -5,8 +5,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from keras_reprogram import fit_logistic_regression
-from keras_reprogram.training import map_fitting
-from keras_reprogram.training.logistic_solver import solve_logistic
+from keras_reprogram.fitting import map_fitting
+from keras_reprogram.fitting.logistic_solver import solve_logistic
 
 
 def blobs(count=120, width=5, num_classes=3, distance=1.5, seed=0):

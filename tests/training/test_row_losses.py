@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from checks.tiny_models import random_scores
 
-from keras_reprogram.training.row_losses import row_loss
+from keras_reprogram.estimators.gradient_estimator import row_loss
 
 PROBABILITIES = random_scores(7, labels=4)[:, 0]
 INTEGERS = np.arange(7) % 4

@@ -5,7 +5,7 @@ import pytest
 from checks.tiny_models import random_scores
 from sklearn.metrics import log_loss
 
-from keras_reprogram.training.validation_score import NOTHING_YET, ValidationScore, validation_score
+from keras_reprogram.fitting.validation import NOTHING_YET, ValidationScore, validation_score
 
 PROBABILITIES = random_scores(30, labels=4)[:, 0]
 LABELS = np.arange(30) % 4

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_reprogram.training.validation_split import draw_stratified, split_validation
+from keras_reprogram.fitting.validation import draw_stratified, split_validation
 
 UNEVEN = np.repeat(np.arange(4), (60, 30, 9, 1))
 

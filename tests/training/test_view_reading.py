@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from keras_reprogram.training import fit_logistic_regression
-from keras_reprogram.training.view_reading import READINGS, solve_views
+from keras_reprogram.fitting import fit_logistic_regression
+from keras_reprogram.fitting.view_selection import READINGS, solve_views
 
 VIEWS, WIDTH, CLASSES = 3, 4, 3
 

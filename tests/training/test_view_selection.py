@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from keras_reprogram.training import view_selection
-from keras_reprogram.training.view_selection import ViewPool
+from keras_reprogram.fitting import view_selection
+from keras_reprogram.fitting.view_selection import ViewPool
 
 CLASSES = 3
 

@@ -12,8 +12,8 @@ import tensorflow_datasets as tfds
 
 from keras_reprogram.datasets.abide import CLASS_NAMES, SOURCE, series_correlations
 from keras_reprogram.datasets.builders.parts import split_in_three
-from keras_reprogram.datasets.original_files import OriginalFileError, OriginalFiles
-from keras_reprogram.datasets.tfds_reading import GROUP, RANGE
+from keras_reprogram.datasets.files import OriginalFileError, OriginalFiles
+from keras_reprogram.datasets.tfds import GROUP, RANGE
 
 REGIONS = 200
 FOLDER = "ABIDE_pcp"

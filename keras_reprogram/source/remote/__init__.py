@@ -1,17 +1,17 @@
 """Sources behind a network: they cost money, fail, and answer late."""
 
-from keras_reprogram.source.remote.clarifai import ClarifaiSource
-from keras_reprogram.source.remote.custom_vision import CustomVisionSource
-from keras_reprogram.source.remote.drift import SourceDriftedError
-from keras_reprogram.source.remote.failures import (
+from keras_reprogram.source.errors import (
     SourceBusyError,
+    SourceDriftedError,
     SourceRefusedError,
     SourceUnavailableError,
 )
+from keras_reprogram.source.remote.clarifai import ClarifaiSource
+from keras_reprogram.source.remote.custom_vision import CustomVisionSource
 from keras_reprogram.source.remote.google_vision import GoogleVisionSource
 from keras_reprogram.source.remote.http_source import HTTPSource
 from keras_reprogram.source.remote.kserve import KServeSource
-from keras_reprogram.source.remote.named_scores import named_scores
+from keras_reprogram.source.remote.payloads import named_scores
 from keras_reprogram.source.remote.rekognition import RekognitionSource
 from keras_reprogram.source.remote.remote_source import RemoteSource
 from keras_reprogram.source.remote.tf_serving import TFServingSource

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import keras
 
-from keras_reprogram.source.remote.failures import SourceRefusedError
+from keras_reprogram.source.errors import SourceRefusedError
 from keras_reprogram.source.remote.http_source import HTTPSource
 
 _LARGEST_IMAGE = 4 * 2**20

@@ -9,10 +9,21 @@ from typing import Any
 
 import keras
 
-from keras_reprogram.source.remote.google_client import client_of, vision_package
-from keras_reprogram.source.remote.google_failures import check_responses, failure_of_call
-from keras_reprogram.source.remote.grpc_channels import check_images_per_request
-from keras_reprogram.source.remote.keys import key_from
+from keras_reprogram.optional_packages import needs_extra
+from keras_reprogram.source.errors import (
+    NotBilledError,
+    SourceBusyError,
+    SourceRefusedError,
+    SourceUnavailableError,
+)
+from keras_reprogram.source.remote.grpc_transport import (
+    HINTS,
+    channel_to,
+    check_images_per_request,
+    failure_of,
+    is_local,
+)
+from keras_reprogram.source.remote.payloads import hide_key, key_from
 from keras_reprogram.source.remote.remote_source import RemoteSource
 
 SAFE_SEARCH_LABELS = ("adult", "spoof", "medical", "violence", "racy")
@@ -172,3 +183,112 @@ def _check_arguments(
             f"`ordinal` must be {len(LEVELS)} rising scores, of {', '.join(LEVELS)}. "
             f"Received: {tuple(ordinal)}."
         )
+
+
+def vision_package() -> Any:
+    """Google's package, or an ImportError that says what to install."""
+    with needs_extra("google-cloud-vision", "google"):
+        import google.cloud.vision as vision
+    return vision
+
+
+def client_of(endpoint: str, key_variable: str | None) -> Any:
+    """An `ImageAnnotatorClient`.
+
+    Args:
+        endpoint: `host` or `host:port`.
+        key_variable: the environment variable that holds the key, or `None` for credentials.
+
+    Raises:
+        SourceRefusedError: if there is neither.
+    """
+    vision = vision_package()
+    from google.auth.exceptions import DefaultCredentialsError
+    from google.cloud.vision_v1.services.image_annotator.transports import (
+        ImageAnnotatorGrpcTransport,
+    )
+
+    if key_variable is None and not is_local(endpoint):
+        try:
+            return vision.ImageAnnotatorClient(client_options={"api_endpoint": endpoint})
+        except DefaultCredentialsError as error:
+            raise SourceRefusedError(
+                f"Google Vision needs credentials. Received: none ({error}). {CREDENTIALS_HINT}"
+            ) from error
+    channel = channel_to(endpoint, "google")
+    if key_variable is not None:
+        channel = _with_key(channel, key_variable)
+    return vision.ImageAnnotatorClient(
+        transport=ImageAnnotatorGrpcTransport(channel=channel, host=endpoint)
+    )
+
+
+def _with_key(channel: Any, key_variable: str) -> Any:
+    """The channel, which adds the key below Google's client: that logs what it sends."""
+    import grpc
+
+    class AddsKey(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc, unused-ignore]
+        def intercept_unary_unary(self, proceed: Any, details: Any, request: Any) -> Any:
+            key = ("x-goog-api-key", key_from(key_variable, "Google Vision"))
+            return proceed(details._replace(metadata=[*(details.metadata or ()), key]), request)
+
+    return grpc.intercept_channel(channel, AddsKey())
+
+
+CREDENTIALS_HINT = (
+    "Sign in with `gcloud auth application-default login`, set GOOGLE_APPLICATION_CREDENTIALS, or "
+    "pass `key_variable`."
+)
+
+
+def failure_of_call(error: Any, endpoint: str, key_variable: str | None) -> Exception:
+    """Ours for what Google's client raised.
+
+    Args:
+        error: a `GoogleAPICallError`.
+        endpoint: the address, for the message.
+        key_variable: the environment variable whose value is not shown, or `None`.
+    """
+    # Hidden before it is cut: half a key is a secret too.
+    who, said = f"Google Vision at {endpoint}", hide_key(str(error.message), key_variable)
+    if "metadata from plugin" in said:
+        # No token, so nothing was sent.
+        return SourceBusyError(f"{who} got no credentials: {said[:200]}. {CREDENTIALS_HINT}")
+    if "api key" in said.lower():
+        hint = f"Check the key in the environment: {key_variable}."
+        return SourceRefusedError(f"{who} refused. Received: {said[:200]} {hint}")
+    return failure_of(error.response, who, key_variable, endpoint)
+
+
+def check_responses(responses: list[dict[str, Any]]) -> None:
+    """Raises what all images have in common; `read` names a single one that fails.
+
+    Args:
+        responses: one an image, as JSON.
+    """
+    errors = [response["error"] for response in responses if "error" in response]
+    failed = [_failure_of_image(error) for error in errors]
+    if failed and len(failed) == len(responses):
+        raise next((one for one in failed if not isinstance(one, NotBilledError)), failed[0])
+    if any(isinstance(one, SourceUnavailableError) for one in failed):
+        # Never busy or refused: the others are billed.
+        raise SourceUnavailableError(
+            f"{len(failed)} of {len(responses)} images failed: {failed[0]}"
+        )
+
+
+def _failure_of_image(error: dict[str, Any]) -> Exception:
+    """Ours for the status of one image, a `google.rpc.Status` as JSON."""
+    from google.rpc.code_pb2 import Code
+
+    number = error.get("code", 0)
+    code = Code.Name(number) if number in Code.values() else "UNKNOWN"
+    said = f"{code}: {str(error.get('message', ''))[:200]}"
+    if code == "RESOURCE_EXHAUSTED":
+        return SourceBusyError(f"Google Vision is asked too fast ({said})")
+    if code in HINTS:
+        return SourceRefusedError(
+            f"Google Vision refused an image. Received: {said} {HINTS[code]} An image may have "
+            "20 MB, a request 41 MB."
+        )
+    return SourceUnavailableError(f"Google Vision failed ({said})")

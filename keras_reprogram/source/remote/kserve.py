@@ -11,8 +11,8 @@ import keras
 import numpy as np
 
 from keras_reprogram.source.remote.http_source import HTTPSource, json_body
-from keras_reprogram.source.remote.model_choice import chosen_output
-from keras_reprogram.source.remote.pixel_payloads import decimal_levels, decoded
+from keras_reprogram.source.remote.payloads import decimal_levels, decoded
+from keras_reprogram.source.remote.tf_serving import chosen_output
 
 DATATYPES = ("FP32", "UINT8", "BYTES")
 _JSON_LENGTH = "Inference-Header-Content-Length"

@@ -27,7 +27,7 @@ from keras_reprogram.source.remote import (
     SourceUnavailableError,
     named_scores,
 )
-from keras_reprogram.source.remote.http_pool import Posted
+from keras_reprogram.source.remote.http_source import Posted
 
 TRANSPORT_FAULTS = [
     500,

@@ -16,7 +16,7 @@ from keras_reprogram.source.remote import (
 from keras_reprogram.source.remote.kserve import KServeSource
 from keras_reprogram.testing import MALFORMED_ANSWERS, TRANSPORT_FAULTS, HostedModel
 from keras_reprogram.testing.fake_kserve import FakeKServe
-from keras_reprogram.testing.served_model import encoded_pixels
+from keras_reprogram.testing.fake_tf_serving import encoded_pixels
 
 SHAPE = (32, 32, 3)
 LABELS = tuple(f"label {number}" for number in range(43))

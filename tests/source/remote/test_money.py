@@ -20,11 +20,11 @@ from keras_reprogram import (
     TFServingSource,
 )
 from keras_reprogram.source import query_key
-from keras_reprogram.source.ledger_claim import NotBilledError
+from keras_reprogram.source.errors import NotBilledError
 from keras_reprogram.source.remote import SourceRefusedError, SourceUnavailableError
-from keras_reprogram.source.remote.clarifai_statuses import failure_of_status
-from keras_reprogram.source.remote.google_failures import check_responses
-from keras_reprogram.source.remote.grpc_failures import failure_of
+from keras_reprogram.source.remote.clarifai import failure_of_status
+from keras_reprogram.source.remote.google_vision import check_responses
+from keras_reprogram.source.remote.grpc_transport import failure_of
 from keras_reprogram.source.remote.tf_serving_grpc import TFServingGRPCSource
 from keras_reprogram.testing import FakeKServe, FakeTFServing, HostedModel
 

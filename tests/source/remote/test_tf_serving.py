@@ -29,9 +29,8 @@ from keras_reprogram.source.remote import (
 from keras_reprogram.source.remote.tf_serving import TFServingSource
 from keras_reprogram.source.remote.tf_serving_grpc import TFServingGRPCSource
 from keras_reprogram.testing import MALFORMED_ANSWERS, TRANSPORT_FAULTS, HostedModel
-from keras_reprogram.testing.fake_tf_serving import FakeTFServing
+from keras_reprogram.testing.fake_tf_serving import FakeTFServing, encoded_pixels
 from keras_reprogram.testing.fake_tf_serving_grpc import FakeTFServingGRPC
-from keras_reprogram.testing.served_model import encoded_pixels
 
 SHAPE = (32, 32, 3)
 LABELS = tuple(f"label {number}" for number in range(43))

@@ -1,0 +1,270 @@
+"""What a program's arguments must look like, and what to do where they do not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from keras_reprogram.asking.images import check_channels_last
+
+
+def image_shape(name: str, shape: Sequence[int]) -> tuple[int, int, int]:
+    """`shape` as `(height, width, channels)`.
+
+    Args:
+        name: the argument's name, for the message.
+        shape: three positive integers.
+
+    Returns:
+        A tuple of three integers.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    sizes = tuple(shape) if isinstance(shape, Sequence | np.ndarray) else (shape,)
+    if len(sizes) != 3 or not all(_is_whole(size) and size > 0 for size in sizes):
+        raise ValueError(
+            f"`{name}` must be (height, width, channels), three positive integers. "
+            f"Received: {name}={shape}. Add a channel axis to grey images: `images[..., None]`."
+        )
+    height, width, channels = (int(size) for size in sizes)
+    if name == "target_shape":
+        # The source's shape is its own affair: it may have been asked already.
+        way = "and images with their channels last: `np.moveaxis(images, 1, -1)`"
+        check_channels_last(name, (height, width, channels), way)
+    return height, width, channels
+
+
+def image_size_or_none(size: int | Sequence[int] | None) -> tuple[int, int] | None:
+    """The argument `image_size` as `(height, width)`.
+
+    Args:
+        size: a positive integer, two of them, or `None`.
+
+    Returns:
+        `(height, width)` or `None`.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if size is None:
+        return None
+    sizes = tuple(size) if isinstance(size, Sequence) else (size, size)
+    if len(sizes) != 2 or not all(_is_whole(side) and side > 0 for side in sizes):
+        raise ValueError(
+            "`image_size` must be a positive integer or (height, width). "
+            f"Received: image_size={size}."
+        )
+    return int(sizes[0]), int(sizes[1])
+
+
+def frame_or_none(
+    frame: int | None, source_shape: tuple[int, int, int], masked: bool
+) -> int | None:
+    """The argument `frame` as a number of pixels.
+
+    Args:
+        frame: width of the canvas's outer frame, or `None`.
+        source_shape: `(H, W, C)`.
+        masked: what `ProgramLayer` was given with it.
+
+    Returns:
+        An integer, or `None`.
+
+    Raises:
+        ValueError: for a frame that the canvas has no room for, or without a mask.
+    """
+    if frame is None:
+        return None
+    if not masked:
+        raise ValueError(
+            "`frame` says where the program is, `masked=False` that it is everywhere. Received: "
+            f"both, frame={frame}. Leave one out."
+        )
+    widest = min(source_shape[:2]) // 2
+    if positive_integer("frame", frame) > widest:
+        raise ValueError(
+            f"`frame` must be at most half of the canvas, {widest} pixels. Received: frame={frame}."
+        )
+    return int(frame)
+
+
+def value_range(name: str, limits: Sequence[float]) -> tuple[float, float]:
+    """`limits` as `(low, high)`.
+
+    Args:
+        name: the argument's name, for the message.
+        limits: two finite numbers, the smaller one first.
+
+    Returns:
+        A tuple of two floats.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    pair = tuple(limits)
+    if len(pair) != 2 or not np.isfinite(pair).all() or not pair[0] < pair[1]:
+        raise ValueError(
+            f"`{name}` must be (low, high), two finite numbers with low < high. "
+            f"Received: {name}={limits}."
+        )
+    return float(pair[0]), float(pair[1])
+
+
+def one_of(name: str, value: Any, allowed: tuple[str, ...]) -> str:
+    """`value`, which must be one of `allowed`.
+
+    Args:
+        name: the argument's name, for the message.
+        value: what was given.
+        allowed: the choices.
+
+    Returns:
+        `value`.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if value not in allowed:
+        raise ValueError(f"`{name}` must be one of {allowed}. Received: {name}={value!r}.")
+    return value
+
+
+def positive_integer(name: str, value: Any) -> int:
+    """`value` as an integer of at least 1.
+
+    Args:
+        name: the argument's name, for the message.
+        value: what was given.
+
+    Returns:
+        An integer.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if not _is_whole(value) or value < 1:
+        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}.")
+    return int(value)
+
+
+def positive_number(name: str, value: Any) -> float:
+    """`value` as a finite float above 0.
+
+    Args:
+        name: the argument's name, for the message.
+        value: what was given.
+
+    Returns:
+        A float.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if not isinstance(value, int | float | np.number) or not 0 < value < float("inf"):
+        raise ValueError(f"`{name}` must be a number greater than 0. Received: {name}={value!r}.")
+    return float(value)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+DIFFERENCES = ("loss", "scores")
+
+
+def check_count(name: str, value: int) -> int:
+    """`value`, which must be at least 1.
+
+    Args:
+        name: the argument's name, for the message.
+        value: what was given.
+
+    Returns:
+        `value`.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if value < 1:
+        raise ValueError(f"`{name}` must be at least 1. Received: {value}.")
+    return value
+
+
+def check_positive(name: str, value: float) -> float:
+    """`value`, which must be greater than 0.
+
+    Args:
+        name: the argument's name, for the message.
+        value: what was given.
+
+    Returns:
+        `value`.
+
+    Raises:
+        ValueError: for anything else, not-a-number included.
+    """
+    if not value > 0:
+        raise ValueError(f"`{name}` must be greater than 0. Received: {value}.")
+    return value
+
+
+def check_differences(differences: str) -> str:
+    """`differences`, which must be `"loss"` or `"scores"`.
+
+    Args:
+        differences: what was given.
+
+    Returns:
+        `differences`.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if differences not in DIFFERENCES:
+        raise ValueError(f"`differences` must be one of {DIFFERENCES}. Received: {differences!r}.")
+    return differences
+
+
+def check_clip(clip: str | float | None) -> str | float | None:
+    """`clip`, which must be `None`, `"sqrt"` or a number greater than 0.
+
+    Args:
+        clip: what was given.
+
+    Returns:
+        `clip`, a number as a float.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if clip is None or clip == "sqrt":
+        return clip
+    if isinstance(clip, bool) or not isinstance(clip, Real) or not clip > 0:
+        raise ValueError(
+            f'`clip` must be None, "sqrt" or a number greater than 0. Received: {clip!r}.'
+        )
+    return float(clip)
+
+
+def clip_norm(gradient: Any, clip: str | float | None, num_live: int) -> Any:
+    """A gradient whose length exceeds the limit, scaled down to it.
+
+    Args:
+        gradient: `(size,)`.
+        clip: the limit; `"sqrt"` is the square root of `num_live` (Park et al. 2025), `None` none.
+        num_live: how many coordinates are live.
+
+    Returns:
+        `(size,)`.
+    """
+    if clip is None:
+        return gradient
+    limit = math.sqrt(num_live) if clip == "sqrt" else float(clip)
+    length = ops.sqrt(ops.sum(ops.square(gradient)))
+    return gradient * ops.minimum(1.0, limit / ops.maximum(length, 1e-12))

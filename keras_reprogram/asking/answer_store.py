@@ -1,0 +1,322 @@
+"""Where a source's answers are kept from one fit to the next: in memory, or in files."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import math
+import os
+import secrets
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_reprogram.program.candidate_images import live_coordinates
+
+# Bytes. What is more is kept in files only.
+MOST_MEMORY = 2**31
+# Of one fit: for training and for validation.
+_SETS_KEPT = 2
+
+
+class AnswerMemory:
+    """The answers of the last fit, by the fingerprint of what was asked.
+
+    Example:
+    ```python
+    import numpy as np
+    from keras_reprogram.asking.answer_store import AnswerMemory
+
+    memory = AnswerMemory()
+    memory.keep("a", (3, 1, 2), iter([np.zeros((2, 1, 2)), np.ones((1, 1, 2))]))
+    assert memory.get("a", (3, 1, 2))[2, 0, 1] == 1
+    assert memory.get("b", (3, 1, 2)) is None
+    ```
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, np.ndarray] = {}
+
+    def get(self, fingerprint: str, shape: tuple[int, ...]) -> np.ndarray | None:
+        """What was kept, or `None`.
+
+        Args:
+            fingerprint: of source, program and images.
+            shape: `(n, V, S)`.
+        """
+        answers = self._kept.pop(fingerprint, None)
+        if answers is None or answers.shape != shape:
+            return None
+        # To the end: what is forgotten first is what was not wanted for longest.
+        self._kept[fingerprint] = answers
+        return answers
+
+    def keep(
+        self, fingerprint: str, shape: tuple[int, ...], parts: Iterable[np.ndarray]
+    ) -> np.ndarray:
+        """Keeps answers, and forgets those of earlier fits.
+
+        Args:
+            fingerprint: of source, program and images.
+            shape: `(n, V, S)`.
+            parts: `(rows, V, S)` each, n rows together.
+
+        Returns:
+            float32 array `(n, V, S)`.
+        """
+        answers, start = np.empty(shape, np.float32), 0
+        for part in parts:
+            answers[start : start + len(part)] = part
+            start += len(part)
+        self._kept[fingerprint] = answers
+        for old in list(self._kept)[:-_SETS_KEPT]:
+            del self._kept[old]
+        return answers
+
+
+class AnswerFiles:
+    """Answers as float32 `.npy` files of a folder, mapped into memory when they are read.
+
+    A file is named by its fingerprint, so that answers of another source, program or data set are
+    never taken for these: they lie beside them. Files that are no longer wanted may be deleted.
+
+    Args:
+        folder: made when the first file is.
+
+    Raises:
+        ValueError: if there is a file of that name.
+
+    Example:
+    ```python
+    import tempfile
+    import numpy as np
+    from keras_reprogram.asking.answer_store import AnswerFiles
+
+    with tempfile.TemporaryDirectory() as folder:
+        files = AnswerFiles(folder)
+        files.keep("a" * 64, (2, 1, 3), iter([np.zeros((2, 1, 3))]))
+        assert files.get("a" * 64, (2, 1, 3)).shape == (2, 1, 3)
+    ```
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        if self.folder.exists() and not self.folder.is_dir():
+            raise ValueError(
+                "`cache_features` must be a folder, which may be new. "
+                f"Received: {self.folder}, a file. Name another place."
+            )
+
+    def get(self, fingerprint: str, shape: tuple[int, ...]) -> np.ndarray | None:
+        """What was kept, mapped into memory, or `None`.
+
+        Args:
+            fingerprint: of source, program and images.
+            shape: `(n, V, S)`.
+
+        Raises:
+            ValueError: for a file that is damaged.
+        """
+        path = self._path(fingerprint)
+        return _mapped(path, shape) if path.exists() else None
+
+    def keep(
+        self, fingerprint: str, shape: tuple[int, ...], parts: Iterable[np.ndarray]
+    ) -> np.ndarray:
+        """Writes answers part by part; the file takes its name when it is whole.
+
+        Args:
+            fingerprint: of source, program and images.
+            shape: `(n, V, S)`.
+            parts: `(rows, V, S)` each, n rows together.
+
+        Returns:
+            float32 array `(n, V, S)`, mapped into memory.
+
+        Raises:
+            OSError: if it cannot be written; before anything is asked where the disk has no room.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._check_room(4 * math.prod(shape))
+        path = self._path(fingerprint)
+        beside = self.folder / f".{secrets.token_hex(8)}.part"
+        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        try:
+            # Not a writable map: a full disk would end the process instead of raising.
+            with beside.open("xb") as file:
+                np.lib.format.write_array_header_2_0(file, header)
+                for part in parts:
+                    file.write(np.ascontiguousarray(part, "<f4").tobytes())
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                beside.unlink()
+            raise
+        return _mapped(path, shape)
+
+    def _check_room(self, needed: int) -> None:
+        free = shutil.disk_usage(self.folder).free
+        if free < needed:
+            raise OSError(
+                errno.ENOSPC,
+                f"The answers need {needed:,} bytes in {self.folder}. Received: {free:,} free "
+                "bytes. Make room, name a folder on another disk, or pass `cache_features=None`",
+            )
+
+    def _path(self, fingerprint: str) -> Path:
+        return self.folder / f"{fingerprint}.npy"
+
+
+def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        answers = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{_damaged(path, shape)} Received: {error}. Delete it.") from error
+    if answers.shape != shape or answers.dtype != np.float32:
+        found = f"{answers.dtype} of shape {answers.shape}"
+        raise ValueError(f"{_damaged(path, shape)} Received: {found}. Delete it.")
+    return answers
+
+
+def _damaged(path: Path, shape: tuple[int, ...]) -> str:
+    return f"{path} must hold float32 answers of shape {shape}, as `fit` wrote them."
+
+
+_PROBED_IMAGES = 16
+# Of a pixel in [0, 255]: less may be rounding.
+_DECIMALS = 1
+
+
+class MovingAnswersError(Exception):
+    """Why the source has to be asked in every epoch; `fit` says it and goes on."""
+
+
+def program_stands(model: Any) -> bool:
+    """Whether no weight that `fit` trains reaches a pixel.
+
+    Args:
+        model: a `ReprogrammedModel`.
+    """
+    trained = model.trainable and model.program.trainable_variables
+    return not (trained and live_coordinates(model.program).any())
+
+
+def check_standing(program: keras.layers.Layer, images: np.ndarray) -> np.ndarray:
+    """Tries whether a program without trained pixels shows the source the same in each epoch.
+
+    Args:
+        program: a built layer.
+        images: `(n, h, w, c)`; the first 16 are tried.
+
+    Returns:
+        What the source is shown of them, `(16 or fewer, V, H, W, C)`.
+
+    Raises:
+        MovingAnswersError: if it does not.
+    """
+    # Keras keeps the state of random layers among the variables, but not among the weights.
+    if len(program.variables) > len(program.weights):
+        raise MovingAnswersError("the program draws random numbers (augmentation)")
+    before = [variable.numpy() for variable in program.weights]
+    some = images[:_PROBED_IMAGES]
+    in_training = np.asarray(program(some, training=True))
+    for variable, value in zip(program.weights, before, strict=True):
+        variable.assign(value)
+    shown = np.asarray(program(some, training=False))
+    if not np.allclose(in_training, shown, atol=1e-3):
+        raise MovingAnswersError("the program gives other images in training (augmentation)")
+    return shown
+
+
+def answers_fingerprint(model: Any, digest: str, shown: np.ndarray) -> str:
+    """What answers depend on: source, program with the weights that stand, and images.
+
+    Args:
+        model: a `ReprogrammedModel` whose program stands.
+        digest: of the images.
+        shown: what the program makes of some of them. A program's code may change, of which its
+            config says nothing.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        MovingAnswersError: if the source has no fingerprint, or the program no `get_config`.
+    """
+    program = model.program
+    try:
+        parts = [model.source.fingerprint, keras.saving.serialize_keras_object(program), digest]
+    except NotImplementedError as error:
+        raise MovingAnswersError(f"what its answers depend on is not known ({error})") from error
+    # A service's answers depend on what is asked for beside the image.
+    parts += [getattr(model.source, "request_options", "")]
+    low, high = model.source.value_range
+    parts.append(_projections(shown * (255 / (high - low))))
+    parts += [images_digest(variable.numpy()) for variable in _standing_variables(model)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+class StillStanding(keras.callbacks.Callback):
+    """Ends a fit on kept answers whose program is changed by somebody else, such as a callback.
+
+    Args:
+        model: a `ReprogrammedModel` whose program stands, when its source has been asked.
+
+    Raises:
+        ValueError: from `fit`, where training begins and after each epoch.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        # Those of now: what else is trainable in between changes no answer.
+        self._variables = _standing_variables(model)
+        self._expected = [images_digest(variable.numpy()) for variable in self._variables]
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._check()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._check()
+
+    def _check(self) -> None:
+        if [images_digest(variable.numpy()) for variable in self._variables] != self._expected:
+            raise ValueError(
+                "`fit` trains on answers that the source gave before the first epoch. Received: a "
+                "program with other weights than then, which a callback gave it. Load them before "
+                "`fit`, or pass `cache_features=None` to ask in every epoch."
+            )
+
+
+def _standing_variables(model: Any) -> list[Any]:
+    # Those that are trained reach no pixel.
+    program = model.program
+    return program.non_trainable_weights if model.trainable else program.weights
+
+
+def _projections(images: np.ndarray) -> list[float]:
+    """A number for each image, which differs where the pixels do, and not where they round."""
+    rows = images.reshape(len(images), -1)
+    direction = np.random.default_rng(0).standard_normal(rows.shape[1])
+    return np.round(rows @ direction / np.linalg.norm(direction), _DECIMALS).tolist()
+
+
+def images_digest(images: np.ndarray) -> str:
+    """The identity of an array: shape, kind of numbers, values.
+
+    Args:
+        images: any array.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    digest = hashlib.sha256(f"{images.shape}{images.dtype}".encode())
+    digest.update(np.ascontiguousarray(images).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()

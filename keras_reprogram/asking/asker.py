@@ -1,0 +1,290 @@
+"""Asker: the one place that asks a source about many images, counts the queries and shows a bar."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_reprogram.asking.answer_store import AnswerMemory
+from keras_reprogram.asking.data import DataChecks, batches, is_array
+from keras_reprogram.asking.images import EMPTY
+
+# Of one call, where a source names no limit; sums of two such numbers still fit 32 bits.
+_MOST_IMAGES = 2**30
+
+
+class QueryCount:
+    """Image queries of one source, counted inside graphs and outside of them.
+
+    Args:
+        source: whose own count is read where it runs as Python code: a ledger's answers are free.
+    """
+
+    def __init__(self, source: Any) -> None:
+        self.source = source
+        # TensorFlow's own variable, which a step in a graph can add to: Keras would save it,
+        # and hand it to optimizers and `stateless_call`.
+        self._in_graph = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._sent, self._asked = 0, 0
+
+    @property
+    def used(self) -> int:
+        """Queries that were sent."""
+        return self._sent + int(self._in_graph.numpy())
+
+    @property
+    def asked(self) -> int:
+        """Queries put to the source, those that a ledger answered included.
+
+        Equal in an interrupted, resumed run and an uninterrupted one, which `used` is not.
+        """
+        return self._asked + int(self._in_graph.numpy())
+
+    @contextmanager
+    def counting(self, num_images: Any) -> Iterator[None]:
+        """Counts what is asked inside: by the source itself if it can, else the given number."""
+        if self.source.in_graph:
+            self._in_graph.assign_add(tf.cast(num_images, tf.int64))
+            yield
+            return
+        before = self.source.queries_used
+        self._asked += int(num_images)
+        try:
+            yield
+        finally:
+            self._sent += self.source.queries_used - before
+
+
+class Asker:
+    """Asks one source about target images under one program.
+
+    Args:
+        program: a built layer, target images -> source images.
+        source: a `Source`.
+        num_views: source images that the program makes of a target image.
+        checks: of the images.
+        count: of an asker that this one asks on behalf of; `None` for a count of its own.
+    """
+
+    def __init__(
+        self,
+        program: Any,
+        source: Any,
+        num_views: int,
+        checks: DataChecks,
+        count: QueryCount | None = None,
+    ) -> None:
+        self.program, self.source, self.num_views = program, source, num_views
+        self.checks = checks
+        self.count = count or QueryCount(source)
+        self._strategy = tf.distribute.get_strategy()
+        self._in_strategy = tf.distribute.has_strategy()
+        # Answers of the last fit, which the next one may need again.
+        self.memory = AnswerMemory()
+
+    def under(self, program: Any) -> Asker:
+        """An asker with another program, whose queries are counted here; builds the program."""
+        num_views = int(program(keras.Input(program.target_shape)).shape[1])
+        return Asker(program, self.source, num_views, self.checks, self.count)
+
+    def forget_views(self) -> None:
+        """Drops the compiled function, which holds the program's views as constants."""
+        self.__dict__.pop("_answer_batch", None)
+
+    # === Inside a step ===
+
+    @contextmanager
+    def counting(self, num_images: Any) -> Iterator[None]:
+        """Counts the queries of what runs inside, `num_views` for each target image."""
+        self.check_replicas()
+        with self.count.counting(num_images * self.num_views):
+            yield
+
+    def check_replicas(self) -> None:
+        """Refuses to ask on several devices at once.
+
+        Raises:
+            ValueError: under a `tf.distribute` strategy of several replicas.
+        """
+        # The one it was made in, and the one it is asked in.
+        for strategy in (self._strategy, tf.distribute.get_strategy()):
+            if strategy.num_replicas_in_sync > 1:
+                raise ValueError(
+                    "A ReprogrammedModel runs on one device: on several its queries would be "
+                    "counted for one of them, and epochs after the first would get no batch. "
+                    f"Received: a {type(strategy).__name__} of {strategy.num_replicas_in_sync} "
+                    "replicas. Build and use the model outside of `strategy.scope()`, or in that "
+                    "of a strategy of one device, such as `tf.distribute.OneDeviceStrategy`."
+                )
+
+    @property
+    def has_strategy(self) -> bool:
+        """Whether steps run under a `tf.distribute` strategy, be it of one device."""
+        return self._in_strategy or tf.distribute.has_strategy()
+
+    @property
+    def rows_per_call(self) -> int:
+        """Target images whose views are asked about in one call of the source."""
+        return max(1, (self.source.max_batch or _MOST_IMAGES) // self.num_views)
+
+    def scores_of(self, x: Any) -> Any:
+        """Source scores of target images, `(n, V, S)`, at most `max_batch` images at once."""
+        x = tf.convert_to_tensor(x)
+
+        def scores(start: Any, stop: Any) -> Any:
+            return self.answer(self.program(x[start:stop]))
+
+        row_shape = (self.num_views, self.source.num_labels)
+        return split_calls(scores, tf.shape(x)[0], self.rows_per_call, row_shape)
+
+    def answer(self, source_images: Any) -> Any:
+        """Source scores of `(n, V, H, W, C)`, by groups of views where one image has too many."""
+        limit = self.source.max_batch or self.num_views
+        if limit >= self.num_views:
+            return self.source(source_images)
+        starts = range(0, self.num_views, limit)
+        parts = [self.source(source_images[:, start : start + limit]) for start in starts]
+        return tf.concat(parts, axis=1)
+
+    # === Many images ===
+
+    def ask(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        batch_size: int,
+        steps: int | None = None,
+        verbose: Any = "auto",
+    ) -> tuple[np.ndarray, Any, Any]:
+        """Scores `(n, V, S)`, labels and weights of all batches."""
+        total = None
+        if is_array(x):
+            x = self.checks.images(x)
+            total = len(x)
+            y, sample_weight = (None if a is None else np.asarray(a) for a in (y, sample_weight))
+        others: list[tuple[Any, Any]] = []
+
+        def images() -> Iterator[np.ndarray]:
+            for batch, labels, weight in batches(x, y, sample_weight, batch_size, steps):
+                others.append((labels, weight))
+                yield self.checks.images(batch)
+
+        answers = list(self.each(images(), total, verbose))
+        if not answers:
+            raise ValueError(EMPTY)
+        labels, weights = zip(*others, strict=True)
+        return np.concatenate(answers), _joined(labels), _joined(weights)
+
+    def each(
+        self, batches: Iterable[np.ndarray], num_images: int | None, verbose: Any
+    ) -> Iterator[np.ndarray]:
+        """Scores `(rows, V, S)` of one batch of float32 images after the other, under a bar."""
+        total = None if num_images is None else num_images * self.num_views
+        bar = QueryBar(self.source, total, verbose)
+        before = self.count.asked
+        for images in batches:
+            with self.counting(len(images)):
+                scores = np.asarray(self._answer_batch(tf.constant(images)))
+            bar.update(self.count.asked - before)
+            yield scores
+        if self.count.asked > before:
+            bar.finish()
+
+    @cached_property
+    def _answer_batch(self) -> Callable[[Any], Any]:
+        if not self.source.in_graph:
+            return self.scores_of
+        image = tf.TensorSpec((None, *self.program.target_shape), tf.float32)
+        # A concrete function: TensorFlow warns of `tf.function`s that several models trace.
+        return tf.function(self.scores_of, autograph=False).get_concrete_function(image)
+
+
+class QueryBar:
+    """Keras's progress bar, counting queries.
+
+    Args:
+        source: that is asked; its ledger knows the price.
+        total: queries expected, or `None` if nobody knows.
+        verbose: `"auto"` or 1 for a bar, 0 for silence.
+    """
+
+    def __init__(self, source: Any, total: int | None, verbose: Any = "auto") -> None:
+        self.ledger = getattr(source, "ledger", None)
+        self.total, self._last, self._started = total, 0, time.monotonic()
+        self._bar = keras.utils.Progbar(
+            total,
+            verbose=1 if verbose == "auto" else int(verbose),
+            unit_name="query",
+            stateful_metrics=["queries_per_second", "spent", "money_spent"],
+        )
+
+    def update(self, queries: int) -> None:
+        """Shows that so many were answered, from the ledger or by the source."""
+        # The bar's own last step is the end of the run: `finish`.
+        self._last = queries if self.total is None else min(queries, self.total - 1)
+        self._bar.update(max(self._last, 0), self._values(queries))
+
+    def finish(self) -> None:
+        """Ends the line."""
+        self._bar.update(self.total or self._last, finalize=True)
+
+    def _values(self, queries: int) -> list[tuple[str, float]]:
+        seconds = max(time.monotonic() - self._started, 1e-9)
+        values = [("queries_per_second", queries / seconds)]
+        if self.ledger is not None:
+            # Of all runs on this ledger.
+            values.append(("spent", self.ledger.spent))
+            if self.ledger.price_per_thousand is not None:
+                values.append(("money_spent", self.ledger.money_spent))
+        return values
+
+
+def split_calls(
+    function: Callable[[Any, Any], Any], num_rows: Any, rows_per_call: int, row_shape: tuple
+) -> Any:
+    """Concatenates `function(start, stop)` over consecutive slices of rows.
+
+    Eagerly this is a Python loop, so that whatever a source raises comes out as itself; in a
+    graph it is a `tf.while_loop`, one slice at a time.
+
+    Args:
+        function: `(start, stop)` -> float32 tensor `(stop - start, *row_shape)`.
+        num_rows: how many rows there are, a number or a scalar tensor.
+        rows_per_call: most rows a slice.
+        row_shape: shape of one row.
+
+    Returns:
+        float32 tensor `(num_rows, *row_shape)`.
+    """
+    if tf.executing_eagerly():
+        total = int(num_rows)
+        starts = range(0, total, rows_per_call)
+        parts = [function(start, min(start + rows_per_call, total)) for start in starts]
+        return tf.concat(parts, axis=0)
+    num_calls = (num_rows + rows_per_call - 1) // rows_per_call
+    array = tf.TensorArray(
+        tf.float32, size=num_calls, infer_shape=False, element_shape=(None, *row_shape)
+    )
+
+    def step(index: Any, array: Any) -> tuple[Any, Any]:
+        start = index * rows_per_call
+        part = function(start, tf.minimum(start + rows_per_call, num_rows))
+        return index + 1, array.write(index, part)
+
+    _, array = tf.while_loop(
+        lambda index, _: index < num_calls, step, (0, array), parallel_iterations=1
+    )
+    return array.concat()
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    return None if parts[0] is None else np.concatenate([np.asarray(part) for part in parts])

@@ -1,0 +1,351 @@
+"""DataChecks: what a model looks at in its data before it asks its source."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_reprogram.asking.images import (
+    EMPTY,
+    SeenRange,
+    check_images,
+    check_labels,
+    check_range,
+    check_set,
+)
+
+
+@dataclass(frozen=True)
+class DataChecks:
+    """Checks of images, labels and weights against one model's program and map.
+
+    Every method raises a ValueError that says what was expected, what came, and how to fix it.
+
+    Args:
+        target_shape: `(h, w, c)` of the program's images.
+        target_range: `(low, high)` of their values, or `None` for no check.
+        num_classes: classes of the output map.
+    """
+
+    target_shape: tuple[int, ...]
+    target_range: tuple[float, float] | None
+    num_classes: int
+
+    def images(self, x: Any) -> np.ndarray:
+        """Target images as a float32 array `(n, h, w, c)`."""
+        images = check_images(x, self.target_shape, self.target_range)
+        return images.astype(np.float32, copy=False)
+
+    def image_set(self, x: Any) -> np.ndarray:
+        """The same for images that are learned from, which are not dark all together."""
+        images = self.images(x)
+        check_set(self._seen(images), self.target_range)
+        return images
+
+    def arrays(self, x: Any, y: Any, sample_weight: Any = None) -> tuple[np.ndarray, ...]:
+        """Images, labels as they came, and weights if there are any, as arrays."""
+        return self._arrays(self.image_set(x), y, sample_weight)
+
+    def _arrays(self, images: np.ndarray, y: Any, sample_weight: Any) -> tuple[np.ndarray, ...]:
+        check_labels(y, len(images), self.num_classes)
+        arrays = (images, np.asarray(y))
+        if sample_weight is None:
+            return arrays
+        weight = np.asarray(sample_weight, np.float32)
+        if len(weight.reshape(-1)) != len(images):
+            raise ValueError(
+                f"`sample_weight` must be ({len(images)},), a number for each image. "
+                f"Received: shape {weight.shape}."
+            )
+        return (*arrays, weight.reshape(-1))
+
+    def first_batch(self, x: Any, *, labelled: bool) -> None:
+        """A data set where that costs little: in its first batch."""
+        batch = first_batch(x)
+        if batch is not None:
+            self._batch(*batch, labelled)
+        elif not is_read_once(x):
+            raise ValueError(EMPTY)
+
+    def all_batches(self, x: Any, *, labelled: bool, steps: int | None = None) -> np.ndarray | None:
+        """A data set from its first batch to its last; its integer labels if it has to have some.
+
+        What can be read only once is left alone.
+        """
+        if is_read_once(x):
+            return None
+        labels, seen, batch = [], None, None
+        for batch in batches(x, steps=steps):
+            here = self._batch(*batch, labelled)
+            seen = seen if here is None else here.joined(seen)
+            if labelled:
+                labels.append(check_labels(batch[1], len(batch[0]), self.num_classes))
+        if batch is None:
+            raise ValueError(EMPTY)
+        check_set(seen, self.target_range)
+        return np.concatenate(labels) if labels else None
+
+    def data_set(
+        self,
+        x: Any,
+        *,
+        labelled: bool,
+        costly: bool,
+        steps: int | None = None,
+        argument: str = "steps",
+    ) -> None:
+        """A data set before it is used: as a whole where answers may cost money.
+
+        Args:
+            x: yields batches.
+            labelled: whether they must have labels.
+            costly: whether the source may charge for what it answers.
+            steps: batches that are taken, or `None` for all.
+            argument: what `steps` is called.
+        """
+        check_end(x, steps, costs=costly, argument=argument)
+        if costly and not is_read_once(x):
+            self.all_batches(x, labelled=labelled, steps=steps)
+        else:
+            self.first_batch(x, labelled=labelled)
+
+    def validation(self, data: Any, *, costly: bool = False, steps: int | None = None) -> None:
+        """What `fit` takes as `validation_data`: `None`, `(x, y[, sample_weight])`, a data set."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        if is_array(x):
+            self.arrays(x, y, sample_weight)
+        elif x is not None:
+            self.data_set(x, labelled=True, costly=costly, steps=steps, argument="validation_steps")
+
+    def _batch(self, x: Any, y: Any, sample_weight: Any, labelled: bool) -> SeenRange | None:
+        images = self.images(x)
+        if labelled:
+            self._arrays(images, y, sample_weight)
+        return self._seen(images)
+
+    def _seen(self, images: np.ndarray) -> SeenRange | None:
+        return None if self.target_range is None else check_range(images, self.target_range)
+
+
+def is_array(x: Any) -> bool:
+    """Whether `x` is an array or a list, in contrast to something that yields batches."""
+    return isinstance(x, list | tuple) or (
+        hasattr(x, "shape") and hasattr(x, "__array__") and hasattr(x, "dtype")
+    )
+
+
+def batches(
+    x: Any,
+    y: Any = None,
+    sample_weight: Any = None,
+    batch_size: int = 64,
+    steps: int | None = None,
+) -> Iterator[tuple[Any, Any, Any]]:
+    """`(x, y, sample_weight)` batches of arrays or of whatever yields batches.
+
+    Args:
+        x: arrays, a `tf.data.Dataset`, a `PyDataset` or another iterable of batches.
+        y: labels, with arrays.
+        sample_weight: weights, with arrays.
+        batch_size: rows a batch, with arrays.
+        steps: most batches, of what yields batches; `None` for as many as it says it has.
+
+    Yields:
+        NumPy batches; absent parts are `None`.
+    """
+    if is_array(x):
+        for start in range(0, len(x), batch_size):
+            rows = slice(start, start + batch_size)
+            yield tuple(None if part is None else part[rows] for part in (x, y, sample_weight))  # type: ignore[misc]
+        return
+    for batch in _steps(x, steps):
+        _check_batch(x, batch)
+        parts = keras.utils.unpack_x_y_sample_weight(batch)
+        yield tuple(None if part is None else np.asarray(part) for part in parts)  # type: ignore[misc]
+
+
+def _check_batch(data: Any, batch: Any) -> None:
+    """Refuses rows and tables that other packages give where batches are expected."""
+    if not isinstance(batch, str | Mapping):
+        return
+    expected = "Data must be arrays, or yield batches (x, y) of arrays."
+    splits = list(data) if isinstance(data, Mapping) else []
+    if splits:
+        raise ValueError(
+            f"{expected} Received: a {type(data).__name__} with {', '.join(map(repr, splits))}. "
+            f"Choose one of them: `data[{splits[0]!r}]`."
+        )
+    if isinstance(batch, str):
+        raise ValueError(
+            f"{expected} Received: a {type(data).__name__} that yields texts, {batch[:40]!r} first."
+            " Read image files with `load_image_folder`, and take the columns of a table."
+        )
+    columns = list(map(str, batch))
+    if type(data).__module__.split(".")[0] != "datasets":
+        raise ValueError(
+            f"{expected} Received: dictionaries with {', '.join(columns)}. Yield tuples (x, y)."
+        )
+    image, label = (*columns, *columns)[:2]
+    raise ValueError(
+        f"{expected} Received: a Hugging Face {type(data).__name__} with {', '.join(columns)}. "
+        f"Pass arrays, `np.stack([np.asarray(one) for one in data[{image!r}]])` and "
+        f"`np.asarray(data[{label!r}])`, or batches, `data.with_format('numpy')"
+        f".to_tf_dataset(columns={image!r}, label_cols={label!r}, batch_size=32)`. Images of "
+        "different sizes or colours need one first: `one.convert('RGB').resize((width, height))`."
+    )
+
+
+def _steps(x: Any, steps: int | None) -> Iterable[Any]:
+    length = known_length(x)
+    # Some say how many they have and begin anew after them: Keras's older image iterators.
+    most = min(math.inf if steps is None else steps, math.inf if length is None else length)
+    read = (x[i] for i in itertools.count()) if isinstance(x, keras.utils.PyDataset) else x
+    return itertools.islice(read, None if most == math.inf else int(most))
+
+
+def known_length(x: Any) -> float | None:
+    """How many batches a data set says it has: a number, infinity, or `None` for no word.
+
+    Args:
+        x: a `tf.data.Dataset`, a `PyDataset`, a loader or another iterable of batches.
+    """
+    if isinstance(x, keras.utils.PyDataset):
+        return math.inf if x.num_batches is None else x.num_batches
+    if hasattr(x, "cardinality"):
+        count = int(x.cardinality())
+        # What `tf.data` answers for `.repeat()` without a count, and where it does not know.
+        return {-1: math.inf, -2: None}.get(count, count)
+    try:
+        return len(x)
+    except (TypeError, NotImplementedError):
+        return None
+
+
+def check_end(x: Any, steps: int | None, *, costs: bool, argument: str = "steps") -> None:
+    """Raises a ValueError for data that may never end.
+
+    Args:
+        x: what yields batches.
+        steps: batches that are taken, or `None` for all.
+        costs: whether each image may cost money: then data must say how many batches they have.
+        argument: what `steps` is called.
+    """
+    if steps is not None:
+        if isinstance(steps, bool) or int(steps) != steps or steps < 1:
+            raise ValueError(f"`{argument}` must be a whole number >= 1. Received: {steps!r}.")
+        return
+    length = known_length(x)
+    if length == math.inf:
+        raise ValueError(
+            f"The data must end, or `{argument}` say how many batches are wanted. Received: an "
+            f"endless data set and no `{argument}`. Pass `{argument}=`, leave out `.repeat()`, "
+            "or take a part of it with `.take(n)`."
+        )
+    if length is None and costs:
+        raise ValueError(
+            "Each image is a query to the source, so the data must say how many batches they have. "
+            f"Received: a {type(x).__name__}, which does not, and no `{argument}`. Pass "
+            f"`{argument}=`, the number of batches; or arrays, a `PyDataset`, or a "
+            "`tf.data.Dataset` with `.apply(tf.data.experimental.assert_cardinality(batches))`."
+        )
+
+
+def is_read_once(x: Any) -> bool:
+    """Whether what yields batches is gone when it was read, as a generator is."""
+    return isinstance(x, Iterator) and not isinstance(x, keras.utils.PyDataset)
+
+
+def first_batch(x: Any) -> tuple[Any, Any, Any] | None:
+    """The first batch of a data set that can be read again, or `None` for a plain generator."""
+    if is_read_once(x):
+        return None
+    return next(batches(x), None)
+
+
+@dataclass
+class LabelledImages:
+    """Images, integer labels and weights of one part.
+
+    Args:
+        images: `(n, h, w, c)`.
+        labels: `(n,)` integers.
+        targets: the labels as the compiled loss takes them.
+        weight: `(n,)` or `None`.
+        groups: `(n,)` or `None`; images of one value belong together.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    targets: np.ndarray
+    weight: np.ndarray | None
+    groups: np.ndarray | None = None
+
+    def take(self, rows: np.ndarray) -> LabelledImages:
+        """The given rows."""
+        weight = None if self.weight is None else self.weight[rows]
+        groups = None if self.groups is None else self.groups[rows]
+        return LabelledImages(
+            self.images[rows], self.labels[rows], self.targets[rows], weight, groups
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def joined(one: LabelledImages, other: LabelledImages) -> LabelledImages:
+    """Two parts as one, the first one's rows first; weights and groups only if both have them."""
+    return LabelledImages(
+        np.concatenate([one.images, other.images]),
+        np.concatenate([one.labels, other.labels]),
+        np.concatenate([one.targets, other.targets]),
+        _both(one.weight, other.weight),
+        _both(one.groups, other.groups),
+    )
+
+
+def _both(one: np.ndarray | None, other: np.ndarray | None) -> np.ndarray | None:
+    return None if one is None or other is None else np.concatenate([one, other])
+
+
+def split_last(
+    arrays: tuple[np.ndarray, ...], share: float
+) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+    """Training part and the last images as validation, as Keras splits arrays.
+
+    Args:
+        arrays: arrays of one length.
+        share: of the validation part, in (0, 1).
+
+    Returns:
+        Training arrays and validation arrays.
+
+    Raises:
+        ValueError: if a part would be empty.
+    """
+    split, _ = split_counts(len(arrays[0]), share)
+    return tuple(a[:split] for a in arrays), tuple(a[split:] for a in arrays)
+
+
+def split_counts(count: int, share: float) -> tuple[int, int]:
+    """How many images `split_last` trains on, and how many it holds out.
+
+    Args:
+        count: all images.
+        share: of the validation part, in (0, 1).
+
+    Raises:
+        ValueError: if a part would be empty.
+    """
+    split = int(count * (1 - share))
+    if not 0 < split < count:
+        raise ValueError(
+            "`validation_split` must leave images on both sides. "
+            f"Received: {share} of {count} images. Pass a share such as 0.2, or more images."
+        )
+    return split, count - split

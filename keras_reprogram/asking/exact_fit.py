@@ -1,0 +1,162 @@
+"""The output map fitted exactly, on answers that are asked now or were paid for before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from keras_reprogram.asking.data import check_end, is_array
+from keras_reprogram.asking.images import check_every_class, check_labels, most_probable_labels
+from keras_reprogram.fitting.map_fitting import MapFit, fit_logistic_regression
+
+
+def collect_scores(
+    model: Any, x: Any, *, batch_size: int, steps: int | None, verbose: Any
+) -> np.ndarray:
+    """`ReprogrammedModel.collect_scores`."""
+    _check_before_asking(model, x, labelled=False, steps=steps)
+    return model.asker.ask(x, batch_size=batch_size, steps=steps, verbose=verbose)[0]
+
+
+def fit_output_map(
+    model: Any,
+    x: Any,
+    y: Any,
+    *,
+    sample_weight: Any,
+    class_weight: dict[int, float] | None,
+    validation_split: float,
+    groups: Any,
+    scores: Any,
+    batch_size: int,
+    steps: int | None,
+    verbose: Any,
+) -> MapFit | None:
+    """`ReprogrammedModel.fit_output_map`."""
+    output_map = model.output_map
+    if scores is None:
+        _check_before_asking(model, x, y, sample_weight, labelled=True, steps=steps)
+        scores, y, sample_weight = model.asker.ask(
+            x, y, sample_weight, batch_size=batch_size, steps=steps, verbose=verbose
+        )
+    scores = _checked_scores(model, scores)
+    labels = most_probable_labels(y, len(scores), output_map.num_classes)
+    check_every_class(labels, output_map.num_classes, model.class_names)
+    weight = image_weights(labels, sample_weight, class_weight)
+    groups = check_groups(groups, len(labels))
+
+    def solver(features: np.ndarray, labels: np.ndarray, weight: np.ndarray | None) -> MapFit:
+        return fit_logistic_regression(
+            features,
+            labels,
+            num_classes=output_map.num_classes,
+            sample_weight=weight,
+            validation_split=validation_split,
+            seed=model.seed,
+            groups=groups,
+        )
+
+    return output_map.fit_answers(scores, labels, solver=solver, sample_weight=weight)
+
+
+def _check_before_asking(
+    model: Any,
+    x: Any,
+    y: Any = None,
+    sample_weight: Any = None,
+    *,
+    labelled: bool,
+    steps: int | None,
+) -> None:
+    """Everything that can be known before the first image is paid for."""
+    checks, costly = model.data_checks, not model.source.in_graph
+    if is_array(x):
+        if steps is not None:
+            raise ValueError(
+                "`steps` counts batches of data that come in batches. Received: arrays and "
+                f"steps={steps}. Pass a part of the arrays."
+            )
+        if labelled:
+            _check_labels(model, checks.arrays(x, y, sample_weight)[1], len(x))
+        else:
+            checks.images(x)
+        return
+    check_end(x, steps, costs=costly)
+    if costly:
+        # Answers may cost money: the data set is read twice rather than asked in vain.
+        labels = checks.all_batches(x, labelled=labelled, steps=steps)
+        if labels is not None:
+            _check_labels(model, labels, len(labels))
+
+
+def _check_labels(model: Any, y: Any, count: int) -> None:
+    num_classes = model.output_map.num_classes
+    check_every_class(check_labels(y, count, num_classes), num_classes, model.class_names)
+
+
+def _checked_scores(model: Any, scores: Any) -> np.ndarray:
+    scores = np.asarray(scores, np.float32)
+    expected = (model.queries_per_prediction, model.source.num_labels)
+    if scores.ndim != 3 or scores.shape[1:] != expected or not np.isfinite(scores).all():
+        raise ValueError(
+            f"`scores` must be finite answers (n, {expected[0]}, {expected[1]}). Received: "
+            f"shape {scores.shape}. Pass what `collect_scores` of this model returned."
+        )
+    return scores
+
+
+def image_weights(
+    labels: np.ndarray, sample_weight: Any, class_weight: dict[int, float] | None
+) -> np.ndarray | None:
+    """One weight an image from weights of images and of classes."""
+    if sample_weight is None and class_weight is None:
+        return None
+    weight = np.ones(len(labels)) if sample_weight is None else np.asarray(sample_weight, float)
+    if weight.reshape(-1).shape != labels.shape:
+        raise ValueError(
+            f"`sample_weight` must be {labels.shape}, a number for each image. "
+            f"Received: shape {weight.shape}."
+        )
+    if not np.isfinite(weight).all() or (weight < 0).any() or not weight.any():
+        raise ValueError(
+            "`sample_weight` must be finite, non-negative and not all zero. "
+            f"Received: values from {weight.min()} to {weight.max()}."
+        )
+    by_class = class_weight or {}
+    unknown = [name for name in by_class if not isinstance(name, int | np.integer)]
+    if unknown:
+        raise ValueError(
+            "`class_weight` must map class numbers to weights. "
+            f"Received: {', '.join(map(repr, unknown))}. Use the position in `class_names`."
+        )
+    of_class = np.array([by_class.get(int(label), 1.0) for label in labels], float)
+    if (
+        not np.isfinite(of_class).all()
+        or (of_class < 0).any()
+        or not (weight.reshape(-1) * of_class).any()
+    ):
+        raise ValueError(
+            "`class_weight` must hold finite, non-negative weights that leave images which count. "
+            f"Received: {class_weight}."
+        )
+    return weight.reshape(-1) * of_class
+
+
+def check_groups(groups: Any, count: int) -> np.ndarray | None:
+    """One group an image, `(n,)`.
+
+    Args:
+        groups: numbers or names, or `None`.
+        count: images.
+
+    Raises:
+        ValueError: for another number of groups.
+    """
+    if groups is None:
+        return None
+    if np.size(groups) != count:
+        raise ValueError(
+            f"`groups` must be ({count},), one for each image. Received: shape {np.shape(groups)}."
+        )
+    return np.reshape(groups, -1)

@@ -1,0 +1,388 @@
+"""What images and labels must look like before a single image is spent on them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+# Label rows in half precision sum to 1 up to this.
+_SUM_SLACK = 1e-2
+
+_MULTI_LABEL = (
+    "Learn each finding by itself as a task of two classes, {count} models on one source, or name "
+    "every combination that occurs as a class of its own."
+)
+
+EMPTY = "At least one image is needed. Received: an empty data set. Check where it is read from."
+
+
+def check_images(
+    images: Any, target_shape: tuple[int, ...], target_range: tuple[float, float] | None
+) -> np.ndarray:
+    """Checks target images.
+
+    Args:
+        images: array `(n, h, w, c)`.
+        target_shape: `(h, w, c)` expected.
+        target_range: `(low, high)` expected, or `None`.
+
+    Returns:
+        The images as a NumPy array.
+
+    Raises:
+        ValueError: for a wrong rank, size or channel count, no images, NaN, and values outside
+            the range or in a corner of it, see `check_range`.
+    """
+    images = np.asarray(images)
+    if images.ndim != 4:
+        raise ValueError(
+            f"Images must have 4 axes (n, h, w, c), here (n, {', '.join(map(str, target_shape))})."
+            f" Received: shape {images.shape}. Add a channel axis to grey images "
+            "(`images[..., None]`), a batch axis to a single one (`image[None]`), or `.batch(32)` "
+            "to a data set of single images."
+        )
+    if images.shape[1:] != tuple(target_shape):
+        raise ValueError(_other_shape(images.shape[1:], tuple(target_shape)))
+    if len(images) == 0:
+        raise ValueError(EMPTY)
+    if not np.issubdtype(images.dtype, np.number):
+        raise ValueError(
+            f"Images must be numbers. Received: dtype {images.dtype}. Pass pixels, not file names."
+        )
+    _check_values(images, target_range)
+    return images
+
+
+def _check_values(images: np.ndarray, target_range: tuple[float, float] | None) -> None:
+    if not np.isfinite(images).all():
+        row = int(np.argwhere(~np.isfinite(images))[0][0])
+        raise ValueError(
+            f"Images must be finite. Received: NaN or infinity in image {row}. Leave such images "
+            "out, or mend what made them."
+        )
+    if target_range is not None:
+        check_range(images, target_range)
+
+
+def _other_shape(shape: tuple[int, ...], target_shape: tuple[int, ...]) -> str:
+    said = f"The program takes images of shape {target_shape}. Received: shape {shape}"
+    if looks_channels_first(shape) or (shape[1], shape[2], shape[0]) == target_shape:
+        return (
+            f"{said}, which seem to have their channels first. Put them last: "
+            "`np.moveaxis(images, 1, -1)`."
+        )
+    return (
+        f"{said}. Resize them or convert their channels, or build the program with "
+        f"`target_shape={shape}`."
+    )
+
+
+def check_labels(labels: Any, num_images: int, num_classes: int) -> np.ndarray:
+    """Checks integer or one-hot labels.
+
+    Args:
+        labels: `(n,)` or `(n, 1)` integers, or `(n, K)` rows that are one-hot or probabilities
+            that sum to 1 (smoothed labels); the largest is the label.
+        num_images: n expected.
+        num_classes: K.
+
+    Returns:
+        int array `(n,)`.
+
+    Raises:
+        ValueError: for missing labels, another length, labels outside [0, K), and rows of several
+            findings or of none.
+    """
+    labels = _label_array(labels, num_classes)
+    if labels.ndim == 2 and labels.shape[1] == num_classes:
+        _check_rows(labels)
+        labels = labels.argmax(axis=1)
+    labels = labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    if labels.shape != (num_images,):
+        raise ValueError(
+            f"Labels must be ({num_images},) integers or ({num_images}, {num_classes}) one-hot "
+            f"rows. Received: shape {labels.shape}. Give every image one label, or build the "
+            "output map with another `num_classes`."
+        )
+    labels = _whole_numbers(labels)
+    if labels.min() < 0 or labels.max() >= num_classes:
+        raise ValueError(
+            f"Labels must lie in [0, {num_classes}), the output map's classes. "
+            f"Received: labels from {labels.min()} to {labels.max()}. Number the classes from 0, "
+            "or build the map with a larger `num_classes`."
+        )
+    return labels
+
+
+def most_probable_labels(labels: Any, num_images: int, num_classes: int) -> np.ndarray:
+    """`check_labels` for what learns from one class an image; says where that leaves something out.
+
+    Args:
+        labels: as in `check_labels`.
+        num_images: n expected.
+        num_classes: K.
+
+    Returns:
+        int array `(n,)`.
+
+    Raises:
+        ValueError: as `check_labels`.
+    """
+    classes = check_labels(labels, num_images, num_classes)
+    given = np.asarray(labels)
+    if given.ndim == 2 and given.shape[1] == num_classes and not np.isin(given, (0, 1)).all():
+        tied = int((np.sum(given == given.max(axis=1, keepdims=True), axis=1) > 1).sum())
+        ties = f" Of equal ones it is the first: {tied} rows." if tied else ""
+        warnings.warn(
+            "Labels are probabilities, and this learns from one class an image: the most "
+            f"probable.{ties} `fit` with `categorical_crossentropy` learns from all of them.",
+            stacklevel=4,
+        )
+    return classes
+
+
+def _label_array(labels: Any, num_classes: int) -> np.ndarray:
+    if labels is None:
+        raise ValueError(
+            "Labels are needed here. Received: y=None. Pass `y`, or a data set of (x, y) batches."
+        )
+    try:
+        return np.asarray(labels)
+    except ValueError:  # Lists of different lengths make no array.
+        raise ValueError(
+            "Every image needs one label. Received: lists of different lengths, as multi-label "
+            f"data have. {_MULTI_LABEL.format(count=num_classes)}"
+        ) from None
+
+
+def _check_rows(rows: np.ndarray) -> None:
+    """Refuses rows that do not say one class: several findings, none, scores, NaN."""
+    if rows.dtype.kind not in "biuf":
+        raise ValueError(
+            f"Label rows must be numbers. Received: dtype {rows.dtype}. Pass one-hot rows, or "
+            "class numbers from 0."
+        )
+    values = rows.astype(np.float64)
+    # NaN is not in [0, 1] either. The slack is for rows in half precision.
+    fits = ((values >= 0) & (values <= 1 + _SUM_SLACK)).all(axis=1)
+    fits &= np.abs(values.sum(axis=1) - 1) <= _SUM_SLACK
+    if not fits.all():
+        first = int((~fits).argmax())
+        raise ValueError(
+            "Label rows must be one-hot, or probabilities that sum to 1. Received: "
+            f"{int((~fits).sum())} of {len(rows)} rows that are neither, first row {first}: "
+            f"{rows[first].tolist()[:12]}. Multi-label data, where an image has several findings "
+            f"or none, are not one task here. {_MULTI_LABEL.format(count=rows.shape[1])}"
+        )
+
+
+def _whole_numbers(labels: np.ndarray) -> np.ndarray:
+    advice = "Number the classes from 0, or pass one-hot rows."
+    if labels.dtype.kind not in "biuf":
+        raise ValueError(f"Labels must be whole numbers. Received: dtype {labels.dtype}. {advice}")
+    # NaN and infinity have no remainder of 0 either.
+    with np.errstate(invalid="ignore"):
+        broken = labels[labels % 1 != 0] if labels.dtype.kind == "f" else labels[:0]
+    if len(broken):
+        raise ValueError(f"Labels must be whole numbers. Received: label {broken[0]}. {advice}")
+    return labels.astype(int)
+
+
+def check_every_class(labels: np.ndarray, num_classes: int, class_names: Any) -> None:
+    """Raises a ValueError that names the classes without an image."""
+    missing = sorted(set(range(num_classes)) - set(np.unique(labels).tolist()))
+    if missing:
+        names = [class_names[i] if class_names else str(i) for i in missing]
+        raise ValueError(
+            f"Every class needs at least one training image. Received: none of {names}. "
+            "Add images of them, or leave the classes out."
+        )
+
+
+# Rounding in a user's own preprocessing may step over the range by this share of it.
+_SLACK = 1e-3
+# Raw digits of 0 to 16 use a sixteenth of 0 to 255; few sets of pictures are darker than this.
+_LEAST_SHARE = 1 / 8
+# Fewer images may well be dark all together.
+_ENOUGH_IMAGES = 8
+_COMMON_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0), (0.0, 65535.0))
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class SeenRange:
+    """The darkest and the brightest pixel of some images.
+
+    Args:
+        darkest: smallest value.
+        brightest: largest value.
+        count: images.
+    """
+
+    darkest: float
+    brightest: float
+    count: int
+
+    def joined(self, other: SeenRange | None) -> SeenRange:
+        """Both together.
+
+        Args:
+            other: of other images, or `None` for none.
+        """
+        if other is None:
+            return self
+        return SeenRange(
+            min(self.darkest, other.darkest),
+            max(self.brightest, other.brightest),
+            self.count + other.count,
+        )
+
+    def __str__(self) -> str:
+        return f"values from {self.darkest:g} to {self.brightest:g}"
+
+
+def check_range(images: np.ndarray, target_range: Range) -> SeenRange:
+    """Checks any images, however few.
+
+    Args:
+        images: `(n, h, w, c)`, n > 0, finite.
+        target_range: `(low, high)` that they are said to have.
+
+    Returns:
+        What was seen.
+
+    Raises:
+        ValueError: for values beyond the range, or fractions of the first 8-bit step of it, which
+            images have that were divided by 255.
+    """
+    low, high = target_range
+    seen = SeenRange(float(images.min()), float(images.max()), len(images))
+    slack = _SLACK * (high - low)
+    if seen.darkest < low - slack or seen.brightest > high + slack:
+        raise ValueError(
+            f"Images must lie in the program's `target_range` ({low:g}, {high:g}). "
+            f"Received: {seen}. {_advice(seen, target_range)}"
+        )
+    if _in_one_step(seen, target_range) and _has_fractions(images, target_range):
+        raise ValueError(_corner(seen, target_range))
+    return seen
+
+
+def check_set(seen: SeenRange | None, target_range: Range | None) -> None:
+    """Checks a whole set of images, which would hardly be dark all together.
+
+    Args:
+        seen: what `check_range` returned, joined over all batches; `None` for nothing.
+        target_range: `(low, high)` that they are said to have, or `None`.
+
+    Raises:
+        ValueError: if all pixels lie in the first 8-bit step of the range.
+    """
+    if seen is None or target_range is None:
+        return
+    if _in_one_step(seen, target_range):
+        raise ValueError(_corner(seen, target_range))
+    (low, high), enough = target_range, seen.count >= _ENOUGH_IMAGES
+    share = (seen.brightest - low) / (high - low)
+    half = low < 0 and seen.darkest >= (low + high) / 2
+    if enough and seen.brightest > low and (share < _LEAST_SHARE or half):
+        warnings.warn(
+            f"All images use only a part of the program's `target_range` ({low:g}, {high:g}): "
+            f"{seen}. If that is all they can have, build the program with "
+            f"`target_range={_range_of(seen)}`: the source then sees them in full contrast.",
+            stacklevel=4,
+        )
+
+
+def _in_one_step(seen: SeenRange, target_range: Range) -> bool:
+    """Whether 8-bit codes of these images are 0 and 1 alone, and not all 0."""
+    low, high = target_range
+    return low < seen.brightest <= low + (1 + _SLACK) * (high - low) / 255
+
+
+def _has_fractions(images: np.ndarray, target_range: Range) -> bool:
+    """Whether these are neither 8-bit codes of the range nor whole numbers, as in 16-bit files."""
+    low, high = target_range
+    values = images.astype(np.float64)
+    scales = (values, (values - low) * (255 / (high - low)))
+    return all(bool((np.abs(one - np.rint(one)) > _SLACK).any()) for one in scales)
+
+
+def _corner(seen: SeenRange, target_range: Range) -> str:
+    low, high = target_range
+    return (
+        f"Images must use the program's `target_range` ({low:g}, {high:g}). Received: {seen}, "
+        "all within one 8-bit step of it: every image would look the same to a source. "
+        f"{_advice(seen, target_range)}"
+    )
+
+
+def _advice(seen: SeenRange, target_range: Range) -> str:
+    low, high = target_range
+    found = _range_of(seen)
+    if found == target_range:
+        return "Check how they were scaled."
+    return (
+        f"Rescale them to {low:g} to {high:g}, or build the program with the range that they "
+        f"have, such as `target_range={found}`."
+    )
+
+
+def _range_of(seen: SeenRange) -> Range:
+    """The narrowest common range that images seem to have, or else what was seen."""
+    for low, high in _COMMON_RANGES:
+        slack = _SLACK * (high - low)
+        inside = low - slack <= seen.darkest and seen.brightest <= high + slack
+        if inside and seen.brightest - low >= _LEAST_SHARE * (high - low):
+            return int(low), int(high)
+    return seen.darkest, seen.brightest
+
+
+# Grey, colour, colour with transparency.
+_COMMON_CHANNELS = (1, 3, 4)
+# Below this a side is no image's, and beyond this aspect it is more likely a signal's channels.
+_LEAST_SIDE, _MOST_ASPECT = 8, 4
+
+
+def looks_channels_first(shape: Sequence[int | None]) -> bool:
+    """Whether the sizes speak for channels first.
+
+    Args:
+        shape: three sizes, `None` for what is open.
+
+    Returns:
+        True for (3, 96, 96), false for (32, 32, 3) and for a signal such as (1, 1000, 12).
+    """
+    first, height, width = shape
+    if first not in _COMMON_CHANNELS or width in _COMMON_CHANNELS:
+        return False
+    if height is None or width is None:
+        return True
+    short, long = sorted((height, width))
+    return short >= _LEAST_SIDE and long <= _MOST_ASPECT * short
+
+
+def check_channels_last(name: str, shape: Sequence[int], way: str) -> None:
+    """Refuses a shape that can hardly be (height, width, channels).
+
+    One pixel high and of two different sizes beside it might be a signal, and passes.
+
+    Args:
+        name: the argument's name, for the message.
+        shape: three sizes.
+        way: what to do with images of that shape.
+
+    Raises:
+        ValueError: if it reads as (channels, height, width).
+    """
+    first, height, width = shape
+    if looks_channels_first(shape) and (first != 1 or height == width):
+        raise ValueError(
+            f"`{name}` must be (height, width, channels). Received: {name}={tuple(shape)}, which "
+            f"seems to have its channels first. Pass {(height, width, first)}, {way}."
+        )

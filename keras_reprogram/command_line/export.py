@@ -1,0 +1,234 @@
+"""`keras-reprogram export`: a training run as a SavedModel, a LiteRT file or two halves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from keras_reprogram.command_line.console import Talk, stdout_is_for_data, with_exit_codes
+from keras_reprogram.command_line.options import check_folder
+from keras_reprogram.command_line.run_folder import read_run
+from keras_reprogram.command_line.source_settings import (
+    DataFormat,
+    ScoreOutput,
+    Scores,
+    ScoreStep,
+    Signature,
+    SourceSettings,
+    SourceSize,
+    SumTolerance,
+    ValueRange,
+    read_settings,
+)
+
+if TYPE_CHECKING:
+    from keras_reprogram.command_line.run_folder import Run
+    from keras_reprogram.command_line.sources import ResolvedSource
+    from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
+    from keras_reprogram.source import Source
+
+
+class ExportFormat(StrEnum):
+    """What to write."""
+
+    SAVED_MODEL = "saved-model"
+    LITERT = "litert"
+    BOTH = "both"
+    HALVES = "halves"
+
+
+class LiteRTNumbers(StrEnum):
+    """In which numbers a LiteRT file computes."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    DYNAMIC_INT8 = "dynamic_int8"
+    INT8 = "int8"
+
+
+@with_exit_codes
+def export(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="The folder that train left, as runs/NAME.")
+    ],
+    kind: Annotated[
+        ExportFormat,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="saved-model for TensorFlow Serving, litert for edge devices, or both; halves "
+            "for a source that cannot leave Python: what comes before it, and what after.",
+        ),
+    ] = ExportFormat.BOTH,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="The SavedModel becomes the next version in this folder, the LiteRT file "
+            "DIR.tflite; halves go into it. [default: saved_models/NAME]",
+        ),
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|PATH",
+            help="The same network in a form that can be embedded, named as for train. An "
+            "opaque source cannot leave Python; both must answer alike.",
+        ),
+    ] = None,
+    value_range: ValueRange = None,
+    scores: Scores = None,
+    sum_tolerance: SumTolerance = None,
+    score_step: ScoreStep = None,
+    score_output: ScoreOutput = None,
+    signature: Signature = None,
+    data_format: DataFormat = None,
+    source_size: SourceSize = None,
+    litert_form: Annotated[
+        LiteRTNumbers,
+        typer.Option(
+            metavar="FORM",
+            help="float32, or smaller: float16, dynamic_int8, int8. The smaller ones are compared "
+            "with the model on the run's training images.",
+        ),
+    ] = LiteRTNumbers.FLOAT32,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Write a LiteRT file that does not agree with the model too."),
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace DIR.tflite. Versions are never replaced.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+) -> None:
+    """Write a training run as one model, or as the two halves around its source.
+
+    Program, source and output map become a SavedModel or a LiteRT file, which is read back and
+    compared before it gets its name. Prints where it is. Example:
+
+    keras-reprogram export runs/digits-traffic-signs --source traffic-signs
+    """
+    opened = read_run(run)
+    if output is not None:
+        check_folder(output)
+    folder = output if output is not None else Path("saved_models") / opened.folder.resolve().name
+    litert = folder.with_name(f"{folder.name}.tflite")
+    if kind == ExportFormat.HALVES:
+        _refuse_with_halves(source, litert_form)
+    elif kind != ExportFormat.SAVED_MODEL and litert.exists() and not overwrite:
+        raise FileExistsError(
+            f"{litert} exists. Pass --overwrite to replace it, or choose another --output."
+        )
+    settings = read_settings(
+        value_range=value_range,
+        scores=scores,
+        sum_tolerance=sum_tolerance,
+        score_step=score_step,
+        score_output=score_output,
+        signature=signature,
+        data_format=data_format,
+        source_size=source_size,
+    )
+    if source is None:
+        settings.refuse("a run", "without --source there is no other file to describe")
+    resolved = opened.open_source()
+    model = opened.load_model(resolved)
+    twin = None if kind == ExportFormat.HALVES else _twin(opened, model, resolved, source, settings)
+    talk = Talk(quiet)
+    talk.note("Writing, reading back and comparing with the model.")
+    written: list[Path] = []
+    with stdout_is_for_data():
+        if kind == ExportFormat.HALVES:
+            written += _write_halves(opened, model, folder, talk)
+        if kind in (ExportFormat.SAVED_MODEL, ExportFormat.BOTH):
+            written.append(_write_saved_model(opened, model, folder, twin, talk))
+        if kind in (ExportFormat.LITERT, ExportFormat.BOTH):
+            how = {"overwrite": overwrite, "force": force}
+            written.append(_write_litert(opened, model, litert, twin, litert_form, how))
+    for path in written:
+        print(path)
+
+
+def _refuse_with_halves(source: str | None, litert_form: LiteRTNumbers) -> None:
+    if source is not None:
+        raise ValueError(
+            f"--format halves leaves the source out. Received: --source {source}. Leave it out "
+            "too, or choose another --format."
+        )
+    if litert_form != LiteRTNumbers.FLOAT32:
+        raise ValueError(
+            "The LiteRT files of --format halves are float32: they are small. "
+            f"Received: --litert-form {litert_form}. Leave it out."
+        )
+
+
+def _twin(
+    opened: Run,
+    model: ReprogrammedModel,
+    resolved: ResolvedSource,
+    source: str | None,
+    settings: SourceSettings,
+) -> Source | None:
+    from keras_reprogram.command_line.sources import resolve_source
+
+    if source is not None:
+        return resolve_source(source, settings=_twin_settings(opened, source, settings)).source
+    if model.source.exportable:
+        return None
+    if resolved.twin is not None:
+        way = f"You have the same network as a Keras model: add --source {resolved.twin}."
+    else:
+        way = "If you have the same network as a Keras model or a SavedModel, add --source PATH."
+    raise ValueError(
+        "This run's source is opaque: it shows scores only and cannot become part of an "
+        f"export. {way} Or write what comes before it and what after: --format halves."
+    )
+
+
+def _twin_settings(opened: Run, source: str, settings: SourceSettings) -> SourceSettings:
+    """A twin in a file takes the pixels that the run's source takes, and answers alike."""
+    path, facts = Path(source).expanduser(), opened.facts["source"]
+    if path.exists() and settings.value_range is None:
+        low, high = facts["value_range"]
+        settings = replace(settings, value_range=(low, high))
+    if path.is_dir() and settings.scores is None:
+        settings = replace(settings, scores=facts["described"]["scores"])
+    return settings
+
+
+def _write_saved_model(
+    opened: Run, model: ReprogrammedModel, folder: Path, twin: Source | None, talk: Talk
+) -> Path:
+    from keras_reprogram.export import export_saved_model
+
+    metrics = opened.facts.get("metrics")
+    exported = export_saved_model(model, folder, source=twin, metrics=metrics)
+    talk.note(exported.summary)
+    return exported.folder
+
+
+def _write_litert(
+    opened: Run,
+    model: ReprogrammedModel,
+    path: Path,
+    twin: Source | None,
+    form: LiteRTNumbers,
+    how: dict[str, bool],
+) -> Path:
+    from keras_reprogram.export import export_litert
+
+    images = None if form == LiteRTNumbers.FLOAT32 else opened.load_target().train_images
+    return export_litert(model, path, form=form, calibration_images=images, source=twin, **how)
+
+
+def _write_halves(opened: Run, model: ReprogrammedModel, folder: Path, talk: Talk) -> list[Path]:
+    from keras_reprogram.export import export_halves
+
+    exported = export_halves(model, folder, metrics=opened.facts.get("metrics"))
+    talk.note(exported.summary)
+    folders = [exported.program, exported.output_map]
+    return [*folders, exported.program_file, exported.output_map_file]

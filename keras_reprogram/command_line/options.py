@@ -1,0 +1,163 @@
+"""`--class-weight`: what images of each class count, in training and in everything chosen."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+BALANCED = "balanced"
+# Above this ratio of the largest class to the smallest, accuracy alone misleads.
+_SKEWED = 1.5
+
+
+def parse_class_weight(text: str | None) -> str | dict[str, float] | None:
+    """Reads the option, before anything is loaded.
+
+    Args:
+        text: `"balanced"`, `"NAME=WEIGHT,NAME=WEIGHT"`, or `None`.
+
+    Returns:
+        `"balanced"`, class name -> weight, or `None`.
+
+    Raises:
+        ValueError: for anything else.
+
+    Example:
+    ```python
+    from keras_reprogram.command_line.options import parse_class_weight
+
+    assert parse_class_weight("melanoma=5,nevus=0.5") == {"melanoma": 5.0, "nevus": 0.5}
+    ```
+    """
+    if text is None or text == BALANCED:
+        return text
+    weights: dict[str, float] = {}
+    for pair in text.split(","):
+        name, _, number = (part.strip() for part in pair.rpartition("="))
+        try:
+            weight = float(number)
+        except ValueError:
+            weight = math.nan
+        if not name or not math.isfinite(weight) or weight < 0 or name in weights:
+            raise ValueError(
+                "--class-weight must be balanced, or the weights of some classes, 0 or more, such "
+                f"as melanoma=5,nevus=0.5. Received: {text!r}."
+            )
+        weights[name] = weight
+    return weights
+
+
+def class_weights(
+    asked: str | dict[str, float] | None, labels: np.ndarray, class_names: tuple[str, ...]
+) -> dict[int, float] | None:
+    """What the option means for these images.
+
+    Args:
+        asked: what `parse_class_weight` returned.
+        labels: `(n,)` integers of the training images.
+        class_names: names of the classes; a position may be given instead of a name.
+
+    Returns:
+        Weight for each class, by position, or `None`. Balanced ones are `n / (K * images of the
+        class)`: every class counts alike, and an image 1 on average.
+
+    Raises:
+        ValueError: for a class that there is not, or weights that leave one class.
+
+    Example:
+    ```python
+    import numpy as np
+    from keras_reprogram.command_line.options import class_weights
+
+    labels = np.array([0, 0, 0, 1])
+    assert class_weights("balanced", labels, ("no", "yes")) == {0: 4 / 6, 1: 2.0}
+    ```
+    """
+    import numpy as np
+
+    if asked is None:
+        return None
+    if isinstance(asked, str):
+        counts = np.bincount(labels, minlength=len(class_names))
+        return {
+            label: len(labels) / (len(class_names) * count)
+            for label, count in enumerate(counts.tolist())
+            if count
+        }
+    weights = {_position(name, class_names): weight for name, weight in asked.items()}
+    counting = [label for label in np.unique(labels).tolist() if weights.get(label, 1.0)]
+    if len(counting) < 2:
+        raise ValueError(
+            "--class-weight must leave two classes that count, or more. Received: weights above 0 "
+            f"for {len(counting)} of them."
+        )
+    return weights
+
+
+def _position(name: str, class_names: tuple[str, ...]) -> int:
+    if name in class_names:
+        return class_names.index(name)
+    if name.isdigit() and int(name) < len(class_names):
+        return int(name)
+    close = difflib.get_close_matches(name, class_names, 1)
+    advice = f"Did you mean {close[0]}?" if close else f"The classes are {', '.join(class_names)}."
+    raise ValueError(f"--class-weight names no class of the target. Received: {name!r}. {advice}")
+
+
+def is_skewed(labels: np.ndarray) -> bool:
+    """Whether some classes have so many more images than others that accuracy flatters.
+
+    Args:
+        labels: `(n,)` integers.
+    """
+    import numpy as np
+
+    counts = np.unique(labels, return_counts=True)[1]
+    return bool(counts.max() > _SKEWED * counts.min())
+
+
+def balanced_accuracy(predicted: np.ndarray, labels: np.ndarray) -> float:
+    """Mean share that is read right of each class that occurs.
+
+    Args:
+        predicted: `(n,)` integers.
+        labels: `(n,)` integers.
+    """
+    import numpy as np
+
+    hits = predicted == labels
+    return float(np.mean([hits[labels == label].mean() for label in np.unique(labels)]))
+
+
+def check_folder(path: Path) -> None:
+    """Refuses a folder that cannot be made, before anything is computed for it.
+
+    Args:
+        path: what `--output` named; it may exist or not.
+
+    Raises:
+        ValueError: if it, or a folder above it, is a file.
+
+    Example:
+    ```python
+    from pathlib import Path
+    from keras_reprogram.command_line.options import check_folder
+
+    check_folder(Path("runs/of/today"))
+    ```
+    """
+    path = path.expanduser()
+    for one in (path, *path.parents):
+        if one.exists():
+            if not one.is_dir():
+                where = "a file" if one == path else f"inside {one}, which is a file"
+                raise ValueError(
+                    f"--output must be a folder. Received: {path}, {where}. Choose another."
+                )
+            return

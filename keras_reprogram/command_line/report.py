@@ -1,0 +1,123 @@
+"""`keras-reprogram report`: a training run as one HTML file, made again from its folder."""
+
+from __future__ import annotations
+
+import webbrowser
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from keras_reprogram.command_line.console import Talk, stdout_is_for_data, with_exit_codes
+from keras_reprogram.command_line.run_folder import REPORT, Run, read_run
+
+if TYPE_CHECKING:
+    from keras_reprogram.command_line.run_page import RunContents
+    from keras_reprogram.datasets import TargetData
+
+
+_LEFT_OUT = "Left out with --no-pictures."
+
+Opened = TypeVar("Opened")
+
+
+@with_exit_codes
+def report(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="The folder that train left, as runs/NAME.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where the page goes. [default: RUN/report.html, or report-2.html ... if taken]",
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file if it is there.")
+    ] = False,
+    no_pictures: Annotated[
+        bool,
+        typer.Option(
+            "--no-pictures",
+            help="Leave the target images out, where their licence forbids to pass them on.",
+        ),
+    ] = False,
+    price: Annotated[
+        float | None, typer.Option(min=0, metavar="MONEY", help="Of 1,000 queries.")
+    ] = None,
+    open_it: Annotated[bool, typer.Option("--open", help="Show it in a browser.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+) -> None:
+    """Write a training run's report as one HTML file.
+
+    Program, images, label map, errors, curves and costs, from what the run folder keeps. The
+    source is opened for its names but not asked: no query is spent. What cannot be shown, since
+    training was stopped or the data are gone, says why. Example:
+
+    keras-reprogram report runs/digits-traffic-signs --no-pictures
+    """
+    opened = read_run(run)
+    path = _free_path(opened, output, overwrite)
+    from keras_reprogram.command_line.run_page import write_run_page
+
+    with stdout_is_for_data():
+        contents = _contents(opened, price, no_pictures, Talk(quiet))
+        written = write_run_page(path, contents, overwrite=overwrite)
+    print(written)
+    if open_it and not webbrowser.open(written.resolve().as_uri()):
+        Talk(quiet).note("No browser was found.")
+
+
+def _free_path(run: Run, output: Path | None, overwrite: bool) -> Path:
+    if output is not None:
+        path = output.expanduser()
+        if path.is_dir():
+            path /= REPORT
+        if path.exists() and not overwrite:
+            raise FileExistsError(
+                f"{path} exists. Pass --overwrite to replace it, or choose another --output."
+            )
+        return path
+    path, number = run.folder / REPORT, 1
+    while path.exists() and not overwrite:
+        number += 1
+        path = path.with_name(f"{Path(REPORT).stem}-{number}.html")
+    return path
+
+
+def _contents(run: Run, price: float | None, no_pictures: bool, talk: Talk) -> RunContents:
+    from keras_reprogram.command_line.run_page import RunContents
+
+    model, no_model = _try(
+        "the source", lambda: run.load_model(run.open_source(), check_probe=False), talk
+    )
+    if no_pictures:
+        target, no_target = None, _LEFT_OUT
+    else:
+        target, no_target = _try("the images", lambda: _target(run), talk)
+    return RunContents(run.facts, model, target, no_model, no_target, price)
+
+
+def _try(what: str, load: Callable[[], Opened], talk: Talk) -> tuple[Opened | None, str]:
+    """What is loaded, or why it is not: a report is worth having without it."""
+    talk.note(f"Opening {what}.")
+    try:
+        return load(), ""
+    except Exception as error:  # A source of one's own may raise anything.
+        reason = f"Not shown: {what} cannot be opened. {type(error).__name__}: {error}"
+        talk.note(reason)
+        return None, reason
+
+
+def _target(run: Run) -> TargetData:
+    target, facts = run.load_target(), run.facts["target"]
+    found = (list(target.target_shape), list(target.class_names))
+    if found != (facts["target_shape"], facts["class_names"]):
+        raise ValueError(
+            f"The images of {facts['given']} are no longer those of the run. Expected: shape "
+            f"{facts['target_shape']}, {len(facts['class_names'])} classes. Received: shape "
+            f"{found[0]}, {len(found[1])} classes. Put the old ones back."
+        )
+    return target

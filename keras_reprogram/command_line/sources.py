@@ -1,0 +1,391 @@
+"""`--source`: an application's name, a file, a folder or Python code becomes a source model."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from keras_reprogram.command_line.source_settings import SourceSettings, needs_value_range
+
+if TYPE_CHECKING:
+    from keras_reprogram.source import FrozenSource, Source
+
+
+EMBEDDED = "traffic-signs"
+PIXELS = (0.0, 255.0)
+KERAS_FILES, LITERT_FILES = (".keras", ".h5", ".hdf5"), (".tflite", ".lite")
+
+
+@dataclass(frozen=True)
+class ResolvedSource:
+    """What `--source` stands for.
+
+    Args:
+        source: the source model, opaque or not.
+        keras_source: loads the same network as a transparent Keras model, or `None` where there
+            is only a file or a black box. It serves baselines and exports, never the training.
+        twin: what `export --source` takes where `source` itself cannot be exported, or `None`.
+    """
+
+    source: Source
+    keras_source: Callable[[], FrozenSource] | None = None
+    twin: str | None = None
+
+
+def resolve_source(
+    text: str,
+    *,
+    opaque: bool = False,
+    settings: SourceSettings | None = None,
+    features: bool = False,
+) -> ResolvedSource:
+    """Loads the source model that `--source` names.
+
+    Args:
+        text: `traffic-signs`, an application such as `MobileNetV2` or
+            `MobileNet:alpha=0.25,input_shape=128`, a `.keras` or `.tflite` file, a SavedModel
+            folder, or `FILE.py:NAME` or `MODULE:NAME` for a `Source` that Python code makes.
+        opaque: use its scores only.
+        settings: what was said of a file; applications, `traffic-signs` and Python code know it.
+        features: penultimate features instead of scores, for a new head.
+
+    Returns:
+        A `ResolvedSource`.
+
+    Raises:
+        ValueError: if there is no such source, or it cannot do what is asked.
+        ConnectionError: if weights must be downloaded and cannot.
+
+    Example:
+    ```python
+    from keras_reprogram.command_line.sources import resolve_source
+
+    source = resolve_source("traffic-signs", opaque=True).source
+    assert source.num_labels == 43 and not source.differentiable
+    ```
+    """
+    from keras_reprogram.command_line.keras_sources import keras_application, keras_file
+
+    settings = settings or SourceSettings()
+    path = Path(text).expanduser()
+    kind = path.suffix.lower()
+    if text == EMBEDDED:
+        why = f"{EMBEDDED} has pixels of 0 to 255 and probabilities"
+        settings.refuse(text, why, *_own(settings, PIXELS))
+        return _embedded(opaque, features)
+    if text.partition(":")[0] in _application_names():
+        why = "an application of Keras has pixels of 0 to 255, and says what it answers"
+        settings.refuse(text, why, *_own(settings, PIXELS))
+        return _keras(lambda: keras_application(text), text, opaque, features)
+    if kind in KERAS_FILES and path.is_file():
+        return _keras(lambda: keras_file(path, settings), text, opaque, features)
+    if kind in LITERT_FILES and path.is_file():
+        return _tflite(path, settings, features)
+    if text and path.is_dir():
+        return _saved_model(path, settings, opaque, features)
+    if text and path.exists():
+        raise ValueError(other_file(path))
+    if is_python_source(text):
+        return _python(text, settings, opaque, features)
+    raise ValueError(unknown_source(text, (EMBEDDED, *_application_names())))
+
+
+def _own(settings: SourceSettings, value_range: tuple[float, float]) -> tuple[str, ...]:
+    """`--value-range` may be given where it says what is so anyway."""
+    return ("--value-range",) if settings.value_range == value_range else ()
+
+
+def _application_names() -> tuple[str, ...]:
+    from keras_reprogram.source import application_names
+
+    return application_names()
+
+
+def _keras(
+    load: Callable[[], FrozenSource], text: str, opaque: bool, features: bool
+) -> ResolvedSource:
+    from keras_reprogram.command_line.keras_sources import features_of, scores_only
+
+    frozen = load()
+    if opaque and features:
+        raise ValueError(_no_features("a source used with --opaque"))
+    if features:
+        return ResolvedSource(features_of(frozen), lambda: frozen)
+    if opaque:
+        return ResolvedSource(scores_only(frozen, text), lambda: frozen, twin=text)
+    return ResolvedSource(frozen, lambda: frozen)
+
+
+def _embedded(opaque: bool, features: bool) -> ResolvedSource:
+    from keras_reprogram.command_line.keras_sources import embedded_keras
+
+    if not opaque:
+        return _keras(embedded_keras, EMBEDDED, opaque, features)
+    from keras_reprogram.source import LiteRTSource, embedded_path
+    from keras_reprogram.source.embedded import TRAFFIC_SIGN_LABELS
+
+    if features:
+        raise ValueError(_no_features("a source used with --opaque"))
+    source = LiteRTSource(
+        embedded_path("traffic_signs.tflite"), value_range=PIXELS, labels=TRAFFIC_SIGN_LABELS
+    )
+    return ResolvedSource(source, embedded_keras, twin=EMBEDDED)
+
+
+def _tflite(path: Path, settings: SourceSettings, features: bool) -> ResolvedSource:
+    from keras_reprogram.source import LiteRTSource
+
+    if features:
+        raise ValueError(_no_features("a .tflite file"))
+    names = ("value_range", "scores", "sum_tolerance", "data_format", "source_size")
+    why = "a .tflite file has one signature and one output, and says how its scores are rounded"
+    settings.refuse(str(path), why, *_options(names))
+    return ResolvedSource(LiteRTSource(path, **settings.arguments(*names)))
+
+
+def _options(names: tuple[str, ...]) -> list[str]:
+    return [f"--{name.replace('_', '-')}" for name in names]
+
+
+def _saved_model(
+    path: Path, settings: SourceSettings, opaque: bool, features: bool
+) -> ResolvedSource:
+    from keras_reprogram.source import SavedModelSource
+
+    if features:
+        raise ValueError(_no_features("a SavedModel folder"))
+    if not (path / "saved_model.pb").is_file():
+        raise ValueError(_no_saved_model(path))
+    names = tuple(field.name for field in dataclasses.fields(SourceSettings))
+    if settings.value_range is None:
+        raise ValueError(needs_value_range(path))
+    return ResolvedSource(SavedModelSource(path, opaque=opaque, **settings.arguments(*names)))
+
+
+def _no_saved_model(path: Path) -> str:
+    inside = sorted(str(file.parent) for file in path.glob("*/saved_model.pb"))
+    advice = "Check the path."
+    if inside:
+        advice = f"Choose one of: {', '.join(inside)}."
+    elif (path / "run.json").is_file():
+        advice = "It is a run folder: name the source that the run was trained on."
+    return (
+        "A source folder must be a SavedModel, with a file saved_model.pb in it. "
+        f"Received: {path}. {advice}"
+    )
+
+
+def _python(text: str, settings: SourceSettings, opaque: bool, features: bool) -> ResolvedSource:
+    from keras_reprogram.source import FrozenSource
+
+    source = python_source(text)
+    why = f"the Python code says these things; its source takes pixels {source.value_range}"
+    settings.refuse(text, why, *_own(settings, source.value_range))
+    if isinstance(source, FrozenSource):
+        return _keras(lambda: source, text, opaque, features)
+    if features:
+        raise ValueError(_no_features("a source that Python code makes"))
+    if opaque and source.differentiable:
+        raise ValueError(
+            "--opaque needs a source that shows its scores only. Received: "
+            f"{text!r}, a {type(source).__name__} with gradients. Make it with `opaque=True`, or "
+            "leave --opaque out."
+        )
+    return ResolvedSource(source)
+
+
+def _no_features(what: str) -> str:
+    return (
+        f"--output-map new-head reads the source's penultimate features. Received: {what}, which "
+        "shows scores only. Choose --output-map dense."
+    )
+
+
+def is_python_source(text: str) -> bool:
+    """Whether a text has one of the two forms.
+
+    Args:
+        text: what follows `--source`.
+
+    Example:
+    ```python
+    from keras_reprogram.command_line.sources import is_python_source
+
+    assert is_python_source("service.py:make_source") and is_python_source("package.service:SOURCE")
+    assert not is_python_source("MobileNet:alpha=0.25")
+    ```
+    """
+    place, _, name = text.rpartition(":")
+    if not name.isidentifier():
+        return False
+    return place.endswith(".py") or all(part.isidentifier() for part in place.split("."))
+
+
+def python_source(text: str) -> Source:
+    r"""Imports a file or a module, and takes the source from it.
+
+    Args:
+        text: what `is_python_source` is true for. The name is that of a `Source`, or of a function
+            without arguments that returns one. A module may lie in the current folder.
+
+    Returns:
+        The source.
+
+    Raises:
+        ValueError: if there is no such file, module or name, or it is no source.
+
+    Example:
+    ```python
+    from pathlib import Path
+    from keras_reprogram.command_line.sources import python_source
+
+    Path("signs.py").write_text(
+        "from keras_reprogram import LiteRTSource, embedded_path\n"
+        "def signs():\n"
+        "    path = embedded_path('traffic_signs.tflite')\n"
+        "    return LiteRTSource(path, value_range=(0, 255))\n"
+    )
+    assert python_source("signs.py:signs").num_labels == 43
+    ```
+    """
+    from keras_reprogram.source import Source
+
+    place, _, name = text.rpartition(":")
+    module = _file(place, text) if place.endswith(".py") else _module(place, text)
+    if not hasattr(module, name):
+        raise ValueError(
+            f"{place} must define the source that --source names. Received: no {name}. It has "
+            f"{', '.join(_candidates(module)) or 'no names of its own'}."
+        )
+    found = getattr(module, name)
+    source = found if isinstance(found, Source) or not callable(found) else found()
+    if not isinstance(source, Source):
+        raise ValueError(
+            f"{text} must be a keras_reprogram.Source, or a function without arguments that "
+            f"returns one. Received: {type(source).__name__}."
+        )
+    return source
+
+
+def _file(place: str, text: str) -> ModuleType:
+    path = Path(place).expanduser()
+    if not path.is_file():
+        raise ValueError(
+            f"--source FILE.py:NAME must name a file. Received: {text!r}. There is no {place}."
+        )
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{place} must be a file of Python code. Received: another kind of file.")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _module(place: str, text: str) -> ModuleType:
+    # Where a command starts, Python looks beside the command, not in the current folder.
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return importlib.import_module(place)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{place}.".startswith(f"{error.name}."):
+            raise
+        raise ValueError(
+            f"--source MODULE:NAME must name a module that Python can import. Received: {text!r}; "
+            f"there is no module {error.name}."
+        ) from None
+
+
+def _candidates(module: Any) -> list[str]:
+    return [name for name in vars(module) if not name.startswith("_")]
+
+
+_KINDS = (
+    "traffic-signs, an application of Keras such as MobileNetV2, a .keras or .tflite file, a "
+    "SavedModel folder, or FILE.py:NAME for a source that Python code makes"
+)
+_WRAPPED = (
+    "Or wrap it in a function of images in Python: `OpaqueSource(function, ...)`, as --source "
+    "FILE.py:NAME."
+)
+# What other frameworks write -> the way from there.
+_ELSEWHERE = {
+    ".onnx": "Convert it to a SavedModel folder, with `onnx2tf -i NET.onnx` for instance.",
+    ".pt": "Convert it with litert-torch, or through ONNX, to a .tflite file.",
+    ".pth": "Convert it with litert-torch, or through ONNX, to a .tflite file.",
+    ".safetensors": "It holds weights alone: load them into their network and export that.",
+    ".pb": "Pass the SavedModel folder around it; a frozen graph must become a SavedModel first.",
+    ".json": "It describes a network without weights, or a run: pass what it belongs to.",
+    ".zip": "Unpack it, and pass what is inside.",
+    ".gz": "Unpack it, and pass what is inside.",
+    ".tgz": "Unpack it, and pass what is inside.",
+    ".tar": "Unpack it, and pass what is inside.",
+}
+# Beyond this an error of Keras is the whole configuration of a network.
+_MOST_CHARACTERS = 300
+
+
+def other_file(path: Path) -> str:
+    """What to say of a file of another kind.
+
+    Args:
+        path: it exists.
+    """
+    said = f"--source must be {_KINDS}. Received: {path}, a file of another kind."
+    if path.name == "saved_model.pb":
+        return f"{said} Pass its folder: {path.parent}."
+    if path.suffix == ".py":
+        return f"{said} Name the source in it: {path}:NAME."
+    if path.suffix == ".reprogram":
+        return f"{said} It is a program without its source: name what it was trained on."
+    way = _ELSEWHERE.get(path.suffix.lower(), "Convert it to one of these.")
+    return f"{said} {way} {_WRAPPED}"
+
+
+def unknown_source(text: str, names: Sequence[str]) -> str:
+    """What to say of a name that is none.
+
+    Args:
+        text: what follows `--source`.
+        names: of sources that are known.
+    """
+    name = text.partition(":")[0]
+    same = [one for one in names if one.lower() == name.lower()]
+    close = same or difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    advice = f" Did you mean {' or '.join(close)}?" if close else ""
+    if Path(name).suffix or len(Path(name).parts) > 1:
+        advice = " There is no such file or folder."
+    return f"--source must be {_KINDS}. Received: {text!r}.{advice}"
+
+
+def cannot_be_loaded(path: Path, error: Exception) -> str:
+    """What to say of a Keras file that Keras does not load.
+
+    Args:
+        path: the file.
+        error: what Keras said, which may be very long.
+    """
+    reason = " ".join(str(error).split())
+    if len(reason) > _MOST_CHARACTERS:
+        reason = f"{reason[:_MOST_CHARACTERS]} ..."
+    if path.name.endswith(".weights.h5"):
+        way = "It holds weights alone: load them into their network, and save that as .keras."
+    elif path.suffix != path.suffix.lower():
+        name = path.stem + path.suffix.lower()
+        way = f"Keras wants the ending in small letters: rename it to {name}."
+    else:
+        way = (
+            "A model of Keras 2: load it with `tf_keras`, and write a SavedModel with "
+            "`model.export(FOLDER)`. A model with layers of its own: make the source in Python, "
+            "--source FILE.py:NAME."
+        )
+    return f"{path} is not a Keras model that Keras can load. Received: {reason} {way}"

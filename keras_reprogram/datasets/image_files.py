@@ -1,0 +1,399 @@
+"""Turns image files into arrays, with errors that name the file."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import struct
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B")
+PICTURE_RANGE = (0.0, 255.0)
+
+DICOM_ADVICE = (
+    "Received: DICOM, whose levels mean nothing without its header. Read it with pydicom "
+    "(`pydicom.dcmread(path)`, `apply_modality_lut`, `apply_windowing` of pydicom.pixels) and save "
+    "the levels as 16-bit PNG, or pass them as arrays."
+)
+
+# ITU-R 601 in 1/65536, as Pillow's convert("L") weighs colours.
+_LUMA = (19595, 38470, 7471)
+_PNG_DEPTH = 24
+_TIFF_BITS, _ORIENTATION = 258, 0x0112
+
+_BROKEN_IMAGE: tuple[type[Exception], ...] = (
+    OSError,
+    EOFError,
+    SyntaxError,
+    ValueError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+
+
+class ImageFacts(NamedTuple):
+    """What the header of an image file says.
+
+    Args:
+        size: `(height, width)` as it is shown (EXIF orientation applied).
+        is_grey: whether it has no colours.
+        is_deep: whether its levels have more than 8 bits.
+    """
+
+    size: tuple[int, int]
+    is_grey: bool
+    is_deep: bool
+
+
+def image_facts(path: Path) -> ImageFacts:
+    """Reads what an image file says of itself, without its pixels.
+
+    Args:
+        path: An image file that Pillow reads.
+
+    Returns:
+        An `ImageFacts`.
+
+    Raises:
+        ValueError: If the file is not a readable image.
+
+    Example:
+        ```python
+        import pathlib, tempfile
+        from PIL import Image
+        from keras_reprogram.datasets.image_files import image_facts
+
+        path = pathlib.Path(tempfile.mkdtemp()) / "a.png"
+        Image.new("L", (6, 4)).save(path)
+        print(image_facts(path).size, image_facts(path).is_grey)  # (4, 6) True
+        ```
+    """
+    content = b""
+    try:
+        content = path.read_bytes()
+        with Image.open(io.BytesIO(content)) as image:
+            if content.startswith((JPEG_START, PNG_START)):
+                orientation = exif_orientation(content)
+            else:
+                orientation = image.getexif().get(_ORIENTATION, 1)
+            width, height = reversed(image.size) if orientation >= 5 else image.size
+            is_grey = image.mode in GREY_MODES
+            return ImageFacts((height, width), is_grey, _is_deep(image, content))
+    except _BROKEN_IMAGE as error:
+        raise _broken(str(path), content, error) from error
+
+
+def highest_level(path: Path) -> int:
+    """The highest level in an image file, which says how many of its bits are used.
+
+    Args:
+        path: An image file.
+
+    Raises:
+        ValueError: If it cannot be read.
+
+    Example:
+        ```python
+        import pathlib, tempfile
+        import numpy as np
+        from PIL import Image
+        from keras_reprogram.datasets.image_files import highest_level
+
+        path = pathlib.Path(tempfile.mkdtemp()) / "xray.png"
+        Image.fromarray(np.array([[0, 4095]], "uint16")).save(path)
+        print(highest_level(path))  # 4095
+        ```
+    """
+    return int(_read_levels(path, str(path), grey=False)[0].max())
+
+
+def decode_image(
+    file: Path | BinaryIO,
+    name: str,
+    *,
+    grey: bool,
+    size: tuple[int, int] | None = None,
+    target_range: tuple[float, float] = PICTURE_RANGE,
+) -> np.ndarray:
+    """Decodes one image file; EXIF orientation is applied, transparency dropped.
+
+    8-bit codes fill `target_range`. The levels of a 16-bit file are taken as they are, where
+    `target_range` is that of levels, `(0, 2^d - 1)`: nothing in such a file says how many of its
+    bits are used.
+
+    Args:
+        file: Path or open binary file.
+        name: What an error calls the file.
+        grey: Whether one channel is wanted; else three.
+        size: Optional `(height, width)`; an image of another size is resized to it (aspect not
+            kept).
+        target_range: `(low, high)` of the pixels that are wanted.
+
+    Returns:
+        Array of shape `(height, width, 1)` if `grey`, else `(height, width, 3)`: uint8 in
+        (0, 255), float32 in other ranges.
+
+    Raises:
+        ValueError: If the file is not a readable image of 8 or 16 bits, or if 16-bit levels do not
+            lie in `target_range`.
+
+    Example:
+        ```python
+        import io
+        from PIL import Image
+        from keras_reprogram.datasets.image_files import decode_image
+
+        file = io.BytesIO()
+        Image.new("RGB", (6, 4), "red").save(file, "PNG")
+        file.seek(0)
+        print(decode_image(file, "red.png", grey=False, size=(2, 2)).shape)  # (2, 2, 3)
+        ```
+    """
+    levels, is_deep = _read_levels(file, name, grey)
+    low, high = map(float, target_range)
+    if is_deep:
+        _check_levels(name, int(levels.max()), (low, high))
+    if size is not None:
+        levels = resize_levels(levels, size)
+    if (low, high) == PICTURE_RANGE:
+        return levels.astype(np.uint8)
+    values = levels.astype(np.float32)
+    return values if is_deep else values * np.float32((high - low) / 255.0) + np.float32(low)
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file is a DICOM file, as scanners and hospitals store images.
+
+    Args:
+        path: A file.
+
+    Example:
+        ```python
+        import pathlib, tempfile
+        from keras_reprogram.datasets.image_files import is_dicom
+
+        path = pathlib.Path(tempfile.mkdtemp()) / "IM0001"
+        path.write_bytes(bytes(128) + b"DICM")
+        print(is_dicom(path))  # True
+        ```
+    """
+    if path.suffix.lower() in (".dcm", ".dicom"):
+        return True
+    with path.open("rb") as file:
+        return _has_dicom_mark(file.read(132))
+
+
+def _has_dicom_mark(content: bytes) -> bool:
+    return content[128:132] == b"DICM"
+
+
+def resize_levels(levels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resizes an image (bilinear with antialiasing), unless it has that size.
+
+    TensorFlow does it, and rounds once: so does the graph of an export, to the same levels.
+
+    Args:
+        levels: uint8 or uint16 array `(height, width, channels)`.
+        size: `(height, width)`, each at least 1.
+
+    Returns:
+        Array of that size, of the same type; `levels` itself if it has it.
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_reprogram.datasets.image_files import resize_levels
+
+        print(resize_levels(np.zeros((4, 6, 3), "uint8"), (2, 3)).shape)  # (2, 3, 3)
+        ```
+    """
+    if levels.shape[:2] == tuple(size):
+        return levels
+    # TensorFlow takes seconds to import.
+    import tensorflow as tf
+
+    values = tf.constant(levels.astype(np.float32))
+    resized = tf.image.resize(values, size, "bilinear", antialias=True).numpy()
+    return np.rint(resized).clip(0, levels.max()).astype(levels.dtype)
+
+
+def _read_levels(file: Path | BinaryIO, name: str, grey: bool) -> tuple[np.ndarray, bool]:
+    """Levels `(h, w, 1 or 3)` as they are stored, and whether they have 16 bits (uint16)."""
+    content = b""
+    try:
+        content = file.read_bytes() if isinstance(file, Path) else file.read()
+        with Image.open(io.BytesIO(content)) as opened:
+            is_deep = _is_deep(opened, content)
+            # As in the graph of an export, which knows no other way of saying it.
+            orientation = exif_orientation(content)
+            is_known = content.startswith((JPEG_START, PNG_START))
+            image = opened if is_known else ImageOps.exif_transpose(opened)
+            levels = _deep_levels(image, content) if is_deep else _codes(image, grey)
+    except _BROKEN_IMAGE as error:
+        raise _broken(name, content, error) from error
+    if grey and levels.shape[-1] == 3:
+        weighted = (levels.astype(np.int64) * _LUMA).sum(axis=-1, keepdims=True)
+        levels = ((weighted + 32768) // 65536).astype(levels.dtype)
+    elif not grey and levels.shape[-1] == 1:
+        levels = np.repeat(levels, 3, axis=-1)
+    return _turned(levels, orientation), is_deep
+
+
+def _codes(image: Image.Image, grey: bool) -> np.ndarray:
+    if image.mode in ("I", "F"):
+        raise ValueError(
+            f"its pixels are 32-bit numbers (mode {image.mode}), whose range nobody knows; save it "
+            "as PNG or TIFF of 8 or 16 bits"
+        )
+    # Alpha is dropped; Pillow would warn of a palette's.
+    image.info.pop("transparency", None)
+    mode = "L" if grey else "RGB"
+    return np.asarray(image.convert(mode), np.uint8).reshape(image.height, image.width, -1)
+
+
+def _deep_levels(image: Image.Image, content: bytes) -> np.ndarray:
+    if image.mode.startswith("I;16"):
+        return np.asarray(image).astype(np.uint16)[..., None]
+    if not content.startswith(PNG_START):
+        raise ValueError(
+            "it has colours of 16 bits, which are read from PNG files only; save it as PNG, or "
+            "with 8 bits"
+        )
+    # Pillow reads the upper 8 bits only.
+    import tensorflow as tf
+
+    try:
+        return tf.io.decode_png(content, channels=3, dtype=tf.uint16).numpy()
+    except tf.errors.InvalidArgumentError as error:
+        raise ValueError(str(error).splitlines()[0]) from error
+
+
+def _is_deep(image: Image.Image, content: bytes) -> bool:
+    if content.startswith(PNG_START):
+        return content[_PNG_DEPTH] == 16
+    bits = getattr(image, "tag_v2", {}).get(_TIFF_BITS, 8)
+    return image.mode not in ("I", "F") and int(np.max(bits)) > 8
+
+
+def _turned(levels: np.ndarray, orientation: int) -> np.ndarray:
+    turned = levels.transpose(1, 0, 2) if orientation >= 5 else levels
+    turned = turned[:, ::-1] if orientation in (2, 3, 6, 7) else turned
+    return turned[::-1] if orientation in (3, 4, 7, 8) else turned
+
+
+def _check_levels(name: str, highest: int, target_range: tuple[float, float]) -> None:
+    low, high = target_range
+    if low != 0 or high not in [2**depth - 1 for depth in range(8, 17)]:
+        raise ValueError(
+            f"Expected {name} to have 8 bits a channel, which fill {low:g}..{high:g}. Received: a "
+            "16-bit file, of whose levels nothing says what they mean. Save it with 8 bits."
+        )
+    if highest > high:
+        raise ValueError(
+            f"Expected {name} to hold levels in {low:g}..{high:g}, as the images that were learned "
+            f"from. Received: a 16-bit file with levels up to {highest:,}. Save it as those were "
+            "saved or with 8 bits, or learn from such files."
+        )
+
+
+def _broken(name: str, content: bytes, error: Exception) -> ValueError:
+    if _has_dicom_mark(content):
+        return ValueError(f"Expected {name} to be a readable image. {DICOM_ADVICE}")
+    # Pillow would name the stream that it was given.
+    unknown = isinstance(error, UnidentifiedImageError)
+    reason = "no kind of image file that is known" if unknown else error
+    return ValueError(
+        f"Expected {name} to be a readable image. Received: {reason}. Replace or remove the file."
+    )
+
+
+JPEG_START = b"\xff\xd8\xff"
+PNG_START = b"\x89PNG\r\n\x1a\n"
+
+_EXIF_START = b"Exif\0\0"
+# A graph goes from one to the next in a loop; files have a few of the first, some hundred of the
+# second.
+_MOST_SEGMENTS, _MOST_CHUNKS = 64, 512
+_ORIENTATION_TAG, _SHORT = 0x0112, 3
+
+
+def exif_orientation(content: bytes) -> int:
+    """Reads the orientation of a JPEG or PNG file.
+
+    It counts where the standards put it: the first APP1 segment `Exif` before the image data of a
+    JPEG, the `eXIf` chunk of a PNG. What XMP says is left alone, as browsers do.
+
+    Args:
+        content: the file.
+
+    Returns:
+        1 to 8 as EXIF numbers them; 1, as it is, where nothing (or nothing valid) is said.
+
+    Example:
+        ```python
+        import io
+        from PIL import Image
+        from keras_reprogram.datasets.image_files import exif_orientation
+
+        exif, file = Image.Exif(), io.BytesIO()
+        exif[0x0112] = 6
+        Image.new("L", (6, 4)).save(file, "JPEG", exif=exif)
+        print(exif_orientation(file.getvalue()))  # 6
+        ```
+    """
+    if content.startswith(JPEG_START):
+        return _orientation(_jpeg_exif(content))
+    if content.startswith(PNG_START):
+        return _orientation(_png_exif(content))
+    return 1
+
+
+def _jpeg_exif(content: bytes) -> bytes:
+    start = 2
+    for _ in range(_MOST_SEGMENTS):
+        marker, length = content[start + 1 : start + 2], _number(content, start + 2, 2)
+        ends = marker in (b"", b"\xd9", b"\xda")
+        if content[start : start + 1] != b"\xff" or ends or length < 2:
+            break
+        segment = content[start + 4 : start + 2 + length]
+        if marker == b"\xe1" and segment.startswith(_EXIF_START):
+            return segment[len(_EXIF_START) :]
+        start += 2 + length
+    return b""
+
+
+def _png_exif(content: bytes) -> bytes:
+    start = len(PNG_START)
+    for _ in range(_MOST_CHUNKS):
+        length, kind = _number(content, start, 4), content[start + 4 : start + 8]
+        if len(kind) < 4 or kind == b"IEND":
+            break
+        if kind == b"eXIf":
+            return content[start + 8 : start + 8 + length]
+        start += 12 + length
+    return b""
+
+
+def _orientation(exif: bytes) -> int:
+    """The first orientation in the first directory of a TIFF header."""
+    if exif[:4] not in (b"II*\0", b"MM\0*"):
+        return 1
+    order = "little" if exif[:1] == b"I" else "big"
+    first = _number(exif, 4, 4, order)
+    count = _number(exif, first, 2, order)
+    for start in itertools.islice(range(first + 2, len(exif) - 11, 12), count):
+        tag, kind = _number(exif, start, 2, order), _number(exif, start + 2, 2, order)
+        if (tag, kind) == (_ORIENTATION_TAG, _SHORT):
+            value = _number(exif, start + 8, 2, order)
+            return value if 1 <= value <= 8 else 1
+    return 1
+
+
+def _number(content: bytes, start: int, size: int, order: str = "big") -> int:
+    """An unsigned number; what lies behind the end counts as zeros."""
+    digits = content[start : start + size].ljust(size, b"\0")
+    return int.from_bytes(digits, "little" if order == "little" else "big")

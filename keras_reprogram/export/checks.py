@@ -1,0 +1,278 @@
+"""A written export, loaded by a process that knows nothing of this package, and compared."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_reprogram.export import fresh_process
+from keras_reprogram.export.image_files import scaled_codes
+from keras_reprogram.export.server_files import example_of
+from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
+from keras_reprogram.program.target_range import target_range_of
+from keras_reprogram.source.source import Source
+
+# Blocked, so that a custom object left in the file shows.
+_BLOCK = "import sys\nsys.modules['keras'] = sys.modules['keras_reprogram'] = None\n"
+
+
+def check_reloaded(
+    version: Path, inputs: Mapping[str, Any], expected: ModelAnswers
+) -> tuple[float, int]:
+    """Runs all signatures and warm-up requests of an export in a fresh process, on the CPU.
+
+    Args:
+        version: the folder.
+        inputs: signature -> rows as it takes them.
+        expected: the model's answers to the same rows.
+
+    Returns:
+        The largest difference of an output, and the number of warm-up requests.
+
+    Raises:
+        ValueError: if the process fails, or the outputs differ by more than rounding.
+    """
+    answers, replayed = _answers(version, inputs)
+    return max(expected.compare("SavedModel", *answer) for answer in answers), replayed
+
+
+def images_for(
+    model: ReprogrammedModel, signatures: Sequence[str]
+) -> tuple[dict[str, Any], np.ndarray]:
+    """The same images as every signature takes them.
+
+    Args:
+        model: what was exported.
+        signatures: those written, all of which take images.
+
+    Returns:
+        Signature -> rows, and the images as pixels.
+    """
+    if "image_bytes" not in signatures:
+        images = sample_images(model)
+        return dict.fromkeys(signatures, images), images
+    shape = (8, *model.input_shape[1:])
+    codes = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    files = [tf.io.encode_png(image).numpy() for image in codes]
+    images = scaled_codes(codes.astype(np.float32), model.program.target_range)
+    encoded = {"image_bytes": files, "classify": [example_of(file) for file in files]}
+    return {name: encoded.get(name, images) for name in signatures}, images
+
+
+def _answers(version: Path, inputs: Mapping[str, Any]) -> tuple[list[tuple[str, np.ndarray]], int]:
+    """Names and values of all signatures' outputs of numbers."""
+    # The parent may hold all of the GPU's memory, and rounds differently there.
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    script = _BLOCK + inspect.getsource(fresh_process)
+    with tempfile.TemporaryDirectory() as exchange:
+        for name, value in inputs.items():
+            Path(exchange, f"{name}.input").write_bytes(tf.io.serialize_tensor(value).numpy())
+        run = subprocess.run(
+            [sys.executable, "-P", "-c", script, str(version.resolve()), exchange],
+            env=environment,
+            capture_output=True,
+            text=True,
+            errors="replace",
+        )
+        if run.returncode:
+            last = "\n".join(run.stderr.strip().splitlines()[-5:])
+            raise ValueError(
+                "The SavedModel cannot be run by a fresh process without this package, as a server "
+                f"is one. Nothing was kept. Received: exit code {run.returncode}\n{last}\nCheck "
+                "the source for operations or files that exist in this process only."
+            )
+        files = sorted(Path(exchange).glob("*.npy"))
+        answers = [(file.suffixes[0].removeprefix("."), np.load(file)) for file in files]
+        return answers, int(Path(exchange, "replayed").read_text())
+
+
+_PARITY = 1e-5
+# Deep networks round more; anything above is a broken export all the same.
+_LARGEST_PARITY = 1e-3
+
+
+class ModelAnswers:
+    """The model's own answers to some rows, and how far they are a matter of rounding.
+
+    Outputs may differ by 1e-5, or by four times what the model's own differ by between a batch
+    and its rows one by one. Outputs that reach beyond 1 are compared as shares of the largest.
+
+    Args:
+        answer: what a part of the model makes of rows, by the outputs' names.
+        rows: float32 `(n, ...)`.
+
+    Example:
+    ```python
+    import numpy as np
+    from keras_reprogram.export.checks import ModelAnswers
+
+    answers = ModelAnswers(lambda rows: {"scores": rows / 2}, np.ones((3, 2), "float32"))
+    assert answers.compare("file", "scores", np.full((3, 2), 0.5)) == 0
+    ```
+    """
+
+    def __init__(self, answer: Callable[[np.ndarray], Mapping[str, Any]], rows: np.ndarray) -> None:
+        with tf.device("CPU"):
+            self.expected = _arrays(answer(rows))
+            alone = [_arrays(answer(row[None])) for row in rows]
+        self._singly = {
+            name: np.concatenate([one[name] for one in alone]) for name in self.expected
+        }
+
+    def compare(self, what: str, name: str, values: np.ndarray) -> float:
+        """Compares an output.
+
+        Args:
+            what: is compared, for the message.
+            name: of the output.
+            values: `(n, ...)`, what it is there.
+
+        Returns:
+            The largest difference.
+
+        Raises:
+            ValueError: if it is more than rounding.
+        """
+        difference = self._difference(name, values)
+        noise = self._difference(name, self._singly[name])
+        allowed = min(max(_PARITY, 4.0 * noise), _LARGEST_PARITY)
+        if not difference <= allowed:
+            raise ValueError(
+                f"The {what} does not agree with the model: {name} differ by {difference:.3g}, at "
+                f"most {allowed:.3g} is allowed. Nothing was kept. Check custom layers for "
+                "operations that behave differently in a graph."
+            )
+        return difference
+
+    def _difference(self, name: str, values: np.ndarray) -> float:
+        expected = self.expected[name]
+        return float(np.abs(values - expected).max() / max(1.0, np.abs(expected).max()))
+
+
+def _arrays(outputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    return {name: keras.ops.convert_to_numpy(value) for name, value in outputs.items()}
+
+
+_NUM_PROBES = 8
+
+
+def sample_images(model: ReprogrammedModel, count: int = _NUM_PROBES) -> np.ndarray:
+    """Seeded random target images, to compare two forms of a model on.
+
+    Args:
+        model: whose shape and range the images have. Where its program does not say its range,
+            every second image spans 0 to 255 and the others 0 to 1.
+        count: how many.
+
+    Returns:
+        float32 array `(count, h, w, c)`.
+    """
+    known = target_range_of(model.program)
+    low, high = known or (0.0, 1.0)
+    shape = (count, *model.input_shape[1:])
+    images = np.random.default_rng(0).uniform(low, high, shape)
+    if known is None:
+        images[1::2] *= 255.0
+    return images.astype(np.float32)
+
+
+def check_twin(model: ReprogrammedModel, twin: Source, tolerance: float) -> None:
+    """Shows both the same source images and compares their scores.
+
+    Args:
+        model: whose own source is asked (`8 * V` queries).
+        twin: the source to put in its place.
+        tolerance: largest difference of a score.
+
+    Raises:
+        ValueError: if they differ by more.
+    """
+    images = model.program(sample_images(model))
+    own, other = (keras.ops.convert_to_numpy(source(images)) for source in (model.source, twin))
+    difference = float(np.abs(own - other).max())
+    if difference > tolerance:
+        raise ValueError(
+            f"`source=` is not a twin of the model's source: scores differ by {difference:.3g}, "
+            f"at most {tolerance:g} is allowed. Received: {type(twin).__name__}. Pass the same "
+            "network, or in Python a larger `twin_tolerance` if rounding explains the difference."
+        )
+
+
+def export_blockers(model: ReprogrammedModel, source: Source | None = None) -> list[str]:
+    """Why a model cannot be exported, empty if it can.
+
+    Args:
+        model: the model to export.
+        source: an exportable twin to put in the place of `model.source`, or `None`.
+
+    Returns:
+        One sentence for each blocker.
+
+    Example:
+    ```python
+    from keras_reprogram import (
+        DenseMap, LiteRTSource, ProgramLayer, ReprogrammedModel, embedded_path, export_blockers
+    )
+
+    source = LiteRTSource(embedded_path("traffic_signs.tflite"), value_range=(0, 255))
+    program = ProgramLayer((8, 8, 1), source.source_shape, source_range=source.value_range)
+    model = ReprogrammedModel(program, source, DenseMap(num_classes=10))
+    assert len(export_blockers(model)) == 2
+    ```
+    """
+    embedded = source or model.source
+    blockers = []
+    if not embedded.exportable:
+        blockers.append(
+            f"The source is a {type(embedded).__name__}, which runs as Python code and cannot "
+            "become part of a graph. If you have the same network as a Keras model or a "
+            "SavedModel, pass it as `source=` (--source); otherwise `export_halves` (--format "
+            "halves) writes what comes before it and what comes after, for a server that asks it "
+            "in between."
+        )
+    blockers += half_blockers(model)
+    given, expected = _twin_facts(embedded), _twin_facts(model.source)
+    blockers += [
+        f"`source=` differs from the model's source in `{fact}`: {value} instead of "
+        f"{expected[fact]}."
+        for fact, value in given.items()
+        if value != expected[fact]
+    ]
+    return blockers
+
+
+def _twin_facts(source: Source) -> dict[str, Any]:
+    facts = {name: getattr(source, name) for name in ("source_shape", "value_range", "num_labels")}
+    # The map goes on reading scores as it was fitted, whatever is said of how a row is normalised.
+    return facts | {"scores": source.fingerprinted_scores}
+
+
+def half_blockers(model: ReprogrammedModel) -> list[str]:
+    """Why a model cannot be exported even without its source, empty if it can.
+
+    Args:
+        model: the model to export.
+
+    Returns:
+        One sentence for each blocker.
+    """
+    if model.output_map.ready:
+        return []
+    return ["The output map was never fitted: call `model.fit_output_map(x, y)`."]
+
+
+def refuse_blockers(blockers: list[str]) -> None:
+    """Raises a ValueError that lists every blocker, if there is one."""
+    if blockers:
+        listed = "\n".join(f"- {blocker}" for blocker in blockers)
+        raise ValueError(f"This model cannot be exported; nothing was written.\n{listed}")

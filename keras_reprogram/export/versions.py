@@ -1,0 +1,206 @@
+"""Version folders: written aside, renamed when whole, never replaced."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def written_aside(base_dir: Path) -> Iterator[Path]:
+    """A path to write a version at, which a server that watches `base_dir` does not look at.
+
+    Args:
+        base_dir: holds the versions; made if needed.
+
+    Yields:
+        A path of which nothing is left after the block, nor are folders that were made for it.
+
+    Example:
+    ```python
+    from pathlib import Path
+    from keras_reprogram.export.versions import take_version, written_aside
+
+    with written_aside(Path("versions")) as aside:
+        aside.mkdir()
+        print(take_version(aside, Path("versions")))  # versions/1
+    ```
+    """
+    missing = [folder for folder in (base_dir, *base_dir.parents) if not folder.exists()]
+    base_dir.mkdir(parents=True, exist_ok=True)
+    aside = base_dir / f".{secrets.token_hex(8)}.part"
+    try:
+        yield aside
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+        # What holds a version by now refuses to go.
+        with contextlib.suppress(OSError):
+            for folder in missing:
+                folder.rmdir()
+
+
+def check_version(base_dir: Path, version: int | None) -> None:
+    """Refuses a version that is no number, or that is there already.
+
+    Args:
+        base_dir: holds the versions.
+        version: what the caller asked for; `None` for the next free one.
+
+    Raises:
+        ValueError: if it is not a positive integer.
+        FileExistsError: if it is taken.
+    """
+    if version is None:
+        return
+    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+        raise ValueError(f"`version` must be a positive integer or None. Received: {version!r}.")
+    if (base_dir / str(version)).exists():
+        raise FileExistsError(
+            f"{base_dir / str(version)} exists already, and no version is ever replaced. Pass "
+            "another `version=`, or leave it out for the next free one."
+        )
+
+
+def take_version(written: Path, base_dir: Path, version: int | None = None) -> Path:
+    """Renames to a version: the one asked for, or the lowest above all others.
+
+    Args:
+        written: the whole folder, in `base_dir`.
+        base_dir: holds the versions. Other writers may take versions meanwhile.
+        version: a version, or `None`.
+
+    Returns:
+        The version folder.
+
+    Raises:
+        FileExistsError: if the version asked for is taken.
+    """
+    while True:
+        # POSIX lets a folder replace an empty one, hence the look before the rename.
+        check_version(base_dir, version)
+        target = base_dir / str(version or max(versions_in(base_dir), default=0) + 1)
+        try:
+            return written.rename(target)
+        except OSError:
+            if not target.exists():
+                raise
+
+
+def versions_in(base_dir: Path) -> set[int]:
+    """The versions that are taken.
+
+    Args:
+        base_dir: holds them, among other things; need not be there.
+
+    Returns:
+        Their numbers.
+    """
+    names = (path.name for path in base_dir.iterdir()) if base_dir.is_dir() else ()
+    # "²" is a digit too, but no integer.
+    return {int(name) for name in names if name.isascii() and name.isdigit()}
+
+
+PROGRAM, OUTPUT_MAP = "program", "output_map"
+HALVES = (PROGRAM, OUTPUT_MAP)
+
+
+def litert_name(half: str, version: int | None = None) -> str:
+    """What the LiteRT file of a half is called, with or without its version.
+
+    Args:
+        half: `"program"` or `"output_map"`.
+        version: its version, or `None` while it has none.
+
+    Returns:
+        The file's name.
+    """
+    return f"{half}.tflite" if version is None else f"{half}-{version}.tflite"
+
+
+def check_half_versions(base_dir: Path, version: int | None) -> None:
+    """Refuses a version that is no number, or that one of the halves has already.
+
+    Args:
+        base_dir: holds the halves.
+        version: what the caller asked for; `None` for the next free one.
+
+    Raises:
+        ValueError: if it is not a positive integer.
+        FileExistsError: if it is taken.
+    """
+    for half in HALVES:
+        check_version(base_dir / half, version)
+        file = base_dir / litert_name(half, version)
+        if version is not None and file.exists():
+            raise FileExistsError(
+                f"{file} exists already, and no version is ever replaced. Pass another "
+                "`version=`, or leave it out for the next free one."
+            )
+
+
+def take_half_versions(written: Path, base_dir: Path, version: int | None = None) -> int:
+    """Renames both halves and their LiteRT files to a version, the program last.
+
+    Whoever finds `program/<version>` finds everything else too. If a name cannot be taken, the
+    others are given back.
+
+    Args:
+        written: a folder in `base_dir` with `program`, `output_map` and a `.tflite` of each.
+        base_dir: holds the halves. Other writers may take versions meanwhile.
+        version: a version, or `None` for the lowest above all others.
+
+    Returns:
+        The version.
+
+    Raises:
+        FileExistsError: if the version asked for is taken.
+        OSError: if a name cannot be taken for another reason.
+    """
+    while True:
+        check_half_versions(base_dir, version)
+        number = version or max(_taken(base_dir), default=0) + 1
+        try:
+            _rename_all(_moves(written, base_dir, number))
+        except OSError:
+            if number not in _taken(base_dir):
+                raise
+        else:
+            return number
+
+
+def _moves(written: Path, base_dir: Path, version: int) -> list[tuple[Path, Path]]:
+    """Where everything goes, in order: the first name keeps other writers off the rest."""
+    files = [
+        (written / litert_name(half), base_dir / litert_name(half, version)) for half in HALVES
+    ]
+    folders = {half: (written / half, base_dir / half / str(version)) for half in HALVES}
+    return [folders[OUTPUT_MAP], *files, folders[PROGRAM]]
+
+
+def _rename_all(moves: list[tuple[Path, Path]]) -> None:
+    try:
+        for written, target in moves:
+            target.parent.mkdir(exist_ok=True)
+            # POSIX lets a folder replace an empty one, and a file any other.
+            if target.exists():
+                raise FileExistsError(f"{target} was taken by another writer.")
+            written.rename(target)
+    except BaseException:
+        for written, target in reversed(moves):
+            if not written.exists():
+                target.rename(written)
+            # What holds versions of others refuses to go.
+            with contextlib.suppress(OSError):
+                target.parent.rmdir()
+        raise
+
+
+def _taken(base_dir: Path) -> set[int]:
+    files = (path.stem.rpartition("-") for path in base_dir.glob("*-*.tflite"))
+    return set().union(
+        *(versions_in(base_dir / half) for half in HALVES),
+        (int(end) for half, _, end in files if half in HALVES and end.isascii() and end.isdigit()),
+    )

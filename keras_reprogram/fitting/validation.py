@@ -1,0 +1,328 @@
+"""Seeded, stratified division of labelled images: a draw of some, or a validation part."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_reprogram.estimators.gradient_estimator import row_loss
+
+
+def draw_stratified(labels: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
+    """Draws `count` positions so that every class keeps its share and has at least one.
+
+    The images of each class are shuffled and the `j`-th of `n` gets the key `(j + 0.5) / n`; the
+    smallest keys are drawn. So draws with one seed are nested: the 100 of `count=100` are among the
+    200 of `count=200`.
+
+    Args:
+        labels: Integer array of shape `(num_images,)`.
+        count: How many to draw, from the number of classes in `labels` up to `num_images`.
+        seed: Non-negative integer that decides the draw.
+
+    Returns:
+        Sorted integer array of shape `(count,)` with positions in `labels`.
+
+    Raises:
+        ValueError: If `count` is above the number of images or below the number of classes.
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_reprogram.fitting.validation import draw_stratified
+
+        labels = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1, 2])
+        drawn = draw_stratified(labels, 5, seed=0)
+        print(np.bincount(labels[drawn]))  # [3 1 1]
+        ```
+    """
+    labels = _checked_labels(labels)
+    num_classes = len(np.unique(labels))
+    if count > len(labels):
+        raise ValueError(
+            f"Expected a draw of at most the {len(labels)} images that exist. Received: {count}. "
+            "Ask for fewer."
+        )
+    if count < num_classes:
+        raise ValueError(
+            f"Expected a draw of at least one image for each of the {num_classes} classes. "
+            f"Received: {count}. Ask for {num_classes} or more."
+        )
+    order = np.random.default_rng(seed).permutation(len(labels))
+    return np.sort(order[np.argsort(_keys(labels[order]), kind="stable")[:count]])
+
+
+def split_validation(
+    images: np.ndarray,
+    labels: np.ndarray,
+    fraction: float = 0.2,
+    seed: int = 0,
+    groups: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Divides images into a training and a validation part, stratified by class.
+
+    Every class keeps at least one training image, so a class with a single image is wholly in the
+    training part, and a very rare class may be missing from validation.
+
+    Args:
+        images: Array of shape `(num_images, ...)`; only its length is looked at.
+        labels: Integer array of shape `(num_images,)`.
+        fraction: Share of the validation part, above 0 and below 1.
+        seed: Non-negative integer that decides the split.
+        groups: Optional array of shape `(num_images,)`. Images with one value (frames of one track,
+            scans of one patient) stay together; then the share and the class balance are those of
+            the groups.
+
+    Returns:
+        Two sorted integer arrays: the training positions and the validation positions.
+
+    Raises:
+        ValueError: If `fraction` is not between 0 and 1, if lengths differ, or if there is nothing
+            left for validation because every class has a single image (or group).
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_reprogram.fitting.validation import split_validation
+
+        images, labels = np.zeros((20, 8, 8, 1)), np.arange(20) % 2
+        train_index, validation_index = split_validation(images, labels, fraction=0.2)
+        print(len(train_index), len(validation_index))  # 16 4
+        ```
+    """
+    labels = _checked_labels(labels)
+    _check_split(len(images), labels, fraction, groups)
+    if groups is None:
+        train = draw_stratified(labels, _train_count(labels, fraction), seed)
+        return train, np.setdiff1d(np.arange(len(labels)), train)
+    _, member = np.unique(np.reshape(groups, -1), return_inverse=True)
+    group_labels = _majority_labels(member, labels)
+    train_groups = draw_stratified(group_labels, _train_count(group_labels, fraction), seed)
+    in_train = np.isin(member, train_groups)
+    return np.flatnonzero(in_train), np.flatnonzero(~in_train)
+
+
+def _keys(labels: np.ndarray) -> np.ndarray:
+    keys = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        keys[members] = (np.arange(len(members)) + 0.5) / len(members)
+        keys[members[0]] = -1.0
+    return keys
+
+
+def _majority_labels(member: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    classes, label_index = np.unique(labels, return_inverse=True)
+    counts = np.zeros((member.max() + 1, len(classes)), dtype=np.int64)
+    np.add.at(counts, (member, label_index), 1)
+    return classes[counts.argmax(axis=1)]
+
+
+def _train_count(labels: np.ndarray, fraction: float) -> int:
+    spare = len(labels) - len(np.unique(labels))
+    if spare == 0:
+        raise ValueError(
+            "Expected a class with at least two images (or groups), so that one can be held out. "
+            f"Received: {len(labels)} images (or groups) of {len(labels)} classes. Add images."
+        )
+    return len(labels) - min(max(1, round(fraction * len(labels))), spare)
+
+
+def _checked_labels(labels: np.ndarray) -> np.ndarray:
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or len(labels) == 0 or labels.dtype.kind not in "iu":
+        raise ValueError(
+            "Expected `labels` to be a non-empty integer array of shape (num_images,). "
+            f"Received: shape {labels.shape}, dtype {labels.dtype}. "
+            "For one-hot labels pass `labels.argmax(axis=1)`."
+        )
+    return labels
+
+
+def _check_split(
+    num_images: int, labels: np.ndarray, fraction: float, groups: np.ndarray | None
+) -> None:
+    if not 0 < fraction < 1:
+        raise ValueError(
+            f"Expected `fraction` above 0 and below 1. Received: fraction={fraction}. Try 0.2."
+        )
+    num_groups = num_images if groups is None else np.size(groups)
+    if not num_images == len(labels) == num_groups:
+        raise ValueError(
+            "Expected images, labels and groups of one length. "
+            f"Received: {num_images} images, {len(labels)} labels, {num_groups} groups."
+        )
+
+
+# A probability below this is a miss like any other; its logarithm stays finite.
+_SMALLEST_PROBABILITY = 1e-7
+
+
+@dataclass(frozen=True, order=True)
+class ValidationScore:
+    """Weighted figures of held-out images; the smaller one has the lower loss.
+
+    Args:
+        loss: mean cross-entropy, in nats, >= 0.
+        error: share that is read wrong, in [0, 1].
+
+    Example:
+    ```python
+    from keras_reprogram.fitting.validation import ValidationScore
+
+    first, second = ValidationScore(0.5, 0.1), ValidationScore(0.4, 0.2)
+    assert second < first and not second.beats(first)
+    ```
+    """
+
+    loss: float
+    error: float
+
+    @property
+    def accuracy(self) -> float:
+        """Share that is read right, in [0, 1]."""
+        return 1.0 - self.error
+
+    def beats(self, best: ValidationScore) -> bool:
+        """Whether it may replace the best so far: surer, and wrong no more often.
+
+        Accuracy alone is too coarse on a few hundred images, and loss alone may give right answers
+        up for surer ones.
+
+        Args:
+            best: of what came before.
+        """
+        return self.loss < best.loss and self.error <= best.error
+
+
+# What anything beats.
+NOTHING_YET = ValidationScore(np.inf, 1.0)
+
+
+def validation_score(
+    probabilities: np.ndarray, labels: np.ndarray, sample_weight: np.ndarray | None = None
+) -> ValidationScore:
+    """Cross-entropy and error, each image counted by its weight.
+
+    Args:
+        probabilities: `(n, K)`.
+        labels: `(n,)` integers in [0, K).
+        sample_weight: `(n,)` non-negative, or `None`. Where all are 0, images count alike.
+
+    Returns:
+        A `ValidationScore`.
+
+    Example:
+    ```python
+    import numpy as np
+    from keras_reprogram.fitting.validation import validation_score
+
+    probabilities = np.array([[0.9, 0.1], [0.8, 0.2]])
+    score = validation_score(probabilities, np.array([0, 1]), np.array([1.0, 3.0]))
+    assert score.error == 0.75
+    ```
+    """
+    probabilities, labels = np.asarray(probabilities, np.float64), np.asarray(labels)
+    if sample_weight is not None and not np.any(sample_weight):
+        sample_weight = None
+    own = probabilities[np.arange(len(labels)), labels]
+    losses = -np.log(np.maximum(own, _SMALLEST_PROBABILITY))
+    misses = probabilities.argmax(axis=1) != labels
+    return ValidationScore(
+        float(np.average(losses, weights=sample_weight)),
+        float(np.average(misses, weights=sample_weight)),
+    )
+
+
+NUMBERS, COLUMN, ONE_HOT = "(n,) integers", "(n, 1) integers", "(n, K) one-hot rows"
+FORMS = (NUMBERS, COLUMN, ONE_HOT)
+# So many classes tell whether a loss knows one from another.
+_ASKED_CLASSES = 3
+# Of float32 losses, as a share of the largest.
+_ROUNDING = 1e-5
+
+
+def labels_for(loss: Any, given: Any, labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Labels in a form that the loss reads: as they came, if it reads those.
+
+    Neither a loss's name nor its class says what it takes: functions and subclasses are called as
+    their authors like. So it is asked about predictions that are sure of one class: it reads a form
+    if no other prediction is cheaper than the right one, and some are dearer. A squared error, say,
+    also returns numbers for integers, but the same ones whatever is right.
+
+    Args:
+        loss: as `compile` takes it.
+        given: labels as they came, `(n,)`, `(n, 1)` or `(n, K)`; soft rows stay soft.
+        labels: the same as `(n,)` integers in [0, K).
+        num_classes: K.
+
+    Returns:
+        `given`, or `labels` in another of these forms.
+
+    Raises:
+        ValueError: if the loss reads no form of labels, or is none that `row_loss` takes.
+
+    Example:
+    ```python
+    import numpy as np
+    from keras_reprogram.fitting.validation import labels_for
+
+    labels = np.array([2, 0])
+    rows = labels_for("categorical_crossentropy", labels, labels, num_classes=3)
+    assert rows.tolist() == [[0, 0, 1], [1, 0, 0]]
+    ```
+    """
+    given = np.asarray(given)
+    came = NUMBERS if given.ndim == 1 else ONE_HOT if given.shape[1] == num_classes else COLUMN
+    failures = {}
+    for form in sorted(FORMS, key=lambda form: form != came):
+        failures[form] = _failure(loss, form, num_classes)
+        if not failures[form]:
+            return given if form == came else as_form(labels, form, num_classes)
+    reasons = "; ".join(f"{form}: {failure}" for form, failure in failures.items())
+    raise ValueError(
+        "Estimated steps need a loss that is smallest where the right class is predicted, a number "
+        f"for each image. Received: loss={loss!r}, which for {reasons}. Pass one such as "
+        '"sparse_categorical_crossentropy" to `compile(loss=...)`.'
+    )
+
+
+def as_form(labels: np.ndarray, form: str, num_classes: int) -> np.ndarray:
+    """Integer labels in one of `FORMS`.
+
+    Args:
+        labels: `(n,)` integers in [0, K).
+        form: one of `FORMS`.
+        num_classes: K.
+    """
+    if form == ONE_HOT:
+        return np.eye(num_classes, dtype=np.float32)[labels]
+    return labels if form == NUMBERS else labels[:, None]
+
+
+def _failure(loss: Any, form: str, num_classes: int) -> str:
+    """Why a loss does not read labels of this form, or nothing."""
+    rows = row_loss(loss)
+    classes = np.unique(np.linspace(0, num_classes - 1, _ASKED_CLASSES).astype(int))
+    right, predicted = (part.reshape(-1) for part in np.meshgrid(classes, classes, indexing="ij"))
+    # Made by a softmax, as an output map's are: Keras looks for its inputs.
+    sure = np.eye(num_classes, dtype=np.float32)[predicted] * np.log(4.0 * num_classes)
+    probabilities = keras.activations.softmax(ops.convert_to_tensor(sure, "float32"))
+    asked = ops.cast(as_form(right, form, num_classes), "float32")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = ops.convert_to_numpy(rows(asked, probabilities))
+    except Exception as error:  # Whatever a user's own function raises, it does not read these.
+        return f"raises {type(error).__name__}: {str(error).strip().splitlines()[0]}"
+    table = found.reshape(len(classes), len(classes))
+    if not np.isfinite(table).all():
+        return "is not finite"
+    beyond, rounding = table - np.diagonal(table)[:, None], _ROUNDING * np.abs(table).max()
+    tells = (beyond > -rounding).all() and (beyond > rounding).any()
+    return "" if tells else "does not tell classes apart"

@@ -1,0 +1,58 @@
+"""Networks inside layers as configurations, without what they were compiled with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+
+
+def network_config(network: keras.Model) -> dict[str, Any]:
+    """What `network_from` makes the same layers of, without weights.
+
+    A network inside a layer is not trained by itself. Optimizer, loss and metrics that it or a
+    network in it was compiled with stay behind: the loss may be a function that a file cannot
+    name, and the optimizer would find none of its variables.
+
+    Args:
+        network: a Keras model.
+
+    Returns:
+        Values that JSON has words for.
+    """
+    return _uncompiled(keras.saving.serialize_keras_object(network))
+
+
+def network_from(config: dict[str, Any]) -> keras.Model:
+    """A network with new weights, not compiled.
+
+    Args:
+        config: from `network_config`, or of any other serialized Keras model.
+
+    Returns:
+        A Keras model.
+    """
+    return keras.saving.deserialize_keras_object(_uncompiled(config))
+
+
+def _uncompiled(config: Any) -> Any:
+    if isinstance(config, dict):
+        known = "class_name" in config and "config" in config
+        kept = (key for key in config if not (known and key == "compile_config"))
+        return {key: _uncompiled(config[key]) for key in kept}
+    if isinstance(config, list | tuple):
+        return type(config)(_uncompiled(part) for part in config)
+    return config
+
+
+@contextmanager
+def float32_policy() -> Iterator[None]:
+    """Builds layers in float32 inside, and restores Keras's global dtype policy afterwards."""
+    chosen = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(chosen)

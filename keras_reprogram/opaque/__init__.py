@@ -1,0 +1,1 @@
+"""Training from queries alone, within a budget."""

@@ -1,0 +1,358 @@
+"""OpaquePlan: which images `fit_opaque` asks, how often, reckoned before it asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from keras_reprogram.arguments import one_of
+from keras_reprogram.asking.answer_store import MOST_MEMORY, program_stands
+from keras_reprogram.asking.data import split_counts
+from keras_reprogram.asking.exact_fit import check_groups
+from keras_reprogram.asking.images import check_labels
+from keras_reprogram.fitting.validation import draw_stratified, split_validation
+from keras_reprogram.opaque.query_estimate import RECIPES, QueryEstimate
+from keras_reprogram.opaque.step_check import check_queries
+from keras_reprogram.opaque.views import check_placement
+
+# A pool beyond this size hardly holds better views.
+_LARGEST_POOL = 48
+# Fewer pilot images than this a class choose views by chance.
+PILOT_IMAGES_A_CLASS = 6
+# The share of the images that the largest pilot takes.
+_PILOT_SHARE = 0.25
+# The share of the queries beyond the base answers that a pilot may take; steps get the rest.
+_PILOT_BUDGET = 0.5
+
+
+@dataclass(frozen=True)
+class OpaquePlan:
+    """What one run of `fit_opaque` asks. `estimate_queries` prints it, and the run follows it.
+
+    Args:
+        train: positions in `x` that are learned from.
+        validation: positions that decide: in `validation_data` if it is given, else in `x`.
+        pilot: positions among the training images that are shown under a pool of views, none to
+            leave the views alone.
+        pool_views: views of that pool, the program's own included.
+        chooses_views: whether views may be chosen, be there room for a pilot or not.
+        num_views: queries for one prediction.
+        queries_a_step: for one training image in one estimated step, 0 where none are taken.
+        check: queries of the check before the first step.
+        epochs: of steps that the budget pays for. Validation may end them earlier.
+
+    Example:
+    ```python
+    import numpy as np
+    from keras_reprogram.opaque.plan import OpaquePlan
+
+    plan = OpaquePlan(np.arange(48), np.arange(48, 60), num_views=2, queries_a_step=6, epochs=2)
+    assert plan.estimate().total == 60 * 2 + 2 * (48 * 6 + 12 * 2)
+    ```
+    """
+
+    train: np.ndarray = field(repr=False)
+    validation: np.ndarray = field(repr=False)
+    pilot: np.ndarray = field(default_factory=lambda: np.arange(0), repr=False)
+    pool_views: int = 0
+    chooses_views: bool = False
+    num_views: int = 1
+    queries_a_step: int = 0
+    check: int = 0
+    epochs: int = 0
+
+    @property
+    def pilot_queries(self) -> int:
+        """To choose views."""
+        return len(self.pilot) * self.pool_views
+
+    @property
+    def base_queries(self) -> int:
+        """For the answers that the map alone is fitted on and judged by."""
+        return (len(self.train) + len(self.validation)) * self.num_views
+
+    @property
+    def epoch_queries(self) -> int:
+        """For one epoch of steps and its validation."""
+        return len(self.train) * self.queries_a_step + len(self.validation) * self.num_views
+
+    def estimate(
+        self,
+        price_per_thousand: float | None = None,
+        queries_per_second: float | None = None,
+    ) -> QueryEstimate:
+        """The plan in figures, by what queries are for.
+
+        Args:
+            price_per_thousand: of 1,000 queries.
+            queries_per_second: that the source allows.
+        """
+        check = self.check if self.epochs else 0
+        return QueryEstimate(
+            output_map=len(self.train) * self.num_views,
+            views=self.pilot_queries,
+            estimates=self.epochs * len(self.train) * self.queries_a_step + check,
+            validation=(1 + self.epochs) * len(self.validation) * self.num_views,
+            per_prediction=self.num_views,
+            price_per_thousand=price_per_thousand,
+            queries_per_second=queries_per_second,
+        )
+
+
+def payable_rows(
+    train_labels: np.ndarray,
+    validation_labels: np.ndarray,
+    payable: int,
+    num_classes: int,
+    seed: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """As much of both parts as a budget pays for, in their proportion, with the classes' shares.
+
+    Args:
+        train_labels: `(n,)` integers.
+        validation_labels: `(m,)` integers.
+        payable: images that can be paid for.
+        num_classes: K.
+        seed: draws the images.
+
+    Returns:
+        Positions in either part.
+
+    Raises:
+        ValueError: if fewer than four images of every class can be paid for.
+    """
+    total = len(train_labels) + len(validation_labels)
+    if payable >= total:
+        return np.arange(len(train_labels)), np.arange(len(validation_labels))
+    held_out = max(num_classes, round(payable * len(validation_labels) / total))
+    held_out = min(held_out, payable - min(len(train_labels), 3 * num_classes))
+    held_out = min(held_out, len(validation_labels))
+    learned = min(payable - held_out, len(train_labels))
+    return (
+        draw_stratified(train_labels, learned, seed),
+        draw_stratified(validation_labels, held_out, seed),
+    )
+
+
+def pilot_rows(
+    labels: np.ndarray,
+    groups: np.ndarray | None,
+    weight: np.ndarray | None,
+    size: int,
+    seed: int,
+) -> np.ndarray:
+    """Images to choose views by: one of each group, since twins make every view look good.
+
+    Args:
+        labels: `(n,)` of the training images.
+        groups: `(n,)` or `None`.
+        weight: `(n,)` or `None`.
+        size: images, if there are as many.
+        seed: draws them.
+
+    Returns:
+        Positions among the training images.
+    """
+    rows = np.arange(len(labels))
+    if weight is not None and np.count_nonzero(weight) >= size:
+        # Images without weight say nothing about views.
+        rows = np.flatnonzero(weight)
+    if groups is not None:
+        first = rows[np.unique(groups[rows], return_index=True)[1]]
+        classes = np.unique(labels[rows])
+        covered = len(np.unique(labels[first])) == len(classes)
+        if covered and len(first) >= PILOT_IMAGES_A_CLASS * len(classes):
+            rows = first
+    return rows[draw_stratified(labels[rows], min(size, len(rows)), seed)]
+
+
+def plan_pilot(spare: int, num_train: int, num_views: int, num_classes: int) -> tuple[int, int]:
+    """Images and views of the pilot: as large a pool as the spare queries pay.
+
+    Args:
+        spare: queries of the budget beyond those for the base answers.
+        num_train: training images.
+        num_views: that will be chosen.
+        num_classes: K.
+
+    Returns:
+        `(images, pool)`, both 0 where the budget has no room for a pool worth asking.
+    """
+    smallest = min(PILOT_IMAGES_A_CLASS * num_classes, num_train)
+    images = max(smallest, int(_PILOT_SHARE * num_train))
+    for count in (images, smallest):
+        pool = min(_LARGEST_POOL, int(_PILOT_BUDGET * spare) // max(count, 1))
+        if pool >= num_views + max(2, num_views // 2):
+            return count, pool
+    return 0, 0
+
+
+def plan_opaque(
+    model: Any,
+    labels: np.ndarray,
+    *,
+    groups: np.ndarray | None,
+    weight: np.ndarray | None,
+    validation_labels: np.ndarray | None,
+    validation_split: float,
+    query_budget: int,
+    choose_views: bool | None,
+) -> OpaquePlan:
+    """What `fit_opaque` will ask: the one place where it is computed.
+
+    Raises:
+        ValueError: for a budget that does not pay for four images of every class, a split that
+            leaves one class, or a program without views to choose.
+    """
+    views, classes = model.queries_per_prediction, model.output_map.num_classes
+    if choose_views is None:
+        choose_views = _fills_the_canvas(model.program)
+    if choose_views:
+        check_placement(model)
+    train = np.arange(len(labels))
+    if validation_labels is None:
+        train, validation = _split(labels, validation_split, groups, model.seed)
+        validation_labels = labels[validation]
+    else:
+        validation = np.arange(len(validation_labels))
+    _check_budget(len(train) + len(validation), query_budget, classes, views)
+    rows = payable_rows(
+        labels[train], validation_labels, query_budget // views, classes, model.seed
+    )
+    train, validation = train[rows[0]], validation[rows[1]]
+    spare = query_budget - (len(train) + len(validation)) * views
+    pilot, pool = np.arange(0), 0
+    if choose_views:
+        present = len(np.unique(labels[train]))
+        size, pool = plan_pilot(spare, len(train), views, present)
+    if pool:
+        groups, weight = (None if p is None else p[train] for p in (groups, weight))
+        pilot = pilot_rows(labels[train], groups, weight, size, model.seed)
+    plan = OpaquePlan(train, validation, pilot, pool, choose_views, views)
+    return _with_steps(model, plan, spare)
+
+
+def _with_steps(model: Any, plan: OpaquePlan, spare: int) -> OpaquePlan:
+    """The epochs of steps that the rest of the budget pays for."""
+    if not model.steps.estimates:
+        return plan
+    each = plan.num_views * (1 + model.gradient_estimator.queries_per_image)
+    plan = replace(plan, queries_a_step=each, check=check_queries(model, len(plan.train)))
+    left = max(0, spare - plan.pilot_queries - plan.check)
+    return replace(plan, epochs=left // plan.epoch_queries)
+
+
+def _split(
+    labels: np.ndarray, validation_split: float, groups: np.ndarray | None, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    train, validation = split_validation(labels, labels, validation_split, seed, groups)
+    remaining = np.unique(labels[train])
+    if len(remaining) < 2:
+        raise ValueError(
+            "At least two classes must be left to learn from after whole groups were held out. "
+            f"Received: `groups` that leave class {remaining.tolist()} only. Pass "
+            "`validation_data` of your own, or more groups."
+        )
+    return train, validation
+
+
+def _check_budget(num_images: int, query_budget: int, classes: int, views: int) -> None:
+    if query_budget // views < min(num_images, 4 * classes):
+        raise ValueError(
+            f"`query_budget` must pay for four images of each of {classes} classes under "
+            f"{views} views, {4 * classes * views} queries. "
+            f"Received: query_budget={query_budget}. Raise it, or use fewer views."
+        )
+
+
+def _fills_the_canvas(program: Any) -> bool:
+    if not hasattr(program, "use_placement"):
+        return False
+    first = program.placement.views[0]
+    return (first.height, first.width) == tuple(program.source_shape[:2])
+
+
+def estimate_queries(
+    model: Any,
+    num_images: int,
+    *,
+    recipe: str,
+    num_validation: int | None,
+    validation_split: float | None,
+    y: Any,
+    groups: Any,
+    epochs: int,
+    query_budget: int | None,
+    choose_views: bool | None,
+    cache_features: Any,
+    price_per_thousand: float | None,
+    queries_per_second: float | None,
+) -> QueryEstimate:
+    """`ReprogrammedModel.estimate_queries`."""
+    one_of("recipe", recipe, RECIPES)
+    if recipe == "fit_opaque":
+        if query_budget is None:
+            raise ValueError(
+                "`fit_opaque` needs a budget. Received: query_budget=None. Pass the number that "
+                "you will pass to it."
+            )
+        held_out = None if num_validation is None else _labels_like(model, num_validation)
+        found = plan_opaque(
+            model,
+            _labels_like(model, num_images, y),
+            groups=check_groups(groups, num_images),
+            weight=None,
+            validation_labels=held_out,
+            validation_split=0.2 if validation_split is None else validation_split,
+            query_budget=int(query_budget),
+            choose_views=choose_views,
+        ).estimate()
+    elif recipe == "fit":
+        found = _of_fit(model, num_images, num_validation, validation_split, epochs, cache_features)
+    else:
+        found = QueryEstimate(num_images * model.queries_per_prediction)
+    return replace(
+        found,
+        per_prediction=model.queries_per_prediction,
+        price_per_thousand=price_per_thousand,
+        queries_per_second=queries_per_second,
+    )
+
+
+def _of_fit(
+    model: Any,
+    num_images: int,
+    num_validation: int | None,
+    validation_split: float | None,
+    epochs: int,
+    cache_features: Any,
+) -> QueryEstimate:
+    # The step is checked before images are held out.
+    check = check_queries(model, num_images)
+    if validation_split and num_validation is None:
+        num_images, num_validation = split_counts(num_images, validation_split)
+    extra = model.gradient_estimator.queries_per_image if model.steps.estimates else 0
+    queries = num_images * model.queries_per_prediction
+    held_out = (num_validation or 0) * model.queries_per_prediction
+    passes = partial(_passes, model, epochs, cache_features)
+    return QueryEstimate(
+        estimates=passes(queries) * queries * (1 + extra) + check,
+        validation=passes(held_out) * held_out,
+    )
+
+
+def _labels_like(model: Any, count: int, y: Any = None) -> np.ndarray:
+    """Labels `(count,)`; without `y` as many of each class: only their number counts then."""
+    classes = model.output_map.num_classes
+    return np.arange(count) % classes if y is None else check_labels(y, count, classes)
+
+
+def _passes(model: Any, epochs: int, cache_features: Any, queries: int) -> int:
+    """How often `fit` asks for each image: once where its answers stay and can be kept."""
+    size = 4 * queries * model.source.num_labels
+    fits = cache_features != "memory" or size <= MOST_MEMORY
+    keeps = cache_features is not None and fits and program_stands(model)
+    return min(epochs, 1) if keeps else epochs

@@ -1,0 +1,138 @@
+"""check_step: does an estimator's step survive what lies between a program and its source?"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_reprogram.program.candidate_images import candidate_images, flat_value
+
+_CHECKED_IMAGES = 8
+# Measured on traffic signs against exact slopes: above both, a difference has more than half its
+# length in the slope's direction.
+_LEAST_PIXEL_AGREEMENT, _LEAST_ANSWER_AGREEMENT = 0.5, 0.1
+
+
+@dataclass(frozen=True)
+class StepCheck:
+    """What is left of an estimator's step when it reaches the source, and what it answers.
+
+    Args:
+        pixel_agreement: correlation of the step with what 8-bit codes leave of it, in [-1, 1].
+            Low where the step is shorter than a code.
+        answer_agreement: correlation, over images, views and scores, of the change that a step
+            forwards makes with the opposite of what the step back makes. 1 where differences are
+            slopes, below 0 where the step is too long for slopes, or noise hides them.
+        queries: image queries that the check asked.
+
+    Example:
+    ```python
+    from keras_reprogram import StepCheck
+
+    check = StepCheck(pixel_agreement=0.9, answer_agreement=0.7, queries=24)
+    assert check.survives
+    print(check)
+    ```
+    """
+
+    pixel_agreement: float
+    answer_agreement: float
+    queries: int
+
+    @property
+    def survives(self) -> bool:
+        """Whether differences of this step are worth their price."""
+        return not (self._drowns or self._overshoots)
+
+    @property
+    def _drowns(self) -> bool:
+        return self.pixel_agreement < _LEAST_PIXEL_AGREEMENT
+
+    @property
+    def _overshoots(self) -> bool:
+        return self.answer_agreement < _LEAST_ANSWER_AGREEMENT
+
+    def __str__(self) -> str:
+        verdict = "survives" if self.survives else "does not survive"
+        advice = ""
+        if self._drowns:
+            advice = (
+                " It is lost in rounding to 8 bits: raise the estimator's `smoothing`, or fit the "
+                "map alone."
+            )
+        elif self._overshoots:
+            advice = (
+                " Answers are not linear over it, or noisy: try another `smoothing`, or the map "
+                "alone."
+            )
+        return (
+            f"The estimator's step {verdict} the way to the source: 8-bit images agree with it by "
+            f"{self.pixel_agreement:.2f} ({_LEAST_PIXEL_AGREEMENT} is needed), answers to steps "
+            f"forwards and back by {self.answer_agreement:.2f} ({_LEAST_ANSWER_AGREEMENT}).{advice}"
+        )
+
+
+def check_step(model: Any, x: np.ndarray) -> StepCheck:
+    """Asks some images at the program's weights, and a step of the estimator to either side.
+
+    Args:
+        model: a `ReprogrammedModel` with an estimator.
+        x: target images; at most the first 8 are asked.
+
+    Returns:
+        A `StepCheck`.
+    """
+    images = tf.constant(x[:_CHECKED_IMAGES], tf.float32)
+    value = flat_value(model.program)
+    step = model.steps.first_candidate() - value
+    views = [
+        candidate_images(model.program, images, value + float(sign) * step) for sign in (0, 1, -1)
+    ]
+    answers = []
+    for source_images in views:
+        with model.asker.counting(len(images)):
+            answers.append(np.asarray(model.asker.answer(source_images), np.float64))
+    codes = [_codes(model.source, source_images) for source_images in views[:2]]
+    return StepCheck(
+        pixel_agreement=_correlation(codes[1] - codes[0], np.round(codes[1]) - np.round(codes[0])),
+        answer_agreement=_correlation(answers[1] - answers[0], answers[0] - answers[2]),
+        queries=3 * len(images) * model.queries_per_prediction,
+    )
+
+
+def warn_if_steps_drown(model: Any, x: np.ndarray) -> None:
+    """Checks the step of a model whose source gets rounded images; a warning if it drowns.
+
+    Args:
+        model: a `ReprogrammedModel`.
+        x: target images.
+    """
+    check = check_step(model, x)
+    if not check.survives:
+        warnings.warn(f"{check} Estimates will be mostly noise.", stacklevel=3)
+
+
+def check_queries(model: Any, num_images: int) -> int:
+    """Image queries of the check that `fit` makes: of sources that get 8-bit images only.
+
+    Args:
+        model: a `ReprogrammedModel`.
+        num_images: images `x`.
+    """
+    if not (getattr(model.source, "rounds_images", False) and model.steps.estimates):
+        return 0
+    return 3 * min(num_images, _CHECKED_IMAGES) * model.queries_per_prediction
+
+
+def _codes(source: Any, source_images: Any) -> np.ndarray:
+    low, high = source.value_range
+    return (np.asarray(source_images, np.float64) - low) * (255.0 / (high - low))
+
+
+def _correlation(first: np.ndarray, second: np.ndarray) -> float:
+    scale = np.linalg.norm(first) * np.linalg.norm(second)
+    return float(np.sum(first * second) / scale) if scale else 0.0

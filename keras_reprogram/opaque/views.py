@@ -1,0 +1,166 @@
+"""Choosing views: a pool is shown to a few pilot images, the best of it are kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_reprogram.asking.exact_fit import image_weights
+from keras_reprogram.asking.images import most_probable_labels
+from keras_reprogram.fitting.validation import draw_stratified
+from keras_reprogram.fitting.view_selection import ViewOrder, ViewPool
+from keras_reprogram.output_map.linear_maps import DenseMap
+from keras_reprogram.program.placement import Placement
+from keras_reprogram.program.views import draw_views
+
+# The pilot's share of the images: a quarter of the price of asking the whole pool for all.
+_PILOT_SHARE = 0.25
+# More pilot images hardly change the choice.
+_LARGEST_PILOT = 300
+
+
+@dataclass(frozen=True)
+class ViewSelection:
+    """Views that were chosen from a pool, and what each of them adds.
+
+    Args:
+        placement: the chosen views, best first; `ProgramLayer(placement=...)` takes it.
+        order: indices into the pool, with leave-one-out errors and accuracies of the pilot.
+        pool: the pool itself.
+        pilot: positions of the pilot images in `x`.
+        answers: the source's answers to them, `(pilot, pool, S)`: paid for, and to be used again.
+        queries_used: image queries that the pilot cost.
+
+    Example:
+    ```python
+    import numpy as np
+    from keras_reprogram import ViewSelection, draw_views
+    from keras_reprogram.training import ViewPool
+
+    pool = draw_views((8, 8, 1), (32, 32, 3), num_views=3)
+    answers = np.random.default_rng(0).normal(size=(20, 3, 5))
+    order = ViewPool(answers, np.arange(20) % 2, num_classes=2).choose(2)
+    selection = ViewSelection(pool, order, pool, np.arange(20), answers, queries_used=60)
+    print(selection.to_markdown())
+    ```
+    """
+
+    placement: Placement
+    order: ViewOrder
+    pool: Placement
+    pilot: np.ndarray
+    answers: np.ndarray
+    queries_used: int
+
+    @property
+    def curve(self) -> list[tuple[int, float]]:
+        """`(queries per prediction, pilot accuracy)`: what accuracy each further view buys.
+
+        `report.draw_accuracy_over_queries({"chosen": curve}, of="a prediction")` draws it.
+        """
+        return list(enumerate(self.order.accuracies, start=1))
+
+    def to_markdown(self) -> str:
+        """The curve as a table: queries per prediction, accuracy, leave-one-out error."""
+        rows = zip(self.order.views, self.order.accuracies, self.order.errors, strict=True)
+        lines = ["| queries per prediction | pilot accuracy | error | view |", "|---|---|---|---|"]
+        for number, (view, accuracy, error) in enumerate(rows, start=1):
+            lines.append(f"| {number} | {accuracy:.3f} | {error:.4f} | {view} |")
+        return "\n".join(lines)
+
+
+def select_views(
+    model: Any,
+    x: Any,
+    y: Any,
+    *,
+    sample_weight: Any,
+    class_weight: dict[int, float] | None,
+    pool_size: int,
+    num_views: int | None,
+    pilot_images: int | None,
+    style: str,
+    batch_size: int,
+    verbose: Any,
+) -> ViewSelection:
+    """`ReprogrammedModel.select_views`."""
+    check_placement(model)
+    images = model.data_checks.image_set(x)
+    labels = most_probable_labels(y, len(images), model.output_map.num_classes)
+    weight = image_weights(labels, sample_weight, class_weight)
+    num_views = num_views or model.queries_per_prediction
+    if not 1 <= num_views <= pool_size:
+        raise ValueError(
+            f"`num_views` must lie between 1 and `pool_size`={pool_size}. "
+            f"Received: num_views={num_views}. Draw a larger pool."
+        )
+    # Images without weight say nothing about views.
+    counting = np.arange(len(labels)) if weight is None else np.flatnonzero(weight)
+    pilot = counting[_draw_pilot(labels[counting], pilot_images, model.seed)]
+    pool = draw_pool(model, pool_size, style)
+    answers = pool_answers(model, pool, images[pilot], batch_size, verbose)
+    weight = None if weight is None else weight[pilot]
+    order = view_pool(model, answers, labels[pilot], weight).choose(num_views)
+    chosen = Placement([pool.views[view] for view in order.views])
+    return ViewSelection(chosen, order, pool, pilot, answers, answers.shape[0] * pool_size)
+
+
+def draw_pool(model: Any, pool_size: int, style: str) -> Placement:
+    """Views for the program's images, drawn with the program's own seed."""
+    program = model.program
+    return draw_views(program.target_shape, program.source_shape, pool_size, program.seed, style)
+
+
+def pool_answers(
+    model: Any, pool: Placement, images: np.ndarray, batch_size: int = 64, verbose: Any = 0
+) -> np.ndarray:
+    """Scores `(n, P, S)` of images under every view of a pool, counted as the model's queries."""
+    check_placement(model)
+    config = {**model.program.get_config(), "placement": pool.get_config()}
+    program = type(model.program).from_config(config)
+    asker = model.asker.under(program)
+    if not model.program.per_view:
+        program.set_weights(model.program.get_weights())
+    # A pool multiplies each image: as many source images at once as the model asks.
+    rows = max(1, batch_size * model.queries_per_prediction // pool.num_views)
+    return asker.ask(images, batch_size=rows, verbose=verbose)[0]
+
+
+def view_pool(
+    model: Any, answers: np.ndarray, labels: np.ndarray, sample_weight: np.ndarray | None = None
+) -> ViewPool:
+    """What answers `(n, P, S)` of a pool tell, on the features that a `DenseMap` reads."""
+    source, num_classes = model.source, model.output_map.num_classes
+    features = answers
+    if source.scores in DenseMap.accepted_scores:
+        reading = DenseMap(num_classes)
+        reading.attach(source.scores, source.score_step)
+        reading.adapt(answers)
+        features = keras.ops.convert_to_numpy(reading.features(answers))
+    flat = np.reshape(features, answers.shape)
+    spread = np.maximum(flat.std(axis=0), 1e-6)
+    features = flat if features is not answers else (flat - flat.mean(axis=0)) / spread
+    return ViewPool(features, labels, num_classes, sample_weight)
+
+
+def check_placement(model: Any) -> None:
+    """Refuses a program whose views cannot be changed."""
+    if not hasattr(model.program, "use_placement"):
+        raise ValueError(
+            "Choosing views needs a program that places images, such as `ProgramLayer`. "
+            f"Received: {type(model.program).__name__}."
+        )
+
+
+def _draw_pilot(labels: np.ndarray, pilot_images: int | None, seed: int) -> np.ndarray:
+    wanted = pilot_images or min(int(_PILOT_SHARE * len(labels)), _LARGEST_PILOT)
+    if wanted < 2 * len(np.unique(labels)):
+        raise ValueError(
+            "A pilot needs two images a class or more. "
+            f"Received: {wanted} pilot images of {len(np.unique(labels))} classes. Give more "
+            "images, or pass `pilot_images`."
+        )
+    return draw_stratified(labels, wanted, seed)

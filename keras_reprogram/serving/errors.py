@@ -1,0 +1,141 @@
+"""ServingError: what a server says no with, over HTTP and gRPC alike."""
+
+from __future__ import annotations
+
+import socket
+
+# What clients are told of our own faults.
+FAULT = "The server failed. Its log says more."
+# gRPC's name of a code -> the status that TF Serving's REST interface gives it.
+HTTP_STATUSES = {
+    "CANCELLED": 499,
+    "UNKNOWN": 500,
+    "INVALID_ARGUMENT": 400,
+    "DEADLINE_EXCEEDED": 504,
+    "NOT_FOUND": 404,
+    "ALREADY_EXISTS": 409,
+    "PERMISSION_DENIED": 403,
+    "RESOURCE_EXHAUSTED": 429,
+    "FAILED_PRECONDITION": 400,
+    "ABORTED": 409,
+    "OUT_OF_RANGE": 400,
+    "UNIMPLEMENTED": 501,
+    "INTERNAL": 500,
+    "UNAVAILABLE": 503,
+    "DATA_LOSS": 500,
+    "UNAUTHENTICATED": 401,
+}
+# In the order of their numbers, which are the same in gRPC and in TensorFlow.
+_CODES = (
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+)
+CODE_NUMBERS = {name: number for number, name in enumerate(_CODES)}
+
+
+class ServingError(Exception):
+    """A request that is not answered.
+
+    Args:
+        text: for the client; holds no key and no address of another service.
+        code: gRPC's name of the code.
+
+    Attributes:
+        text: as given.
+        code: as given.
+        http_status: what REST clients get.
+    """
+
+    def __init__(self, text: str, code: str = "INVALID_ARGUMENT") -> None:
+        super().__init__(text)
+        self.text, self.code = text, code
+
+    @property
+    def http_status(self) -> int:
+        """What TF Serving's REST interface answers with for such a code."""
+        return HTTP_STATUSES[self.code]
+
+
+def code_name(number: int) -> str:
+    """The name that gRPC has for a code of TensorFlow.
+
+    Args:
+        number: as `tf.errors.OpError.error_code` gives it.
+    """
+    return _CODES[number] if 0 <= number < len(_CODES) else "UNKNOWN"
+
+
+def listening_socket(host: str, port: int, option: str) -> socket.socket:
+    """A socket that listens.
+
+    Args:
+        host: a name or an address.
+        port: 0 for any free one.
+        option: what the user called the port.
+
+    Raises:
+        OSError: if the port is taken, or the host is not of this machine.
+    """
+    check_port(port, option)
+    try:
+        return socket.create_server((host, port), family=_family(host), backlog=128)
+    except (OSError, UnicodeError) as error:
+        raise port_error(host, port, option, str(error)) from None
+
+
+def check_port(port: int, option: str) -> None:
+    """Refuses what is no port.
+
+    Args:
+        port: a number.
+        option: what the user called it.
+
+    Raises:
+        ValueError: for a number that is no port.
+    """
+    if not 0 <= port <= 65535:
+        raise ValueError(f"{option} must be from 0 to 65535. Received: {port}.")
+
+
+def port_error(host: str, port: int, option: str, said: str) -> OSError:
+    """The error of a port that cannot be listened at.
+
+    Args:
+        host: as wanted.
+        port: as wanted.
+        option: what the user called the port.
+        said: by the operating system.
+    """
+    return OSError(
+        f"The server cannot listen at {address(host, port)}. Received: {said}. Stop what uses the "
+        f"port, or choose another with {option}; 0 takes a free one."
+    )
+
+
+def address(host: str, port: int) -> str:
+    """`host:port`, with brackets where the host has colons.
+
+    Args:
+        host: a name or an address.
+        port: a number.
+    """
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET

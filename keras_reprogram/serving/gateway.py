@@ -1,0 +1,257 @@
+"""GatewayServable: program and output map from files, the source model from anywhere."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import meta_graph_pb2
+
+from keras_reprogram.asking.images import check_range
+from keras_reprogram.export.graphs import EXAMPLE_FEATURE
+from keras_reprogram.serving.errors import ServingError
+from keras_reprogram.serving.request_checks import CLASSIFY_METHOD
+from keras_reprogram.serving.servable import ExportedServable, Servable
+from keras_reprogram.serving.tensors import array_of_texts
+from keras_reprogram.source import BudgetSpentError, LiteRTSource, Source, UnknownFateError
+from keras_reprogram.source.remote import (
+    SourceDriftedError,
+    SourceRefusedError,
+    SourceUnavailableError,
+)
+from keras_reprogram.source.source import fingerprinted_kind
+
+# One call at a time, whichever version asks: sources are not made for more.
+_asking = threading.Lock()
+
+
+class GatewayServable(Servable):
+    """What `export_halves` wrote, with a live source between the halves.
+
+    It has the signatures of a whole export.
+
+    Args:
+        program: version folder of the program.
+        output_map: version folder of the output map.
+        version: their number.
+        source: answers between them.
+
+    Raises:
+        ValueError: if the halves were not made for this source.
+    """
+
+    def __init__(self, program: Path, output_map: Path, version: int, source: Source) -> None:
+        self.version, self._source = version, source
+        self._program = ExportedServable(program, version)
+        self._map = ExportedServable(output_map, version)
+        check_halves(self._program, self._map, source)
+        self.facts = self._program.facts
+        # Whatever else runs as Python code may ask somebody who charges for it.
+        self.costs_queries = not (source.in_graph or isinstance(source, LiteRTSource))
+        self._names = array_of_texts([name.encode() for name in self.facts["class_names"]])
+        self.signature_defs = self._definitions()
+
+    def run(self, signature_name: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if signature_name == "classify":
+            inputs = {"image_bytes": _files(inputs["inputs"])}
+        of_files = signature_name in ("classify", "image_bytes")
+        if not of_files:
+            self._check_pixels(inputs)
+        images = self._program.run("image_bytes" if of_files else "serving_default", inputs)
+        source_scores = self._ask(images["source_images"])
+        scores = self._map.run("serving_default", {"source_scores": source_scores})["scores"]
+        if signature_name == "steps":
+            return {**images, "source_scores": source_scores, "scores": scores}
+        if not of_files:
+            return {"scores": scores}
+        return {"classes": np.tile(self._names, (len(scores), 1)), "scores": scores}
+
+    def _check_pixels(self, inputs: Mapping[str, np.ndarray]) -> None:
+        """Pixels on another scale would be asked, and paid for, in vain."""
+        target_range = self.facts.get("target_range")
+        for images in inputs.values():
+            if not np.isfinite(images).all():
+                raise ServingError("Images must be finite. Received: NaN or infinity.")
+            if target_range is None or not images.size:
+                continue
+            low, high = target_range
+            try:
+                check_range(images, (float(low), float(high)))
+            except ValueError as error:
+                raise ServingError(str(error)) from None
+
+    def _ask(self, images: np.ndarray) -> np.ndarray:
+        try:
+            with _asking:
+                return np.asarray(keras.ops.convert_to_numpy(self._source(images)), np.float32)
+        except Exception as error:
+            raise source_failure(error) from None
+
+    def _definitions(self) -> dict[str, Any]:
+        program, output_map = self._program.signature_defs, self._map.signature_defs
+        scores = output_map["serving_default"].outputs["scores"]
+        steps = {
+            "source_images": program["serving_default"].outputs["source_images"],
+            "source_scores": output_map["serving_default"].inputs["source_scores"],
+            "scores": scores,
+        }
+        image = program["serving_default"].inputs
+        found = {
+            "serving_default": signature_definition(image, {"scores": scores}),
+            "steps": signature_definition(image, steps),
+        }
+        if "image_bytes" in program:
+            files = program["image_bytes"].inputs
+            answers = {
+                "classes": tensor_info(is_text=True, row_shape=(len(self._names),)),
+                "scores": scores,
+            }
+            found["image_bytes"] = signature_definition(files, answers)
+            examples = {"inputs": files["image_bytes"]}
+            found["classify"] = signature_definition(examples, answers, CLASSIFY_METHOD)
+        return found
+
+
+def _files(examples: np.ndarray) -> np.ndarray:
+    """The image files in serialized examples."""
+    from google.protobuf.message import DecodeError
+
+    files = []
+    for number, text in enumerate(examples):
+        try:
+            feature = tf.train.Example.FromString(text).features.feature
+        except DecodeError:
+            raise ServingError(f"Could not parse example input number {number}.") from None
+        values = feature[EXAMPLE_FEATURE].bytes_list.value
+        if len(values) != 1:
+            raise ServingError(
+                f"Feature: {EXAMPLE_FEATURE} (data type: string) is required but could not be "
+                f"found in example number {number}."
+            )
+        files.append(values[0])
+    return array_of_texts(files)
+
+
+def check_halves(program: Servable, output_map: Servable, source: Source) -> None:
+    """Refuses halves of two models, and a source that they were not made for.
+
+    Args:
+        program: the first half.
+        output_map: the second half.
+        source: to be asked between them.
+
+    Raises:
+        ValueError: with all that differs.
+    """
+    for half, name in ((program, "source_images"), (output_map, "scores")):
+        signature = half.signature_defs.get("serving_default")
+        if not half.facts.get("source") or signature is None or name not in signature.outputs:
+            raise ValueError(
+                "A gateway serves the halves that `export_halves` wrote. Received: a SavedModel "
+                f"without its facts, or without the output {name!r}. Export the halves again."
+            )
+    if program.facts["source"] != output_map.facts["source"]:
+        raise ValueError(
+            "Program and output map must be halves of one model. Received: halves that were made "
+            "for different sources. Export both again."
+        )
+    if wrong := _differences(program.facts["source"], source):
+        raise ValueError(
+            "The source must be the one that the model was trained on. Received: "
+            f"{'; '.join(wrong)}. Hand in that source."
+        )
+
+
+def _differences(facts: dict[str, Any], source: Source) -> list[str]:
+    if "scores" in facts:
+        # Halves keep their map's reading: how a row is normalised may be said otherwise.
+        facts = facts | {"scores": fingerprinted_kind(facts["scores"])}
+    given = {
+        "source_shape": list(source.source_shape),
+        "value_range": list(source.value_range),
+        "num_labels": source.num_labels,
+        "scores": source.fingerprinted_scores,
+        "labels": list(source.labels) if source.labels else None,
+    }
+    wrong = [
+        f"{name} {_cut(value)}, expected {_cut(facts[name])}"
+        for name, value in given.items()
+        # Names are known of some sources only.
+        if facts.get(name) is not None and value is not None and facts[name] != value
+    ]
+    if not wrong and facts.get("fingerprint") not in (None, source.fingerprint):
+        wrong.append(f"fingerprint {source.fingerprint[:16]}, expected {facts['fingerprint'][:16]}")
+    return wrong
+
+
+def _cut(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+_log = logging.getLogger("keras_reprogram.serving")
+
+# In this order: a busy source is an unavailable one too.
+_MEANINGS: tuple[tuple[type[Exception], str, str], ...] = (
+    (BudgetSpentError, "RESOURCE_EXHAUSTED", "The budget of the source model is spent."),
+    (SourceRefusedError, "FAILED_PRECONDITION", "The source model refuses the server's requests."),
+    (UnknownFateError, "FAILED_PRECONDITION", "The ledger of the source model must be settled."),
+    (SourceDriftedError, "FAILED_PRECONDITION", "The source model answers unlike before."),
+    (SourceUnavailableError, "UNAVAILABLE", "The source model does not answer now."),
+)
+_OTHERS = ("INTERNAL", "The source model failed.")
+
+
+def source_failure(error: Exception) -> ServingError:
+    """What a client is told when the source fails.
+
+    What the source said stays in the log: it may name the service, its address and worse.
+
+    Args:
+        error: of the source.
+
+    Returns:
+        An error whose text is ours alone.
+    """
+    _log.error("The source failed (%s): %s", type(error).__name__, error)
+    for kind, code, text in _MEANINGS:
+        if isinstance(error, kind):
+            return ServingError(f"{text} The server's log says more.", code)
+    code, text = _OTHERS
+    return ServingError(f"{text} The server's log says more.", code)
+
+
+PREDICT_METHOD = "tensorflow/serving/predict"
+
+
+def tensor_info(*, is_text: bool, row_shape: Sequence[int]) -> Any:
+    """The `TensorInfo` of any number of rows.
+
+    Args:
+        is_text: or else float32.
+        row_shape: of a row.
+    """
+    dtype = tf.string if is_text else tf.float32
+    info = meta_graph_pb2.TensorInfo(dtype=dtype.as_datatype_enum)
+    for size in (-1, *row_shape):
+        info.tensor_shape.dim.add(size=size)
+    return info
+
+
+def signature_definition(
+    inputs: Mapping[str, Any], outputs: Mapping[str, Any], method: str = PREDICT_METHOD
+) -> Any:
+    """A `SignatureDef`.
+
+    Args:
+        inputs: name -> `TensorInfo`.
+        outputs: name -> `TensorInfo`.
+        method: what TF Serving may do with it.
+    """
+    return meta_graph_pb2.SignatureDef(inputs=inputs, outputs=outputs, method_name=method)

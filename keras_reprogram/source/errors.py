@@ -1,0 +1,97 @@
+"""The errors of sources: one tree, `SourceError` and below.
+
+```
+SourceError
+    BudgetSpentError            the budget does not pay for the next queries
+    UnknownFateError            queries of a crashed run may have been billed
+    NotBilledError              surely not billed
+        SourceRefusedError      refused for good
+        NeverSentError          nobody waits for the answer any more
+        SourceBusyError         not taken; try again later
+    SourceUnavailableError      try again later; whether it was billed is unknown
+        SourceBusyError
+    SourceDriftedError          the service answers otherwise than when the ledger began
+```
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class SourceError(RuntimeError):
+    """What a source, its service or its ledger could not do."""
+
+
+class BudgetSpentError(SourceError):
+    """The next queries do not fit the budget; none of them was sent.
+
+    Example:
+    ```python
+    from keras_reprogram import BudgetSpentError, QueryLedger
+    from keras_reprogram.source import query_key
+
+    with QueryLedger("small.ledger", budget=0) as ledger:
+        try:
+            ledger.claim([query_key("a model, version 1", "", b"an image")])
+        except BudgetSpentError as error:
+            print(error)
+    ```
+    """
+
+
+class UnknownFateError(SourceError):
+    """Queries were sent by a run that ended before their answers came.
+
+    Example:
+    ```python
+    from keras_reprogram import QueryLedger, UnknownFateError
+    from keras_reprogram.source import query_key
+
+    key = query_key("a model, version 1", "", b"an image")
+    with QueryLedger("crashed.ledger") as ledger:
+        ledger.claim([key])     # and the run ends here
+    with QueryLedger("crashed.ledger", on_unknown="raise") as ledger:
+        try:
+            ledger.claim([key])
+        except UnknownFateError as error:
+            print(error)
+    ```
+    """
+
+
+class NotBilledError(SourceError):
+    """A request that surely was not billed: refused, or never connected."""
+
+
+class SourceRefusedError(NotBilledError):
+    """The service refused for good: asking again would be refused again."""
+
+
+class NeverSentError(NotBilledError):
+    """Nobody wants the answer any more, and the request had not left."""
+
+
+class SourceUnavailableError(SourceError):
+    """The service may answer later; whether this request was billed is unknown.
+
+    Args:
+        message: for people.
+        retry_after: seconds that the service asked to wait, or `None`.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+    def __reduce__(self) -> Any:
+        # So that an executor of other processes can hand it back whole.
+        return type(self), (*self.args, self.retry_after)
+
+
+class SourceBusyError(SourceUnavailableError, NotBilledError):
+    """The service did not take the request (429, no connection): not billed, try again later."""
+
+
+class SourceDriftedError(SourceError, ValueError):
+    """A service answers the same image otherwise than before: its model was exchanged."""

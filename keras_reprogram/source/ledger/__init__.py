@@ -1,0 +1,1 @@
+"""The ledger: which queries were asked, what they cost and what was answered."""

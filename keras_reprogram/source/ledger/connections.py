@@ -1,0 +1,193 @@
+"""SQLite connections of a ledger: which journal they keep, and what a forked process may not do.
+
+A write-ahead log is kept only where none of it can be lost.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_BUSY_SECONDS = 60.0
+# How long another process may take to close a ledger that has a write-ahead log.
+_CONVERTING_SECONDS = 10.0
+
+
+def keeps_wal_whole(version: tuple[int, ...]) -> bool:
+    """Whether an SQLite is free of the race that its documentation calls the WAL-reset bug.
+
+    With it, a write beside two checkpoints may lose transactions that were committed.
+
+    Args:
+        version: as `sqlite3.sqlite_version_info`.
+    """
+    mended = version >= (3, 51, 3)
+    return mended or (3, 44, 6) <= version < (3, 45) or (3, 50, 7) <= version < (3, 51)
+
+
+def open_database(path: Path) -> sqlite3.Connection:
+    """Opens an SQLite file with the journal that this SQLite may be trusted with.
+
+    A new file gets a write-ahead log (WAL) where `keeps_wal_whole`, and one that has it keeps it.
+    Any other gets a rollback journal, a file that had a log too: what stands in the log moves into
+    the file first. A file with a rollback journal keeps it: another SQLite may have it open.
+
+    Args:
+        path: the file; made if it is not there.
+
+    Raises:
+        sqlite3.DatabaseError: if it is no SQLite file.
+        OSError: if another process keeps it open with a log, which this one must not write.
+    """
+    deadline = time.monotonic() + _CONVERTING_SECONDS
+    while True:
+        # Anew each time: an open connection keeps others from converting.
+        connection = sqlite3.connect(
+            path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        try:
+            _choose_journal(connection)
+            return connection
+        except sqlite3.OperationalError as error:
+            connection.close()
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise _in_use(path, error) from error
+            time.sleep(random.uniform(0.01, 0.1))
+        except BaseException:
+            connection.close()
+            raise
+
+
+def remove_journal(connection: sqlite3.Connection) -> None:
+    """Removes an empty rollback journal, unless another process is about to write.
+
+    Args:
+        connection: to be closed next.
+    """
+    if journal_of(connection) == "persist":
+        connection.execute("PRAGMA journal_mode = DELETE")
+
+
+def journal_of(connection: sqlite3.Connection) -> str:
+    """`"wal"`, `"persist"` or another of SQLite's journal modes.
+
+    Args:
+        connection: of SQLite.
+    """
+    return str(connection.execute("PRAGMA journal_mode").fetchone()[0])
+
+
+def _choose_journal(connection: sqlite3.Connection) -> None:
+    trusted = keeps_wal_whole(sqlite3.sqlite_version_info)
+    is_new = not connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
+    if trusted and (is_new or journal_of(connection) == "wal"):
+        connection.execute("PRAGMA journal_mode = WAL")
+        return
+    # Its file stays, emptied: making one for each transaction takes as long as writing it.
+    chosen = connection.execute("PRAGMA journal_mode = PERSIST").fetchone()[0]
+    if chosen != "persist":
+        raise sqlite3.OperationalError(f"locked in journal mode {chosen}")
+
+
+def _in_use(path: Path, error: sqlite3.OperationalError) -> Exception:
+    if "locked" not in str(error):
+        return error
+    return OSError(
+        f"The ledger {path} must be open in no other process while it is converted: it has a "
+        f"write-ahead log, in which SQLite {sqlite3.sqlite_version} may lose what was written. "
+        f"Received: {error}. End the other process, or run both with SQLite 3.51.3 or newer."
+    )
+
+
+class ForkedConnection:
+    """An SQLite connection that is used in the process that opened it, and nowhere else.
+
+    SQLite keeps its locks in tables of the process. A child has a copy of them that is wrong from
+    its first moment: it takes its parent's locks for its own. So a child leaves the connection
+    alone, and closes it before it opens one.
+
+    Args:
+        connection: in autocommit mode.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.lock = threading.RLock()
+        self._connection, self._process = connection, os.getpid()
+        self._closed = False
+        _connections.add(self)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this is the process that opened it."""
+        return os.getpid() == self._process
+
+    def check_process(self) -> None:
+        """Raises an `sqlite3.ProgrammingError` in a forked child."""
+        if not self.is_here:
+            raise sqlite3.ProgrammingError("opened by the process that this one was forked from")
+
+    @contextmanager
+    def here(self) -> Iterator[sqlite3.Connection]:
+        """The connection, for one thread at a time.
+
+        Raises:
+            sqlite3.ProgrammingError: in a forked child.
+        """
+        self.check_process()
+        with self.lock:
+            yield self._connection
+
+    def close(self, before: Callable[[sqlite3.Connection], None] | None = None) -> None:
+        """Closes it; in a forked child too.
+
+        Args:
+            before: what is done first, in the process that opened it.
+        """
+        with self.lock:
+            if before is not None and self.is_here and not self._closed:
+                before(self._connection)
+            self._connection.close()
+            self._closed = True
+
+
+_connections: weakref.WeakSet[ForkedConnection] = weakref.WeakSet()
+_held: list[ForkedConnection] = []
+_inherited: list[ForkedConnection] = []
+
+
+def close_inherited() -> None:
+    """Closes what this process has from its parent: before it opens a connection of its own."""
+    while _inherited:
+        _inherited.pop().close()
+
+
+def _before_fork() -> None:
+    # No transaction is under way when the process is copied.
+    _held.extend(_connections)
+    for connection in _held:
+        connection.lock.acquire()
+
+
+def _after_in_parent() -> None:
+    while _held:
+        _held.pop().lock.release()
+
+
+def _after_in_child() -> None:
+    _inherited.extend(_held)
+    _connections.clear()
+    _after_in_parent()
+
+
+# Windows has no forks.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_in_parent, after_in_child=_after_in_child
+    )

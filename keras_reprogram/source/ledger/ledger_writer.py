@@ -1,0 +1,256 @@
+"""LedgerWriter: writes what all threads wish, as many wishes in a transaction as there are."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import sqlite3
+import threading
+import uuid
+import weakref
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from keras_reprogram.source.ledger.connections import ForkedConnection
+
+Change = Callable[[sqlite3.Connection], Any]
+
+
+class _Wish:
+    def __init__(self, change: Change, synced: bool, written: Callable[[Any], None] | None) -> None:
+        self.change, self.synced, self.written, self.dropped = change, synced, written, False
+        self.future: Future[Any] = Future()
+
+    def result(self, droppable: bool = False) -> Any:
+        try:
+            return self.future.result()
+        except BaseException:
+            self.dropped = droppable
+            # Whoever is interrupted must know what was written. An error of the change is here.
+            self.future.exception()
+            raise
+
+
+class LedgerWriter:
+    """A thread that alone writes to a connection.
+
+    Waiting for the disk is most of a transaction's time, and takes as long for one wish as for
+    sixteen. Ctrl-C never interrupts a transaction: it reaches only the thread that waits for it.
+
+    Args:
+        connection: of SQLite, in autocommit mode.
+        lock: held while it writes.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, lock: AbstractContextManager[Any]) -> None:
+        self._wishes: queue.SimpleQueue[_Wish | None] = queue.SimpleQueue()
+        self._closing, self._closed = threading.Lock(), False
+        self._thread = threading.Thread(
+            target=_write_all, args=(self._wishes, connection, lock), name="ledger", daemon=True
+        )
+        self._thread.start()
+        # The thread knows nothing of this object, so that it ends with it.
+        self._end = weakref.finalize(self, self._wishes.put, None)
+
+    def write(
+        self,
+        change: Change,
+        *,
+        synced: bool = True,
+        written: Callable[[Any], None] | None = None,
+        droppable: bool = False,
+    ) -> Any:
+        """What a change returns, once it is written.
+
+        Args:
+            change: `(connection)` -> anything. If it raises, nothing of it is written, and the
+                others of its transaction are.
+            synced: whether the disk must have it.
+            written: told what the change returned as soon as it is written, even if Ctrl-C has
+                taken the caller away.
+            droppable: whether it is left out where Ctrl-C takes the caller away before it is
+                written.
+
+        Raises:
+            sqlite3.Error: if it could not be written, or the writer was closed.
+        """
+        return self._wished(_Wish(change, synced, written)).result(droppable)
+
+    def writing(self, change: Change, *, synced: bool = True) -> Callable[[], Any]:
+        """The function that waits for what `write` would: others may follow in the meantime.
+
+        Args:
+            change: as of `write`.
+            synced: as of `write`.
+        """
+        return self._wished(_Wish(change, synced, None)).result
+
+    def _wished(self, wish: _Wish) -> _Wish:
+        with self._closing:
+            if self._closed:
+                raise sqlite3.ProgrammingError("closed")
+            self._wishes.put(wish)
+        return wish
+
+    def close(self) -> None:
+        """Ends the thread when everything is written."""
+        with self._closing:
+            self._closed = True
+        self._end()
+        self._thread.join()
+
+
+def _write_all(
+    wishes: queue.SimpleQueue[_Wish | None],
+    connection: sqlite3.Connection,
+    lock: AbstractContextManager[Any],
+) -> None:
+    while _write_some(wishes, connection, lock):
+        pass
+
+
+def _write_some(
+    wishes: queue.SimpleQueue[_Wish | None],
+    connection: sqlite3.Connection,
+    lock: AbstractContextManager[Any],
+) -> bool:
+    """Waits for a wish and writes it with all that have come; `False` after the last one."""
+    found = [wishes.get()]
+    while not wishes.empty():
+        found.append(wishes.get())
+    batch = [wish for wish in found if wish is not None]
+    if batch:
+        with lock:
+            outcomes = _written(connection, batch)
+        for wish, (result, error) in zip(batch, outcomes, strict=True):
+            if error is None:
+                if wish.written is not None:
+                    wish.written(result)
+                wish.future.set_result(result)
+            else:
+                wish.future.set_exception(error)
+    return None not in found
+
+
+def _written(
+    connection: sqlite3.Connection, batch: list[_Wish]
+) -> list[tuple[Any, BaseException | None]]:
+    """What came of each wish, a result or an error, in one transaction."""
+    synced = any(wish.synced for wish in batch)
+    try:
+        connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
+        connection.execute("BEGIN IMMEDIATE")
+        outcomes = [_outcome(connection, wish) for wish in batch]
+        connection.execute("COMMIT")
+    except BaseException as error:
+        if _is_writing(connection):
+            connection.execute("ROLLBACK")
+        return [(None, error)] * len(batch)
+    return outcomes
+
+
+def _outcome(connection: sqlite3.Connection, wish: _Wish) -> tuple[Any, BaseException | None]:
+    if wish.dropped:
+        return None, CancelledError()
+    connection.execute("SAVEPOINT wish")
+    try:
+        result = wish.change(connection)
+    except Exception as error:
+        if not connection.in_transaction:
+            # A full disk: SQLite has taken the whole transaction back.
+            raise
+        connection.execute("ROLLBACK TO wish")
+        connection.execute("RELEASE wish")
+        return None, error
+    connection.execute("RELEASE wish")
+    return result, None
+
+
+def _is_writing(connection: sqlite3.Connection) -> bool:
+    try:
+        return connection.in_transaction
+    except sqlite3.ProgrammingError:
+        # It was closed.
+        return False
+
+
+_SUFFIX = ".lock"
+
+
+class LedgerOwner:
+    """A name for this use of a ledger, and a lock that ends with its process, however it ends.
+
+    A process number alone would not do: numbers are given again. The lock is one of SQLite's on an
+    empty file beside the ledger: wherever there can be a ledger, there can be its owner, and a
+    SIGKILL releases it too. Owners are made and looked for in transactions of the ledger, so that
+    nobody takes a lock that is not there yet for one that was left.
+
+    Args:
+        ledger: path of the ledger's file.
+    """
+
+    def __init__(self, ledger: Path) -> None:
+        self.ledger = ledger
+        self.name = uuid.uuid4().hex
+        self._path = self._path_of(self.name)
+        connection = _opened(self._path)
+        connection.execute("BEGIN EXCLUSIVE")
+        self._lock = ForkedConnection(connection)
+
+    def close(self) -> None:
+        """Releases the lock and removes its file."""
+        self._lock.close()
+        if self._lock.is_here:
+            _remove(self._path)
+
+    def is_alive(self, name: str) -> bool:
+        """Whether an owner still holds its lock; tidies up after one that does not.
+
+        Args:
+            name: of an owner of the same ledger, this one or another.
+        """
+        return name == self.name or not _removed_if_left(self._path_of(name))
+
+    def tidy(self) -> None:
+        """Removes the files of all owners that are no more."""
+        start, own = f"{self.ledger.name}.", self._path.name
+        for path in self.ledger.parent.iterdir():
+            middle = path.name.removeprefix(start).removesuffix(_SUFFIX)
+            is_lock = path.name == f"{start}{middle}{_SUFFIX}" and _is_name(middle)
+            if is_lock and path.name != own:
+                _removed_if_left(path)
+
+    def _path_of(self, name: str) -> Path:
+        return self.ledger.with_name(f"{self.ledger.name}.{name}{_SUFFIX}")
+
+
+def _is_name(word: str) -> bool:
+    return len(word) == 32 and set(word) <= set("0123456789abcdef")
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=0.0, isolation_level=None, check_same_thread=False)
+
+
+def _removed_if_left(path: Path) -> bool:
+    """Whether nobody holds the lock of a file; then the file goes."""
+    if not path.exists():
+        return True
+    with contextlib.closing(_opened(path)) as connection:
+        try:
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.DatabaseError:
+            # Held, or no lock at all.
+            return False
+        connection.execute("ROLLBACK")
+    _remove(path)
+    return True
+
+
+def _remove(path: Path) -> None:
+    # Windows removes no file that another process is looking at: who opens the ledger next will.
+    with contextlib.suppress(PermissionError):
+        path.unlink(missing_ok=True)

@@ -1,0 +1,447 @@
+"""QueryLedger: what was asked, what it cost and what was answered, in a file that survives."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from keras_reprogram.source.errors import BudgetSpentError, UnknownFateError
+from keras_reprogram.source.ledger.ledger_file import LedgerFile
+from keras_reprogram.source.ledger.ledger_writer import LedgerOwner
+
+ON_UNKNOWN = ("resend", "raise", "skip")
+_NOT_OPEN = (
+    "Attempt {} is not open. Received: a number that was settled before, or of another ledger. "
+    "Settle each attempt of a claim once."
+)
+
+
+@dataclass
+class Claim:
+    """What `QueryLedger.claim` found for some keys.
+
+    Args:
+        answers: key -> scores `(num_labels,)`, paid for before.
+        ours: key -> number of the attempt that this process may now send.
+        elsewhere: keys that another running process has sent and not settled yet.
+        skipped: keys of unknown fate, under `on_unknown="skip"`.
+    """
+
+    answers: dict[bytes, np.ndarray] = field(default_factory=dict)
+    ours: dict[bytes, int] = field(default_factory=dict)
+    elsewhere: set[bytes] = field(default_factory=set)
+    skipped: set[bytes] = field(default_factory=set)
+
+    def __contains__(self, key: bytes) -> bool:
+        """Whether a key need not be sent, or is ours to send."""
+        found = (self.answers, self.ours, self.elsewhere, self.skipped)
+        return any(key in part for part in found)
+
+    def take(self, other: Claim) -> None:
+        """Adds everything of another claim to this one."""
+        self.answers |= other.answers
+        self.ours |= other.ours
+        self.elsewhere |= other.elsewhere
+        self.skipped |= other.skipped
+
+
+class QueryLedger:
+    """A budget that is never exceeded, and answers that are never paid for twice.
+
+    Each attempt to ask is a row of an SQLite file: `sent`, on the disk before the request leaves,
+    then `billed` or `free`. Attempts whose fate is unknown (a crash, a lost connection) stay
+    `sent` and count as spent. A key is the hash of the exact bytes sent, of the source's identity
+    and of the request's options. Any number of threads and processes of one machine may share a
+    file.
+
+    No client can rule out that a query in flight during a crash is paid for twice; at most as many
+    as were in flight are. An attempt is on the disk before its request leaves, an answer with the
+    next attempt: if the power fails, answers that came since then may be paid for twice.
+
+    Args:
+        path: the file; made if it is not there.
+        budget: most queries that may be spent, those of earlier runs on this file included;
+            `None` for no limit.
+        price_per_thousand: of 1,000 queries, in any currency, to show and to limit money.
+        money_budget: most money that may be spent; needs the price.
+        on_unknown: what happens to queries of a run that crashed before their answer: `"resend"`
+            asks again and counts both, `"raise"` stops, `"skip"` never asks again.
+        keep_payloads: whether the bytes that are sent (the images) are stored too.
+
+    Raises:
+        ValueError: for wrong arguments, or a file that is no ledger.
+
+    Example:
+    ```python
+    import numpy as np
+    from keras_reprogram import QueryLedger
+    from keras_reprogram.source import query_key
+
+    with QueryLedger("answers.ledger", budget=100, price_per_thousand=1.5) as ledger:
+        key = query_key("a model, version 1", "", b"the bytes of an image")
+        claim = ledger.claim([key])
+        for attempt in claim.ours.values():
+            ledger.settle(attempt, np.array([0.9, 0.1]))    # what the source answered
+        assert ledger.claim([key]).answers[key].argmax() == 0
+        print(ledger.spent, ledger.money_spent)
+    ```
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        budget: int | None = None,
+        *,
+        price_per_thousand: float | None = None,
+        money_budget: float | None = None,
+        on_unknown: str = "resend",
+        keep_payloads: bool = False,
+    ) -> None:
+        if on_unknown not in ON_UNKNOWN:
+            raise ValueError(f"`on_unknown` must be one of {ON_UNKNOWN}. Received: {on_unknown!r}.")
+        self.path = Path(path)
+        self.price_per_thousand = price_per_thousand
+        self.limit = query_limit(budget, money_budget, price_per_thousand)
+        self.on_unknown, self.keep_payloads = on_unknown, keep_payloads
+        self._file = LedgerFile(self.path)
+        self._owner: LedgerOwner = self._file.write(lambda _: self._new_owner())
+
+    @property
+    def spent(self) -> int:
+        """Queries that are billed or of unknown fate, all runs and processes together."""
+        return int(self._file.read("SELECT attempts FROM spent")[0][0])
+
+    @property
+    def left(self) -> int | None:
+        """Queries that may still be sent, or `None` without a budget."""
+        return None if self.limit is None else max(0, self.limit - self.spent)
+
+    @property
+    def money_spent(self) -> float | None:
+        """What `spent` queries cost, or `None` without a price."""
+        return money_for(self.spent, self.price_per_thousand)
+
+    def claim(
+        self,
+        keys: Sequence[bytes],
+        payloads: Sequence[bytes] | None = None,
+        *,
+        again: bool = False,
+    ) -> Claim:
+        """Takes the right to send what no answer is there for.
+
+        Args:
+            keys: of the queries, as `query_key` makes them; a key may come twice.
+            payloads: the bytes that will be sent, stored under `keep_payloads=True` only.
+            again: whether this repeats, within one run, what a lost connection or a failing service
+                left open. `on_unknown` is for runs that crashed.
+
+        Returns:
+            A `Claim`. Each attempt in `ours` is on the disk as sent: send it, then `settle` it.
+
+        Raises:
+            BudgetSpentError: if not all new queries fit the budget; none is claimed.
+            UnknownFateError: under `on_unknown="raise"`; none is claimed.
+        """
+        claim = Claim()
+        try:
+            self.claim_into(claim, keys, payloads, again=again)
+        except BaseException:
+            # Ctrl-C: nobody knows of these attempts, and nothing of them was sent.
+            self.release_all(claim.ours.values(), "never sent")
+            raise
+        return claim
+
+    def claim_into(
+        self,
+        claim: Claim,
+        keys: Sequence[bytes],
+        payloads: Sequence[bytes] | None = None,
+        *,
+        again: bool = False,
+    ) -> None:
+        """`claim`, for callers who must know what was claimed even if Ctrl-C comes meanwhile.
+
+        Args:
+            claim: an empty one, filled at the moment when the attempts are written.
+            keys: as of `claim`.
+            payloads: as of `claim`.
+            again: as of `claim`.
+        """
+        by_key: dict[bytes, bytes | None] = dict.fromkeys(keys)
+        if self.keep_payloads and payloads is not None:
+            by_key |= dict(zip(keys, payloads, strict=True))
+
+        def change(database: sqlite3.Connection) -> Claim:
+            found = self.look(list(by_key), again=again)
+            new = [key for key in by_key if key not in found]
+            self._spend(database, len(new))
+            for key in new:
+                cursor = database.execute(
+                    "INSERT INTO attempts (key, owner, state, sent_at, payload) "
+                    "VALUES (?, ?, 'sent', ?, ?)",
+                    (key, self._owner.name, time.time(), by_key[key]),
+                )
+                found.ours[key] = int(cursor.lastrowid or 0)
+            return found
+
+        self._file.write(change, written=claim.take, droppable=True)
+
+    def look(self, keys: Sequence[bytes], *, again: bool = False) -> Claim:
+        """What `claim` would find, without a claim: `ours` is empty.
+
+        Args:
+            keys: of queries, each once.
+            again: as of `claim`.
+
+        Raises:
+            UnknownFateError: under `on_unknown="raise"`.
+        """
+        claim = Claim()
+        question = "SELECT state, owner, answer FROM attempts WHERE key = ?"
+        for key in keys:
+            self._sort(key, self._file.read(question, key), claim, again)
+        return claim
+
+    def missing(self, keys: Sequence[bytes]) -> list[bytes]:
+        """Those of some keys that no answer is there for; claims nothing.
+
+        Args:
+            keys: of queries.
+        """
+        question = "SELECT 1 FROM attempts WHERE key = ? AND answer IS NOT NULL LIMIT 1"
+        return [key for key in keys if not self._file.read(question, key)]
+
+    def settle(self, attempt: int, answer: np.ndarray | None, note: str | None = None) -> None:
+        """Marks an attempt as billed.
+
+        Args:
+            attempt: its number.
+            answer: scores `(num_labels,)`; `None` if what came is of no use, so that the query
+                may be asked once more.
+            note: why it is of no use.
+        """
+        self.settle_all({attempt: answer}, note)
+
+    def settle_all(self, answers: Mapping[int, np.ndarray | None], note: str | None = None) -> None:
+        """Marks attempts as billed: all of them or, if one is not open, none.
+
+        Args:
+            answers: number of an attempt -> its answer, as of `settle`.
+            note: why the answers are of no use.
+        """
+        self.settling(answers, note)()
+
+    def settling(
+        self, answers: Mapping[int, np.ndarray | None], note: str | None = None
+    ) -> Callable[[], None]:
+        """`settle_all`, whose end is waited for later: no claim after it is written before it.
+
+        Args:
+            answers: as of `settle_all`.
+            note: as of `settle_all`.
+
+        Returns:
+            The function that waits.
+        """
+        rows = [
+            (attempt, None if answer is None else np.asarray(answer, "<f4").tobytes())
+            for attempt, answer in answers.items()
+        ]
+
+        def change(database: sqlite3.Connection) -> None:
+            for attempt, answer in rows:
+                if not _closed(database, attempt, "billed", answer, note):
+                    raise ValueError(_NOT_OPEN.format(attempt))
+
+        # Waiting for the disk takes as long as all the rest; whoever asks next waits for it.
+        return self._file.writing(change, synced=False)
+
+    def release(self, attempt: int, note: str | None = None) -> None:
+        """Marks an attempt as free: surely not billed, such as a refused connection or a 429.
+
+        Args:
+            attempt: its number.
+            note: why.
+        """
+        if not self.release_all([attempt], note):
+            raise ValueError(_NOT_OPEN.format(attempt))
+
+    def release_all(self, attempts: Iterable[int], note: str | None = None) -> int:
+        """Marks those attempts as free that are still open.
+
+        Args:
+            attempts: their numbers.
+            note: why.
+
+        Returns:
+            How many they were.
+        """
+        numbers = list(attempts)
+
+        def change(database: sqlite3.Connection) -> int:
+            freed = sum(_closed(database, number, "free", None, note) for number in numbers)
+            database.execute("UPDATE spent SET attempts = attempts - ?", (freed,))
+            return freed
+
+        return self._file.write(change) if numbers else 0
+
+    def abandon(self, attempt: int, note: str | None = None) -> None:
+        """Gives up an attempt whose fate is unknown, such as a lost connection; it stays spent.
+
+        Args:
+            attempt: its number.
+            note: why.
+        """
+        self.abandon_all([attempt], note)
+
+    def abandon_all(self, attempts: Iterable[int], note: str | None = None) -> None:
+        """Gives up those attempts that are still open.
+
+        Args:
+            attempts: their numbers.
+            note: why.
+        """
+        # No owner of this name is alive: what `on_unknown` says holds from now on.
+        question = "UPDATE attempts SET owner = '', note = ? WHERE id = ? AND state = 'sent'"
+        rows = [(note, attempt) for attempt in attempts]
+        if rows:
+            self._file.write(lambda database: database.executemany(question, rows).rowcount)
+
+    def counts(self) -> dict[str, int]:
+        """Attempts by state: `sent` (in flight or of unknown fate), `billed`, `free`."""
+        found = dict(self._file.read("SELECT state, COUNT(*) FROM attempts GROUP BY state"))
+        return {state: found.get(state, 0) for state in ("sent", "billed", "free")}
+
+    def close(self) -> None:
+        """Closes the file; attempts in flight become ones of unknown fate."""
+        self._file.close()
+        self._owner.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _new_owner(self) -> LedgerOwner:
+        owner = LedgerOwner(self.path)
+        owner.tidy()
+        return owner
+
+    def _sort(
+        self, key: bytes, rows: list[tuple[str, str, bytes | None]], claim: Claim, again: bool
+    ) -> None:
+        """Sorts a key into a claim; one that has to be sent is left out."""
+        for _, _, answer in rows:
+            if answer is not None:
+                claim.answers[key] = np.frombuffer(answer, "<f4").astype(np.float32)
+                return
+        owners = {owner for state, owner, _ in rows if state == "sent"}
+        if again:
+            # Attempts that were given up: this is their repetition.
+            owners.discard("")
+        if any(self._owner.is_alive(owner) for owner in owners):
+            claim.elsewhere.add(key)
+        elif owners and self.on_unknown == "skip":
+            claim.skipped.add(key)
+        elif owners and self.on_unknown == "raise":
+            raise UnknownFateError(
+                "A run on this ledger ended before the answers to its last queries came; they may "
+                f"have been billed. Received: {self.counts()['sent']} queries of unknown fate in "
+                f"{self.path}. Pass `on_unknown='resend'` to ask again, or 'skip' to go on without."
+            )
+
+    def _spend(self, database: sqlite3.Connection, count: int) -> None:
+        limit = math.inf if self.limit is None else self.limit
+        spent = self.spent
+        if spent + count > limit:
+            raise BudgetSpentError(
+                f"The budget does not pay for {count} more queries. Received: a limit of "
+                f"{limit:,}, {spent:,} spent. What was answered stays in {self.path}; raise the "
+                "budget to go on."
+            )
+        database.execute("UPDATE spent SET attempts = attempts + ?", (count,))
+
+
+def _closed(
+    database: sqlite3.Connection, attempt: int, state: str, answer: bytes | None, note: str | None
+) -> bool:
+    """Whether an attempt was open, and is not any more."""
+    question = (
+        "UPDATE attempts SET state = ?, answer = ?, note = ?, settled_at = ? "
+        "WHERE id = ? AND state = 'sent'"
+    )
+    return bool(database.execute(question, (state, answer, note, time.time(), attempt)).rowcount)
+
+
+def query_key(identity: str, options: str, payload: bytes) -> bytes:
+    """The key of a query.
+
+    Args:
+        identity: which source, in words.
+        options: what else the request says (number of labels, threshold, ...).
+        payload: the exact bytes sent.
+
+    Returns:
+        32 bytes.
+    """
+    digest = hashlib.sha256()
+    for part in (identity.encode(), options.encode(), payload):
+        # With its length, so that no two triples run together.
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.digest()
+
+
+def query_limit(
+    budget: int | None, money_budget: float | None, price_per_thousand: float | None
+) -> int | None:
+    """Most queries that both budgets allow, or `None` without any.
+
+    Args:
+        budget: in queries.
+        money_budget: in money.
+        price_per_thousand: of 1,000 queries.
+
+    Raises:
+        ValueError: for negative numbers, or money without a price.
+    """
+    for name, value in (
+        ("budget", budget),
+        ("money_budget", money_budget),
+        ("price_per_thousand", price_per_thousand),
+    ):
+        if value is not None and not (value >= 0 and math.isfinite(value)):
+            raise ValueError(f"`{name}` must be a finite number >= 0. Received: {value}.")
+    limits = [] if budget is None else [int(budget)]
+    if money_budget is not None:
+        if not price_per_thousand:
+            raise ValueError(
+                "`money_budget` needs a price. "
+                f"Received: price_per_thousand={price_per_thousand}. Pass what 1,000 queries cost."
+            )
+        # In fractions: 0.3 / 0.1 is 2.9999... in floating point.
+        exact = Fraction(str(money_budget)) * 1000 / Fraction(str(price_per_thousand))
+        limits.append(math.floor(exact))
+    return min(limits, default=None)
+
+
+def money_for(queries: int, price_per_thousand: float | None) -> float | None:
+    """What queries cost, or `None` without a price.
+
+    Args:
+        queries: how many.
+        price_per_thousand: of 1,000 queries.
+    """
+    if price_per_thousand is None:
+        return None
+    return float(queries * Fraction(str(price_per_thousand)) / 1000)

@@ -1,0 +1,274 @@
+"""Endpoints: the replicas of a service, which work goes round."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import (
+    CancelledError,
+    Executor,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
+from contextlib import contextmanager
+from typing import Any
+
+from keras_reprogram.optional_packages import needs_extra
+from keras_reprogram.source.errors import NeverSentError, SourceRefusedError, SourceUnavailableError
+
+_FIRST_REST, _LONGEST_REST = 1.0, 60.0
+
+
+class Endpoints:
+    """Gives every request the endpoint with the fewest in flight; sick ones rest.
+
+    An endpoint that fails is left out for a time that doubles with every failure, and then tried
+    again. If all are sick, the one whose rest ends first is tried: waiting is up to the caller. But
+    where all have asked for a wait (`Retry-After`), `wait_as_asked` waits, whoever was told.
+
+    Args:
+        names: of the endpoints, such as URLs.
+        at_a_time: most requests in flight to each.
+    """
+
+    def __init__(self, names: Sequence[str], at_a_time: int) -> None:
+        if not names or len(set(names)) < len(names):
+            raise ValueError(
+                f"Expected one endpoint or more, each once. Received: {list(names)}. "
+                "Pass the URLs of the replicas."
+            )
+        self.names, self.at_a_time = tuple(names), at_a_time
+        self._in_flight = dict.fromkeys(names, 0)
+        self._failures = dict.fromkeys(names, 0)
+        self._rests_until = dict.fromkeys(names, 0.0)
+        self._asked_until = dict.fromkeys(names, 0.0)
+        self._turn = threading.Condition()
+
+    @contextmanager
+    def one(self, stop: threading.Event) -> Iterator[str]:
+        """An endpoint to send one request to; waits until one has room.
+
+        Args:
+            stop: set when nobody wants the answer any more.
+
+        Raises:
+            CancelledError: if `stop` was set while this waited.
+        """
+        name = self._take(stop)
+        try:
+            yield name
+        finally:
+            with self._turn:
+                self._in_flight[name] -= 1
+                self._turn.notify()
+
+    @contextmanager
+    def watched(self, name: str) -> Iterator[None]:
+        """Remembers how a request to an endpoint ends: one that fails rests.
+
+        Args:
+            name: of the endpoint.
+        """
+        try:
+            yield
+        except SourceUnavailableError as error:
+            self._rest(name, error.retry_after)
+            raise
+        else:
+            self._failures[name] = 0
+
+    def wait_as_asked(self, sleep: Callable[[float], Any]) -> None:
+        """Waits until an endpoint may be asked again, if each of them has asked for a wait.
+
+        Args:
+            sleep: waits so many seconds, or less where nobody wants the answer any more.
+        """
+        left = min(self._asked_until.values()) - time.monotonic()
+        if left > 0.0:
+            sleep(left)
+
+    def any_well(self) -> bool:
+        """Whether an endpoint is not resting, so that a retry need not wait."""
+        now = time.monotonic()
+        return any(until <= now for until in self._rests_until.values())
+
+    def _take(self, stop: threading.Event) -> str:
+        with self._turn:
+            while not stop.is_set():
+                now = time.monotonic()
+                well = [name for name in self.names if self._rests_until[name] <= now]
+                near = min(self.names, key=self._rests_until.__getitem__)
+                name = min(well or [near], key=self._in_flight.__getitem__)
+                if self._in_flight[name] < self.at_a_time:
+                    self._in_flight[name] += 1
+                    return name
+                # In time for an endpoint whose rest ends, too.
+                self._turn.wait(timeout=_FIRST_REST / 4)
+        raise CancelledError
+
+    def _rest(self, name: str, asked: float | None) -> None:
+        with self._turn:
+            self._failures[name] += 1
+            rest = min(_FIRST_REST * 2.0 ** (self._failures[name] - 1), _LONGEST_REST)
+            now = time.monotonic()
+            self._rests_until[name] = now + max(rest, asked or 0.0)
+            if asked is not None:
+                self._asked_until[name] = now + asked
+
+
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
+
+
+def repeated(
+    ask: Callable[[], Any],
+    retries: int,
+    may_go_on: Callable[[], bool],
+    sleep: Callable[[float], Any],
+) -> Any:
+    """What `ask` returns, asked again while that may help.
+
+    Args:
+        ask: raises a `SourceUnavailableError` if it may be answered later, and a `ValueError` for
+            a malformed answer, which was billed and is asked for once more.
+        retries: most repetitions of an unavailable service.
+        may_go_on: whether there is somebody else to ask at once, so that nobody need wait.
+        sleep: waits so many seconds, or less where nobody wants the answer any more.
+
+    Raises:
+        ImportError: if tenacity is not installed.
+    """
+    with needs_extra("tenacity", "http"):
+        import tenacity
+
+    def pause(state: Any) -> float:
+        if may_go_on():
+            return 0.0
+        asked_for = getattr(state.outcome.exception(), "retry_after", None) or 0.0
+        spread = tenacity.wait_random_exponential(_FIRST_WAIT, _LONGEST_WAIT)
+        return max(asked_for, spread(state))
+
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(SourceUnavailableError),
+        stop=tenacity.stop_after_attempt(1 + retries),
+        wait=pause,
+        sleep=sleep,
+        reraise=True,
+    )
+    try:
+        return retrying(ask)
+    except ValueError:
+        return retrying(ask)
+
+
+class RateLimit:
+    """Spaces queries evenly; a thread that comes early waits until its turn.
+
+    Args:
+        per_second: queries, or `None` for no limit.
+    """
+
+    def __init__(self, per_second: float | None) -> None:
+        if per_second is not None and not per_second > 0:
+            raise ValueError(
+                f"`queries_per_second` must be above 0. Received: {per_second}. Pass None for no "
+                "limit."
+            )
+        self.per_second = per_second
+        self._lock = threading.Lock()
+        self._next = 0.0
+
+    def wait(self, count: int, stop: threading.Event) -> None:
+        """Returns when `count` queries may leave.
+
+        A turn is taken when it has come: whoever goes away while waiting leaves no gap.
+
+        Args:
+            count: queries of one request.
+            stop: set when nobody wants them any more.
+
+        Raises:
+            CancelledError: if `stop` was set while this waited.
+        """
+        came = time.monotonic()
+        if self.per_second is None:
+            return
+        lasts = count / self.per_second
+        while (left := self._until_taken(lasts, came)) > 0.0:
+            if stop.wait(left):
+                raise CancelledError
+
+    def _until_taken(self, lasts: float, came: float) -> float:
+        """Seconds until the next turn; 0 or less if it was taken."""
+        with self._lock:
+            turn = max(self._next, came)
+            left = turn - time.monotonic()
+            if left <= 0.0:
+                self._next = turn + lasts
+            return left
+
+
+class Stop(threading.Event):
+    """Set when an error or Ctrl-C ends a call: whoever waits for something goes away.
+
+    Attributes:
+        interrupted: whether it was Ctrl-C: then what is claimed and has not left stays here too.
+            After an error it is sent: the ledger has spent it, so that a budget ends where it ends.
+    """
+
+    interrupted = False
+
+    def end(self, error: BaseException) -> None:
+        """Sets it.
+
+        Args:
+            error: what ended the call.
+        """
+        self.interrupted = not isinstance(error, Exception)
+        self.set()
+
+
+# Their futures are waiting, running or done, and what waits can be called back. Others, such as
+# Dask's, let themselves be cancelled while the request is under way.
+_OF_PYTHON = (ThreadPoolExecutor, ProcessPoolExecutor)
+_LOOK_SECONDS = 0.1
+
+
+def executed(executor: Executor, stop: Stop, function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function returns that an executor calls.
+
+    Args:
+        executor: any.
+        stop: set when nobody wants it any more.
+        function: sends a request.
+        arguments: of the function.
+
+    Raises:
+        NeverSentError: if Ctrl-C came while it waited in the queue of a pool of Python's.
+        SourceRefusedError: if such a pool takes nothing any more.
+    """
+    if not isinstance(executor, _OF_PYTHON):
+        return executor.submit(function, *arguments).result()
+    try:
+        future = executor.submit(function, *arguments)
+    except RuntimeError as error:
+        raise SourceRefusedError(
+            f"The executor must take requests. Received: {type(error).__name__}: {error}. Make the "
+            "source with a new one; nothing was sent."
+        ) from error
+    while not wait([future], timeout=_LOOK_SECONDS).done:
+        if stop.interrupted and future.cancel():
+            raise NeverSentError("The request was stopped in the queue of its executor.")
+    return future.result()
+
+
+def most_at_once(executor: Executor | None, wanted: int) -> int:
+    """Most requests that are sent at a time: no more than a pool of Python's has workers.
+
+    Args:
+        executor: any, or `None`.
+        wanted: requests.
+    """
+    workers = getattr(executor, "_max_workers", None) if isinstance(executor, _OF_PYTHON) else None
+    return min(wanted, workers or wanted)

@@ -1,0 +1,177 @@
+"""What a gRPC error means for a query."""
+
+from __future__ import annotations
+
+import weakref
+from pathlib import Path
+from typing import Any
+
+from keras_reprogram.optional_packages import needs_extra
+from keras_reprogram.source.errors import (
+    SourceBusyError,
+    SourceRefusedError,
+    SourceUnavailableError,
+)
+from keras_reprogram.source.remote.payloads import hide_key
+
+# The request was not taken, or there was nobody to take it.
+_NEVER_CONNECTED = (
+    "failed to connect to all addresses",
+    "dns resolution failed",
+    "errors resolving",
+)
+_UNTRUSTED = "certificate"
+# By us, or by the service that had it ready.
+_ANSWER_TOO_LARGE = (
+    ("received message larger than max", "client"),
+    ("sent message larger than max", "server"),
+)
+_LATER = (
+    "UNAVAILABLE",
+    "DEADLINE_EXCEEDED",
+    "INTERNAL",
+    "UNKNOWN",
+    "ABORTED",
+    "CANCELLED",
+    "DATA_LOSS",
+)
+HINTS = {
+    "UNAUTHENTICATED": "Check the key in the environment.",
+    "PERMISSION_DENIED": "Check the key in the environment and what it may do.",
+    "NOT_FOUND": "Check the model's name and version.",
+    "INVALID_ARGUMENT": "Check the model's input, its signature, and the size of the images.",
+    "FAILED_PRECONDITION": "Check the model's input and its signature.",
+    "RESOURCE_EXHAUSTED": "The images are too large for the service: fewer a request, or JPEG.",
+    "UNIMPLEMENTED": "Check the address: another kind of service answers there.",
+}
+
+
+def failure_of(
+    error: Any, service: str, key_variable: str | None = None, endpoint: str = ""
+) -> Exception:
+    """Ours for a `grpc.RpcError`.
+
+    Args:
+        error: what the stub raised.
+        service: who failed, for the message.
+        key_variable: the environment variable whose value is not shown.
+        endpoint: `host` or `host:port` that was asked.
+
+    Returns:
+        A `SourceBusyError`, `SourceUnavailableError` or `SourceRefusedError`; for an answer that is
+        too large, a `RuntimeError`.
+    """
+    # Hidden before it is cut: half a key is a secret too.
+    code, said = error.code().name, hide_key(error.details() or "", key_variable)[:200]
+    lower = (error.details() or "").lower()
+    unreached = code == "UNAVAILABLE" and _is_unreached(lower, endpoint)
+    if any(all(word in lower for word in words) for words in _ANSWER_TOO_LARGE):
+        # It was worked on and may have been billed; the next would be as large.
+        return RuntimeError(f"{service} answered with too much. Received: {said}.")
+    if code == "RESOURCE_EXHAUSTED" and "message larger than max" not in lower:
+        return SourceBusyError(f"{service} is asked too fast ({said})", _wait_of(error))
+    if unreached and _UNTRUSTED in lower:
+        return SourceRefusedError(
+            f"{service} cannot be trusted. Received: {said}. Check the address and the "
+            "certificates of this machine."
+        )
+    if unreached:
+        return SourceBusyError(f"{service} cannot be reached: {said}")
+    if code in _LATER:
+        return SourceUnavailableError(f"{service} failed ({code}: {said})", _wait_of(error))
+    hint = HINTS.get(code, "See the service's documentation.")
+    return SourceRefusedError(f"{service} refused. Received: {code}: {said}. {hint}")
+
+
+def _is_unreached(said: str, endpoint: str) -> bool:
+    """Whether gRPC's own words say that this address could not be connected to.
+
+    A service may pass on the same words, of an address behind it, after it worked on a request.
+    """
+    host, colon, port = endpoint.lower().rpartition(":")
+    if not colon:
+        host, port = port, "443"
+    # Of an address the last attempts are told, of a name that it is unknown.
+    named = f":{port}:" in said if said.startswith(_NEVER_CONNECTED[0]) else host in said
+    return said.startswith(_NEVER_CONNECTED) and named
+
+
+def _wait_of(error: Any) -> float | None:
+    """Seconds of a `retry-after` that came with the error."""
+    sent = dict(error.trailing_metadata() or ())
+    value = sent.get("retry-after", "")
+    return float(value) if str(value).isdigit() else None
+
+
+_LARGEST_ANSWER = 64 * 2**20
+
+
+def channel_to(address: str, extra: str) -> Any:
+    """A gRPC channel that repeats nothing by itself; with TLS unless it ends on this machine.
+
+    Args:
+        address: `host` or `host:port`.
+        extra: of this package that brings grpcio.
+    """
+    with needs_extra("grpcio", extra):
+        import grpc
+    options = [
+        ("grpc.enable_retries", 0),
+        ("grpc.max_receive_message_length", _LARGEST_ANSWER),
+        ("grpc.max_send_message_length", -1),
+    ]
+    if is_local(address):
+        return grpc.insecure_channel(address, options=options)
+    return grpc.secure_channel(address, grpc.ssl_channel_credentials(), options=options)
+
+
+def is_local(address: str) -> bool:
+    """Whether `host:port` is on this machine."""
+    return address.rpartition(":")[0] in ("127.0.0.1", "localhost", "[::1]")
+
+
+def check_images_per_request(options: dict[str, Any], most: int, service: str) -> None:
+    """Raises a ValueError if more images are to go into a request than a service takes."""
+    if (wanted := options.get("images_per_request", 1)) > most:
+        raise ValueError(
+            f"{service} takes at most {most} images a request. Received: "
+            f"images_per_request={wanted}. Pass a smaller one and more `concurrency`."
+        )
+
+
+def check_address(address: str) -> None:
+    """Raises a ValueError unless the address is `host:port`."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "/" in address:
+        raise ValueError(
+            f"`address` must be host:port. Received: {address!r}. Pass the port of gRPC, 8500 "
+            "unless the server was told otherwise; TLS is `secure=True`."
+        )
+
+
+def prediction_stub(
+    endpoint: str, *, secure: bool, certificates: str | Path | None, largest_answer: int
+) -> Any:
+    """A stub of TF Serving's PredictionService; its channel closes with it.
+
+    Args:
+        endpoint: `host:port`.
+        secure: TLS.
+        certificates: a PEM file of the authorities to trust instead of gRPC's own, or `None`.
+        largest_answer: in bytes.
+    """
+    with needs_extra("grpcio", "serving"):
+        import grpc
+    with needs_extra("tensorflow-serving-api", "serving"):
+        from tensorflow_serving.apis import prediction_service_pb2_grpc as service
+    # gRPC's own repetitions would be billed and unseen by the ledger.
+    options = [("grpc.enable_retries", 0), ("grpc.max_receive_message_length", largest_answer)]
+    if secure:
+        roots = Path(certificates).read_bytes() if certificates else None
+        credentials = grpc.ssl_channel_credentials(roots)
+        channel = grpc.secure_channel(endpoint, credentials, options=options)
+    else:
+        channel = grpc.insecure_channel(endpoint, options=options)
+    stub = service.PredictionServiceStub(channel)
+    weakref.finalize(stub, channel.close)
+    return stub

@@ -1,0 +1,174 @@
+"""Encoded images as the pixels of a model that takes no files."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from PIL import Image
+
+from keras_reprogram.source.errors import SourceRefusedError
+
+
+def decoded(payloads: Sequence[bytes]) -> np.ndarray:
+    """The 8-bit values of encoded images of one size, `(n, H, W, C)`."""
+    images = np.stack([np.asarray(Image.open(io.BytesIO(image))) for image in payloads])
+    return images[..., None] if images.ndim == 3 else images
+
+
+def pixel_levels(value_range: tuple[float, float]) -> np.ndarray:
+    """What the 256 values of a channel stand for, float32."""
+    low, high = value_range
+    return low + np.arange(256, dtype=np.float32) * np.float32((high - low) / 255.0)
+
+
+def decimal_levels(value_range: tuple[float, float]) -> np.ndarray:
+    """`pixel_levels` for JSON: the shortest decimals of a float32, as float64.
+
+    They take half the bytes, and a server that reads float32 reads the same numbers.
+    """
+    return np.array([float(str(level)) for level in pixel_levels(value_range)])
+
+
+ENCODINGS = ("png", "jpeg")
+_JPEG_QUALITY = 95
+
+
+def encode_image(image: np.ndarray, value_range: tuple[float, float], encoding: str) -> bytes:
+    """A file of an image; values outside the range are cut off.
+
+    Args:
+        image: `(H, W, C)`, one channel or three.
+        value_range: `(low, high)`, which become 0 and 255.
+        encoding: one of `ENCODINGS`. PNG loses nothing but the rounding to 8 bits.
+
+    Raises:
+        ValueError: for NaN or infinity.
+    """
+    if not np.isfinite(image).all():
+        raise ValueError(
+            "An image must be finite to be sent. Received: NaN or infinity. Check the program's "
+            "weights, and the learning rate."
+        )
+    low, high = value_range
+    codes = np.round((image - low) * (255.0 / (high - low))).clip(0, 255).astype(np.uint8)
+    picture = Image.fromarray(codes[..., 0] if codes.shape[-1] == 1 else codes)
+    stream = io.BytesIO()
+    # No subsampling: a program's colours are its signal.
+    quality = {"quality": _JPEG_QUALITY, "subsampling": 0} if encoding == "jpeg" else {}
+    picture.save(stream, encoding, **quality)
+    return stream.getvalue()
+
+
+MISSING_WORDS = ("floor", "spread")
+
+
+def named_scores(
+    pairs: Iterable[tuple[str, float]],
+    labels: Sequence[str],
+    *,
+    missing: float | str = 0.0,
+    ignore_undeclared: bool = False,
+) -> list[float]:
+    """One row of scores from names and scores, as services list them: partial, in any order.
+
+    A label that is not listed is below the service's threshold or beyond its top k; it is not 0.
+
+    Args:
+        pairs: `(name, score)`; of a name that is listed twice, the higher score.
+        labels: the declared names.
+        missing: the score of a declared label that is not listed: a number; `"floor"`, the lowest
+            score listed; or `"spread"`, an equal part of what the listed ones leave of 1.
+        ignore_undeclared: leave names out that are not declared, for services that choose from
+            thousands of names. Otherwise such a name is an error: the model was exchanged.
+
+    Returns:
+        Scores in the order of `labels`.
+
+    Raises:
+        ValueError: for a name that is not declared, or another word.
+
+    Example:
+    ```python
+    from keras_reprogram.source.remote import named_scores
+
+    assert named_scores([("dog", 0.9)], ["cat", "dog"]) == [0.0, 0.9]
+    ```
+    """
+    found: dict[str, float] = {}
+    for name, score in pairs:
+        found[name] = max(float(score), found.get(name, float("-inf")))
+    if undeclared := sorted(set(found) - set(labels)):
+        if not ignore_undeclared:
+            raise ValueError(
+                f"Expected the labels {', '.join(labels[:8])}. Received: "
+                f"{', '.join(undeclared[:8])}. Declare the labels of the model that answers."
+            )
+        found = {name: score for name, score in found.items() if name not in undeclared}
+    rest = _missing_score(found, len(labels), missing)
+    return [found.get(label, rest) for label in labels]
+
+
+def check_missing(missing: float | str, *, unit_range: bool = False) -> float | str:
+    """Returns `missing`, or raises a ValueError unless it is a number or one of `MISSING_WORDS`.
+
+    Args:
+        missing: a number or a word.
+        unit_range: whether a number must lie in [0, 1], as independent scores do.
+    """
+    if isinstance(missing, str) and missing not in MISSING_WORDS:
+        raise ValueError(
+            f"`missing` must be a number or one of {MISSING_WORDS}. Received: {missing!r}."
+        )
+    if unit_range and not isinstance(missing, str) and not 0 <= missing <= 1:
+        raise ValueError(
+            "`missing` must be from 0 to 1, as independent scores are. Received: "
+            f'{missing!r}. Take 0 for "not listed", or "floor".'
+        )
+    return missing
+
+
+def _missing_score(found: dict[str, float], num_labels: int, missing: float | str) -> float:
+    check_missing(missing)
+    if missing == "floor":
+        return min(found.values(), default=0.0)
+    if missing == "spread":
+        left = num_labels - len(found)
+        return max(0.0, 1.0 - sum(found.values())) / left if left else 0.0
+    return float(missing)
+
+
+def key_from(variable: str, service: str) -> str:
+    """The key in an environment variable.
+
+    Args:
+        variable: its name.
+        service: who wants it, for the error.
+
+    Raises:
+        SourceRefusedError: if the variable is not set.
+    """
+    if key := os.environ.get(variable, "").strip():
+        if not (key.isascii() and key.isprintable()):
+            raise SourceRefusedError(
+                f"The key in {variable} must be printable ASCII. Received: other characters. "
+                "Copy it again."
+            )
+        return key
+    raise SourceRefusedError(
+        f"The key of {service} must be in the environment. Received: no {variable}. "
+        f"Set it: export {variable}=..."
+    )
+
+
+def hide_key(text: str, variable: str | None) -> str:
+    """A text of a service, which may repeat the key that it refuses.
+
+    Args:
+        text: what it said.
+        variable: the environment variable that holds the key, or `None`.
+    """
+    key = os.environ.get(variable or "", "").strip()
+    return text.replace(key, "***") if key else text
