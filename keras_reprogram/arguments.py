@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from numbers import Real
 from typing import Any
 
 import numpy as np
-from keras import ops
-
-from keras_reprogram.asking.images import check_channels_last
 
 
 def image_shape(name: str, shape: Sequence[int]) -> tuple[int, int, int]:
@@ -175,96 +170,46 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
-DIFFERENCES = ("loss", "scores")
+# Grey, colour, colour with transparency.
+_COMMON_CHANNELS = (1, 3, 4)
+# Below this a side is no image's, and beyond this aspect it is more likely a signal's channels.
+_LEAST_SIDE, _MOST_ASPECT = 8, 4
 
 
-def check_count(name: str, value: int) -> int:
-    """`value`, which must be at least 1.
+def looks_channels_first(shape: Sequence[int | None]) -> bool:
+    """Whether the sizes speak for channels first.
+
+    Args:
+        shape: three sizes, `None` for what is open.
+
+    Returns:
+        True for (3, 96, 96), false for (32, 32, 3) and for a signal such as (1, 1000, 12).
+    """
+    first, height, width = shape
+    if first not in _COMMON_CHANNELS or width in _COMMON_CHANNELS:
+        return False
+    if height is None or width is None:
+        return True
+    short, long = sorted((height, width))
+    return short >= _LEAST_SIDE and long <= _MOST_ASPECT * short
+
+
+def check_channels_last(name: str, shape: Sequence[int], way: str) -> None:
+    """Refuses a shape that can hardly be (height, width, channels).
+
+    One pixel high and of two different sizes beside it might be a signal, and passes.
 
     Args:
         name: the argument's name, for the message.
-        value: what was given.
-
-    Returns:
-        `value`.
+        shape: three sizes.
+        way: what to do with images of that shape.
 
     Raises:
-        ValueError: for anything else.
+        ValueError: if it reads as (channels, height, width).
     """
-    if value < 1:
-        raise ValueError(f"`{name}` must be at least 1. Received: {value}.")
-    return value
-
-
-def check_positive(name: str, value: float) -> float:
-    """`value`, which must be greater than 0.
-
-    Args:
-        name: the argument's name, for the message.
-        value: what was given.
-
-    Returns:
-        `value`.
-
-    Raises:
-        ValueError: for anything else, not-a-number included.
-    """
-    if not value > 0:
-        raise ValueError(f"`{name}` must be greater than 0. Received: {value}.")
-    return value
-
-
-def check_differences(differences: str) -> str:
-    """`differences`, which must be `"loss"` or `"scores"`.
-
-    Args:
-        differences: what was given.
-
-    Returns:
-        `differences`.
-
-    Raises:
-        ValueError: for anything else.
-    """
-    if differences not in DIFFERENCES:
-        raise ValueError(f"`differences` must be one of {DIFFERENCES}. Received: {differences!r}.")
-    return differences
-
-
-def check_clip(clip: str | float | None) -> str | float | None:
-    """`clip`, which must be `None`, `"sqrt"` or a number greater than 0.
-
-    Args:
-        clip: what was given.
-
-    Returns:
-        `clip`, a number as a float.
-
-    Raises:
-        ValueError: for anything else.
-    """
-    if clip is None or clip == "sqrt":
-        return clip
-    if isinstance(clip, bool) or not isinstance(clip, Real) or not clip > 0:
+    first, height, width = shape
+    if looks_channels_first(shape) and (first != 1 or height == width):
         raise ValueError(
-            f'`clip` must be None, "sqrt" or a number greater than 0. Received: {clip!r}.'
+            f"`{name}` must be (height, width, channels). Received: {name}={tuple(shape)}, which "
+            f"seems to have its channels first. Pass {(height, width, first)}, {way}."
         )
-    return float(clip)
-
-
-def clip_norm(gradient: Any, clip: str | float | None, num_live: int) -> Any:
-    """A gradient whose length exceeds the limit, scaled down to it.
-
-    Args:
-        gradient: `(size,)`.
-        clip: the limit; `"sqrt"` is the square root of `num_live` (Park et al. 2025), `None` none.
-        num_live: how many coordinates are live.
-
-    Returns:
-        `(size,)`.
-    """
-    if clip is None:
-        return gradient
-    limit = math.sqrt(num_live) if clip == "sqrt" else float(clip)
-    length = ops.sqrt(ops.sum(ops.square(gradient)))
-    return gradient * ops.minimum(1.0, limit / ops.maximum(length, 1e-12))

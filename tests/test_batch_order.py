@@ -1,6 +1,7 @@
 """Batches come in an order drawn from seed and epoch, also after a run was killed."""
 
 import functools
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -15,7 +16,8 @@ from small_models import (
     trained_values,
 )
 
-from keras_reprogram.model.callbacks import BatchOrder, split_last
+from keras_reprogram.asking.data import split_last
+from keras_reprogram.model.callbacks import BatchOrder
 
 IMAGES, LABELS = images_and_labels(22)
 SIZE = 4  # 6 batches an epoch, the last one short
@@ -24,7 +26,8 @@ SIZE = 4  # 6 batches an epoch, the last one short
 class Steps:
     """Stands for a model: only its number of steps is asked."""
 
-    steps_taken = 0
+    def __init__(self) -> None:
+        self.steps = SimpleNamespace(taken=0)
 
 
 def batch_order(seed=0, shuffle=True, **options):
@@ -60,9 +63,9 @@ def test_keras_knows_the_number_of_batches() -> None:
 def test_what_is_done_of_an_epoch_is_not_repeated() -> None:
     order = batch_order()
     whole = epoch(order, 2)
-    order.model.steps_taken = 2 * 6 + 5
+    order.model.steps.taken = 2 * 6 + 5
     assert epoch(order, 2) == whole[20:]
-    order.model.steps_taken = 2 * 6 + 6
+    order.model.steps.taken = 2 * 6 + 6
     assert epoch(order, 2) == []
     assert epoch(order, 3) == order.order(3).tolist()
 
@@ -73,7 +76,7 @@ def test_steps_per_epoch_let_one_pass_follow_the_other() -> None:
     stream = order.dataset().as_numpy_iterator()
     rows = [row for _ in range(12) for row in next(stream)[0]]
     assert rows == [*order.order(0), *order.order(1)]
-    order.model.steps_taken = 8
+    order.model.steps.taken = 8
     order.on_epoch_begin(2)
     stream = order.dataset().as_numpy_iterator()
     assert [row for _ in range(4) for row in next(stream)[0]] == rows[30:]

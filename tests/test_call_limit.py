@@ -18,7 +18,7 @@ from small_models import (
     values,
 )
 
-from keras_reprogram.asking.split_calls import split_calls
+from keras_reprogram.asking.asker import split_calls
 from keras_reprogram.source.source import Source
 
 IMAGES, LABELS = images_and_labels(13)

@@ -21,7 +21,7 @@ from keras_reprogram import DenseMap, MultiLabelMap, ReprogrammedModel
 from keras_reprogram.fitting import READINGS, solve_views
 from keras_reprogram.fitting.validation import split_validation, validation_score
 from keras_reprogram.methods.bar_2020 import FocalLoss
-from keras_reprogram.opaque import recipe
+from keras_reprogram.opaque import recipe, views
 from keras_reprogram.opaque.recipe import EstimatedSteps, OpaqueRecipe
 from keras_reprogram.source import Source
 
@@ -299,13 +299,16 @@ def test_groups_reach_the_choice_of_the_regularisation(monkeypatch):
         model_for(opaque_source()).fit_opaque(x, y, query_budget=60, groups=groups[:9], verbose=0)
 
 
-def test_pilot_takes_one_image_of_a_group():
+def test_pilot_takes_one_image_of_a_group(monkeypatch):
     x, y = images_and_labels(COUNT)
     x, y, groups = (np.repeat(part, 5, axis=0) for part in (x, y, np.arange(COUNT)))
     model, seen = model_for(opaque_source(), 2), []
-    pool_answers = model.pool_answers
-    model.pool_answers = lambda pool, images, *rest: (
-        seen.append(images) or pool_answers(pool, images, *rest)
+    monkeypatch.setattr(
+        recipe,
+        "pool_answers",
+        lambda model, pool, images, *rest: (
+            seen.append(images) or views.pool_answers(model, pool, images, *rest)
+        ),
     )
     model.fit_opaque(x, y, query_budget=3000, groups=groups, verbose=0)
     assert len(seen[0]) > NUM_CLASSES
@@ -460,15 +463,14 @@ def test_weights_of_images_count_in_the_split_part_too():
     )
 
 
-def test_the_pilot_counts_images_by_weight():
+def test_the_pilot_counts_images_by_weight(monkeypatch):
     x, y = noisy(60, 0)
     weight, seen = np.random.default_rng(0).uniform(0.1, 5, 60), []
+    monkeypatch.setattr(
+        recipe, "view_pool", lambda *data: seen.append(views.view_pool(*data)) or seen[-1]
+    )
     for given in (None, weight):
         model = model_for(opaque_source(), 2)
-        view_pool = model.view_pool
-        model.view_pool = lambda *data, view_pool=view_pool: (
-            seen.append(view_pool(*data)) or seen[-1]
-        )
         model.fit_opaque(x, y, query_budget=900, sample_weight=given, verbose=0)
     plain, weighted = seen
     np.testing.assert_array_equal(plain.features, weighted.features)

@@ -140,8 +140,8 @@ def test_answers_of_a_ledger_are_planned_like_others(tmp_path):
             model = model_for(opaque_source(ledger=ledger), 2, directions(2))
             expected = model.estimate_queries(COUNT, recipe="fit_opaque", query_budget=700)
             fit = model.fit_opaque(x, y, query_budget=700, verbose=0)
-            totals.append((fit.queries_used, model.asked_queries))
-            assert model.asked_queries == expected.total
+            totals.append((fit.queries_used, model.asker.count.asked))
+            assert model.asker.count.asked == expected.total
     assert totals[0][0] > totals[1][0] == 0 and totals[0][1] == totals[1][1]
 
 

@@ -103,11 +103,11 @@ def test_what_survives_points_along_the_exact_slope(smoothing):
     rounded = model_of(RandomDirections(1, smoothing=smoothing))
     exact = model_of(RandomDirections(1, smoothing=smoothing), SIGNS)
     value = flat_value(rounded.program)
-    step = rounded.first_candidate() - value
+    step = rounded.steps.first_candidate() - value
 
     def scores(model, share):
         images = candidate_images(model.program, tf.constant(X[:8]), value + share * step)
-        return np.asarray(model.answers_of(images), np.float64)
+        return np.asarray(model.asker.answer(images), np.float64)
 
     tiny = 1e-3 / smoothing
     slope = (scores(exact, tiny) - scores(exact, -tiny)).ravel()

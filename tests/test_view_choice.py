@@ -16,6 +16,7 @@ from small_models import (
 )
 
 from keras_reprogram import DenseMap, ReprogrammedModel, draw_views
+from keras_reprogram.opaque.views import pool_answers, view_pool
 
 SOURCES = {"frozen": frozen_source, "opaque": opaque_source}
 
@@ -43,7 +44,7 @@ def test_answers_of_a_pool_are_those_of_a_model_with_its_views():
     for weights in (model.program.program_weights, program.program_weights):
         weights.assign(np.full(weights.shape, 0.3))
     np.testing.assert_allclose(
-        model.pool_answers(pool, images), other.collect_scores(images, verbose=0), atol=1e-6
+        pool_answers(model, pool, images), other.collect_scores(images, verbose=0), atol=1e-6
     )
 
 
@@ -84,7 +85,7 @@ def test_chosen_views_beat_the_worst_ones_on_signs():
     images[:, :2, :2] = 255.0 * labels[:, None, None, None]
     model = small_model(sign_source(), DenseMap(2), num_views=2, fitted=False)
     selection = model.select_views(images, labels, pool_size=12, verbose=0)
-    pool = model.view_pool(selection.answers, labels[selection.pilot])
+    pool = view_pool(model, selection.answers, labels[selection.pilot])
     errors = [pool.error((view,)) for view in range(12)]
     assert errors[selection.order.views[0]] == min(errors)
     assert selection.order.accuracies[-1] > 0.9
@@ -104,7 +105,7 @@ def test_class_weights_choose_views():
         orders.append(selection.order)
     pilot = selection.pilot
     weight = np.where(labels[pilot], 1.0, 20.0)
-    pool = model.view_pool(selection.answers, labels[pilot], weight)
+    pool = view_pool(model, selection.answers, labels[pilot], weight)
     assert orders[1] == orders[2] == pool.choose(2) != orders[0]
 
 

@@ -32,6 +32,7 @@ from targets import draw_target
 from task import Task, accuracy
 
 from keras_reprogram import DenseMap, ReprogrammedModel
+from keras_reprogram.opaque.views import pool_answers
 from keras_reprogram.program import Placement
 
 CSV_FILE = Path(__file__).with_suffix(".csv")
@@ -87,8 +88,8 @@ class Pool:
             x, y, pool_size=POOL_SIZE, num_views=max(NUMBERS), style="bold", verbose=0
         )
         pool = self.selection.pool
-        self.train = model.pool_answers(pool, x, BATCH_SIZE)
-        self.test = model.pool_answers(pool, self.data.test_images, BATCH_SIZE)
+        self.train = pool_answers(model, pool, x, BATCH_SIZE)
+        self.test = pool_answers(model, pool, self.data.test_images, BATCH_SIZE)
 
     def model(self, num_views: int) -> ReprogrammedModel:
         """An untrained model with so many views."""

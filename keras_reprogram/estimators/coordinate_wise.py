@@ -8,8 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_reprogram.arguments import check_count, check_differences, check_positive
-from keras_reprogram.estimators.gradient_estimator import GradientEstimator, Losses
+from keras_reprogram.arguments import one_of, positive_integer, positive_number
+from keras_reprogram.estimators.gradient_estimator import DIFFERENCES, GradientEstimator, Losses
 
 # How far the odds of a draw may follow the weights; the rest is the same for all coordinates.
 _MOST_IMPORTANCE = 0.5
@@ -77,12 +77,12 @@ class CoordinateWise(GradientEstimator):
         differences: str = "loss",
     ) -> None:
         if num_coordinates is not None:
-            check_count("num_coordinates", num_coordinates)
+            positive_integer("num_coordinates", num_coordinates)
         self.num_coordinates = num_coordinates
-        self.smoothing = check_positive("smoothing", smoothing)
+        self.smoothing = positive_number("smoothing", smoothing)
         self.two_sided = two_sided
         self.importance = importance
-        self.differences = check_differences(differences)
+        self.differences = one_of("differences", differences, DIFFERENCES)
         self._num_live: int | None = None
 
     def attach(self, live: np.ndarray) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import keras
@@ -10,6 +12,9 @@ import numpy as np
 from keras import ops
 
 Losses = Callable[[Any], Any]
+
+
+DIFFERENCES = ("loss", "scores")
 
 
 class GradientEstimator:
@@ -138,3 +143,42 @@ def row_loss(loss: Any) -> Callable[[Any, Any], Any]:
         return ops.mean(ops.reshape(values, (ops.shape(probabilities)[0], -1)), axis=-1)
 
     return rows
+
+
+def check_clip(clip: str | float | None) -> str | float | None:
+    """`clip`, which must be `None`, `"sqrt"` or a number greater than 0.
+
+    Args:
+        clip: what was given.
+
+    Returns:
+        `clip`, a number as a float.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if clip is None or clip == "sqrt":
+        return clip
+    if isinstance(clip, bool) or not isinstance(clip, Real) or not clip > 0:
+        raise ValueError(
+            f'`clip` must be None, "sqrt" or a number greater than 0. Received: {clip!r}.'
+        )
+    return float(clip)
+
+
+def clip_norm(gradient: Any, clip: str | float | None, num_live: int) -> Any:
+    """A gradient whose length exceeds the limit, scaled down to it.
+
+    Args:
+        gradient: `(size,)`.
+        clip: the limit; `"sqrt"` is the square root of `num_live` (Park et al. 2025), `None` none.
+        num_live: how many coordinates are live.
+
+    Returns:
+        `(size,)`.
+    """
+    if clip is None:
+        return gradient
+    limit = math.sqrt(num_live) if clip == "sqrt" else float(clip)
+    length = ops.sqrt(ops.sum(ops.square(gradient)))
+    return gradient * ops.minimum(1.0, limit / ops.maximum(length, 1e-12))

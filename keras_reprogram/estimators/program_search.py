@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_reprogram.arguments import check_count, check_positive
+from keras_reprogram.arguments import positive_integer, positive_number
 
 Objective = Callable[[np.ndarray], Any]
 Progress = Callable[[int, float], None]
@@ -141,8 +141,8 @@ def search_program(
         "Black-Box Tuning for Language-Model-as-a-Service", ICML 2022.
     """
     first = _checked_start(start)
-    check_positive("step", step)
-    check_count("max_evaluations", max_evaluations)
+    positive_number("step", step)
+    positive_integer("max_evaluations", max_evaluations)
     if population is not None and population < 4:
         raise ValueError(f"`population` must be at least 4. Received: {population}.")
     strategy = _strategy(first, step, population, seed)

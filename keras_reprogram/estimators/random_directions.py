@@ -9,14 +9,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_reprogram.arguments import (
+from keras_reprogram.arguments import one_of, positive_integer, positive_number
+from keras_reprogram.estimators.gradient_estimator import (
+    DIFFERENCES,
+    GradientEstimator,
+    Losses,
     check_clip,
-    check_count,
-    check_differences,
-    check_positive,
     clip_norm,
 )
-from keras_reprogram.estimators.gradient_estimator import GradientEstimator, Losses
 
 _DISTRIBUTIONS = ("sphere", "gaussian", "rademacher")
 
@@ -95,13 +95,13 @@ class RandomDirections(GradientEstimator):
             raise ValueError(
                 f"`distribution` must be one of {_DISTRIBUTIONS}. Received: {distribution!r}."
             )
-        self.num_directions = check_count("num_directions", num_directions)
-        self.smoothing = check_positive("smoothing", smoothing)
+        self.num_directions = positive_integer("num_directions", num_directions)
+        self.smoothing = positive_number("smoothing", smoothing)
         self.per_image = per_image
         self.two_sided = two_sided
         self.distribution = distribution
         self.clip = check_clip(clip)
-        self.differences = check_differences(differences)
+        self.differences = one_of("differences", differences, DIFFERENCES)
 
     @property
     def queries_per_image(self) -> int:
@@ -204,11 +204,11 @@ class GrowDirections(keras.callbacks.Callback):
         self, start: int = 1, end: int = 4, patience: int = 2, monitor: str = "loss"
     ) -> None:
         super().__init__()
-        self.start = check_count("start", start)
+        self.start = positive_integer("start", start)
         if end < start:
             raise ValueError(f"`end` must be at least `start`. Received: start={start}, end={end}.")
         self.end = end
-        self.patience = check_count("patience", patience)
+        self.patience = positive_integer("patience", patience)
         self.monitor = monitor
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:

@@ -8,14 +8,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_reprogram.arguments import (
+from keras_reprogram.arguments import one_of, positive_integer, positive_number
+from keras_reprogram.estimators.gradient_estimator import (
+    DIFFERENCES,
+    GradientEstimator,
+    Losses,
     check_clip,
-    check_count,
-    check_differences,
-    check_positive,
     clip_norm,
 )
-from keras_reprogram.estimators.gradient_estimator import GradientEstimator, Losses
 
 
 @keras.saving.register_keras_serializable(package="keras_reprogram")
@@ -84,12 +84,12 @@ class SPSA(GradientEstimator):
     ) -> None:
         if not decay >= 0:
             raise ValueError(f"`decay` must be at least 0. Received: {decay}.")
-        self.num_directions = check_count("num_directions", num_directions)
-        self.smoothing = check_positive("smoothing", smoothing)
+        self.num_directions = positive_integer("num_directions", num_directions)
+        self.smoothing = positive_number("smoothing", smoothing)
         self.decay = decay
         self.per_image = per_image
         self.clip = check_clip(clip)
-        self.differences = check_differences(differences)
+        self.differences = one_of("differences", differences, DIFFERENCES)
 
     @property
     def queries_per_image(self) -> int:
@@ -137,8 +137,8 @@ class PowerDecay(keras.optimizers.schedules.LearningRateSchedule):
         super().__init__()
         if not alpha >= 0:
             raise ValueError(f"`alpha` must be at least 0. Received: {alpha}.")
-        self.a = check_positive("a", a)
-        self.offset = check_positive("offset", offset)
+        self.a = positive_number("a", a)
+        self.offset = positive_number("offset", offset)
         self.alpha = alpha
 
     def __call__(self, step: Any) -> Any:

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
-from typing import Any
 
-import keras
 import numpy as np
-from keras import ops
-
-from keras_reprogram.estimators.gradient_estimator import row_loss
 
 
 def draw_stratified(labels: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
@@ -237,92 +231,3 @@ def validation_score(
         float(np.average(losses, weights=sample_weight)),
         float(np.average(misses, weights=sample_weight)),
     )
-
-
-NUMBERS, COLUMN, ONE_HOT = "(n,) integers", "(n, 1) integers", "(n, K) one-hot rows"
-FORMS = (NUMBERS, COLUMN, ONE_HOT)
-# So many classes tell whether a loss knows one from another.
-_ASKED_CLASSES = 3
-# Of float32 losses, as a share of the largest.
-_ROUNDING = 1e-5
-
-
-def labels_for(loss: Any, given: Any, labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """Labels in a form that the loss reads: as they came, if it reads those.
-
-    Neither a loss's name nor its class says what it takes: functions and subclasses are called as
-    their authors like. So it is asked about predictions that are sure of one class: it reads a form
-    if no other prediction is cheaper than the right one, and some are dearer. A squared error, say,
-    also returns numbers for integers, but the same ones whatever is right.
-
-    Args:
-        loss: as `compile` takes it.
-        given: labels as they came, `(n,)`, `(n, 1)` or `(n, K)`; soft rows stay soft.
-        labels: the same as `(n,)` integers in [0, K).
-        num_classes: K.
-
-    Returns:
-        `given`, or `labels` in another of these forms.
-
-    Raises:
-        ValueError: if the loss reads no form of labels, or is none that `row_loss` takes.
-
-    Example:
-    ```python
-    import numpy as np
-    from keras_reprogram.fitting.validation import labels_for
-
-    labels = np.array([2, 0])
-    rows = labels_for("categorical_crossentropy", labels, labels, num_classes=3)
-    assert rows.tolist() == [[0, 0, 1], [1, 0, 0]]
-    ```
-    """
-    given = np.asarray(given)
-    came = NUMBERS if given.ndim == 1 else ONE_HOT if given.shape[1] == num_classes else COLUMN
-    failures = {}
-    for form in sorted(FORMS, key=lambda form: form != came):
-        failures[form] = _failure(loss, form, num_classes)
-        if not failures[form]:
-            return given if form == came else as_form(labels, form, num_classes)
-    reasons = "; ".join(f"{form}: {failure}" for form, failure in failures.items())
-    raise ValueError(
-        "Estimated steps need a loss that is smallest where the right class is predicted, a number "
-        f"for each image. Received: loss={loss!r}, which for {reasons}. Pass one such as "
-        '"sparse_categorical_crossentropy" to `compile(loss=...)`.'
-    )
-
-
-def as_form(labels: np.ndarray, form: str, num_classes: int) -> np.ndarray:
-    """Integer labels in one of `FORMS`.
-
-    Args:
-        labels: `(n,)` integers in [0, K).
-        form: one of `FORMS`.
-        num_classes: K.
-    """
-    if form == ONE_HOT:
-        return np.eye(num_classes, dtype=np.float32)[labels]
-    return labels if form == NUMBERS else labels[:, None]
-
-
-def _failure(loss: Any, form: str, num_classes: int) -> str:
-    """Why a loss does not read labels of this form, or nothing."""
-    rows = row_loss(loss)
-    classes = np.unique(np.linspace(0, num_classes - 1, _ASKED_CLASSES).astype(int))
-    right, predicted = (part.reshape(-1) for part in np.meshgrid(classes, classes, indexing="ij"))
-    # Made by a softmax, as an output map's are: Keras looks for its inputs.
-    sure = np.eye(num_classes, dtype=np.float32)[predicted] * np.log(4.0 * num_classes)
-    probabilities = keras.activations.softmax(ops.convert_to_tensor(sure, "float32"))
-    asked = ops.cast(as_form(right, form, num_classes), "float32")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            found = ops.convert_to_numpy(rows(asked, probabilities))
-    except Exception as error:  # Whatever a user's own function raises, it does not read these.
-        return f"raises {type(error).__name__}: {str(error).strip().splitlines()[0]}"
-    table = found.reshape(len(classes), len(classes))
-    if not np.isfinite(table).all():
-        return "is not finite"
-    beyond, rounding = table - np.diagonal(table)[:, None], _ROUNDING * np.abs(table).max()
-    tells = (beyond > -rounding).all() and (beyond > rounding).any()
-    return "" if tells else "does not tell classes apart"

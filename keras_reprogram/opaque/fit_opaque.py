@@ -12,7 +12,7 @@ from keras_reprogram.asking.asker import QueryBar
 from keras_reprogram.asking.data import LabelledImages
 from keras_reprogram.asking.exact_fit import check_groups, image_weights
 from keras_reprogram.asking.images import check_every_class, most_probable_labels
-from keras_reprogram.fitting.validation import labels_for
+from keras_reprogram.asking.label_forms import labels_for
 from keras_reprogram.opaque.plan import plan_opaque
 from keras_reprogram.opaque.recipe import OpaqueRecipe
 from keras_reprogram.opaque.result import OpaqueFit

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_reprogram.asking.images import looks_channels_first
+from keras_reprogram.arguments import looks_channels_first
 
 DATA_FORMATS = ("channels_last", "channels_first")
 Size = int | None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from keras_reprogram.asking.images import looks_channels_first
+from keras_reprogram.arguments import looks_channels_first
 from keras_reprogram.source.network_input import in_calls_of, read_network_input
 
 

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from keras_reprogram.fitting.validation import COLUMN, FORMS, NUMBERS, ONE_HOT, as_form, labels_for
+from keras_reprogram.asking.label_forms import COLUMN, FORMS, NUMBERS, ONE_HOT, as_form, labels_for
 from keras_reprogram.methods.bar_2020 import FocalLoss
 
 LABELS = np.array([2, 0, 1, 2])

@@ -46,7 +46,7 @@ def asked(differences, output_map, sample_weight, num_views):
 def scores_under(model, candidate):
     before = keras.ops.convert_to_numpy(model.program.program_weights)
     model.program.program_weights.assign(candidate.reshape(before.shape))
-    scores = np.asarray(model.source_scores(IMAGES))
+    scores = np.asarray(model.asker.scores_of(IMAGES))
     model.program.program_weights.assign(before)
     return scores
 
@@ -58,7 +58,7 @@ def test_losses_are_linear_in_the_scores(output_map, sample_weight, num_views):
     if output_map is not None:
         output_map = output_map(3, weights=np.eye(5, 3) + 0.1)
     model, estimator = asked("scores", output_map, sample_weight, num_views)
-    clean = tf.constant(np.asarray(model.source_scores(IMAGES)))
+    clean = tf.constant(np.asarray(model.asker.scores_of(IMAGES)))
     weight = np.ones(COUNT) if sample_weight is None else sample_weight
     losses, slopes = [], []
     for row in range(COUNT):

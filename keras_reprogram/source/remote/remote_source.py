@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_reprogram.asking.images import check_channels_last
+from keras_reprogram.arguments import check_channels_last
 from keras_reprogram.source.errors import NeverSentError, SourceDriftedError
 from keras_reprogram.source.ledger.asking import Asking, ask_through_ledger
 from keras_reprogram.source.ledger.query_ledger import QueryLedger, query_key
