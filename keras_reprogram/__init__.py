@@ -4,139 +4,228 @@ target image -> program -> source images -> source -> source scores -> output ma
                 trained                     frozen or opaque           fitted exactly or trained
 """
 
-# The first of all, before anything imports TensorFlow.
-from keras_reprogram.command_line import startup_noise as _command_noise  # noqa: F401
-from keras_reprogram.estimators import (
-    SPSA,
-    CoordinateWise,
-    GradientEstimator,
-    GrowDirections,
-    ProgramSearch,
-    RandomDirections,
-    search_program,
-    spsa_learning_rate,
-)
-from keras_reprogram.export import (
-    export_blockers,
-    export_halves,
-    export_litert,
-    export_saved_model,
-)
-from keras_reprogram.fitting import MapFit, fit_logistic_regression
-from keras_reprogram.methods import Method, build_method, method_names
-from keras_reprogram.model.program_file import load_program, read_description, save_program
-from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
-from keras_reprogram.opaque.query_estimate import QueryEstimate
-from keras_reprogram.opaque.result import OpaqueFit, OpaqueStage
-from keras_reprogram.opaque.step_check import StepCheck
-from keras_reprogram.opaque.views import ViewSelection
-from keras_reprogram.output_map import (
-    DenseMap,
-    MultiLabelMap,
-    NewHead,
-    OutputMap,
-    assign_labels,
-    bayesian_weights,
-)
-from keras_reprogram.program import (
-    DecoderProgram,
-    Placement,
-    ProgramLayer,
-    SampleMaskProgram,
-    ScaledProgram,
-    View,
-    draw_views,
-    suggested_style,
-    train_decoder,
-)
-from keras_reprogram.source import (
-    BudgetSpentError,
-    FrozenSource,
-    HTTPSource,
-    LiteRTSource,
-    OpaqueSource,
-    PythonSource,
-    QueryLedger,
-    SavedModelSource,
-    Source,
-    UnknownFateError,
-    application_names,
-    embedded_path,
-    join_sources,
-)
-from keras_reprogram.source.remote import (
-    ClarifaiSource,
-    CustomVisionSource,
-    GoogleVisionSource,
-    KServeSource,
-    RekognitionSource,
-    TFServingGRPCSource,
-    TFServingSource,
-)
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 from keras_reprogram.version import __version__
 
-# In the order of the data's way through a model.
-__all__ = [
-    "ProgramLayer",
-    "DecoderProgram",
-    "train_decoder",
-    "ScaledProgram",
-    "SampleMaskProgram",
-    "View",
-    "Placement",
-    "draw_views",
-    "suggested_style",
-    "Source",
-    "FrozenSource",
-    "join_sources",
-    "SavedModelSource",
-    "PythonSource",
-    "OpaqueSource",
-    "LiteRTSource",
-    "HTTPSource",
-    "TFServingSource",
-    "TFServingGRPCSource",
-    "KServeSource",
-    "ClarifaiSource",
-    "CustomVisionSource",
-    "RekognitionSource",
-    "GoogleVisionSource",
-    "QueryLedger",
-    "BudgetSpentError",
-    "UnknownFateError",
-    "application_names",
-    "embedded_path",
-    "OutputMap",
-    "MultiLabelMap",
-    "DenseMap",
-    "NewHead",
-    "assign_labels",
-    "bayesian_weights",
-    "GradientEstimator",
-    "RandomDirections",
-    "CoordinateWise",
-    "SPSA",
-    "spsa_learning_rate",
-    "GrowDirections",
-    "search_program",
-    "ProgramSearch",
-    "MapFit",
-    "fit_logistic_regression",
-    "ReprogrammedModel",
-    "build_method",
-    "method_names",
-    "Method",
-    "QueryEstimate",
-    "StepCheck",
-    "ViewSelection",
-    "OpaqueFit",
-    "OpaqueStage",
-    "save_program",
-    "load_program",
-    "read_description",
-    "export_blockers",
-    "export_saved_model",
-    "export_litert",
-    "export_halves",
-    "__version__",
-]
+if TYPE_CHECKING:
+    from keras_reprogram.estimators import (
+        SPSA,
+        CoordinateWise,
+        GradientEstimator,
+        GrowDirections,
+        ProgramSearch,
+        RandomDirections,
+        search_program,
+        spsa_learning_rate,
+    )
+    from keras_reprogram.export import (
+        export_blockers,
+        export_halves,
+        export_litert,
+        export_saved_model,
+    )
+    from keras_reprogram.fitting import MapFit, fit_logistic_regression
+    from keras_reprogram.methods import Method, build_method, method_names
+    from keras_reprogram.model.program_file import load_program, read_description, save_program
+    from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
+    from keras_reprogram.opaque.query_estimate import QueryEstimate
+    from keras_reprogram.opaque.result import OpaqueFit, OpaqueStage
+    from keras_reprogram.opaque.step_check import StepCheck
+    from keras_reprogram.opaque.views import ViewSelection
+    from keras_reprogram.output_map import (
+        DenseMap,
+        MultiLabelMap,
+        NewHead,
+        OutputMap,
+        assign_labels,
+        bayesian_weights,
+    )
+    from keras_reprogram.program import (
+        DecoderProgram,
+        Placement,
+        ProgramLayer,
+        SampleMaskProgram,
+        ScaledProgram,
+        View,
+        draw_views,
+        suggested_style,
+        train_decoder,
+    )
+    from keras_reprogram.source import (
+        FrozenSource,
+        HTTPSource,
+        LiteRTSource,
+        OpaqueSource,
+        PythonSource,
+        QueryLedger,
+        SavedModelSource,
+        Source,
+        application_names,
+        embedded_path,
+        join_sources,
+    )
+    from keras_reprogram.source.errors import (
+        BudgetSpentError,
+        NotBilledError,
+        SourceBusyError,
+        SourceDriftedError,
+        SourceError,
+        SourceRefusedError,
+        SourceUnavailableError,
+        UnknownFateError,
+    )
+    from keras_reprogram.source.remote import (
+        ClarifaiSource,
+        CustomVisionSource,
+        GoogleVisionSource,
+        KServeSource,
+        RekognitionSource,
+        TFServingGRPCSource,
+        TFServingSource,
+    )
+
+# Where the public names are, in the order of the data's way through a model.
+_NAMES = {
+    "program": (
+        "ProgramLayer",
+        "DecoderProgram",
+        "train_decoder",
+        "ScaledProgram",
+        "SampleMaskProgram",
+        "View",
+        "Placement",
+        "draw_views",
+        "suggested_style",
+    ),
+    "source": (
+        "Source",
+        "FrozenSource",
+        "join_sources",
+        "SavedModelSource",
+        "PythonSource",
+        "OpaqueSource",
+        "LiteRTSource",
+        "HTTPSource",
+        "QueryLedger",
+        "application_names",
+        "embedded_path",
+    ),
+    "source.remote": (
+        "TFServingSource",
+        "TFServingGRPCSource",
+        "KServeSource",
+        "ClarifaiSource",
+        "CustomVisionSource",
+        "RekognitionSource",
+        "GoogleVisionSource",
+    ),
+    "source.errors": (
+        "SourceError",
+        "BudgetSpentError",
+        "UnknownFateError",
+        "NotBilledError",
+        "SourceRefusedError",
+        "SourceBusyError",
+        "SourceUnavailableError",
+        "SourceDriftedError",
+    ),
+    "output_map": (
+        "OutputMap",
+        "MultiLabelMap",
+        "DenseMap",
+        "NewHead",
+        "assign_labels",
+        "bayesian_weights",
+    ),
+    "estimators": (
+        "GradientEstimator",
+        "RandomDirections",
+        "CoordinateWise",
+        "SPSA",
+        "spsa_learning_rate",
+        "GrowDirections",
+        "search_program",
+        "ProgramSearch",
+    ),
+    "fitting": (
+        "MapFit",
+        "fit_logistic_regression",
+    ),
+    "model.reprogrammed_model": ("ReprogrammedModel",),
+    "methods": (
+        "build_method",
+        "method_names",
+        "Method",
+    ),
+    "opaque.query_estimate": ("QueryEstimate",),
+    "opaque.step_check": ("StepCheck",),
+    "opaque.views": ("ViewSelection",),
+    "opaque.result": (
+        "OpaqueFit",
+        "OpaqueStage",
+    ),
+    "model.program_file": (
+        "save_program",
+        "load_program",
+        "read_description",
+    ),
+    "export": (
+        "export_blockers",
+        "export_saved_model",
+        "export_litert",
+        "export_halves",
+    ),
+}
+_PLACES = {name: place for place, names in _NAMES.items() for name in names}
+
+__all__ = [*_PLACES, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PLACES])
+
+
+def is_command(arguments: Sequence[str]) -> bool:
+    """Whether a process runs the command line.
+
+    Args:
+        arguments: `sys.orig_argv`: Python, its options, what it runs, and what that is given.
+
+    Returns:
+        Whether it is `keras-reprogram`, `python -m keras_reprogram...`, or `python -c` with code
+        that imports the command line.
+    """
+    words = iter(arguments[1:])
+    for word in words:
+        if word == "-m":
+            return next(words, "").split(".")[0] == "keras_reprogram"
+        if word == "-c":
+            return "keras_reprogram.command_line" in next(words, "")
+        if word in ("-W", "-X"):
+            next(words, "")
+        elif not word.startswith("-"):
+            return Path(word).stem.removesuffix("-script") == "keras-reprogram"
+    return False
+
+
+# Keras finds the classes of a `.keras` file by their registered names, so that `import
+# keras_reprogram` has to register them. A command says `--help` without TensorFlow instead, and
+# imports what it needs when it needs it.
+if not is_command(sys.orig_argv):
+    for _place in _NAMES:
+        import_module(f"{__name__}.{_place}")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import keras_reprogram
-from keras_reprogram.command_line import startup_noise
+from keras_reprogram import is_command
 from keras_reprogram.command_line.noise_filter import is_noise
 
 PACKAGE = Path(keras_reprogram.__file__).parent
@@ -55,14 +55,14 @@ def test_errors_are_told_from_noise() -> None:
     ],
 )
 def test_only_commands_are_held_back(expected: bool, words: list[str]) -> None:
-    assert startup_noise.is_command(words) is expected
+    assert is_command(words) is expected
 
 
 def end_of(code: str) -> subprocess.CompletedProcess:
     """Runs code behind the filter, in a process that imports nothing else."""
     start = f"""
 import os, sys, runpy
-held = runpy.run_path({str(PACKAGE / "command_noise.py")!r})
+held = runpy.run_path({str(PACKAGE / "command_line" / "startup_noise.py")!r})
 held["hold_back_noise"]()
 said, noise = {SAID!r}, {NOISE!r}
 """

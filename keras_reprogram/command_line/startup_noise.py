@@ -1,8 +1,7 @@
-"""Holds back what TensorFlow says when it starts, where this process is a command of ours.
+"""Holds back what TensorFlow says when it starts.
 
-TensorFlow writes to file descriptor 2 while it is imported, before anything can tell it not to.
-So this module acts when it is imported, as the first of the package. Other programs that import
-the package are left as they are, as are commands under `TF_CPP_MIN_LOG_LEVEL=0`.
+TensorFlow writes to file descriptor 2 while it is imported, before anything can tell it not to. So
+a command does this first of all; programs that import the package are left as they are.
 """
 
 from __future__ import annotations
@@ -11,34 +10,8 @@ import atexit
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
-
-
-def is_command(arguments: Sequence[str]) -> bool:
-    """Whether a process runs the command line.
-
-    Args:
-        arguments: `sys.orig_argv`: Python, its options, what it runs, and what that is given.
-
-    Returns:
-        Whether it is `keras-reprogram`, `python -m keras_reprogram...`, or `python -c` with code
-        that imports the command line.
-    """
-    words = iter(arguments[1:])
-    for word in words:
-        if word == "-m":
-            return next(words, "").split(".")[0] == "keras_reprogram"
-        if word == "-c":
-            return "keras_reprogram.command_line" in next(words, "")
-        if word in ("-W", "-X"):
-            next(words, "")
-        elif not word.startswith("-"):
-            return Path(word).stem.removesuffix("-script") == "keras-reprogram"
-    return False
 
 
 def hold_back_noise() -> None:
@@ -74,7 +47,3 @@ def _let_go(filtering: subprocess.Popen, terminal: int) -> None:
         filtering.wait(timeout=2)
     except subprocess.TimeoutExpired:
         filtering.returncode = 0
-
-
-if is_command(sys.orig_argv) and os.environ.get(_LEVEL) != "0":
-    hold_back_noise()
