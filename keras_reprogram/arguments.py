@@ -9,18 +9,7 @@ import numpy as np
 
 
 def image_shape(name: str, shape: Sequence[int]) -> tuple[int, int, int]:
-    """`shape` as `(height, width, channels)`.
-
-    Args:
-        name: the argument's name, for the message.
-        shape: three positive integers.
-
-    Returns:
-        A tuple of three integers.
-
-    Raises:
-        ValueError: for anything else.
-    """
+    """`shape` as `(height, width, channels)`."""
     sizes = tuple(shape) if isinstance(shape, Sequence | np.ndarray) else (shape,)
     if len(sizes) != 3 or not all(_is_whole(size) and size > 0 for size in sizes):
         raise ValueError(
@@ -36,17 +25,7 @@ def image_shape(name: str, shape: Sequence[int]) -> tuple[int, int, int]:
 
 
 def image_size_or_none(size: int | Sequence[int] | None) -> tuple[int, int] | None:
-    """The argument `image_size` as `(height, width)`.
-
-    Args:
-        size: a positive integer, two of them, or `None`.
-
-    Returns:
-        `(height, width)` or `None`.
-
-    Raises:
-        ValueError: for anything else.
-    """
+    """The argument `image_size` as `(height, width)`."""
     if size is None:
         return None
     sizes = tuple(size) if isinstance(size, Sequence) else (size, size)
@@ -61,19 +40,7 @@ def image_size_or_none(size: int | Sequence[int] | None) -> tuple[int, int] | No
 def frame_or_none(
     frame: int | None, source_shape: tuple[int, int, int], masked: bool
 ) -> int | None:
-    """The argument `frame` as a number of pixels.
-
-    Args:
-        frame: width of the canvas's outer frame, or `None`.
-        source_shape: `(H, W, C)`.
-        masked: what `ProgramLayer` was given with it.
-
-    Returns:
-        An integer, or `None`.
-
-    Raises:
-        ValueError: for a frame that the canvas has no room for, or without a mask.
-    """
+    """The argument `frame` as a number of pixels."""
     if frame is None:
         return None
     if not masked:
@@ -90,18 +57,7 @@ def frame_or_none(
 
 
 def value_range(name: str, limits: Sequence[float]) -> tuple[float, float]:
-    """`limits` as `(low, high)`.
-
-    Args:
-        name: the argument's name, for the message.
-        limits: two finite numbers, the smaller one first.
-
-    Returns:
-        A tuple of two floats.
-
-    Raises:
-        ValueError: for anything else.
-    """
+    """`limits` as `(low, high)`."""
     pair = tuple(limits)
     if len(pair) != 2 or not np.isfinite(pair).all() or not pair[0] < pair[1]:
         raise ValueError(
@@ -112,55 +68,21 @@ def value_range(name: str, limits: Sequence[float]) -> tuple[float, float]:
 
 
 def one_of(name: str, value: Any, allowed: tuple[str, ...]) -> str:
-    """`value`, which must be one of `allowed`.
-
-    Args:
-        name: the argument's name, for the message.
-        value: what was given.
-        allowed: the choices.
-
-    Returns:
-        `value`.
-
-    Raises:
-        ValueError: for anything else.
-    """
+    """`value`, which must be one of `allowed`."""
     if value not in allowed:
         raise ValueError(f"`{name}` must be one of {allowed}. Received: {name}={value!r}.")
     return value
 
 
 def positive_integer(name: str, value: Any) -> int:
-    """`value` as an integer of at least 1.
-
-    Args:
-        name: the argument's name, for the message.
-        value: what was given.
-
-    Returns:
-        An integer.
-
-    Raises:
-        ValueError: for anything else.
-    """
+    """`value` as an integer of at least 1."""
     if not _is_whole(value) or value < 1:
         raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}.")
     return int(value)
 
 
 def positive_number(name: str, value: Any) -> float:
-    """`value` as a finite float above 0.
-
-    Args:
-        name: the argument's name, for the message.
-        value: what was given.
-
-    Returns:
-        A float.
-
-    Raises:
-        ValueError: for anything else.
-    """
+    """`value` as a finite float above 0."""
     if not isinstance(value, int | float | np.number) or not 0 < value < float("inf"):
         raise ValueError(f"`{name}` must be a number greater than 0. Received: {name}={value!r}.")
     return float(value)
@@ -177,14 +99,7 @@ _LEAST_SIDE, _MOST_ASPECT = 8, 4
 
 
 def looks_channels_first(shape: Sequence[int | None]) -> bool:
-    """Whether the sizes speak for channels first.
-
-    Args:
-        shape: three sizes, `None` for what is open.
-
-    Returns:
-        True for (3, 96, 96), false for (32, 32, 3) and for a signal such as (1, 1000, 12).
-    """
+    """Whether a shape looks like (channels, height, width), as (3, 96, 96) does."""
     first, height, width = shape
     if first not in _COMMON_CHANNELS or width in _COMMON_CHANNELS:
         return False
@@ -195,18 +110,8 @@ def looks_channels_first(shape: Sequence[int | None]) -> bool:
 
 
 def check_channels_last(name: str, shape: Sequence[int], way: str) -> None:
-    """Refuses a shape that can hardly be (height, width, channels).
-
-    One pixel high and of two different sizes beside it might be a signal, and passes.
-
-    Args:
-        name: the argument's name, for the message.
-        shape: three sizes.
-        way: what to do with images of that shape.
-
-    Raises:
-        ValueError: if it reads as (channels, height, width).
-    """
+    """Refuses a shape that can hardly be (height, width, channels)."""
+    # One pixel high and of two different sizes beside it might be a signal, and passes.
     first, height, width = shape
     if looks_channels_first(shape) and (first != 1 or height == width):
         raise ValueError(

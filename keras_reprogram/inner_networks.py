@@ -10,30 +10,15 @@ import keras
 
 
 def network_config(network: keras.Model) -> dict[str, Any]:
-    """What `network_from` makes the same layers of, without weights.
-
-    A network inside a layer is not trained by itself. Optimizer, loss and metrics that it or a
-    network in it was compiled with stay behind: the loss may be a function that a file cannot
-    name, and the optimizer would find none of its variables.
-
-    Args:
-        network: a Keras model.
-
-    Returns:
-        Values that JSON has words for.
-    """
+    """Config of a network, from which `network_from` builds the same layers, not compiled."""
+    # A network inside a layer is not trained by itself. Optimizer, loss and metrics that it or a
+    # network in it was compiled with stay behind: the loss may be a function that a file cannot
+    # name, and the optimizer would find none of its variables.
     return _uncompiled(keras.saving.serialize_keras_object(network))
 
 
 def network_from(config: dict[str, Any]) -> keras.Model:
-    """A network with new weights, not compiled.
-
-    Args:
-        config: from `network_config`, or of any other serialized Keras model.
-
-    Returns:
-        A Keras model.
-    """
+    """A network with new weights, not compiled."""
     return keras.saving.deserialize_keras_object(_uncompiled(config))
 
 

@@ -8,15 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def needs_extra(package: str, extra: str) -> Iterator[None]:
-    """Says which extra an import that fails belongs to.
-
-    Args:
-        package: what is imported, as pip calls it.
-        extra: of this package.
-
-    Raises:
-        ImportError: with the command that installs it.
-    """
+    """Says which extra an import that fails belongs to."""
     try:
         yield
     except ImportError as error:
@@ -27,14 +19,7 @@ def needs_extra(package: str, extra: str) -> Iterator[None]:
 
 @contextmanager
 def needs_server_package(package: str) -> Iterator[None]:
-    """Says how to install what an import does not find.
-
-    Args:
-        package: what is imported, as pip calls it.
-
-    Raises:
-        ImportError: with the command that installs it.
-    """
+    """Says how to install what an import does not find."""
     try:
         yield
     except ImportError as error:

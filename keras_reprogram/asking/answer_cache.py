@@ -42,16 +42,6 @@ class CachedFeatures:
     That is right where nothing that is trained reaches a pixel: under a program without weights,
     or with dead or frozen ones. What cannot be replaced is handed back as it came, and a sentence
     says why. Training data come first: where they are asked in every epoch, validation is too.
-
-    Args:
-        model: a `ReprogrammedModel`.
-        place: `"memory"`, a folder, or `None` to replace nothing.
-        epochs: how many `fit` will run.
-        verbose: 0 for silence.
-        base: the class whose steps know stored answers; a subclass may have others.
-
-    Raises:
-        ValueError: if the folder is a file.
     """
 
     def __init__(
@@ -71,13 +61,7 @@ class CachedFeatures:
             self._turn_off(None, error)
 
     def arrays(self, arrays: Arrays, batch_size: int, steps: int | None) -> Arrays:
-        """Training arrays, answers in place of the images.
-
-        Args:
-            arrays: `(images, y[, sample_weight])`, checked.
-            batch_size: images a batch.
-            steps: batches an epoch, or `None` for all.
-        """
+        """Training arrays, with answers in place of the images."""
         if not self._saves(_num_batches(arrays, batch_size), steps, self.epochs):
             return arrays
         try:
@@ -88,12 +72,7 @@ class CachedFeatures:
             return self._turn_off(arrays, error)
 
     def data_set(self, x: Any, steps: int | None) -> Any:
-        """A training data set of the same batches, answers in place of the images.
-
-        Args:
-            x: what yields batches `(images, y[, sample_weight])`.
-            steps: batches an epoch, or `None` for all.
-        """
+        """A training data set of the same batches, with answers in place of the images."""
         if not self.on:
             return x
         try:
@@ -104,11 +83,7 @@ class CachedFeatures:
             return self._turn_off(x, error)
 
     def validation(self, options: dict[str, Any]) -> Any:
-        """The `validation_data` of a fit, answers in place of the images.
-
-        Args:
-            options: of `fit`; those that say what is validated, how often, in which batches.
-        """
+        """The `validation_data` of a fit, with answers in place of the images."""
         data, steps = options["validation_data"], options.get("validation_steps")
         freq = options.get("validation_freq", 1)
         runs = self.epochs // freq if isinstance(freq, int) else len(freq)
@@ -215,11 +190,7 @@ class CachedFeatures:
 
 
 def as_steps_take(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """Marks the batches of a data set as answers, if that is what they are.
-
-    Args:
-        dataset: batches `(x, y[, sample_weight])`; images have four axes, answers three.
-    """
+    """Marks the batches of a data set as answers (three axes) if they are."""
     if len(dataset.element_spec[0].shape) != 3:
         return dataset
     return dataset.map(lambda answers, *others: ({ANSWERS: answers}, *others))
@@ -246,16 +217,7 @@ def _num_batches(arrays: Arrays, batch_size: int) -> int:
 
 
 class RepeatedData:
-    """The first reading of a data set: everything but its images, of which digests are kept.
-
-    Args:
-        x: a `tf.data.Dataset` of batches `(images, y[, sample_weight])`.
-        checks: of the model.
-
-    Raises:
-        MovingAnswersError: if it cannot be known that `x` gives the same again.
-        ValueError: for images that do not fit.
-    """
+    """The first reading of a data set: everything but its images, of which digests are kept."""
 
     def __init__(self, x: Any, checks: DataChecks) -> None:
         self._data, self._checks = x, checks
@@ -280,14 +242,7 @@ class RepeatedData:
         return hashlib.sha256("".join(self._digests).encode()).hexdigest()
 
     def images(self) -> Iterator[np.ndarray]:
-        """Reads the images again.
-
-        Yields:
-            float32 batches `(rows, h, w, c)`.
-
-        Raises:
-            MovingAnswersError: at the first batch that is another than before.
-        """
+        """Reads the images again; raises at the first batch that differs."""
         first = zip(self._digests, self.others, strict=True)
         for (images, *others), (digest, known) in zip(batches(self._data), first, strict=True):
             if images_digest(images) != digest or not _equal(_given(others), known):

@@ -26,30 +26,13 @@ _SETS_KEPT = 2
 
 
 class AnswerMemory:
-    """The answers of the last fit, by the fingerprint of what was asked.
-
-    Example:
-    ```python
-    import numpy as np
-    from keras_reprogram.asking.answer_store import AnswerMemory
-
-    memory = AnswerMemory()
-    memory.keep("a", (3, 1, 2), iter([np.zeros((2, 1, 2)), np.ones((1, 1, 2))]))
-    assert memory.get("a", (3, 1, 2))[2, 0, 1] == 1
-    assert memory.get("b", (3, 1, 2)) is None
-    ```
-    """
+    """The answers of the last fit, by the fingerprint of what was asked."""
 
     def __init__(self) -> None:
         self._kept: dict[str, np.ndarray] = {}
 
     def get(self, fingerprint: str, shape: tuple[int, ...]) -> np.ndarray | None:
-        """What was kept, or `None`.
-
-        Args:
-            fingerprint: of source, program and images.
-            shape: `(n, V, S)`.
-        """
+        """The answers kept under this fingerprint, or `None`."""
         answers = self._kept.pop(fingerprint, None)
         if answers is None or answers.shape != shape:
             return None
@@ -60,16 +43,7 @@ class AnswerMemory:
     def keep(
         self, fingerprint: str, shape: tuple[int, ...], parts: Iterable[np.ndarray]
     ) -> np.ndarray:
-        """Keeps answers, and forgets those of earlier fits.
-
-        Args:
-            fingerprint: of source, program and images.
-            shape: `(n, V, S)`.
-            parts: `(rows, V, S)` each, n rows together.
-
-        Returns:
-            float32 array `(n, V, S)`.
-        """
+        """Keeps answers, and forgets those of earlier fits."""
         answers, start = np.empty(shape, np.float32), 0
         for part in parts:
             answers[start : start + len(part)] = part
@@ -85,24 +59,6 @@ class AnswerFiles:
 
     A file is named by its fingerprint, so that answers of another source, program or data set are
     never taken for these: they lie beside them. Files that are no longer wanted may be deleted.
-
-    Args:
-        folder: made when the first file is.
-
-    Raises:
-        ValueError: if there is a file of that name.
-
-    Example:
-    ```python
-    import tempfile
-    import numpy as np
-    from keras_reprogram.asking.answer_store import AnswerFiles
-
-    with tempfile.TemporaryDirectory() as folder:
-        files = AnswerFiles(folder)
-        files.keep("a" * 64, (2, 1, 3), iter([np.zeros((2, 1, 3))]))
-        assert files.get("a" * 64, (2, 1, 3)).shape == (2, 1, 3)
-    ```
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -114,34 +70,14 @@ class AnswerFiles:
             )
 
     def get(self, fingerprint: str, shape: tuple[int, ...]) -> np.ndarray | None:
-        """What was kept, mapped into memory, or `None`.
-
-        Args:
-            fingerprint: of source, program and images.
-            shape: `(n, V, S)`.
-
-        Raises:
-            ValueError: for a file that is damaged.
-        """
+        """The stored answers, mapped into memory, or `None`."""
         path = self._path(fingerprint)
         return _mapped(path, shape) if path.exists() else None
 
     def keep(
         self, fingerprint: str, shape: tuple[int, ...], parts: Iterable[np.ndarray]
     ) -> np.ndarray:
-        """Writes answers part by part; the file takes its name when it is whole.
-
-        Args:
-            fingerprint: of source, program and images.
-            shape: `(n, V, S)`.
-            parts: `(rows, V, S)` each, n rows together.
-
-        Returns:
-            float32 array `(n, V, S)`, mapped into memory.
-
-        Raises:
-            OSError: if it cannot be written; before anything is asked where the disk has no room.
-        """
+        """Writes answers part by part; the file takes its name when it is whole."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._check_room(4 * math.prod(shape))
         path = self._path(fingerprint)
@@ -200,28 +136,13 @@ class MovingAnswersError(Exception):
 
 
 def program_stands(model: Any) -> bool:
-    """Whether no weight that `fit` trains reaches a pixel.
-
-    Args:
-        model: a `ReprogrammedModel`.
-    """
+    """Whether no weight that `fit` trains reaches a pixel."""
     trained = model.trainable and model.program.trainable_variables
     return not (trained and live_coordinates(model.program).any())
 
 
 def check_standing(program: keras.layers.Layer, images: np.ndarray) -> np.ndarray:
-    """Tries whether a program without trained pixels shows the source the same in each epoch.
-
-    Args:
-        program: a built layer.
-        images: `(n, h, w, c)`; the first 16 are tried.
-
-    Returns:
-        What the source is shown of them, `(16 or fewer, V, H, W, C)`.
-
-    Raises:
-        MovingAnswersError: if it does not.
-    """
+    """Source images of the first 16 images; raises if they differ from epoch to epoch."""
     # Keras keeps the state of random layers among the variables, but not among the weights.
     if len(program.variables) > len(program.weights):
         raise MovingAnswersError("the program draws random numbers (augmentation)")
@@ -237,20 +158,9 @@ def check_standing(program: keras.layers.Layer, images: np.ndarray) -> np.ndarra
 
 
 def answers_fingerprint(model: Any, digest: str, shown: np.ndarray) -> str:
-    """What answers depend on: source, program with the weights that stand, and images.
-
-    Args:
-        model: a `ReprogrammedModel` whose program stands.
-        digest: of the images.
-        shown: what the program makes of some of them. A program's code may change, of which its
-            config says nothing.
-
-    Returns:
-        64 hexadecimal digits.
-
-    Raises:
-        MovingAnswersError: if the source has no fingerprint, or the program no `get_config`.
-    """
+    """Digest of all that answers depend on: source, program with its weights, and images."""
+    # `shown`, source images of some of them, is part of it: a program's code may change, of which
+    # its config says nothing.
     program = model.program
     try:
         parts = [model.source.fingerprint, keras.saving.serialize_keras_object(program), digest]
@@ -265,14 +175,7 @@ def answers_fingerprint(model: Any, digest: str, shown: np.ndarray) -> str:
 
 
 class StillStanding(keras.callbacks.Callback):
-    """Ends a fit on kept answers whose program is changed by somebody else, such as a callback.
-
-    Args:
-        model: a `ReprogrammedModel` whose program stands, when its source has been asked.
-
-    Raises:
-        ValueError: from `fit`, where training begins and after each epoch.
-    """
+    """Ends a fit on kept answers whose program is changed by somebody else, such as a callback."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -309,14 +212,7 @@ def _projections(images: np.ndarray) -> list[float]:
 
 
 def images_digest(images: np.ndarray) -> str:
-    """The identity of an array: shape, kind of numbers, values.
-
-    Args:
-        images: any array.
-
-    Returns:
-        64 hexadecimal digits.
-    """
+    """The identity of an array: shape, kind of numbers, values."""
     digest = hashlib.sha256(f"{images.shape}{images.dtype}".encode())
     digest.update(np.ascontiguousarray(images).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

@@ -41,10 +41,8 @@ class QueryCount:
 
     @property
     def asked(self) -> int:
-        """Queries put to the source, those that a ledger answered included.
-
-        Equal in an interrupted, resumed run and an uninterrupted one, which `used` is not.
-        """
+        """Queries put to the source, those that a ledger answered included."""
+        # Equal in an interrupted, resumed run and an uninterrupted one, which `used` is not.
         return self._asked + int(self._in_graph.numpy())
 
     @contextmanager
@@ -108,11 +106,7 @@ class Asker:
             yield
 
     def check_replicas(self) -> None:
-        """Refuses to ask on several devices at once.
-
-        Raises:
-            ValueError: under a `tf.distribute` strategy of several replicas.
-        """
+        """Refuses to ask on several devices at once."""
         # The one it was made in, and the one it is asked in.
         for strategy in (self._strategy, tf.distribute.get_strategy()):
             if strategy.num_replicas_in_sync > 1:
@@ -209,13 +203,7 @@ class Asker:
 
 
 class QueryBar:
-    """Keras's progress bar, counting queries.
-
-    Args:
-        source: that is asked; its ledger knows the price.
-        total: queries expected, or `None` if nobody knows.
-        verbose: `"auto"` or 1 for a bar, 0 for silence.
-    """
+    """Keras's progress bar, counting queries."""
 
     def __init__(self, source: Any, total: int | None, verbose: Any = "auto") -> None:
         self.ledger = getattr(source, "ledger", None)
@@ -251,20 +239,9 @@ class QueryBar:
 def split_calls(
     function: Callable[[Any, Any], Any], num_rows: Any, rows_per_call: int, row_shape: tuple
 ) -> Any:
-    """Concatenates `function(start, stop)` over consecutive slices of rows.
-
-    Eagerly this is a Python loop, so that whatever a source raises comes out as itself; in a
-    graph it is a `tf.while_loop`, one slice at a time.
-
-    Args:
-        function: `(start, stop)` -> float32 tensor `(stop - start, *row_shape)`.
-        num_rows: how many rows there are, a number or a scalar tensor.
-        rows_per_call: most rows a slice.
-        row_shape: shape of one row.
-
-    Returns:
-        float32 tensor `(num_rows, *row_shape)`.
-    """
+    """Concatenates `function(start, stop)` over consecutive slices of rows."""
+    # Eagerly this is a Python loop, so that whatever a source raises comes out as itself; in a
+    # graph it is a `tf.while_loop`, one slice at a time.
     if tf.executing_eagerly():
         total = int(num_rows)
         starts = range(0, total, rows_per_call)

@@ -74,10 +74,8 @@ class DataChecks:
             raise ValueError(EMPTY)
 
     def all_batches(self, x: Any, *, labelled: bool, steps: int | None = None) -> np.ndarray | None:
-        """A data set from its first batch to its last; its integer labels if it has to have some.
-
-        What can be read only once is left alone.
-        """
+        """Checks a data set from its first batch to its last; returns its integer labels."""
+        # What can be read only once is left alone.
         if is_read_once(x):
             return None
         labels, seen, batch = [], None, None
@@ -100,15 +98,7 @@ class DataChecks:
         steps: int | None = None,
         argument: str = "steps",
     ) -> None:
-        """A data set before it is used: as a whole where answers may cost money.
-
-        Args:
-            x: yields batches.
-            labelled: whether they must have labels.
-            costly: whether the source may charge for what it answers.
-            steps: batches that are taken, or `None` for all.
-            argument: what `steps` is called.
-        """
+        """Checks a data set before it is used: as a whole where answers may cost money."""
         check_end(x, steps, costs=costly, argument=argument)
         if costly and not is_read_once(x):
             self.all_batches(x, labelled=labelled, steps=steps)
@@ -147,18 +137,7 @@ def batches(
     batch_size: int = 64,
     steps: int | None = None,
 ) -> Iterator[tuple[Any, Any, Any]]:
-    """`(x, y, sample_weight)` batches of arrays or of whatever yields batches.
-
-    Args:
-        x: arrays, a `tf.data.Dataset`, a `PyDataset` or another iterable of batches.
-        y: labels, with arrays.
-        sample_weight: weights, with arrays.
-        batch_size: rows a batch, with arrays.
-        steps: most batches, of what yields batches; `None` for as many as it says it has.
-
-    Yields:
-        NumPy batches; absent parts are `None`.
-    """
+    """`(x, y, sample_weight)` NumPy batches of arrays or of whatever yields batches."""
     if is_array(x):
         for start in range(0, len(x), batch_size):
             rows = slice(start, start + batch_size)
@@ -210,11 +189,7 @@ def _steps(x: Any, steps: int | None) -> Iterable[Any]:
 
 
 def known_length(x: Any) -> float | None:
-    """How many batches a data set says it has: a number, infinity, or `None` for no word.
-
-    Args:
-        x: a `tf.data.Dataset`, a `PyDataset`, a loader or another iterable of batches.
-    """
+    """How many batches a data set says it has: a number, infinity, or `None`."""
     if isinstance(x, keras.utils.PyDataset):
         return math.inf if x.num_batches is None else x.num_batches
     if hasattr(x, "cardinality"):
@@ -228,14 +203,7 @@ def known_length(x: Any) -> float | None:
 
 
 def check_end(x: Any, steps: int | None, *, costs: bool, argument: str = "steps") -> None:
-    """Raises a ValueError for data that may never end.
-
-    Args:
-        x: what yields batches.
-        steps: batches that are taken, or `None` for all.
-        costs: whether each image may cost money: then data must say how many batches they have.
-        argument: what `steps` is called.
-    """
+    """Refuses data that may never end, or whose length is unknown although images cost money."""
     if steps is not None:
         if isinstance(steps, bool) or int(steps) != steps or steps < 1:
             raise ValueError(f"`{argument}` must be a whole number >= 1. Received: {steps!r}.")
@@ -316,32 +284,13 @@ def _both(one: np.ndarray | None, other: np.ndarray | None) -> np.ndarray | None
 def split_last(
     arrays: tuple[np.ndarray, ...], share: float
 ) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
-    """Training part and the last images as validation, as Keras splits arrays.
-
-    Args:
-        arrays: arrays of one length.
-        share: of the validation part, in (0, 1).
-
-    Returns:
-        Training arrays and validation arrays.
-
-    Raises:
-        ValueError: if a part would be empty.
-    """
+    """Training part and the last images as validation, as Keras splits arrays."""
     split, _ = split_counts(len(arrays[0]), share)
     return tuple(a[:split] for a in arrays), tuple(a[split:] for a in arrays)
 
 
 def split_counts(count: int, share: float) -> tuple[int, int]:
-    """How many images `split_last` trains on, and how many it holds out.
-
-    Args:
-        count: all images.
-        share: of the validation part, in (0, 1).
-
-    Raises:
-        ValueError: if a part would be empty.
-    """
+    """How many images `split_last` trains on, and how many it holds out."""
     split = int(count * (1 - share))
     if not 0 < split < count:
         raise ValueError(

@@ -144,15 +144,7 @@ def image_weights(
 
 
 def check_groups(groups: Any, count: int) -> np.ndarray | None:
-    """One group an image, `(n,)`.
-
-    Args:
-        groups: numbers or names, or `None`.
-        count: images.
-
-    Raises:
-        ValueError: for another number of groups.
-    """
+    """One group an image, `(n,)`."""
     if groups is None:
         return None
     if np.size(groups) != count:

@@ -24,20 +24,7 @@ EMPTY = "At least one image is needed. Received: an empty data set. Check where 
 def check_images(
     images: Any, target_shape: tuple[int, ...], target_range: tuple[float, float] | None
 ) -> np.ndarray:
-    """Checks target images.
-
-    Args:
-        images: array `(n, h, w, c)`.
-        target_shape: `(h, w, c)` expected.
-        target_range: `(low, high)` expected, or `None`.
-
-    Returns:
-        The images as a NumPy array.
-
-    Raises:
-        ValueError: for a wrong rank, size or channel count, no images, NaN, and values outside
-            the range or in a corner of it, see `check_range`.
-    """
+    """Checks target images `(n, h, w, c)`: shape, size, range, NaN."""
     images = np.asarray(images)
     if images.ndim != 4:
         raise ValueError(
@@ -83,21 +70,7 @@ def _other_shape(shape: tuple[int, ...], target_shape: tuple[int, ...]) -> str:
 
 
 def check_labels(labels: Any, num_images: int, num_classes: int) -> np.ndarray:
-    """Checks integer or one-hot labels.
-
-    Args:
-        labels: `(n,)` or `(n, 1)` integers, or `(n, K)` rows that are one-hot or probabilities
-            that sum to 1 (smoothed labels); the largest is the label.
-        num_images: n expected.
-        num_classes: K.
-
-    Returns:
-        int array `(n,)`.
-
-    Raises:
-        ValueError: for missing labels, another length, labels outside [0, K), and rows of several
-            findings or of none.
-    """
+    """Integer or one-hot labels (or smoothed rows) as integers `(n,)`."""
     labels = _label_array(labels, num_classes)
     if labels.ndim == 2 and labels.shape[1] == num_classes:
         _check_rows(labels)
@@ -120,19 +93,7 @@ def check_labels(labels: Any, num_images: int, num_classes: int) -> np.ndarray:
 
 
 def most_probable_labels(labels: Any, num_images: int, num_classes: int) -> np.ndarray:
-    """`check_labels` for what learns from one class an image; says where that leaves something out.
-
-    Args:
-        labels: as in `check_labels`.
-        num_images: n expected.
-        num_classes: K.
-
-    Returns:
-        int array `(n,)`.
-
-    Raises:
-        ValueError: as `check_labels`.
-    """
+    """`check_labels` where one class an image is learnt; warns if that leaves something out."""
     classes = check_labels(labels, num_images, num_classes)
     given = np.asarray(labels)
     if given.ndim == 2 and given.shape[1] == num_classes and not np.isin(given, (0, 1)).all():
@@ -230,11 +191,7 @@ class SeenRange:
     count: int
 
     def joined(self, other: SeenRange | None) -> SeenRange:
-        """Both together.
-
-        Args:
-            other: of other images, or `None` for none.
-        """
+        """Both together."""
         if other is None:
             return self
         return SeenRange(
@@ -248,19 +205,8 @@ class SeenRange:
 
 
 def check_range(images: np.ndarray, target_range: Range) -> SeenRange:
-    """Checks any images, however few.
-
-    Args:
-        images: `(n, h, w, c)`, n > 0, finite.
-        target_range: `(low, high)` that they are said to have.
-
-    Returns:
-        What was seen.
-
-    Raises:
-        ValueError: for values beyond the range, or fractions of the first 8-bit step of it, which
-            images have that were divided by 255.
-    """
+    """Checks the range of any images, however few; returns what was seen."""
+    # Fractions of the first 8-bit step are refused too: images that were divided by 255.
     low, high = target_range
     seen = SeenRange(float(images.min()), float(images.max()), len(images))
     slack = _SLACK * (high - low)
@@ -275,15 +221,7 @@ def check_range(images: np.ndarray, target_range: Range) -> SeenRange:
 
 
 def check_set(seen: SeenRange | None, target_range: Range | None) -> None:
-    """Checks a whole set of images, which would hardly be dark all together.
-
-    Args:
-        seen: what `check_range` returned, joined over all batches; `None` for nothing.
-        target_range: `(low, high)` that they are said to have, or `None`.
-
-    Raises:
-        ValueError: if all pixels lie in the first 8-bit step of the range.
-    """
+    """Refuses a whole set whose pixels all lie in the first 8-bit step of the range."""
     if seen is None or target_range is None:
         return
     if _in_one_step(seen, target_range):

@@ -20,35 +20,11 @@ _ROUNDING = 1e-5
 
 
 def labels_for(loss: Any, given: Any, labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """Labels in a form that the loss reads: as they came, if it reads those.
-
-    Neither a loss's name nor its class says what it takes: functions and subclasses are called as
-    their authors like. So it is asked about predictions that are sure of one class: it reads a form
-    if no other prediction is cheaper than the right one, and some are dearer. A squared error, say,
-    also returns numbers for integers, but the same ones whatever is right.
-
-    Args:
-        loss: as `compile` takes it.
-        given: labels as they came, `(n,)`, `(n, 1)` or `(n, K)`; soft rows stay soft.
-        labels: the same as `(n,)` integers in [0, K).
-        num_classes: K.
-
-    Returns:
-        `given`, or `labels` in another of these forms.
-
-    Raises:
-        ValueError: if the loss reads no form of labels, or is none that `row_loss` takes.
-
-    Example:
-    ```python
-    import numpy as np
-    from keras_reprogram.asking.label_forms import labels_for
-
-    labels = np.array([2, 0])
-    rows = labels_for("categorical_crossentropy", labels, labels, num_classes=3)
-    assert rows.tolist() == [[0, 0, 1], [1, 0, 0]]
-    ```
-    """
+    """Labels in a form that the loss reads: as they came, if it reads those."""
+    # Neither a loss's name nor its class says what it takes: functions and subclasses are called as
+    # their authors like. So it is asked about predictions that are sure of one class: it reads a
+    # form if no other prediction is cheaper than the right one, and some are dearer. A squared
+    # error, say, also returns numbers for integers, but the same ones whatever is right.
     given = np.asarray(given)
     came = NUMBERS if given.ndim == 1 else ONE_HOT if given.shape[1] == num_classes else COLUMN
     failures = {}
@@ -65,13 +41,7 @@ def labels_for(loss: Any, given: Any, labels: np.ndarray, num_classes: int) -> n
 
 
 def as_form(labels: np.ndarray, form: str, num_classes: int) -> np.ndarray:
-    """Integer labels in one of `FORMS`.
-
-    Args:
-        labels: `(n,)` integers in [0, K).
-        form: one of `FORMS`.
-        num_classes: K.
-    """
+    """Integer labels in one of `FORMS`."""
     if form == ONE_HOT:
         return np.eye(num_classes, dtype=np.float32)[labels]
     return labels if form == NUMBERS else labels[:, None]

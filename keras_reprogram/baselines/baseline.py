@@ -106,24 +106,7 @@ class Baseline:
 
 
 def check_images(images: np.ndarray, labels: np.ndarray, num_classes: int) -> None:
-    """Refuses what a network cannot be trained on.
-
-    Args:
-        images: Array of shape `(num_images, height, width, channels)`, finite.
-        labels: Integer array of shape `(num_images,)`, values `0..num_classes - 1`.
-        num_classes: Number of classes of the task.
-
-    Raises:
-        ValueError: For another rank or length, NaN, labels out of range, or fewer than two classes.
-
-    Example:
-        ```python
-        import numpy as np
-        from keras_reprogram.baselines.baseline import check_images
-
-        check_images(np.zeros((2, 8, 8, 1)), np.array([0, 1]), num_classes=2)
-        ```
-    """
+    """Refuses images and labels that a network cannot be trained on."""
     if images.ndim != 4 or labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
         raise ValueError(
             "Expected images of shape (num_images, height, width, channels) with one integer "
@@ -145,23 +128,7 @@ ROWS_AT_ONCE = 1024
 
 
 def fit_rotation(inputs: np.ndarray) -> tuple[LosslessRotation, np.ndarray]:
-    """Finds the rotation of the training inputs and rotates them.
-
-    Args:
-        inputs: Array of shape `(n, ...)`, finite.
-
-    Returns:
-        The rotation, and the features of `inputs` as `rotate` gives them.
-
-    Example:
-        ```python
-        import numpy as np
-        from keras_reprogram.baselines.baseline import fit_rotation
-
-        rotation, rows = fit_rotation(np.random.default_rng(0).normal(size=(10, 20, 20, 3)))
-        print(rows.shape)  # (10, 10)
-        ```
-    """
+    """The rotation of the training inputs, and their rotated features."""
     # Several threads on a shared machine wait for each other: 11.6 s were measured for 0.7 s.
     with threadpool_limits(1):
         rotation, rows = LosslessRotation.fit(inputs)
@@ -171,35 +138,11 @@ def fit_rotation(inputs: np.ndarray) -> tuple[LosslessRotation, np.ndarray]:
 
 
 def rotate(rotation: LosslessRotation, inputs: np.ndarray) -> np.ndarray:
-    """Rotates inputs so that their distances to the training inputs stay what they were.
-
-    The rotation keeps what lies in the space of the training inputs. A new input also has a part
-    outside of it, which adds its squared length to every squared distance: an RBF kernel needs it,
-    and it is the last feature. It is 0 for all training inputs, so a regularised linear model gives
-    it no weight.
-
-    Args:
-        rotation: From `fit_rotation`.
-        inputs: Array of shape `(m, ...)`, at least one row of as many values as the
-            training inputs.
-
-    Returns:
-        float64 array of shape `(m, r)`.
-
-    Raises:
-        ValueError: If the number of values a row differs.
-
-    Example:
-        ```python
-        import numpy as np
-        from keras_reprogram.baselines.baseline import fit_rotation, rotate
-
-        old, new = np.random.default_rng(0).normal(size=(2, 5, 50))
-        rotation, rows = fit_rotation(old)
-        distance = np.linalg.norm(rotate(rotation, new)[0] - rows[0]) * rotation.scale
-        print(np.isclose(distance, np.linalg.norm(new[0] - old[0]), rtol=1e-4))  # True
-        ```
-    """
+    """Rotates inputs so that their distances to the training inputs are kept."""
+    # The rotation keeps what lies in the space of the training inputs. A new input also has a part
+    # outside of it, which adds its squared length to every squared distance: an RBF kernel needs
+    # it, and it is the last feature. It is 0 for all training inputs, so a regularised linear model
+    # gives it no weight.
     inputs = np.asarray(inputs)
     parts = [
         _rotate_part(rotation, inputs[start : start + ROWS_AT_ONCE])

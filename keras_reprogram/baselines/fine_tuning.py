@@ -177,24 +177,6 @@ class FineTunedNetwork:
         target_range: `(low, high)` of target images.
         augmentation: How training images are moved.
         seed: Non-negative integer that decides order and augmentation.
-
-    Example:
-        ```python
-        import numpy as np
-        from keras_reprogram import FrozenSource
-        from keras_reprogram.baselines.training_loop import Augmentation
-        from keras_reprogram.baselines.fine_tuning import FineTunedNetwork
-
-        source = FrozenSource.from_application(
-            "MobileNet", weights=None, alpha=0.25, input_shape=(32, 32, 3)
-        )
-        network = FineTunedNetwork(source, (8, 8, 1), 2, (0, 255), Augmentation())
-        images, labels = np.random.default_rng(0).uniform(0, 255, (8, 8, 8, 1)), np.arange(8) % 2
-        network.start_at_linear_head(images, labels)
-        network.learn_at(1e-4)
-        network.train(images, labels, steps=1)
-        print(network.predict(images).shape)  # (8,)
-        ```
     """
 
     def __init__(
@@ -227,16 +209,8 @@ class FineTunedNetwork:
     def start_at_linear_head(
         self, images: np.ndarray, labels: np.ndarray, groups: np.ndarray | None = None
     ) -> None:
-        """Goes back to the source's weights, with the head that is best for its features.
-
-        A head drawn at random would send noise through all layers, and spoil them first.
-
-        Args:
-            images: Array of shape `(n, height, width, channels)`.
-            labels: Integer array of shape `(n,)`.
-            groups: Array of shape `(n,)` or `None`; images of one group stay on one side of the
-                split that chooses the head's regularisation.
-        """
+        """Restores the source's weights, with the best linear head for its features."""
+        # A head drawn at random would send noise through all layers, and spoil them first.
         self._go_back()
         features = _in_parts(self._features, images)[:, None]
 
@@ -254,11 +228,7 @@ class FineTunedNetwork:
         self._start = self._values()
 
     def learn_at(self, learning_rate: float) -> None:
-        """Goes back to the start, to train with Adam at another learning rate.
-
-        Args:
-            learning_rate: Above 0.
-        """
+        """Restores the start, to train with Adam at another learning rate."""
         self._go_back()
         self._optimizer.learning_rate = learning_rate
         self._random = np.random.default_rng(self.seed)
@@ -266,13 +236,7 @@ class FineTunedNetwork:
         self.steps_taken = 0
 
     def train(self, images: np.ndarray, labels: np.ndarray, steps: int) -> None:
-        """Takes further steps; later calls go on where the last one ended.
-
-        Args:
-            images: Array of shape `(n, height, width, channels)`, the same at every call.
-            labels: Integer array of shape `(n,)`.
-            steps: How many batches.
-        """
+        """Takes further steps; later calls go on where the last one ended."""
         for _ in range(steps):
             rows = self._stream.next(len(images))
             moved = self.augmentation.apply(images[rows], self._random)
@@ -280,25 +244,11 @@ class FineTunedNetwork:
         self.steps_taken += steps
 
     def predict_probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Predicts probabilities.
-
-        Args:
-            images: Array of shape `(m, height, width, channels)`, at least one image.
-
-        Returns:
-            float32 array of shape `(m, num_classes)`.
-        """
+        """Probabilities, float32 `(m, num_classes)`."""
         return _in_parts(self._model, images)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """Predicts labels.
-
-        Args:
-            images: Array of shape `(m, height, width, channels)`, at least one image.
-
-        Returns:
-            Integer array of shape `(m,)`.
-        """
+        """Labels, integers `(m,)`."""
         return self.predict_probabilities(images).argmax(axis=1)
 
     @property

@@ -23,14 +23,6 @@ class Candidate:
         make: A function without arguments that returns an unfitted scikit-learn classifier.
         most_rows: Most training rows that the family is fitted on, or `None`; above it a stratified
             draw is taken (the cost of a kernel machine grows with the square of the rows).
-
-    Example:
-        ```python
-        from sklearn.linear_model import LogisticRegression
-        from keras_reprogram.baselines.fit_best import Candidate
-
-        print(Candidate("logistic regression", LogisticRegression).make())  # LogisticRegression()
-        ```
     """
 
     name: str
@@ -49,39 +41,7 @@ def fit_best(
     groups: np.ndarray | None = None,
     sample_weight: np.ndarray | None = None,
 ) -> Baseline:
-    """Fits every candidate, keeps the one that is best on validation and refits it on all inputs.
-
-    Args:
-        candidates: At least one; of equals the first is kept.
-        inputs: Array of shape `(num_images, ...)`, flattened and scaled inside.
-        labels: Integer array of shape `(num_images,)`, values `0..num_classes - 1`, at least two
-            classes.
-        num_classes: Number of classes of the task.
-        validation_fraction: Share held out for the choice, above 0 and below 1.
-        seed: Non-negative integer that decides the split.
-        groups: Optional array of shape `(num_images,)`; images of one group are held out together.
-        sample_weight: Optional array of shape `(num_images,)`, non-negative: what each image counts
-            in the fits and in the choice.
-
-    Returns:
-        The fitted `Baseline`.
-
-    Raises:
-        ValueError: For inputs that are not finite, labels out of range, fewer than two classes, or
-            weights of another number.
-
-    Example:
-        ```python
-        import numpy as np
-        from sklearn.linear_model import LogisticRegression
-        from keras_reprogram.baselines.fit_best import Candidate, fit_best
-
-        labels = np.arange(20) % 2
-        candidates = [Candidate("logistic regression", LogisticRegression)]
-        best = fit_best(candidates, np.eye(2)[labels], labels, num_classes=2)
-        print(best.validation_accuracy)  # 1.0
-        ```
-    """
+    """Fits every candidate, and refits the best on validation on all inputs."""
     inputs, labels = np.asarray(inputs), np.asarray(labels)
     _check(inputs, labels, num_classes)
     if sample_weight is not None and np.shape(sample_weight) != labels.shape:

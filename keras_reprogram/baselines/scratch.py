@@ -153,18 +153,6 @@ class SmallNetwork:
         seed: Non-negative integer.
         most_steps: After how many steps the learning rate, which falls all along, has come to 0;
             `None` for a constant one.
-
-    Example:
-        ```python
-        import numpy as np
-        from keras_reprogram.baselines.scratch import SmallNetwork
-
-        labels = np.arange(32) % 2
-        rows = np.repeat(labels[:, None] * 2.0 - 1.0, 64, axis=1)
-        network = SmallNetwork((8, 8, 1), num_classes=2)
-        network.train(rows, labels, steps=30)
-        print(network.predict(rows).shape)  # (32,)
-        ```
     """
 
     def __init__(
@@ -188,24 +176,7 @@ class SmallNetwork:
         self._stream = BatchStream(BATCH_SIZE, self._random)
 
     def train(self, rows: np.ndarray, labels: np.ndarray, steps: int) -> None:
-        """Takes further steps; later calls go on where the last one ended.
-
-        Args:
-            rows: float array of shape `(n, height * width * channels)`, about unit variance; the
-                same ones at every call.
-            labels: Integer array of shape `(n,)`.
-            steps: How many batches.
-
-        Example:
-            ```python
-            import numpy as np
-            from keras_reprogram.baselines.scratch import SmallNetwork
-
-            network = SmallNetwork((8, 8, 1), num_classes=2)
-            network.train(np.zeros((4, 64)), np.array([0, 1, 0, 1]), steps=2)
-            print(network.steps_taken)  # 2
-            ```
-        """
+        """Takes further steps; later calls go on where the last one ended."""
         images = self._images(rows)
         for _ in range(steps):
             batch = self._stream.next(len(rows))
@@ -214,23 +185,7 @@ class SmallNetwork:
         self.steps_taken += steps
 
     def predict_probabilities(self, rows: np.ndarray) -> np.ndarray:
-        """Predicts probabilities.
-
-        Args:
-            rows: float array of shape `(m, height * width * channels)`, at least one row.
-
-        Returns:
-            float32 array of shape `(m, num_classes)`.
-
-        Example:
-            ```python
-            import numpy as np
-            from keras_reprogram.baselines.scratch import SmallNetwork
-
-            network = SmallNetwork((8, 8, 1), num_classes=2)
-            print(network.predict_probabilities(np.zeros((3, 64))).sum(axis=1))  # [1. 1. 1.]
-            ```
-        """
+        """Probabilities, float32 `(m, num_classes)`."""
         images = self._images(rows)
         parts = [
             keras.ops.convert_to_numpy(
@@ -241,23 +196,7 @@ class SmallNetwork:
         return np.concatenate(parts)
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
-        """Predicts labels.
-
-        Args:
-            rows: float array of shape `(m, height * width * channels)`, at least one row.
-
-        Returns:
-            Integer array of shape `(m,)`.
-
-        Example:
-            ```python
-            import numpy as np
-            from keras_reprogram.baselines.scratch import SmallNetwork
-
-            network = SmallNetwork((8, 8, 1), num_classes=2)
-            print(network.predict(np.zeros((3, 64))).shape)  # (3,)
-            ```
-        """
+        """Labels, integers `(m,)`."""
         return self.predict_probabilities(rows).argmax(axis=1)
 
     def _images(self, rows: np.ndarray) -> np.ndarray:

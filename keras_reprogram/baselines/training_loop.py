@@ -18,14 +18,6 @@ class Length:
         accuracy: On validation then, 0..1.
         log_likelihood: Mean log-probability of the right label then; decides between equals.
         converged: Whether more steps did not help.
-
-    Example:
-        ```python
-        from keras_reprogram.baselines.training_loop import Length
-
-        best = max(Length(50, 0.8, -0.6, True), Length(25, 0.8, -0.5, True), key=Length.rank)
-        print(best.steps)  # 25
-        ```
     """
 
     steps: int
@@ -47,35 +39,7 @@ def best_length(
     round_steps: int,
     patience: int,
 ) -> Length:
-    """Trains a network until validation no longer gets better.
-
-    Args:
-        network: With `train(rows, labels, steps)`, `steps_taken` and
-            `predict_probabilities(rows)`.
-        train: Rows and labels to learn from.
-        held_out: Rows and labels of validation.
-        most_steps: Most steps, at least 1.
-        round_steps: Steps after which validation is looked at.
-        patience: Rounds without anything better that end it.
-
-    Returns:
-        The best `Length`.
-
-    Example:
-        ```python
-        import numpy as np
-        from keras_reprogram.baselines.training_loop import best_length
-        from keras_reprogram.baselines.scratch import SmallNetwork
-
-        labels = np.arange(32) % 2
-        rows = np.repeat(labels[:, None] * 2.0 - 1.0, 64, axis=1)
-        best = best_length(
-            SmallNetwork((8, 8, 1), num_classes=2), (rows, labels), (rows, labels),
-            most_steps=20, round_steps=10, patience=2,
-        )
-        print(best.steps)
-        ```
-    """
+    """Trains a network until validation stops improving; returns the best `Length`."""
     rows, labels = held_out
     best = Length(0, -1.0, 0.0, False)
     while network.steps_taken < most_steps:
@@ -97,21 +61,7 @@ def best_length(
 
 
 class BatchStream:
-    """Endless batches of row numbers, all of one size.
-
-    Args:
-        batch_size: Rows a batch; fewer only where there are fewer in all.
-        random: What the orders are drawn from.
-
-    Example:
-        ```python
-        import numpy as np
-        from keras_reprogram.baselines.training_loop import BatchStream
-
-        stream = BatchStream(2, np.random.default_rng(0))
-        print(len(stream.next(5)), stream.steps_a_pass(5))  # 2 2
-        ```
-    """
+    """Endless batches of row numbers, all of one size."""
 
     def __init__(self, batch_size: int, random: np.random.Generator) -> None:
         self.batch_size = batch_size
@@ -119,14 +69,7 @@ class BatchStream:
         self._batches: Iterator[np.ndarray] = iter(())
 
     def next(self, count: int) -> np.ndarray:
-        """The rows of the next batch.
-
-        Args:
-            count: How many rows there are, the same at every call.
-
-        Returns:
-            Integer array.
-        """
+        """Row numbers of the next batch; `count` rows, the same at every call."""
         batch = next(self._batches, None)
         if batch is None:
             order, size = self._random.permutation(count), self.batch_size
@@ -136,11 +79,7 @@ class BatchStream:
         return batch
 
     def steps_a_pass(self, count: int) -> int:
-        """How many batches make up one pass; what is left over comes in another one.
-
-        Args:
-            count: How many rows there are.
-        """
+        """Batches in one pass; what is left over comes in another one."""
         return max(count // self.batch_size, 1)
 
 
@@ -151,31 +90,13 @@ class Augmentation:
     Args:
         shift: Largest shift as a share of a side, 0 for none. Edges are repeated.
         mirror: Whether left and right may change places.
-
-    Example:
-        ```python
-        import numpy as np
-        from keras_reprogram.baselines.training_loop import Augmentation
-
-        images = np.random.default_rng(0).normal(size=(4, 20, 20, 1))
-        moved = Augmentation(shift=0.1).apply(images, np.random.default_rng(1))
-        print(moved.shape, Augmentation(shift=0.1))  # (4, 20, 20, 1) images shifted
-        ```
     """
 
     shift: float = 0.0
     mirror: bool = False
 
     def apply(self, images: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        """Moves each image of a batch.
-
-        Args:
-            images: Array of shape `(n, height, width, channels)`.
-            random: What shifts and mirrors are drawn from.
-
-        Returns:
-            Array of the same shape and dtype.
-        """
+        """Moves each image of a batch."""
         height, width = images.shape[1:3]
         reach = round(self.shift * height), round(self.shift * width)
         padded = np.pad(images, ((0, 0), (reach[0],) * 2, (reach[1],) * 2, (0, 0)), mode="edge")

@@ -77,26 +77,7 @@ def load_abide() -> TargetData:
 
 
 def correlation_images(triangles: np.ndarray) -> np.ndarray:
-    """Rebuilds symmetric matrices from their strict upper triangles.
-
-    Args:
-        triangles: Array of shape `(subjects, n * (n - 1) / 2)` in [-1, 1], row by row as
-            `np.triu_indices(n, 1)` counts.
-
-    Returns:
-        float32 array of shape `(subjects, n, n, 1)` with ones on the diagonal.
-
-    Raises:
-        ValueError: If the length is not that of a triangle.
-
-    Example:
-        ```python
-        import numpy as np
-        from keras_reprogram.datasets.abide import correlation_images
-
-        print(correlation_images(np.array([[0.1, 0.2, 0.3]]))[0, :, :, 0].tolist()[0][1:])
-        ```
-    """
+    """Symmetric matrices `(subjects, n, n, 1)` from their strict upper triangles, row by row."""
     length = triangles.shape[-1]
     size = (1 + math.isqrt(1 + 8 * length)) // 2
     if triangles.ndim != 2 or size * (size - 1) // 2 != length or size < 2:
@@ -114,26 +95,7 @@ def correlation_images(triangles: np.ndarray) -> np.ndarray:
 
 
 def series_correlations(series: np.ndarray) -> np.ndarray:
-    """Correlates the regions of one subject.
-
-    Args:
-        series: Array of shape `(times, regions)`, at least two times.
-
-    Returns:
-        float32 array of shape `(regions, regions, 1)` in [-1, 1], ones on the diagonal; a region
-        without any signal correlates 0 with the others.
-
-    Raises:
-        ValueError: If `series` is not a matrix of finite numbers with two rows or more.
-
-    Example:
-        ```python
-        import numpy as np
-        from keras_reprogram.datasets.abide import series_correlations
-
-        print(series_correlations(np.array([[1, 2, 0], [2, 1, 0]]))[0, :, 0])  # [ 1. -1.  0.]
-        ```
-    """
+    """Correlations `(regions, regions, 1)` of a series `(times, regions)`; flat regions get 0."""
     if series.ndim != 2 or len(series) < 2 or not np.isfinite(series).all():
         raise ValueError(
             "Expected a series of shape (times, regions) with two times or more, all finite. "

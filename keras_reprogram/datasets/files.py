@@ -23,15 +23,7 @@ _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplemented
 
 
 class OriginalFileError(ValueError):
-    """Raised where a file that a person has to fetch is missing, corrupt, or not the one expected.
-
-    Example:
-        ```python
-        from keras_reprogram.datasets.files import OriginalFileError
-
-        print(issubclass(OriginalFileError, ValueError))  # True
-        ```
-    """
+    """Raised for a file that a person has to fetch: it is missing, corrupt or another one."""
 
 
 class OriginalFiles:
@@ -44,20 +36,6 @@ class OriginalFiles:
             is walked, unless its zip lies beside it, anything else is one file. Nothing else in
             `folder` is looked at.
         instructions: Where to fetch them, for the errors.
-
-    Raises:
-        OriginalFileError: If something required is missing, or if a zip is not readable.
-
-    Example:
-        ```python
-        import pathlib, tempfile
-        from keras_reprogram.datasets.files import OriginalFiles
-
-        folder = pathlib.Path(tempfile.mkdtemp())
-        (folder / "labels.csv").write_text("picture,sign\na.png,stop\n")
-        with OriginalFiles(folder, [("labels.csv",)], "Ask the publisher.") as files:
-            print(files.table("labels.csv", ["picture", "sign"]))
-        ```
     """
 
     def __init__(
@@ -96,28 +74,11 @@ class OriginalFiles:
                 archive.close()
 
     def names(self, suffix: str) -> list[str]:
-        """Lists the paths inside that end in `suffix`, sorted.
-
-        Args:
-            suffix: End of the path, letter case aside, for example `".ppm"`.
-
-        Returns:
-            Paths with forward slashes.
-        """
+        """Sorted paths that end in `suffix`, in any letter case."""
         return sorted(name for name in self._places if name.lower().endswith(suffix.lower()))
 
     def named(self, base_name: str) -> str:
-        """Finds the path inside of the one file with this name.
-
-        Args:
-            base_name: Name without folders, for example `"train.csv"`.
-
-        Returns:
-            Its path inside.
-
-        Raises:
-            OriginalFileError: If there is none, or if there are several.
-        """
+        """The path of the one file with this name."""
         found = self._by_name.get(base_name, [])
         if len(found) != 1:
             raise OriginalFileError(
@@ -127,17 +88,7 @@ class OriginalFiles:
         return found[0]
 
     def read(self, name: str) -> bytes:
-        """Reads a file.
-
-        Args:
-            name: Its path inside.
-
-        Returns:
-            Its content.
-
-        Raises:
-            OriginalFileError: If there is no such file, or if it is damaged.
-        """
+        """Content of a file."""
         if name not in self._places:
             raise OriginalFileError(
                 f"Expected {name} among the files in {self._folder}. Received: no such file. "
@@ -150,18 +101,7 @@ class OriginalFiles:
             raise _damaged(place, error) from error
 
     def image(self, name: str, size: tuple[int, int] | None) -> np.ndarray:
-        """Decodes a picture.
-
-        Args:
-            name: Its path inside.
-            size: `(height, width)` that it is resized to, or `None`.
-
-        Returns:
-            uint8 array of shape `(height, width, 3)`.
-
-        Raises:
-            OriginalFileError: If there is no such file, or if it is no readable picture.
-        """
+        """A picture as uint8 `(height, width, 3)`, resized to `size` if one is given."""
         content = io.BytesIO(self.read(name))
         try:
             return decode_image(content, f"{self._folder}/{name}", grey=False, size=size)
@@ -169,18 +109,7 @@ class OriginalFiles:
             raise OriginalFileError(str(error)) from error
 
     def table(self, name: str, columns: Sequence[str]) -> list[dict[str, str]]:
-        """Reads a table whose first line names its columns; commas, semicolons or tabs part them.
-
-        Args:
-            name: Its path inside.
-            columns: Columns that must be there.
-
-        Returns:
-            Its rows.
-
-        Raises:
-            OriginalFileError: If there is no such file, or if a column or a cell is missing.
-        """
+        """Rows of a table whose first line names its columns (comma, semicolon or tab)."""
         text = self.read(name).decode("utf-8-sig", errors="replace")
         header = text.partition("\n")[0]
         reader = csv.DictReader(io.StringIO(text), delimiter=max(",;\t", key=header.count))
@@ -225,24 +154,7 @@ Loaded = TypeVar("Loaded")
 
 
 def data_file(file_name: str) -> Path | None:
-    """Finds a file in the folder that the environment variable `KERAS_REPROGRAM_DATA` names.
-
-    Args:
-        file_name: Name of the file, for example `"cifar10_jpg.zip"`.
-
-    Returns:
-        Its path, or `None` if the variable is not set or the file is not there.
-
-    Raises:
-        ValueError: If the variable names something that is not a folder.
-
-    Example:
-        ```python
-        from keras_reprogram.datasets.files import data_file
-
-        print(data_file("no_such_file.zip"))  # None
-        ```
-    """
+    """A file in the folder `KERAS_REPROGRAM_DATA`, `None` if it is not there."""
     folder = os.environ.get(VARIABLE)
     if not folder:
         return None
@@ -256,27 +168,7 @@ def data_file(file_name: str) -> Path | None:
 
 
 def download(name: str, load: Callable[[], Loaded], expected_file: str | None) -> Loaded:
-    """Calls a loader that may download, and says what to do where that fails.
-
-    Args:
-        name: Name of the data set, for the message.
-        load: A function without arguments, for example `keras.datasets.mnist.load_data`.
-        expected_file: The file (or files) in the data folder that would make the download
-            unnecessary, or `None`: then only a prepared TFDS set would.
-
-    Returns:
-        What `load` returns.
-
-    Raises:
-        ConnectionError: If `load` raises anything.
-
-    Example:
-        ```python
-        from keras_reprogram.datasets.files import download
-
-        print(download("toy", lambda: 42, "toy.npz"))  # 42
-        ```
-    """
+    """Calls a loader that may download, and says what to do if it fails."""
     try:
         # Keras prints its progress to stdout, which belongs to the data of the command line.
         with contextlib.redirect_stdout(sys.stderr):

@@ -50,28 +50,7 @@ class ImageFacts(NamedTuple):
 
 
 def image_facts(path: Path) -> ImageFacts:
-    """Reads what an image file says of itself, without its pixels.
-
-    Args:
-        path: An image file that Pillow reads.
-
-    Returns:
-        An `ImageFacts`.
-
-    Raises:
-        ValueError: If the file is not a readable image.
-
-    Example:
-        ```python
-        import pathlib, tempfile
-        from PIL import Image
-        from keras_reprogram.datasets.image_files import image_facts
-
-        path = pathlib.Path(tempfile.mkdtemp()) / "a.png"
-        Image.new("L", (6, 4)).save(path)
-        print(image_facts(path).size, image_facts(path).is_grey)  # (4, 6) True
-        ```
-    """
+    """Reads the header of an image file, without its pixels."""
     content = b""
     try:
         content = path.read_bytes()
@@ -88,26 +67,7 @@ def image_facts(path: Path) -> ImageFacts:
 
 
 def highest_level(path: Path) -> int:
-    """The highest level in an image file, which says how many of its bits are used.
-
-    Args:
-        path: An image file.
-
-    Raises:
-        ValueError: If it cannot be read.
-
-    Example:
-        ```python
-        import pathlib, tempfile
-        import numpy as np
-        from PIL import Image
-        from keras_reprogram.datasets.image_files import highest_level
-
-        path = pathlib.Path(tempfile.mkdtemp()) / "xray.png"
-        Image.fromarray(np.array([[0, 4095]], "uint16")).save(path)
-        print(highest_level(path))  # 4095
-        ```
-    """
+    """The highest level in an image file, which says how many of its bits are used."""
     return int(_read_levels(path, str(path), grey=False)[0].max())
 
 
@@ -119,40 +79,10 @@ def decode_image(
     size: tuple[int, int] | None = None,
     target_range: tuple[float, float] = PICTURE_RANGE,
 ) -> np.ndarray:
-    """Decodes one image file; EXIF orientation is applied, transparency dropped.
-
-    8-bit codes fill `target_range`. The levels of a 16-bit file are taken as they are, where
-    `target_range` is that of levels, `(0, 2^d - 1)`: nothing in such a file says how many of its
-    bits are used.
-
-    Args:
-        file: Path or open binary file.
-        name: What an error calls the file.
-        grey: Whether one channel is wanted; else three.
-        size: Optional `(height, width)`; an image of another size is resized to it (aspect not
-            kept).
-        target_range: `(low, high)` of the pixels that are wanted.
-
-    Returns:
-        Array of shape `(height, width, 1)` if `grey`, else `(height, width, 3)`: uint8 in
-        (0, 255), float32 in other ranges.
-
-    Raises:
-        ValueError: If the file is not a readable image of 8 or 16 bits, or if 16-bit levels do not
-            lie in `target_range`.
-
-    Example:
-        ```python
-        import io
-        from PIL import Image
-        from keras_reprogram.datasets.image_files import decode_image
-
-        file = io.BytesIO()
-        Image.new("RGB", (6, 4), "red").save(file, "PNG")
-        file.seek(0)
-        print(decode_image(file, "red.png", grey=False, size=(2, 2)).shape)  # (2, 2, 3)
-        ```
-    """
+    """Decodes an image file to `(h, w, 1)` or `(h, w, 3)`; uint8 in (0, 255), else float32."""
+    # EXIF orientation is applied, transparency dropped. 8-bit codes fill `target_range`. The levels
+    # of a 16-bit file are taken as they are, where `target_range` is that of d-bit levels: nothing
+    # in such a file says how many of its bits are used.
     levels, is_deep = _read_levels(file, name, grey)
     low, high = map(float, target_range)
     if is_deep:
@@ -166,21 +96,7 @@ def decode_image(
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file is a DICOM file, as scanners and hospitals store images.
-
-    Args:
-        path: A file.
-
-    Example:
-        ```python
-        import pathlib, tempfile
-        from keras_reprogram.datasets.image_files import is_dicom
-
-        path = pathlib.Path(tempfile.mkdtemp()) / "IM0001"
-        path.write_bytes(bytes(128) + b"DICM")
-        print(is_dicom(path))  # True
-        ```
-    """
+    """Whether a file is a DICOM file, as scanners and hospitals store images."""
     if path.suffix.lower() in (".dcm", ".dicom"):
         return True
     with path.open("rb") as file:
@@ -192,25 +108,8 @@ def _has_dicom_mark(content: bytes) -> bool:
 
 
 def resize_levels(levels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resizes an image (bilinear with antialiasing), unless it has that size.
-
-    TensorFlow does it, and rounds once: so does the graph of an export, to the same levels.
-
-    Args:
-        levels: uint8 or uint16 array `(height, width, channels)`.
-        size: `(height, width)`, each at least 1.
-
-    Returns:
-        Array of that size, of the same type; `levels` itself if it has it.
-
-    Example:
-        ```python
-        import numpy as np
-        from keras_reprogram.datasets.image_files import resize_levels
-
-        print(resize_levels(np.zeros((4, 6, 3), "uint8"), (2, 3)).shape)  # (2, 3, 3)
-        ```
-    """
+    """Resizes uint8 or uint16 `(h, w, channels)`, bilinear with antialiasing."""
+    # TensorFlow does it, and rounds once: so does the graph of an export, to the same levels.
     if levels.shape[:2] == tuple(size):
         return levels
     # TensorFlow takes seconds to import.
@@ -322,29 +221,9 @@ _ORIENTATION_TAG, _SHORT = 0x0112, 3
 
 
 def exif_orientation(content: bytes) -> int:
-    """Reads the orientation of a JPEG or PNG file.
-
-    It counts where the standards put it: the first APP1 segment `Exif` before the image data of a
-    JPEG, the `eXIf` chunk of a PNG. What XMP says is left alone, as browsers do.
-
-    Args:
-        content: the file.
-
-    Returns:
-        1 to 8 as EXIF numbers them; 1, as it is, where nothing (or nothing valid) is said.
-
-    Example:
-        ```python
-        import io
-        from PIL import Image
-        from keras_reprogram.datasets.image_files import exif_orientation
-
-        exif, file = Image.Exif(), io.BytesIO()
-        exif[0x0112] = 6
-        Image.new("L", (6, 4)).save(file, "JPEG", exif=exif)
-        print(exif_orientation(file.getvalue()))  # 6
-        ```
-    """
+    """The EXIF orientation of a JPEG or PNG file, 1 to 8; 1 if none is valid."""
+    # It counts where the standards put it: the first APP1 segment `Exif` before the image data of a
+    # JPEG, the `eXIf` chunk of a PNG. XMP is ignored, as browsers do.
     if content.startswith(JPEG_START):
         return _orientation(_jpeg_exif(content))
     if content.startswith(PNG_START):

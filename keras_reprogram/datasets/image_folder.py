@@ -254,30 +254,9 @@ LARGEST_SIDE = 224
 def choose_size(
     sizes: Sequence[tuple[int, int]], image_size: int | tuple[int, int] | None
 ) -> tuple[tuple[int, int], tuple[str, ...]]:
-    """Decides which size a set of images gets.
-
-    Images that agree keep their size. Others get `image_size`, or without one the median height and
-    width, both shrunk by one factor if the longer exceeds 224.
-
-    Args:
-        sizes: `(height, width)` of each image, at least one.
-        image_size: Side of a square or `(height, width)`, each at least 1; or `None`.
-
-    Returns:
-        The `(height, width)`, and a tuple with a sentence about the resizing (empty if nothing is
-        resized).
-
-    Raises:
-        ValueError: If `image_size` is not one or two positive integers.
-
-    Example:
-        ```python
-        from keras_reprogram.datasets.image_folder import choose_size
-
-        print(choose_size([(8, 8), (8, 8)], None))  # ((8, 8), ())
-        print(choose_size([(8, 8), (6, 9)], 32)[0])  # (32, 32)
-        ```
-    """
+    """The common `(height, width)` of images, and notes about the resizing."""
+    # Images that agree keep their size. Others get `image_size`, or without one the median height
+    # and width, both shrunk by one factor if the longer exceeds 224.
     asked = None if image_size is None else _checked(image_size)
     if len(set(sizes)) == 1:
         return sizes[0], ()

@@ -211,28 +211,7 @@ def _target(
 
 
 def read_idx(path: Path, rank: int) -> np.ndarray:
-    """Reads a gzipped IDX file of unsigned bytes.
-
-    Args:
-        path: The file, for example `t10k-images-idx3-ubyte.gz`.
-        rank: Number of axes expected: 3 for images, 1 for labels.
-
-    Returns:
-        uint8 array with `rank` axes.
-
-    Raises:
-        ValueError: If the file is truncated, not gzip, not IDX, or has another rank.
-
-    Example:
-        ```python
-        import gzip, pathlib, tempfile
-        from keras_reprogram.datasets.mnist import read_idx
-
-        path = pathlib.Path(tempfile.mkdtemp()) / "labels.gz"
-        path.write_bytes(gzip.compress(bytes([0, 0, 8, 1, 0, 0, 0, 2, 7, 9])))
-        print(read_idx(path, rank=1))  # [7 9]
-        ```
-    """
+    """Reads a gzipped IDX file of unsigned bytes with `rank` axes."""
     try:
         content = gzip.decompress(path.read_bytes())
     except (OSError, EOFError, zlib.error) as error:

@@ -19,13 +19,6 @@ class Draw(NamedTuple):
         train_images: Size of the training part, or `None` for all.
         test_images: Size of the test part, or `None` for all.
         seed: Non-negative integer.
-
-    Example:
-        ```python
-        from keras_reprogram.datasets.target_data import Draw
-
-        print(Draw(100, None, seed=0).train_images)  # 100
-        ```
     """
 
     train_images: int | None
@@ -154,18 +147,7 @@ class TargetData:
 
 
 def draw_part(name: str, part: str, labels: np.ndarray, count: int | None, seed: int) -> np.ndarray:
-    """Positions of images drawn from one part, in its order, each class with its share.
-
-    Args:
-        name: of the target, for the error.
-        part: "training" or "test", for the error.
-        labels: `(n,)` of the part.
-        count: how many; `None` for all.
-        seed: larger draws with one seed contain the smaller ones.
-
-    Raises:
-        ValueError: for more images than there are, or fewer than one a class.
-    """
+    """Sorted positions of a stratified draw; larger draws of a seed contain smaller ones."""
     if count is None:
         return np.arange(len(labels))
     try:
@@ -175,14 +157,7 @@ def draw_part(name: str, part: str, labels: np.ndarray, count: int | None, seed:
 
 
 def drawn_notes(part: str, kept: np.ndarray, labels: np.ndarray, seed: int) -> tuple[str, ...]:
-    """What to say of a draw, if it left something out.
-
-    Args:
-        part: "training" or "test".
-        kept: positions that were drawn.
-        labels: of the whole part.
-        seed: of the draw.
-    """
+    """Says what a draw left out, if it did."""
     if len(kept) == len(labels):
         return ()
     return (f"{len(kept):,} of {len(labels):,} {part} images drawn, seed {seed}.",)

@@ -33,15 +33,7 @@ BUILDERS = "keras_reprogram.datasets.builders"
 
 
 class UnknownTfdsNameError(ValueError):
-    """Raised where TensorFlow Datasets lacks the data set, configuration or version.
-
-    Example:
-        ```python
-        from keras_reprogram.datasets.tfds import UnknownTfdsNameError
-
-        print(issubclass(UnknownTfdsNameError, ValueError))  # True
-        ```
-    """
+    """Raised where TensorFlow Datasets lacks the data set, configuration or version."""
 
 
 def load_tfds(
@@ -94,27 +86,7 @@ def load_tfds(
 
 
 def load_prepared_tfds(name: str, **options: Any) -> TargetData | None:
-    """Loads a data set that TensorFlow Datasets prepared before; downloads nothing.
-
-    Args:
-        name: A name in TensorFlow Datasets, with the configuration if it has one, for example
-            `"mnist"` or `"ham10000/64x64"`.
-        **options: `image_size`, `seed`, `train_split` and `draw`, as `load_tfds` takes them.
-
-    Returns:
-        A `TargetData` of the newest version in `TFDS_DATA_DIR` (or `~/tensorflow_datasets`), or
-        `None` where there is none or where tensorflow-datasets is not installed.
-
-    Raises:
-        ValueError: As `load_tfds`.
-
-    Example:
-        ```python
-        from keras_reprogram.datasets.tfds import load_prepared_tfds
-
-        print(load_prepared_tfds("no_such_data_set"))  # None
-        ```
-    """
+    """The newest prepared version of a TFDS set, or `None`; downloads nothing."""
     root = Path(os.environ.get(VARIABLE) or HOME_FOLDER).expanduser()
     found = [path.parent for path in (root / name).glob("*/dataset_info.json")]
     if not found or importlib.util.find_spec("tensorflow_datasets") is None:
@@ -124,30 +96,7 @@ def load_prepared_tfds(name: str, **options: Any) -> TargetData | None:
 
 
 def load_known_tfds(name: str, *, copy: str = "", **options: Any) -> TargetData:
-    """Loads one of this package's data sets: prepared before, or prepared now.
-
-    Args:
-        name: Name of a builder, with its configuration if it has several.
-        copy: What else would do, for the error: the file that the caller looked for in vain.
-        **options: `image_size`, `seed`, `train_split` and `draw`, as `load_tfds` takes them.
-
-    Returns:
-        A `TargetData`.
-
-    Raises:
-        ValueError: If it is not prepared and cannot be: no tensorflow-datasets, no network, or
-            files that a person has to fetch are missing or corrupt.
-
-    Example:
-        ```python
-        from keras_reprogram.datasets.tfds import load_known_tfds
-
-        try:
-            load_known_tfds("no_such_data_set")
-        except ValueError as error:
-            print("no_such_data_set" in str(error))  # True
-        ```
-    """
+    """Loads one of this package's data sets, prepared before or now."""
     prepared = load_prepared_tfds(name, **options)
     if prepared is not None:
         return prepared
@@ -300,26 +249,10 @@ def read_target(
     train_split: str = "train",
     draw: Draw | None = None,
 ) -> TargetData:
-    """Reads a prepared builder into memory, no more of its images than are drawn.
-
-    A first pass reads labels (and sizes, where they differ), a second one images. The metadata of a
-    data set may name the feature whose values keep rows together (`group`), which becomes
-    `train_groups`, and the range of float images (`target_range`).
-
-    Args:
-        name: What the target is called.
-        builder: A `tfds.core.DatasetBuilder` whose files are there.
-        image_size: As in `load_tfds`.
-        seed: As in `load_tfds`.
-        train_split: As in `load_tfds`.
-        draw: As in `load_tfds`.
-
-    Returns:
-        A `TargetData`; uint8 images, or float32 where the data set states a range.
-
-    Raises:
-        ValueError: If the data set has no images and class labels, or lacks a split.
-    """
+    """Reads a prepared builder into memory, only as many images as are drawn."""
+    # A first pass reads labels (and sizes, where they differ), a second one images. The metadata of
+    # a data set may name the feature whose values keep rows together (`group`), which becomes
+    # `train_groups`, and the range of float images (`target_range`).
     features = _image_and_label(name, builder)
     test_split = _test_split(name, builder, train_split)
     wanted = [split for split in (train_split, test_split) if split is not None]

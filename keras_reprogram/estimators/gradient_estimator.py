@@ -110,18 +110,9 @@ _MEAN_REDUCTIONS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
 
 
 def row_loss(loss: Any) -> Callable[[Any, Any], Any]:
-    """`(labels, probabilities) -> (rows,)` for a loss as `compile` takes it.
-
-    Args:
-        loss: a name, a `keras.losses.Loss`, or a function.
-
-    Returns:
-        A function without reduction and weights.
-
-    Raises:
-        ValueError: for no loss, several losses, or a reduction other than the mean (a sum would
-            make the step depend on the batch size, and no reduction cannot be minimised).
-    """
+    """`(labels, probabilities) -> (rows,)` for a loss as `compile` takes it."""
+    # A reduction other than the mean is refused: a sum would make the step depend on the batch
+    # size, and no reduction cannot be minimised.
     if loss is None or isinstance(loss, list | tuple | dict):
         raise ValueError(
             "Estimating a gradient needs exactly one loss. "
@@ -146,17 +137,7 @@ def row_loss(loss: Any) -> Callable[[Any, Any], Any]:
 
 
 def check_clip(clip: str | float | None) -> str | float | None:
-    """`clip`, which must be `None`, `"sqrt"` or a number greater than 0.
-
-    Args:
-        clip: what was given.
-
-    Returns:
-        `clip`, a number as a float.
-
-    Raises:
-        ValueError: for anything else.
-    """
+    """`clip`, which must be `None`, `"sqrt"` or a number greater than 0."""
     if clip is None or clip == "sqrt":
         return clip
     if isinstance(clip, bool) or not isinstance(clip, Real) or not clip > 0:
@@ -167,16 +148,7 @@ def check_clip(clip: str | float | None) -> str | float | None:
 
 
 def clip_norm(gradient: Any, clip: str | float | None, num_live: int) -> Any:
-    """A gradient whose length exceeds the limit, scaled down to it.
-
-    Args:
-        gradient: `(size,)`.
-        clip: the limit; `"sqrt"` is the square root of `num_live` (Park et al. 2025), `None` none.
-        num_live: how many coordinates are live.
-
-    Returns:
-        `(size,)`.
-    """
+    """Scales a gradient down to length `clip`; `"sqrt"` is `sqrt(num_live)` (Park et al. 2025)."""
     if clip is None:
         return gradient
     limit = math.sqrt(num_live) if clip == "sqrt" else float(clip)

@@ -137,11 +137,9 @@ class RandomDirections(GradientEstimator):
         }
 
     def _draw(self, shape: tuple[Any, ...], live: Any, seed: Any) -> Any:
-        """Directions with `E[u u^T] = I` on the live coordinates and zero elsewhere.
-
-        So a slope along `u` times `u` is an estimate of the gradient as it is: on the sphere
-        this is the factor b, since `u` has length `sqrt(b)`.
-        """
+        """Directions with `E[u u^T] = I` on the live coordinates and zero elsewhere."""
+        # So a slope along `u` times `u` estimates the gradient as it is: on the sphere this is the
+        # factor b, since `u` has length `sqrt(b)`.
         mask = np.asarray(live, np.float32)
         if self.distribution == "rademacher":
             signs = keras.random.uniform(shape, seed=seed) < 0.5

@@ -29,19 +29,7 @@ _BLOCK = "import sys\nsys.modules['keras'] = sys.modules['keras_reprogram'] = No
 def check_reloaded(
     version: Path, inputs: Mapping[str, Any], expected: ModelAnswers
 ) -> tuple[float, int]:
-    """Runs all signatures and warm-up requests of an export in a fresh process, on the CPU.
-
-    Args:
-        version: the folder.
-        inputs: signature -> rows as it takes them.
-        expected: the model's answers to the same rows.
-
-    Returns:
-        The largest difference of an output, and the number of warm-up requests.
-
-    Raises:
-        ValueError: if the process fails, or the outputs differ by more than rounding.
-    """
+    """Runs all signatures and warm-up requests of an export in a fresh process, on the CPU."""
     answers, replayed = _answers(version, inputs)
     return max(expected.compare("SavedModel", *answer) for answer in answers), replayed
 
@@ -49,15 +37,7 @@ def check_reloaded(
 def images_for(
     model: ReprogrammedModel, signatures: Sequence[str]
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """The same images as every signature takes them.
-
-    Args:
-        model: what was exported.
-        signatures: those written, all of which take images.
-
-    Returns:
-        Signature -> rows, and the images as pixels.
-    """
+    """The same images as every signature takes them, and as pixels."""
     if "image_bytes" not in signatures:
         images = sample_images(model)
         return dict.fromkeys(signatures, images), images
@@ -106,19 +86,6 @@ class ModelAnswers:
 
     Outputs may differ by 1e-5, or by four times what the model's own differ by between a batch
     and its rows one by one. Outputs that reach beyond 1 are compared as shares of the largest.
-
-    Args:
-        answer: what a part of the model makes of rows, by the outputs' names.
-        rows: float32 `(n, ...)`.
-
-    Example:
-    ```python
-    import numpy as np
-    from keras_reprogram.export.checks import ModelAnswers
-
-    answers = ModelAnswers(lambda rows: {"scores": rows / 2}, np.ones((3, 2), "float32"))
-    assert answers.compare("file", "scores", np.full((3, 2), 0.5)) == 0
-    ```
     """
 
     def __init__(self, answer: Callable[[np.ndarray], Mapping[str, Any]], rows: np.ndarray) -> None:
@@ -130,19 +97,7 @@ class ModelAnswers:
         }
 
     def compare(self, what: str, name: str, values: np.ndarray) -> float:
-        """Compares an output.
-
-        Args:
-            what: is compared, for the message.
-            name: of the output.
-            values: `(n, ...)`, what it is there.
-
-        Returns:
-            The largest difference.
-
-        Raises:
-            ValueError: if it is more than rounding.
-        """
+        """The largest difference of an output; a ValueError if it is more than rounding."""
         difference = self._difference(name, values)
         noise = self._difference(name, self._singly[name])
         allowed = min(max(_PARITY, 4.0 * noise), _LARGEST_PARITY)
@@ -167,16 +122,8 @@ _NUM_PROBES = 8
 
 
 def sample_images(model: ReprogrammedModel, count: int = _NUM_PROBES) -> np.ndarray:
-    """Seeded random target images, to compare two forms of a model on.
-
-    Args:
-        model: whose shape and range the images have. Where its program does not say its range,
-            every second image spans 0 to 255 and the others 0 to 1.
-        count: how many.
-
-    Returns:
-        float32 array `(count, h, w, c)`.
-    """
+    """Seeded random target images `(count, h, w, c)`, to compare two forms of a model on."""
+    # Where the program does not know its range, every second image spans 0 to 255, the rest 0 to 1.
     known = target_range_of(model.program)
     low, high = known or (0.0, 1.0)
     shape = (count, *model.input_shape[1:])
@@ -187,16 +134,7 @@ def sample_images(model: ReprogrammedModel, count: int = _NUM_PROBES) -> np.ndar
 
 
 def check_twin(model: ReprogrammedModel, twin: Source, tolerance: float) -> None:
-    """Shows both the same source images and compares their scores.
-
-    Args:
-        model: whose own source is asked (`8 * V` queries).
-        twin: the source to put in its place.
-        tolerance: largest difference of a score.
-
-    Raises:
-        ValueError: if they differ by more.
-    """
+    """Compares the scores of both sources for the same images (`8 * V` queries)."""
     images = model.program(sample_images(model))
     own, other = (keras.ops.convert_to_numpy(source(images)) for source in (model.source, twin))
     difference = float(np.abs(own - other).max())
@@ -258,14 +196,7 @@ def _twin_facts(source: Source) -> dict[str, Any]:
 
 
 def half_blockers(model: ReprogrammedModel) -> list[str]:
-    """Why a model cannot be exported even without its source, empty if it can.
-
-    Args:
-        model: the model to export.
-
-    Returns:
-        One sentence for each blocker.
-    """
+    """Why a model cannot be exported even without its source; empty if it can."""
     if model.output_map.ready:
         return []
     return ["The output map was never fitted: call `model.fit_output_map(x, y)`."]

@@ -16,14 +16,7 @@ _PREDICT, _CLASSIFY = 6, 2
 
 
 def check(version: Path, exchange: Path) -> None:
-    """Asks each signature what `exchange` holds for it, and replays the warm-up requests.
-
-    Args:
-        version: the version folder.
-        exchange: holds a serialized tensor `SIGNATURE.input` for each signature. Beside them
-            come their outputs of numbers, `SIGNATURE.OUTPUT.npy`, and `replayed`, the number of
-            warm-up requests.
-    """
+    """Runs the inputs in `exchange` through each signature, and replays the warm-up requests."""
     signatures = tf.saved_model.load(str(version)).signatures
     for name, signature in signatures.items():
         (spec,) = signature.structured_input_signature[1].values()

@@ -27,13 +27,7 @@ class _Stages(NamedTuple):
 def write_saved_model(
     model: ReprogrammedModel, path: Path, *, source: Source | None = None
 ) -> None:
-    """Writes a SavedModel with `serving_default` alone to exactly this folder, without any check.
-
-    Args:
-        model: a model whose export is not blocked.
-        path: a folder that does not exist.
-        source: a twin of its source, or `None`.
-    """
+    """Writes a SavedModel with `serving_default` alone to this folder, unchecked."""
     embedded = source or model.source
     module = module_of(model.program, embedded, model.output_map)
     serving_default = _serving_default(model, _stages(model, embedded))
@@ -49,19 +43,7 @@ def write_serving_graph(
     *,
     takes_files: bool,
 ) -> tuple[str, ...]:
-    """Writes a SavedModel with all signatures to exactly this folder, without any check.
-
-    Args:
-        model: a model whose export is not blocked.
-        path: a folder that does not exist.
-        source: what is embedded, the model's own or its twin.
-        class_names: a name for each score.
-        labels_file: stored as an asset.
-        takes_files: write `image_bytes` and `classify` too.
-
-    Returns:
-        The signatures' names.
-    """
+    """Writes a SavedModel with all signatures, unchecked; returns the signatures' names."""
     module = module_of(model.program, source, model.output_map)
     module.labels = tf.saved_model.Asset(str(labels_file))
     stages = _stages(model, source)
@@ -81,15 +63,7 @@ def image_spec(model: ReprogrammedModel) -> tf.TensorSpec:
 
 
 def file_signature(model: ReprogrammedModel, answer: Callable[[Any], dict[str, Any]]) -> Any:
-    """The signature `image_bytes`.
-
-    Args:
-        model: whose target images the files become.
-        answer: target images -> outputs.
-
-    Returns:
-        string `(n,)`, JPEG, PNG or plain BMP files (`file_decoder`) -> the outputs.
-    """
+    """The signature `image_bytes`: string `(n,)`, image files -> the outputs."""
     decode = file_decoder(model.input_shape[1:], model.program.target_range)
 
     @tf.function(
@@ -155,15 +129,7 @@ def _classify(image_bytes: Any) -> Any:
 
 
 def traced(layer: keras.layers.Layer, shape: tuple[int, ...]) -> Any:
-    """A layer as a graph of its own.
-
-    Args:
-        layer: program, source or output map.
-        shape: of a row of its input.
-
-    Returns:
-        float32 `(n, *shape)` -> what the layer makes of it.
-    """
+    """A layer as a graph of its own, for float32 `(n, *shape)`."""
     spec = tf.TensorSpec((None, *shape), tf.float32)
 
     @tf.function(input_signature=[spec], autograph=False)
@@ -174,14 +140,7 @@ def traced(layer: keras.layers.Layer, shape: tuple[int, ...]) -> Any:
 
 
 def module_of(*layers: keras.layers.Layer) -> tf.Module:
-    """What a SavedModel holds beside its signatures: each weight of the layers, once.
-
-    Args:
-        layers: those that the signatures run.
-
-    Returns:
-        A module; assets may be set on it.
-    """
+    """The module that holds each weight of the layers once; assets may be set on it."""
     module = tf.Module()
     # Keras's own writer stores every weight twice; a plain list of the variables does not.
     module.weights = [variable.value for layer in layers for variable in layer.variables]
@@ -190,13 +149,7 @@ def module_of(*layers: keras.layers.Layer) -> tf.Module:
 
 
 def save_module(module: tf.Module, path: Path, signatures: Mapping[str, Any]) -> None:
-    """Writes a SavedModel to exactly this folder, without any check.
-
-    Args:
-        module: what `module_of` returned.
-        path: a folder that does not exist.
-        signatures: name -> `tf.function`.
-    """
+    """Writes a SavedModel to this folder, unchecked."""
     # An opaque source refuses its gradient, which TensorFlow would ask for and store.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(module, str(path), signatures=dict(signatures), options=options)
@@ -205,16 +158,7 @@ def save_module(module: tf.Module, path: Path, signatures: Mapping[str, Any]) ->
 def write_program_half(
     model: ReprogrammedModel, path: Path, *, takes_files: bool
 ) -> tuple[str, ...]:
-    """Writes target images -> source images as a SavedModel, without any check.
-
-    Args:
-        model: whose program is written.
-        path: a folder that does not exist.
-        takes_files: write `image_bytes` too.
-
-    Returns:
-        The signatures' names.
-    """
+    """Writes target images -> source images as a SavedModel, unchecked."""
     program = traced(model.program, model.input_shape[1:])
 
     @tf.function(input_signature=[image_spec(model)], autograph=False)
@@ -231,16 +175,7 @@ def write_program_half(
 
 
 def write_map_half(model: ReprogrammedModel, path: Path, labels_file: Path) -> tuple[str, ...]:
-    """Writes source scores -> target probabilities as a SavedModel, without any check.
-
-    Args:
-        model: whose output map is written.
-        path: a folder that does not exist.
-        labels_file: stored as an asset.
-
-    Returns:
-        The signatures' names.
-    """
+    """Writes source scores -> target probabilities as a SavedModel, unchecked."""
     shape = (model.queries_per_prediction, model.source.num_labels)
     output_map = traced(model.output_map, shape)
     spec = tf.TensorSpec((None, *shape), tf.float32, name="source_scores")

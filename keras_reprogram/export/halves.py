@@ -201,20 +201,7 @@ _NUM_ROWS = 8
 def check_program_half(
     model: ReprogrammedModel, folder: Path, signatures: Sequence[str], file: bytes
 ) -> float:
-    """Compares the source images of both forms with those of the program.
-
-    Args:
-        model: whose program was written.
-        folder: the SavedModel.
-        signatures: its signatures.
-        file: the same as a LiteRT file.
-
-    Returns:
-        The largest difference, as a share of the largest pixel.
-
-    Raises:
-        ValueError: if one of them does not run, or differs by more than rounding.
-    """
+    """Compares the source images of both forms with those of the program."""
     inputs, images = images_for(model, signatures)
     expected = ModelAnswers(lambda rows: {"source_images": model.program(rows)}, images)
     found = run_litert(file, images, "image", "source_images")
@@ -222,19 +209,7 @@ def check_program_half(
 
 
 def check_map_half(model: ReprogrammedModel, folder: Path, file: bytes) -> tuple[float, Agreement]:
-    """Compares the probabilities of both forms with those of the output map.
-
-    Args:
-        model: whose output map was written.
-        folder: the SavedModel.
-        file: the same as a LiteRT file.
-
-    Returns:
-        The largest difference, and how well the file agrees.
-
-    Raises:
-        ValueError: if one of them does not run, or differs by more than rounding.
-    """
+    """Compares the probabilities of both forms with those of the output map."""
     rows = _sample_scores(model)
     answers = ModelAnswers(lambda rows: {"scores": model.output_map(rows)}, rows)
     found = run_litert(file, rows, "source_scores", "scores")

@@ -22,14 +22,7 @@ _LUMA = (19595, 38470, 7471)
 
 
 def why_no_files(model: ReprogrammedModel) -> str | None:
-    """Why a model's images cannot come as JPEG or PNG files, `None` if they can.
-
-    Args:
-        model: the model to export.
-
-    Returns:
-        A sentence.
-    """
+    """Why a model's images cannot come as JPEG or PNG files; `None` if they can."""
     left_out = "Signatures that take files are left out: "
     channels = model.input_shape[-1]
     if channels not in (1, 3):
@@ -40,15 +33,7 @@ def why_no_files(model: ReprogrammedModel) -> str | None:
 
 
 def scaled_codes(codes: Any, target_range: tuple[float, float]) -> Any:
-    """8-bit codes as pixels in a range.
-
-    Args:
-        codes: float32, 0..255.
-        target_range: `(low, high)`, what 0 and 255 become.
-
-    Returns:
-        The same shape, float32.
-    """
+    """8-bit codes (float32) as pixels in a range."""
     low, high = target_range
     return codes * np.float32((high - low) / 255.0) + np.float32(low)
 
@@ -56,33 +41,11 @@ def scaled_codes(codes: Any, target_range: tuple[float, float]) -> Any:
 def file_decoder(
     target_shape: tuple[int, int, int], target_range: tuple[float, float]
 ) -> Callable[[Any], Any]:
-    """Makes a function that turns files into target images inside a graph.
-
-    Takes JPEG, PNG, and BMP without compression (8, 24 or 32 bits a pixel). Pixels are bit
-    for bit what this package reads from files elsewhere: EXIF orientation is applied, transparency
-    dropped, other sizes are made bilinearly with antialiasing (aspect not kept).
-    8-bit codes fill `target_range`; the levels of a 16-bit PNG are taken as they are, where
-    `target_range` is that of levels, (0, 2^d - 1).
-
-    Args:
-        target_shape: `(h, w, c)`, with 1 or 3 channels.
-        target_range: `(low, high)`.
-
-    Returns:
-        string `(n,)` -> float32 `(n, h, w, c)` in `target_range`. It raises an
-        `InvalidArgumentError` for other kinds of files, and for 16-bit levels outside the range.
-
-    Example:
-    ```python
-    import numpy as np
-    import tensorflow as tf
-    from keras_reprogram.export.image_files import file_decoder
-
-    decode = file_decoder((4, 4, 1), (0.0, 1.0))
-    white = tf.io.encode_png(np.full((8, 6, 3), 255, "uint8"))
-    assert decode(tf.stack([white])).numpy().max() == 1.0
-    ```
-    """
+    """A function for a graph: image files `(n,)` -> float32 `(n, h, w, c)` in `target_range`."""
+    # It takes JPEG, PNG, and BMP without compression (8, 24 or 32 bits a pixel). Pixels are bit for
+    # bit what `datasets.image_files` reads: EXIF orientation applied, transparency dropped, other
+    # sizes made bilinearly with antialiasing. 8-bit codes fill `target_range`; the levels of a
+    # 16-bit PNG are taken as they are, where `target_range` is that of levels, (0, 2^d - 1).
     height, width, channels = target_shape
 
     def decode_one(content: Any) -> Any:
@@ -178,16 +141,7 @@ _MIRRORED, _UPSIDE_DOWN = (2, 3, 6, 7), (3, 4, 7, 8)
 
 
 def graph_orientation(content: Any, is_jpeg: Any, is_png: Any) -> Any:
-    """Reads the orientation of a JPEG or PNG file.
-
-    Args:
-        content: string scalar.
-        is_jpeg: bool scalar, whether it starts like one.
-        is_png: likewise.
-
-    Returns:
-        int64 scalar, 1 to 8; 1 where nothing (or nothing valid) is said.
-    """
+    """The EXIF orientation of a JPEG or PNG file, int64 scalar 1 to 8; 1 if none is valid."""
     octets = _padded(tf.io.decode_raw(content, tf.uint8))
     nowhere = (tf.zeros((), tf.int64), tf.zeros((), tf.int64))
     # A large PNG has hundreds of chunks, and hardly ever this one.
@@ -201,15 +155,7 @@ def graph_orientation(content: Any, is_jpeg: Any, is_png: Any) -> Any:
 
 
 def turned(pixels: Any, orientation: Any) -> Any:
-    """Turns an image as its orientation says.
-
-    Args:
-        pixels: `(h, w, c)`.
-        orientation: int64 scalar, 1 to 8.
-
-    Returns:
-        `(h, w, c)`, or `(w, h, c)` from 5 on.
-    """
+    """Turns pixels `(h, w, c)` as their orientation says."""
     pixels = tf.cond(
         orientation >= 5, lambda: tf.transpose(pixels, (1, 0, 2)), lambda: tf.identity(pixels)
     )

@@ -167,20 +167,7 @@ class LiteRTFacts:
 def litert_facts(
     model: ReprogrammedModel, source: Source, form: str, agreement: Agreement
 ) -> LiteRTFacts:
-    """What a file says of itself.
-
-    Args:
-        model: what it was made from.
-        source: what was embedded, or is to be asked.
-        form: in which numbers it computes.
-        agreement: how well it agreed with the model.
-
-    Returns:
-        The facts.
-
-    Raises:
-        ValueError: for a class name that is not one line.
-    """
+    """The facts that a LiteRT file says of itself."""
     return LiteRTFacts(
         form=form,
         class_names=scored_classes(model),
@@ -193,17 +180,8 @@ def litert_facts(
 
 
 def with_facts(content: bytes, facts: LiteRTFacts) -> bytes:
-    """Appends labels.txt and keras_reprogram.json, as TFLite's own metadata tools append files.
-
-    An interpreter reads from the front and does not see them; any unzip program does.
-
-    Args:
-        content: a LiteRT file.
-        facts: what to store.
-
-    Returns:
-        The file with an archive at its end.
-    """
+    """Appends labels.txt and keras_reprogram.json, as TFLite's own metadata tools append files."""
+    # An interpreter reads from the front and does not see them; any unzip program does.
     labels = "".join(f"{name}\n" for name in facts.class_names)
     file = io.BytesIO(content)
     with zipfile.ZipFile(file, "a") as archive:
@@ -260,37 +238,7 @@ MOST_IMAGES = 1_000
 
 
 def calibration_images_for(model: ReprogrammedModel, form: LiteRTForm, images: Any) -> np.ndarray:
-    """The images to convert with, checked.
-
-    Args:
-        model: the model to export.
-        form: what it is exported as.
-        images: what the caller passed: target images without labels, or `None`.
-
-    Returns:
-        float32 `(n, h, w, c)`; of more than 1,000 images, 1,000 at even distances. Without
-        images, seeded random ones for float32.
-
-    Raises:
-        ValueError: if there are none or too few, for another shape, values outside the program's
-            range, or NaN.
-
-    Example:
-    ```python
-    import numpy as np
-    from keras_reprogram import (
-        DenseMap, LiteRTSource, ProgramLayer, ReprogrammedModel, embedded_path
-    )
-    from keras_reprogram.export.litert import calibration_images_for
-    from keras_reprogram.export.litert_agreement import form_named
-
-    source = LiteRTSource(embedded_path("traffic_signs.tflite"), value_range=(0, 255))
-    program = ProgramLayer((8, 8, 1), source.source_shape, source_range=source.value_range)
-    model = ReprogrammedModel(program, source, DenseMap(num_classes=10))
-    images = np.zeros((2_500, 8, 8, 1), "uint8")
-    assert len(calibration_images_for(model, form_named("int8"), images)) == 1_000
-    ```
-    """
+    """The images to convert with, checked: at most 1,000, at even distances."""
     if images is None:
         if form.needs_images:
             raise ValueError(

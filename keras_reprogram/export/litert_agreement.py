@@ -46,20 +46,7 @@ class Agreement:
 def run_litert(
     content: bytes, rows: np.ndarray, takes: str = "image", gives: str = "scores"
 ) -> np.ndarray:
-    """Asks a LiteRT file, in batches.
-
-    Args:
-        content: the file.
-        rows: float32 `(n, ...)`.
-        takes: name of its input.
-        gives: name of its output.
-
-    Returns:
-        `(n, ...)`.
-
-    Raises:
-        ValueError: if an operation fails while it runs.
-    """
+    """Runs a LiteRT file on rows, in batches."""
     interpreter = Interpreter(model_content=content)
     runner = interpreter.get_signature_runner("serving_default")
     try:
@@ -76,17 +63,7 @@ def run_litert(
 def compare(
     model: ReprogrammedModel, source: Source, content: bytes, images: np.ndarray
 ) -> Agreement:
-    """Asks both the same images.
-
-    Args:
-        model: the model that was exported.
-        source: what was embedded.
-        content: the file.
-        images: float32 `(n, h, w, c)`.
-
-    Returns:
-        The agreement.
-    """
+    """Compares a LiteRT file with the model on the same images."""
 
     def ask(part: np.ndarray) -> np.ndarray:
         return keras.ops.convert_to_numpy(model.output_map(source(model.program(part))))
@@ -105,17 +82,7 @@ def compare(
 def refuse_disagreement(
     agreement: Agreement, form: LiteRTForm, least_agreement: float | None, force: bool
 ) -> None:
-    """Refuses a file that answers otherwise than the model.
-
-    Args:
-        agreement: what the comparison found.
-        form: whose limits hold.
-        least_agreement: instead of the form's own, or `None`.
-        force: warn instead.
-
-    Raises:
-        ValueError: if it does not reach the limits.
-    """
+    """Refuses a file that answers otherwise than the model; warns with `force`."""
     least = form.least_agreement if least_agreement is None else least_agreement
     wanted = [f"at least {least:.2%} the same class"]
     # NaN compares as false, and must be refused.
@@ -184,24 +151,7 @@ FORMS = {
 
 
 def form_named(name: str) -> LiteRTForm:
-    """Looks a form up.
-
-    Args:
-        name: its name.
-
-    Returns:
-        The form.
-
-    Raises:
-        ValueError: for an unknown name.
-
-    Example:
-    ```python
-    from keras_reprogram.export.litert_agreement import form_named
-
-    assert form_named("float16").least_agreement == 0.995
-    ```
-    """
+    """The form of this name."""
     if name not in FORMS:
         raise ValueError(
             f"`form` must be one of {', '.join(FORMS)}. Received: {name!r}. float16 is the small "

@@ -26,20 +26,7 @@ from keras_reprogram.source.source import Source
 def convert(
     model: ReprogrammedModel, source: Source | None, form: LiteRTForm, images: np.ndarray
 ) -> bytes:
-    """Converts program, source and output map, with LiteRT's builtin operations only.
-
-    Args:
-        model: a model whose export is not blocked.
-        source: a twin of its source, or `None`.
-        form: in which numbers the file computes.
-        images: what int8 ranges are taken from.
-
-    Returns:
-        The file, not compared with anything yet.
-
-    Raises:
-        ValueError: if an operation has no builtin.
-    """
+    """Converts program, source and output map, with LiteRT's builtin operations only."""
     with tempfile.TemporaryDirectory() as folder:
         saved = Path(folder) / "saved_model"
         write_saved_model(model, saved, source=source)
@@ -54,17 +41,7 @@ def convert(
 
 
 def convert_folder(folder: Path) -> bytes:
-    """Converts a SavedModel's `serving_default` as it is, with builtin operations only.
-
-    Args:
-        folder: holds `saved_model.pb`.
-
-    Returns:
-        The file, in float32, not compared with anything yet.
-
-    Raises:
-        ValueError: if an operation has no builtin.
-    """
+    """Converts a SavedModel's `serving_default` in float32, with builtin operations only."""
     with _plain_failures():
         return _converter(folder).convert()
 
@@ -131,26 +108,9 @@ _FEWEST_NUMBERS = 256
 
 
 def halve_weights(content: bytes) -> bytes:
-    """Stores kernels and images in float16; a DEQUANTIZE each makes float32 of them again.
-
-    The converter's own float16 rounds every constant: of an output map's 1e-7 before a logarithm
-    it makes 1.19e-7, of its 1e-30 zero. Vectors and scalars, which are few, stay as they are.
-
-    Args:
-        content: a float32 LiteRT file.
-
-    Returns:
-        One of half the size.
-
-    Example:
-    ```python
-    from keras_reprogram import embedded_path
-    from keras_reprogram.export.litert_conversion import halve_weights
-
-    content = embedded_path("traffic_signs.tflite").read_bytes()
-    assert len(halve_weights(content)) < 0.55 * len(content)
-    ```
-    """
+    """Stores kernels and images in float16; a DEQUANTIZE each makes float32 of them again."""
+    # The converter's own float16 rounds every constant: of an output map's 1e-7 before a logarithm
+    # it makes 1.19e-7, of its 1e-30 zero. Vectors and scalars, which are few, stay as they are.
     model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
     uses = Counter(tensor.buffer for graph in model.subgraphs for tensor in graph.tensors)
     for graph in model.subgraphs:
@@ -228,23 +188,11 @@ class _Step(NamedTuple):
 def convert_source_to_int8(
     converter: Any, images: np.ndarray, model: ReprogrammedModel, source: Source
 ) -> bytes:
-    """Converts with int8 weights and activations in the source, float32 in the rest.
-
-    The first eighth of the source's convolutions belongs to the rest.
-
-    Measured on the digits through the embedded source, three views: the share of equal answers
-    is .60 with everything in int8, .83 with a float map, and 1.00 with a float program too, whose
-    placement matrices int8 blurs. Program and map are a percent of the work.
-
-    Args:
-        converter: a `TFLiteConverter` that was told to optimise.
-        images: float32 `(n, h, w, c)`, which ranges are taken from.
-        model: whose program and output map stay as they are.
-        source: what is embedded.
-
-    Returns:
-        The file's content; input and output are float32.
-    """
+    """Converts with int8 weights and activations in the source, float32 in the rest."""
+    # The first eighth of the source's convolutions belongs to the rest. Measured on the digits
+    # through the embedded source, three views: the share of equal answers is .60 with everything in
+    # int8, .83 with a float map, and 1.00 with a float program too, whose placement matrices int8
+    # blurs. Program and map are a percent of the work.
 
     def samples() -> Iterator[dict[str, np.ndarray]]:
         for image in images:

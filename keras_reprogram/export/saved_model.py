@@ -229,14 +229,7 @@ class ExportedModel:
 
 @contextlib.contextmanager
 def labels_file(class_names: Sequence[str]) -> Iterator[Path]:
-    """A labels.txt for the length of a block: TensorFlow copies it and keeps its name.
-
-    Args:
-        class_names: a line each.
-
-    Yields:
-        Its path.
-    """
+    """A labels.txt for the length of a block: TensorFlow copies it and keeps its name."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "labels.txt"
         file.write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
@@ -247,15 +240,9 @@ CLASSIFY_METHOD = "tensorflow/serving/classify"
 
 
 def set_classify_method(folder: Path, signature: str = "classify") -> None:
-    """Gives a signature of a SavedModel the method name that TF Serving's Classify asks for.
-
-    `tf.saved_model.save` writes `tensorflow/serving/predict` everywhere, which servers started
-    with `--enable_signature_method_name_check` refuse.
-
-    Args:
-        folder: holds `saved_model.pb`.
-        signature: which one.
-    """
+    """Gives a signature the method name that TF Serving's Classify asks for."""
+    # `tf.saved_model.save` writes `tensorflow/serving/predict` everywhere, which servers started
+    # with `--enable_signature_method_name_check` refuse.
     file = folder / "saved_model.pb"
     saved_model = saved_model_pb2.SavedModel.FromString(file.read_bytes())
     (graph,) = saved_model.meta_graphs

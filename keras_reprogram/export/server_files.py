@@ -41,26 +41,12 @@ num_batch_threads {{ value: 4 }}
 
 
 def served_name(base_dir: Path) -> str:
-    """What the server calls the model: the folder's name, without what URLs do not take.
-
-    Args:
-        base_dir: holds the versions.
-
-    Returns:
-        The name.
-    """
+    """The folder's name, without what URLs do not take."""
     return re.sub(r"[^A-Za-z0-9_.-]", "-", base_dir.resolve().name) or "model"
 
 
 def docker_command(base_dir: Path) -> str:
-    """The line that serves a folder of versions over gRPC (8500) and REST (8501).
-
-    Args:
-        base_dir: holds the versions and the sample configurations.
-
-    Returns:
-        A line for a shell.
-    """
+    """The line that serves a folder of versions over gRPC (8500) and REST (8501)."""
     name = served_name(base_dir)
     mount = f"type=bind,source={base_dir.resolve()},target=/models/{name},readonly"
     return (
@@ -71,13 +57,7 @@ def docker_command(base_dir: Path) -> str:
 
 
 def write_server_files(base_dir: Path, batch_sizes: Sequence[int]) -> None:
-    """Writes models.config, batching.config and serve.sh, unless they are there already.
-
-    Args:
-        base_dir: holds the versions; a server ignores what is no number in it.
-        batch_sizes: the sizes that the warm-up requests have, which a batching server fills up
-            to.
-    """
+    """Writes models.config, batching.config and serve.sh, unless they are there already."""
     sizes = sorted(set(batch_sizes))
     allowed = "".join(f"allowed_batch_sizes: {size}\n" for size in sizes)
     contents = {
@@ -95,17 +75,7 @@ FACTS_FILE = "assets.extra/keras_reprogram.json"
 
 
 def scored_classes(model: ReprogrammedModel) -> tuple[str, ...]:
-    """A name for each score: the model's class names, else `"0"`, `"1"`, ...
-
-    Args:
-        model: the model to export.
-
-    Returns:
-        The names.
-
-    Raises:
-        ValueError: for a name that is not one line of a file of labels.
-    """
+    """A name for each score: the model's class names, else `"0"`, `"1"`, ..."""
     numbers = range(model.output_map.num_classes)
     names = tuple(str(name) for name in model.class_names or numbers)
     if wrong := [name for name in names if not name or len(name.splitlines()) != 1]:
@@ -117,17 +87,7 @@ def scored_classes(model: ReprogrammedModel) -> tuple[str, ...]:
 
 
 def plain_metrics(metrics: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Metrics as JSON holds them.
-
-    Args:
-        metrics: names and values; NumPy's numbers and arrays may be among them.
-
-    Returns:
-        The same of plain values.
-
-    Raises:
-        ValueError: for anything else.
-    """
+    """Metrics as JSON holds them."""
     if metrics is None:
         return None
     try:
@@ -148,17 +108,7 @@ def write_facts(
     metrics: Mapping[str, Any] | None,
     half: str | None = None,
 ) -> None:
-    """Writes keras_reprogram.json.
-
-    Args:
-        folder: the version folder.
-        model: what was exported.
-        source: what was embedded.
-        class_names: a name for each score.
-        signatures: those written.
-        metrics: what `plain_metrics` returned.
-        half: `"program"` or `"output_map"` where the folder holds that alone.
-    """
+    """Writes keras_reprogram.json."""
     facts = {
         "format": 1,
         "half": half,
@@ -205,15 +155,7 @@ def write_warmup(
     signatures: Sequence[str],
     batch_sizes: Sequence[int],
 ) -> None:
-    """Writes a request for each signature and batch size; one of one image for `steps`.
-
-    Args:
-        folder: the version folder.
-        name: what the server calls the model.
-        target_shape: `(h, w, c)`.
-        signatures: those of an export.
-        batch_sizes: images a request.
-    """
+    """Writes a request for each signature and batch size; one of one image for `steps`."""
     files = _example_files(target_shape) if "image_bytes" in signatures else []
     (folder / WARMUP_FILE).parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(folder / WARMUP_FILE)) as writer:
@@ -248,14 +190,7 @@ def _classify_log(asked: bytes, contents: Sequence[bytes]) -> bytes:
 
 
 def example_of(content: bytes) -> bytes:
-    """A serialized `tf.Example` that holds an image file, as `classify` takes it.
-
-    Args:
-        content: the file.
-
-    Returns:
-        The bytes.
-    """
+    """A serialized `tf.Example` that holds an image file, as `classify` takes it."""
     value = tf.train.Feature(bytes_list=tf.train.BytesList(value=[content]))
     features = tf.train.Features(feature={EXAMPLE_FEATURE: value})
     return tf.train.Example(features=features).SerializeToString()

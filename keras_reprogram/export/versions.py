@@ -11,24 +11,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def written_aside(base_dir: Path) -> Iterator[Path]:
-    """A path to write a version at, which a server that watches `base_dir` does not look at.
-
-    Args:
-        base_dir: holds the versions; made if needed.
-
-    Yields:
-        A path of which nothing is left after the block, nor are folders that were made for it.
-
-    Example:
-    ```python
-    from pathlib import Path
-    from keras_reprogram.export.versions import take_version, written_aside
-
-    with written_aside(Path("versions")) as aside:
-        aside.mkdir()
-        print(take_version(aside, Path("versions")))  # versions/1
-    ```
-    """
+    """A path to write a version at, which a server that watches `base_dir` ignores."""
     missing = [folder for folder in (base_dir, *base_dir.parents) if not folder.exists()]
     base_dir.mkdir(parents=True, exist_ok=True)
     aside = base_dir / f".{secrets.token_hex(8)}.part"
@@ -43,16 +26,7 @@ def written_aside(base_dir: Path) -> Iterator[Path]:
 
 
 def check_version(base_dir: Path, version: int | None) -> None:
-    """Refuses a version that is no number, or that is there already.
-
-    Args:
-        base_dir: holds the versions.
-        version: what the caller asked for; `None` for the next free one.
-
-    Raises:
-        ValueError: if it is not a positive integer.
-        FileExistsError: if it is taken.
-    """
+    """Refuses a version that is not a positive integer, or that is there already."""
     if version is None:
         return
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
@@ -65,19 +39,7 @@ def check_version(base_dir: Path, version: int | None) -> None:
 
 
 def take_version(written: Path, base_dir: Path, version: int | None = None) -> Path:
-    """Renames to a version: the one asked for, or the lowest above all others.
-
-    Args:
-        written: the whole folder, in `base_dir`.
-        base_dir: holds the versions. Other writers may take versions meanwhile.
-        version: a version, or `None`.
-
-    Returns:
-        The version folder.
-
-    Raises:
-        FileExistsError: if the version asked for is taken.
-    """
+    """Renames to a version: the one asked for, or the lowest above all others."""
     while True:
         # POSIX lets a folder replace an empty one, hence the look before the rename.
         check_version(base_dir, version)
@@ -90,14 +52,7 @@ def take_version(written: Path, base_dir: Path, version: int | None = None) -> P
 
 
 def versions_in(base_dir: Path) -> set[int]:
-    """The versions that are taken.
-
-    Args:
-        base_dir: holds them, among other things; need not be there.
-
-    Returns:
-        Their numbers.
-    """
+    """The numbers of the versions in a folder."""
     names = (path.name for path in base_dir.iterdir()) if base_dir.is_dir() else ()
     # "²" is a digit too, but no integer.
     return {int(name) for name in names if name.isascii() and name.isdigit()}
@@ -108,29 +63,12 @@ HALVES = (PROGRAM, OUTPUT_MAP)
 
 
 def litert_name(half: str, version: int | None = None) -> str:
-    """What the LiteRT file of a half is called, with or without its version.
-
-    Args:
-        half: `"program"` or `"output_map"`.
-        version: its version, or `None` while it has none.
-
-    Returns:
-        The file's name.
-    """
+    """What the LiteRT file of a half is called, with or without its version."""
     return f"{half}.tflite" if version is None else f"{half}-{version}.tflite"
 
 
 def check_half_versions(base_dir: Path, version: int | None) -> None:
-    """Refuses a version that is no number, or that one of the halves has already.
-
-    Args:
-        base_dir: holds the halves.
-        version: what the caller asked for; `None` for the next free one.
-
-    Raises:
-        ValueError: if it is not a positive integer.
-        FileExistsError: if it is taken.
-    """
+    """Refuses a version that is not a positive integer, or that a half has already."""
     for half in HALVES:
         check_version(base_dir / half, version)
         file = base_dir / litert_name(half, version)
@@ -142,23 +80,9 @@ def check_half_versions(base_dir: Path, version: int | None) -> None:
 
 
 def take_half_versions(written: Path, base_dir: Path, version: int | None = None) -> int:
-    """Renames both halves and their LiteRT files to a version, the program last.
-
-    Whoever finds `program/<version>` finds everything else too. If a name cannot be taken, the
-    others are given back.
-
-    Args:
-        written: a folder in `base_dir` with `program`, `output_map` and a `.tflite` of each.
-        base_dir: holds the halves. Other writers may take versions meanwhile.
-        version: a version, or `None` for the lowest above all others.
-
-    Returns:
-        The version.
-
-    Raises:
-        FileExistsError: if the version asked for is taken.
-        OSError: if a name cannot be taken for another reason.
-    """
+    """Renames both halves and their LiteRT files to a version."""
+    # The program comes last: whoever finds `program/<version>` finds everything else too. If a name
+    # cannot be taken, the others are given back.
     while True:
         check_half_versions(base_dir, version)
         number = version or max(_taken(base_dir), default=0) + 1

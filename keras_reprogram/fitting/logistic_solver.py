@@ -50,27 +50,14 @@ def solve_logistic(
     start: LogisticSolution | None = None,
     tolerance: float = TOLERANCE,
 ) -> LogisticSolution:
-    """The minimum of `q / 2 ||kernel||^2 + C sum_i weight_i cross_entropy_i`.
-
-    q is 1, and 2 with two classes, where that is the objective of a single weight vector. The
-    bias is free. The columns of `rows` should be nearly uncorrelated, as along principal axes:
-    then the Hessian is nearly diagonal, `q / (C n) + s_i^2 / 2` for a column of spread s_i (as a
-    mean over n rows). L-BFGS on the unknowns v, `kernel_i = v_i / sqrt(q / (C n) + s_i^2 / 2)`,
-    sees nearly the identity, and takes tens of steps where spreads of several thousands to one
-    need thousands. Products are taken in float32, as the features are, and again in float64 where
-    that leaves the gradient above the tolerance.
-
-    Args:
-        rows: `(n, d)`, centred, along principal axes.
-        labels: `(n,)`, two classes or more.
-        weight: `(n,)` non-negative, not all zero.
-        regularization: C.
-        start: a solution for the same columns to start from, say at a neighbouring C.
-        tolerance: for the gradient of the objective over `C sum_i weight_i`, in v.
-
-    Returns:
-        The solution.
-    """
+    """The minimum of `q / 2 ||kernel||^2 + C sum_i weight_i cross_entropy_i`."""
+    # q is 1, and 2 with two classes, where that is the objective of a single weight vector. The
+    # bias is free. The columns of `rows` should be nearly uncorrelated, as along principal axes:
+    # then the Hessian is nearly diagonal, `q / (C n) + s_i^2 / 2` for a column of spread s_i (as a
+    # mean over n rows). L-BFGS on the unknowns v, `kernel_i = v_i / sqrt(q / (C n) + s_i^2 / 2)`,
+    # sees nearly the identity, and takes tens of steps where spreads of several thousands to one
+    # need thousands. Products are taken in float32, as the features are, and again in float64 where
+    # that leaves the gradient above the tolerance.
     classes, codes = np.unique(labels, return_inverse=True)
     share = weight / weight.sum()
     penalty = (2.0 if len(classes) == 2 else 1.0) / (regularization * weight.sum())
@@ -178,15 +165,6 @@ class LosslessRotation:
         mean: float32 array of shape `(d,)`.
         scale: Root mean squared norm of the centred rows.
         axes: float32 array of shape `(d, r)` with orthonormal columns, or `None` where `d <= n`.
-
-    Example:
-        ```python
-        import numpy as np
-        from keras_reprogram.fitting.logistic_solver import LosslessRotation
-
-        rotation, rotated = LosslessRotation.fit(np.random.default_rng(0).normal(size=(10, 500)))
-        print(rotated.shape[1] <= 10)  # True
-        ```
     """
 
     mean: np.ndarray = field(repr=False)
@@ -195,23 +173,7 @@ class LosslessRotation:
 
     @classmethod
     def fit(cls, inputs: np.ndarray) -> tuple[LosslessRotation, np.ndarray]:
-        """Finds the rotation of these rows.
-
-        Args:
-            inputs: Array of shape `(n, ...)`, finite.
-
-        Returns:
-            The rotation, and the rotated rows, a float64 array `(n, r)` with `r <= min(n, d)`.
-
-        Example:
-            ```python
-            import numpy as np
-            from keras_reprogram.fitting.logistic_solver import LosslessRotation
-
-            rotation, rotated = LosslessRotation.fit(np.eye(4).reshape(4, 2, 2))
-            print(np.allclose(rotation.apply(np.eye(4).reshape(4, 2, 2)), rotated))  # True
-            ```
-        """
+        """The rotation of inputs `(n, ...)`, and the rotated rows, float64 `(n, r)`."""
         rows = _flat(inputs)
         mean = rows.mean(axis=0)
         rows = rows - mean
@@ -222,26 +184,7 @@ class LosslessRotation:
         return cls(mean, scale, axes), rotated.astype(np.float64)
 
     def apply(self, inputs: np.ndarray) -> np.ndarray:
-        """Rotates further rows in the same way.
-
-        Args:
-            inputs: Array of shape `(m, ...)` with as many features as those of `fit`.
-
-        Returns:
-            float64 array of shape `(m, r)`.
-
-        Raises:
-            ValueError: If the number of features differs.
-
-        Example:
-            ```python
-            import numpy as np
-            from keras_reprogram.fitting.logistic_solver import LosslessRotation
-
-            rotation, _ = LosslessRotation.fit(np.eye(4))
-            print(rotation.apply(np.zeros((2, 4))).shape)  # (2, 4)
-            ```
-        """
+        """Rotates further inputs to float64 `(m, r)`."""
         rows = _flat(inputs)
         if rows.shape[1] != len(self.mean):
             raise ValueError(

@@ -8,33 +8,10 @@ import numpy as np
 
 
 def draw_stratified(labels: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
-    """Draws `count` positions so that every class keeps its share and has at least one.
-
-    The images of each class are shuffled and the `j`-th of `n` gets the key `(j + 0.5) / n`; the
-    smallest keys are drawn. So draws with one seed are nested: the 100 of `count=100` are among the
-    200 of `count=200`.
-
-    Args:
-        labels: Integer array of shape `(num_images,)`.
-        count: How many to draw, from the number of classes in `labels` up to `num_images`.
-        seed: Non-negative integer that decides the draw.
-
-    Returns:
-        Sorted integer array of shape `(count,)` with positions in `labels`.
-
-    Raises:
-        ValueError: If `count` is above the number of images or below the number of classes.
-
-    Example:
-        ```python
-        import numpy as np
-        from keras_reprogram.fitting.validation import draw_stratified
-
-        labels = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1, 2])
-        drawn = draw_stratified(labels, 5, seed=0)
-        print(np.bincount(labels[drawn]))  # [3 1 1]
-        ```
-    """
+    """Draws `count` sorted positions; every class keeps its share and has at least one."""
+    # The images of each class are shuffled and the `j`-th of `n` gets the key `(j + 0.5) / n`; the
+    # smallest keys are drawn. So draws with one seed are nested: the 100 of `count=100` are among
+    # the 200 of `count=200`.
     labels = _checked_labels(labels)
     num_classes = len(np.unique(labels))
     if count > len(labels):
@@ -164,14 +141,6 @@ class ValidationScore:
     Args:
         loss: mean cross-entropy, in nats, >= 0.
         error: share that is read wrong, in [0, 1].
-
-    Example:
-    ```python
-    from keras_reprogram.fitting.validation import ValidationScore
-
-    first, second = ValidationScore(0.5, 0.1), ValidationScore(0.4, 0.2)
-    assert second < first and not second.beats(first)
-    ```
     """
 
     loss: float
@@ -183,14 +152,9 @@ class ValidationScore:
         return 1.0 - self.error
 
     def beats(self, best: ValidationScore) -> bool:
-        """Whether it may replace the best so far: surer, and wrong no more often.
-
-        Accuracy alone is too coarse on a few hundred images, and loss alone may give right answers
-        up for surer ones.
-
-        Args:
-            best: of what came before.
-        """
+        """Whether it replaces the best so far: lower loss, and no more errors."""
+        # Accuracy alone is too coarse on a few hundred images, and loss alone may give right
+        # answers up for surer ones.
         return self.loss < best.loss and self.error <= best.error
 
 
@@ -201,26 +165,7 @@ NOTHING_YET = ValidationScore(np.inf, 1.0)
 def validation_score(
     probabilities: np.ndarray, labels: np.ndarray, sample_weight: np.ndarray | None = None
 ) -> ValidationScore:
-    """Cross-entropy and error, each image counted by its weight.
-
-    Args:
-        probabilities: `(n, K)`.
-        labels: `(n,)` integers in [0, K).
-        sample_weight: `(n,)` non-negative, or `None`. Where all are 0, images count alike.
-
-    Returns:
-        A `ValidationScore`.
-
-    Example:
-    ```python
-    import numpy as np
-    from keras_reprogram.fitting.validation import validation_score
-
-    probabilities = np.array([[0.9, 0.1], [0.8, 0.2]])
-    score = validation_score(probabilities, np.array([0, 1]), np.array([1.0, 3.0]))
-    assert score.error == 0.75
-    ```
-    """
+    """Weighted cross-entropy and error; if all weights are 0, images count alike."""
     probabilities, labels = np.asarray(probabilities, np.float64), np.asarray(labels)
     if sample_weight is not None and not np.any(sample_weight):
         sample_weight = None

@@ -95,23 +95,6 @@ class FocalLoss(keras.losses.Loss):
 
     Keras's own focal losses take one-hot labels, and have no gradient where p is below 1e-7. The
     paper's class weights omega are `class_weight` of `fit`.
-
-    Args:
-        gamma: >= 0; 0 is cross-entropy.
-        reduction: as for every Keras loss.
-        name: loss name.
-
-    Raises:
-        ValueError: for a negative `gamma`.
-
-    Example:
-    ```python
-    import numpy as np
-    from keras_reprogram.methods.bar_2020 import FocalLoss
-
-    loss = FocalLoss(gamma=2.0)(np.array([1]), np.array([[0.5, 0.5]]))
-    assert np.isclose(loss, -0.25 * np.log(0.5))
-    ```
     """
 
     def __init__(

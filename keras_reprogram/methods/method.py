@@ -151,28 +151,7 @@ def compiled_method(
     loss: Any = "sparse_categorical_crossentropy",
     class_balanced: bool = False,
 ) -> Method:
-    """Joins and compiles the parts of a method.
-
-    Args:
-        name: as in `method_names()`.
-        program: a program layer.
-        source: a `Source`.
-        output_map: an `OutputMap`.
-        optimizer: the paper's.
-        rate: its learning rate over the epochs.
-        epochs: of the paper.
-        batch_size: of the paper.
-        class_names: names of the target classes, or `None`.
-        seed: of the model.
-        loss: a mean over the batch, for integer labels.
-        class_balanced: see `Method`.
-
-    Returns:
-        A `Method`.
-
-    Raises:
-        ValueError: if the parts do not fit together.
-    """
+    """Joins and compiles the parts of a method."""
     model = ReprogrammedModel(program, source, output_map, class_names=class_names, seed=seed)
     model.compile(optimizer, loss=loss, metrics=["accuracy"])
     return Method(name, model, epochs, batch_size, rate, class_balanced)
@@ -185,18 +164,9 @@ def framed_program(
     image_size: int | tuple[int, int] | None = None,
     **options: Any,
 ) -> ProgramLayer:
-    """A `ProgramLayer` with a frame to train, also for images as large as the canvas.
-
-    Args:
-        source: a `Source`.
-        target_shape: `(h, w, c)`.
-        image_size: size on the canvas; `None` for the image's own where that leaves a frame,
-            else 4/7 of the canvas, 128 of 224 pixels (Chen et al. 2023).
-        **options: further ones of `ProgramLayer`.
-
-    Returns:
-        A program.
-    """
+    """A `ProgramLayer` with a frame to train, also for images as large as the canvas."""
+    # Without `image_size`, an image that leaves no frame takes 4/7 of the canvas, 128 of 224 pixels
+    # (Chen et al. 2023).
     size = image_size or framed_size(target_shape, source.source_shape)
     return ProgramLayer(
         target_shape,
@@ -208,18 +178,7 @@ def framed_program(
 
 
 def first_labels(source: Source, num_classes: int) -> MultiLabelMap:
-    """A `MultiLabelMap` that gives each class the source label of its own number.
-
-    Args:
-        source: a `Source`.
-        num_classes: target classes K.
-
-    Returns:
-        A map.
-
-    Raises:
-        ValueError: if the source has fewer labels than there are classes.
-    """
+    """A `MultiLabelMap` that gives each class the source label of its own number."""
     check_label_budget(num_classes, source.num_labels, 1)
     table = [[label] for label in range(num_classes)]
     return MultiLabelMap(num_classes, assignment="self-defined", label_table=table)

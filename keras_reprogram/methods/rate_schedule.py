@@ -51,20 +51,12 @@ class RateSchedule(keras.callbacks.Callback):
 
 
 def constant(learning_rate: float) -> Rate:
-    """The same rate throughout.
-
-    Args:
-        learning_rate: > 0.
-    """
+    """The same rate throughout."""
     return lambda epoch, epochs: learning_rate
 
 
 def milestones(learning_rate: float) -> Rate:
-    """A tenth after 50 % of the epochs, a hundredth after 72 % (Chen et al. 2023).
-
-    Args:
-        learning_rate: the first.
-    """
+    """A tenth after 50 % of the epochs, a hundredth after 72 % (Chen et al. 2023)."""
 
     def rate(epoch: float, epochs: int) -> float:
         passed = sum(epoch >= max(1, int(share * epochs)) for share in (0.5, 0.72))
@@ -74,11 +66,7 @@ def milestones(learning_rate: float) -> Rate:
 
 
 def staircase(learning_rate: float) -> Rate:
-    """Times .96 after every two of the paper's epochs (Elsayed et al. 2019).
-
-    Args:
-        learning_rate: the first.
-    """
+    """Times .96 after every two of the paper's epochs (Elsayed et al. 2019)."""
 
     def rate(epoch: float, epochs: int) -> float:
         published_epoch = epoch * STAIRCASE_EPOCHS / epochs
@@ -88,11 +76,7 @@ def staircase(learning_rate: float) -> Rate:
 
 
 def warm_cosine(learning_rate: float) -> Rate:
-    """A short linear warm-up, then half a cosine to 0 (Bahng et al. 2022).
-
-    Args:
-        learning_rate: the highest.
-    """
+    """A short linear warm-up, then half a cosine to 0 (Bahng et al. 2022)."""
 
     def rate(epoch: float, epochs: int) -> float:
         done = epoch / epochs

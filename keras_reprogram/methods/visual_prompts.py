@@ -253,25 +253,8 @@ def padded_prompt(
     batch_size: int = 128,
     **program_options: Any,
 ) -> Method:
-    """`pad(x) + sigmoid(W) * M`, trained as Chen et al. (2023) do, with a map of one's own.
-
-    Adam, a tenth of the rate after 50 % and a hundredth after 72 % of 200 epochs.
-
-    Args:
-        name: of the method.
-        source: a `Source`.
-        target_shape: `(h, w, c)`.
-        output_map: what the paper is about.
-        target_range: `(low, high)` of target images.
-        class_names: names of the classes, or `None`.
-        seed: draws the batch order.
-        learning_rate: the first.
-        batch_size: images a step.
-        **program_options: of `ProgramLayer`.
-
-    Returns:
-        A `Method`.
-    """
+    """`pad(x) + sigmoid(W) * M`, trained as Chen et al. (2023) do, with a map of one's own."""
+    # Adam, a tenth of the rate after 50 % and a hundredth after 72 % of 200 epochs.
     options = {"squash": "sigmoid"} | program_options
     return compiled_method(
         name,

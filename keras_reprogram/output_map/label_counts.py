@@ -32,22 +32,9 @@ def label_counts(
     sample_weight: np.ndarray | None = None,
     top: int | None = None,
 ) -> LabelCounts:
-    """Counts stored answers by source label and target class; views count like images.
-
-    Args:
-        scores: `(n, S)` or `(n, views, S)` probabilities.
-        labels: `(n,)` integers in [0, K).
-        num_classes: target classes K.
-        sample_weight: `(n,)` or `None`; an image counts that often.
-        top: `None` counts 1 for the label with the highest score. A number k adds up the scores
-            of each answer's k highest instead, those equal to the k-th included.
-
-    Returns:
-        `LabelCounts`.
-
-    Raises:
-        ValueError: if scores, labels and weights are not of one length, or a label is no class.
-    """
+    """Counts stored answers `(n, S)` or `(n, views, S)` by source label and target class."""
+    # Views count like images. `top=None` counts 1 for the label with the highest score; a number k
+    # adds up the scores of each answer's k highest instead, those equal to the k-th included.
     scores = np.asarray(scores, np.float64)
     if scores.ndim not in (2, 3) or np.shape(labels) != (len(scores),):
         raise ValueError(
@@ -86,32 +73,15 @@ def _checked_weight(sample_weight: np.ndarray | None, count: int) -> np.ndarray:
 
 
 def num_top_labels(num_classes: int, num_source_labels: int) -> int:
-    """How many of an answer's highest scores BLM+ adds up: `int(0.15 * K)`, but at least one.
-
-    The published number is 0 for K <= 6, and its weights a division by zero.
-
-    Args:
-        num_classes: target classes K.
-        num_source_labels: source labels S, the most there can be.
-    """
+    """How many of an answer's highest scores BLM+ adds up: `int(0.15 * K)`, at least one."""
+    # The published number is 0 for K <= 6, and its weights a division by zero.
     return min(max(1, int(_TOP_SHARE * num_classes)), num_source_labels)
 
 
 def observed_counts(
     scores: Any, labels: Any, sample_weight: Any, *, num_classes: int, top: int | None
 ) -> tuple[Any, Any]:
-    """Counts one batch of answers by source label and target class.
-
-    Args:
-        scores: `(n, views, S)` probabilities.
-        labels: `(n,)` or `(n, 1)` integers, or `(n, K)` one-hot rows (the largest counts).
-        sample_weight: `(n,)`, `(n, 1)` or `None`.
-        num_classes: target classes K.
-        top: see `label_counts`.
-
-    Returns:
-        Counts and sums of scores, `(S, K)` both; see `LabelCounts`.
-    """
+    """Counts and score sums `(S, K)` of one batch of answers `(n, views, S)`."""
     scores = ops.cast(scores, "float32")
     by_class = _by_class(labels, sample_weight, num_classes)
     if top is None:
@@ -229,16 +199,7 @@ def check_label_budget(num_classes: int, num_source_labels: int, labels_per_clas
 def labels_from_counts(
     counts: np.ndarray, score_sums: np.ndarray, labels_per_class: int
 ) -> np.ndarray:
-    """Picks greedily, from the largest count down; mean scores decide between equals.
-
-    Args:
-        counts: `(S, K)`, see `label_counts`; infinite for a pick that is settled.
-        score_sums: `(S, K)`.
-        labels_per_class: m, with `K * m <= S`.
-
-    Returns:
-        int array `(K, m)`.
-    """
+    """Picks greedily, from the largest count down; mean scores decide ties. `(K, m)`."""
     total = counts.sum(axis=0)
     # A mean, so that it is comparable between classes whatever their size.
     means = score_sums / np.where(np.isfinite(total), np.maximum(total, 1e-12), 1.0)
@@ -323,29 +284,15 @@ def bayesian_weights(
 
 
 def top_for(method: str, num_classes: int, num_source_labels: int) -> int | None:
-    """How many of an answer's highest scores a method adds up; `None` for counts of the first.
-
-    Args:
-        method: name of a method.
-        num_classes: target classes K.
-        num_source_labels: source labels S.
-    """
+    """How many of an answer's highest scores a method adds up; `None` for first labels."""
     return num_top_labels(num_classes, num_source_labels) if method == "bayesian_plus" else None
 
 
 def weights_from_counts(
     counts: np.ndarray, *, smoothing: float = 1.0, former: np.ndarray | None = None
 ) -> np.ndarray:
-    """Counts -> weights: rows divided by their smoothed sum, then columns by theirs.
-
-    Args:
-        counts: `(S, K)`, non-negative.
-        smoothing: >= 0.
-        former: `(S, K)` weights to keep for classes without a count; `None` for even ones.
-
-    Returns:
-        `(S, K)`.
-    """
+    """Counts -> weights: rows divided by their smoothed sum, then columns by theirs."""
+    # Classes without a count keep their `former` weights, or get even ones.
     counts = np.asarray(counts, np.float64)
     rows = counts.sum(axis=1, keepdims=True) + smoothing
     shares = np.divide(counts, rows, out=np.zeros_like(counts), where=rows > 0)

@@ -260,14 +260,7 @@ ASSIGNMENTS = (*PICKED, *BAYESIAN, SELF_DEFINED)
 
 
 def check_arguments(assignment: str, labels_per_class: int, label_table: Any, weights: Any) -> None:
-    """Raises a ValueError for arguments of a `MultiLabelMap` that exclude each other.
-
-    Args:
-        assignment: a name.
-        labels_per_class: m.
-        label_table: the user's table, or `None`.
-        weights: the user's matrix, or `None`.
-    """
+    """Refuses arguments of a `MultiLabelMap` that exclude each other."""
     if assignment not in ASSIGNMENTS:
         raise ValueError(f"`assignment` must be one of {ASSIGNMENTS}. Received: {assignment!r}.")
     if (assignment == SELF_DEFINED) != (label_table is not None):
@@ -292,18 +285,7 @@ LabelTable = tuple[tuple[int, ...], ...]
 
 
 def checked_weights(weights: Any, num_classes: int) -> np.ndarray:
-    """A weight matrix of the user's own.
-
-    Args:
-        weights: `(S, K)`, finite and non-negative.
-        num_classes: target classes K.
-
-    Returns:
-        float32 array `(S, K)`.
-
-    Raises:
-        ValueError: for another shape, or a class without weight.
-    """
+    """A user's weight matrix as float32 `(S, K)`, finite and non-negative."""
     matrix = np.asarray(weights, np.float32)
     if matrix.ndim != 2 or matrix.shape[1] != num_classes:
         raise ValueError(
@@ -319,19 +301,7 @@ def checked_weights(weights: Any, num_classes: int) -> np.ndarray:
 
 
 def checked_table(label_table: Any, num_classes: int) -> LabelTable:
-    """A table of the user's own: for each class the source labels that stand for it.
-
-    Args:
-        label_table: K rows of source labels, >= 0; rows may differ in length.
-        num_classes: target classes K.
-
-    Returns:
-        The table as tuples.
-
-    Raises:
-        ValueError: for another number of rows, an empty row, a label used twice, or anything
-            that is not the number of a label.
-    """
+    """A user's table as tuples: for each class its source labels."""
     try:
         table = tuple(tuple(_label(label) for label in row) for row in label_table)
     except TypeError as error:
@@ -361,18 +331,7 @@ def _label(label: Any) -> int:
 
 
 def table_weights(table: Sequence[Sequence[int]], num_source_labels: int) -> np.ndarray:
-    """The matrix that takes the mean score of each class's source labels.
-
-    Args:
-        table: K rows of source labels.
-        num_source_labels: source labels S.
-
-    Returns:
-        float32 array `(S, K)`.
-
-    Raises:
-        ValueError: for a label that the source does not have.
-    """
+    """The matrix `(S, K)` that takes the mean score of each class's source labels."""
     largest = max(max(row) for row in table)
     if largest >= num_source_labels:
         raise ValueError(

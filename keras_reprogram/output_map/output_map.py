@@ -199,20 +199,10 @@ def check_num_views(input_shape: tuple[int | None, ...], name: str) -> tuple[int
 
 
 def smallest_score(scores: np.ndarray, score_step: float) -> float:
-    """Half of the distance of neighbouring small scores: what is to be added before a logarithm.
-
-    A float32 softmax says 1e-12 and means it. A service that rounds says 0 for everything below
-    half of its step, and one that lists its best labels says 0 for all others. Both are seen in
-    the answers: all scores are multiples of a step, or none lies between 0 and the smallest one.
-
-    Args:
-        scores: stored answers of any shape, probabilities or independent scores.
-        score_step: declared distance of neighbouring scores, 0 where nothing is known. Answers
-            can only show a coarser one.
-
-    Returns:
-        At least `SMALLEST_FLOAT_SCORE`.
-    """
+    """Half of the distance of neighbouring small scores, to add before a logarithm."""
+    # A float32 softmax says 1e-12 and means it. A service that rounds says 0 for everything below
+    # half of its step, and one that lists its best labels says 0 for all others. Both are seen in
+    # the answers: all scores are multiples of a step, or none lies between 0 and the smallest one.
     scores = np.asarray(scores, np.float64)
     positive = scores[scores > 0]
     step = score_step

@@ -240,27 +240,7 @@ def _name_axes(axes: Axes, labels: Sequence[str], class_names: Sequence[str]) ->
 def checked_weights(
     weights: Any, source_labels: Sequence[str] | None, class_names: Sequence[str]
 ) -> tuple[np.ndarray, list[str]]:
-    """Gives weights as a float64 table and the names of its rows, or says what is wrong.
-
-    Args:
-        weights: `(S, classes)`.
-        source_labels: S names, or None to number them.
-        class_names: One name a class.
-
-    Returns:
-        The table, and one name a source label.
-
-    Raises:
-        ValueError: If shapes disagree, or a weight is not finite.
-
-    Example:
-        ```python
-        from keras_reprogram.report.class_charts import checked_weights
-
-        table, names = checked_weights([[1, 0], [0, 1]], None, ["zero", "one"])
-        assert table.shape == (2, 2) and names == ["label 0", "label 1"]
-        ```
-    """
+    """Weights as a float64 table, and the names of its rows."""
     table = np.asarray(weights, dtype="float64")
     labels = table.shape[:1] if source_labels is None else (len(source_labels),)
     if table.size == 0 or table.shape != (*labels, len(class_names)):

@@ -45,87 +45,25 @@ Drawing = TypeVar("Drawing", bound=Callable[..., Figure])
 
 
 def styled(draw: Drawing) -> Drawing:
-    """Makes a drawing function use the report's style and leave the user's untouched.
-
-    Args:
-        draw: A function that returns a `Figure`.
-
-    Returns:
-        The same function, run under the report's matplotlib settings.
-
-    Example:
-        ```python
-        from keras_reprogram.report.figure_style import new_figure, styled
-
-        @styled
-        def draw_nothing():
-            return new_figure(2, 1, "An empty figure")
-        ```
-    """
+    """Runs a drawing function under the report's matplotlib settings."""
     return matplotlib.rc_context(_SETTINGS)(draw)
 
 
 def new_figure(width: float, height: float, description: str) -> Figure:
-    """Makes an empty figure without pyplot: no window, no global list of figures.
-
-    Args:
-        width: Width in inches.
-        height: Height in inches.
-        description: What the figure shows, in words; becomes the alt text in HTML.
-
-    Returns:
-        A white `Figure` with constrained layout, its label set to the description.
-
-    Example:
-        ```python
-        from keras_reprogram.report.figure_style import new_figure
-
-        assert new_figure(4, 3, "Accuracy").get_label() == "Accuracy"
-        ```
-    """
+    """An empty figure without pyplot; `description` becomes its alt text in HTML."""
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
     figure.set_label(description)
     return figure
 
 
 def bare(axes: Axes) -> Axes:
-    """Takes ticks and frame off axes that hold a picture; their y label stays.
-
-    Args:
-        axes: The axes to strip.
-
-    Returns:
-        The same axes.
-
-    Example:
-        ```python
-        from keras_reprogram.report.figure_style import bare, new_figure
-
-        axes = bare(new_figure(2, 2, "A picture").subplots())
-        assert len(axes.get_xticks()) == 0
-        ```
-    """
+    """Axes without ticks and frame, for a picture."""
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     return axes
 
 
 def shorten(text: object, length: int) -> str:
-    """Cuts a name to a length that fits, with an ellipsis, on one line.
-
-    Args:
-        text: The name.
-        length: Most characters, the ellipsis included.
-
-    Returns:
-        At most `length` characters without a line break.
-
-    Example:
-        ```python
-        from keras_reprogram.report.figure_style import shorten
-
-        assert shorten("speed limit", 6) == "speed…"
-        ```
-    """
+    """A name on one line of at most `length` characters, cut with an ellipsis."""
     line = " ".join(str(text).split())
     return line if len(line) <= length else line[: length - 1].rstrip() + "…"

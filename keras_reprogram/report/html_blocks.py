@@ -25,42 +25,13 @@ WIDEST_SHRUNK = 12.5
 
 
 def paragraphs(text: str) -> str:
-    """Gives plain text as HTML paragraphs.
-
-    Args:
-        text: Plain text; an empty line starts a new paragraph.
-
-    Returns:
-        One `<p>` a paragraph, or nothing for an empty text.
-
-    Example:
-        ```python
-        from keras_reprogram.report.html_blocks import paragraphs
-
-        assert paragraphs("a < b").startswith("<p>a &lt; b</p>")
-        ```
-    """
+    """Plain text as HTML paragraphs; an empty line starts a new one."""
     blocks = (" ".join(block.split()) for block in text.replace("\r\n", "\n").split("\n\n"))
     return "".join(f"<p>{escape(block)}</p>\n" for block in blocks if block)
 
 
 def results_block(rows: Sequence[ResultRow]) -> str:
-    """Gives result rows as an HTML table.
-
-    Args:
-        rows: The results, in the order in which they are shown.
-
-    Returns:
-        The table, with a note under it where ± needs explaining.
-
-    Example:
-        ```python
-        from keras_reprogram.report import ResultRow
-        from keras_reprogram.report.html_blocks import results_block
-
-        assert ".760" in results_block([ResultRow("map only", (0.76,))])
-        ```
-    """
+    """Result rows as an HTML table."""
     heads, body = table_cells(rows)
     numeric = [is_numeric(head) for head in heads]
     note = f'<p class="note">{escape(SPREAD_NOTE)}</p>\n' if has_spread(rows) else ""
@@ -68,43 +39,12 @@ def results_block(rows: Sequence[ResultRow]) -> str:
 
 
 def text_table_block(table: TextTable) -> str:
-    """Gives a table of words as an HTML table.
-
-    Args:
-        table: Headings and rows.
-
-    Returns:
-        The table; the first cell of a row is its heading.
-
-    Example:
-        ```python
-        from keras_reprogram.report import TextTable
-        from keras_reprogram.report.html_blocks import text_table_block
-
-        assert "stop" in text_table_block(TextTable(("digit", "sign"), (("zero", "stop"),)))
-        ```
-    """
+    """A table of words as an HTML table; the first cell of a row is its heading."""
     return _table(table.heads, table.rows, [False] * len(table.heads))
 
 
 def figure_block(figure: Figure, fallback: str) -> str:
-    """Gives a figure as an embedded PNG.
-
-    Args:
-        figure: Any matplotlib figure; its label becomes the alt text.
-        fallback: Alt text of a figure without a label.
-
-    Returns:
-        A `<figure>` element that needs no other file.
-
-    Example:
-        ```python
-        from matplotlib.figure import Figure
-        from keras_reprogram.report.html_blocks import figure_block
-
-        assert "data:image/png;base64," in figure_block(Figure((2, 1)), "An empty figure")
-        ```
-    """
+    """A figure as an embedded PNG with alt text."""
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=DOTS_PER_INCH, facecolor=figure.get_facecolor())
     data = base64.b64encode(png.getvalue()).decode("ascii")
@@ -120,23 +60,7 @@ def figure_block(figure: Figure, fallback: str) -> str:
 
 
 def metrics_block(metrics: ClassificationMetrics) -> str:
-    """Gives metrics as a list of the overall figures and a table of the classes.
-
-    Args:
-        metrics: What `classification_metrics` returned.
-
-    Returns:
-        A `<dl>`, a `<table>` and a note.
-
-    Example:
-        ```python
-        from keras_reprogram.report import classification_metrics
-        from keras_reprogram.report.html_blocks import metrics_block
-
-        metrics = classification_metrics([0, 1], [[0.9, 0.1], [0.2, 0.8]], ["no", "yes"])
-        assert "balanced accuracy" in metrics_block(metrics)
-        ```
-    """
+    """Metrics as a list of overall figures and a table of classes."""
     overall = {
         "examples": f"{metrics.num_examples:,}",
         "accuracy": _with_interval(metrics.accuracy, metrics.accuracy_interval),
@@ -161,21 +85,7 @@ def metrics_block(metrics: ClassificationMetrics) -> str:
 
 
 def details_block(details: Mapping[Any, Any]) -> str:
-    """Gives a dict as a list of names and values; a dict inside it becomes a list inside it.
-
-    Args:
-        details: Names and values; numbers get thousands separators, None becomes "-".
-
-    Returns:
-        A `<dl>` element.
-
-    Example:
-        ```python
-        from keras_reprogram.report.html_blocks import details_block
-
-        assert "<dt>queries</dt><dd>8,000</dd>" in details_block({"queries": 8000})
-        ```
-    """
+    """A dict as a list of names and values; a dict inside it becomes a list inside it."""
     items = "".join(
         f"<dt>{escape(str(name))}</dt><dd>{_value(value)}</dd>\n" for name, value in details.items()
     )

@@ -189,20 +189,5 @@ $body</main>
 
 
 def html_page(title: str, body: str) -> str:
-    """Puts a body into a page that needs no other file, no script and no network.
-
-    Args:
-        title: Plain text; escaped here.
-        body: HTML; escaped already by whoever made it.
-
-    Returns:
-        The whole document, in light and dark.
-
-    Example:
-        ```python
-        from keras_reprogram.report.html_report import html_page
-
-        assert "<title>A &lt; B</title>" in html_page("A < B", "<p>Hello</p>")
-        ```
-    """
+    """A page around an HTML body that needs no other file, no script and no network."""
     return _PAGE.substitute(title=escape(title), style=_STYLE, body=body)

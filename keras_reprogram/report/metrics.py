@@ -276,25 +276,7 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tu
 
 
 def checked_probabilities(probabilities: Any, num_classes: int) -> np.ndarray:
-    """Gives probabilities as a float64 array, or says what is wrong with them.
-
-    Args:
-        probabilities: Array-like `(n, num_classes)`, in [0, 1].
-        num_classes: Number of classes, at least 2.
-
-    Returns:
-        The same numbers, float64 `(n, num_classes)`.
-
-    Raises:
-        ValueError: On another shape, no rows, NaN, or values outside [0, 1].
-
-    Example:
-        ```python
-        from keras_reprogram.report.metrics import checked_probabilities
-
-        assert checked_probabilities([[0.25, 0.75]], num_classes=2).shape == (1, 2)
-        ```
-    """
+    """Probabilities as a float64 array `(n, num_classes)`, checked."""
     if num_classes < 2:
         raise ValueError(
             f"Expected at least two class names. Received: {num_classes}. Name both sides "
@@ -329,27 +311,7 @@ def checked_probabilities(probabilities: Any, num_classes: int) -> np.ndarray:
 
 
 def class_indices(labels: Any, num_examples: int, num_classes: int) -> np.ndarray:
-    """Gives labels as integers, whichever of the usual forms they have.
-
-    Args:
-        labels: Integers `(n,)` or `(n, 1)`, or one-hot `(n, num_classes)`.
-        num_examples: The expected n.
-        num_classes: Number of classes.
-
-    Returns:
-        int64 `(n,)`, in `[0, num_classes)`.
-
-    Raises:
-        ValueError: On another shape, fractions, NaN, rows that are not one-hot, or labels
-            out of range.
-
-    Example:
-        ```python
-        from keras_reprogram.report.metrics import class_indices
-
-        assert class_indices([[0, 1], [1, 0]], 2, 2).tolist() == [1, 0]
-        ```
-    """
+    """Integer, column or one-hot labels as int64 `(n,)`, checked."""
     given = np.asarray(labels)
     if given.dtype.kind not in "biuf":
         raise ValueError(

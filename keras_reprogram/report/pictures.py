@@ -72,22 +72,7 @@ def draw_source_images(
 
 
 def one_if_shared(program_images: np.ndarray) -> np.ndarray:
-    """The programs of all views, or the only one where every view has the same.
-
-    Args:
-        program_images: `(num_views, H, W, C)`.
-
-    Returns:
-        `(num_views or 1, H, W, C)`.
-
-    Example:
-        ```python
-        import numpy as np
-        from keras_reprogram.report.pictures import one_if_shared
-
-        assert one_if_shared(np.ones((3, 8, 8, 1))).shape == (1, 8, 8, 1)
-        ```
-    """
+    """The programs of all views, or the only one where all views have the same."""
     shared = (program_images == program_images[:1]).all()
     return program_images[:1] if shared else program_images
 
@@ -189,14 +174,7 @@ def _check_counts(targets: np.ndarray, sources: np.ndarray, titles: Any) -> None
 
 
 def own_range(images: np.ndarray) -> tuple[float, float]:
-    """From the darkest to the brightest value of images: how they are shown if nobody says more.
-
-    Args:
-        images: any shape, not empty.
-
-    Returns:
-        `(low, high)`, never empty.
-    """
+    """`(darkest, brightest)` value of images, never empty."""
     low, high = float(images.min()), float(images.max())
     return (low, high) if high > low else (low, low + 1.0)
 

@@ -110,24 +110,7 @@ def _plain(row: ResultRow) -> dict[str, Any]:
 
 
 def table_cells(rows: Sequence[ResultRow]) -> tuple[list[str], list[list[str]]]:
-    """Gives a table's headings and formatted cells, the same for every medium.
-
-    Args:
-        rows: The results.
-
-    Returns:
-        The headings, and one list of cells a row; the columns of balanced accuracy and of notes
-        only if a row has one.
-
-    Example:
-        ```python
-        from keras_reprogram.report.tables import ResultRow
-        from keras_reprogram.report.tables import table_cells
-
-        heads, body = table_cells([ResultRow("SVM on pixels", (0.97,))])
-        assert body == [["SVM on pixels", ".970", "-", "-", "-"]]
-        ```
-    """
+    """A table's headings and formatted cells, the same for every medium."""
     heads = ["method", "accuracy", "training queries", "queries per prediction", "seconds"]
     body = [
         [
@@ -150,41 +133,12 @@ def table_cells(rows: Sequence[ResultRow]) -> tuple[list[str], list[list[str]]]:
 
 
 def is_numeric(head: str) -> bool:
-    """Says whether a column holds figures, which align right.
-
-    Args:
-        head: The column's heading.
-
-    Returns:
-        True for accuracies, queries and seconds.
-
-    Example:
-        ```python
-        from keras_reprogram.report.tables import is_numeric
-
-        assert is_numeric("seconds") and not is_numeric("method")
-        ```
-    """
+    """Whether a column holds figures, which align right."""
     return head not in ("method", "note")
 
 
 def has_spread(rows: Sequence[ResultRow]) -> bool:
-    """Says whether any row was run with several seeds, so that ± needs explaining.
-
-    Args:
-        rows: The results.
-
-    Returns:
-        True if a row has more than one accuracy.
-
-    Example:
-        ```python
-        from keras_reprogram.report import ResultRow
-        from keras_reprogram.report.tables import has_spread
-
-        assert has_spread([ResultRow("map only", (0.75, 0.77))])
-        ```
-    """
+    """Whether any row was run with several seeds, so that ± needs explaining."""
     return any(row.spread is not None for row in rows)
 
 

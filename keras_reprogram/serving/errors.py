@@ -72,25 +72,12 @@ class ServingError(Exception):
 
 
 def code_name(number: int) -> str:
-    """The name that gRPC has for a code of TensorFlow.
-
-    Args:
-        number: as `tf.errors.OpError.error_code` gives it.
-    """
+    """The name that gRPC has for a code of TensorFlow."""
     return _CODES[number] if 0 <= number < len(_CODES) else "UNKNOWN"
 
 
 def listening_socket(host: str, port: int, option: str) -> socket.socket:
-    """A socket that listens.
-
-    Args:
-        host: a name or an address.
-        port: 0 for any free one.
-        option: what the user called the port.
-
-    Raises:
-        OSError: if the port is taken, or the host is not of this machine.
-    """
+    """A socket that listens."""
     check_port(port, option)
     try:
         return socket.create_server((host, port), family=_family(host), backlog=128)
@@ -99,28 +86,13 @@ def listening_socket(host: str, port: int, option: str) -> socket.socket:
 
 
 def check_port(port: int, option: str) -> None:
-    """Refuses what is no port.
-
-    Args:
-        port: a number.
-        option: what the user called it.
-
-    Raises:
-        ValueError: for a number that is no port.
-    """
+    """Refuses a number that is not a port."""
     if not 0 <= port <= 65535:
         raise ValueError(f"{option} must be from 0 to 65535. Received: {port}.")
 
 
 def port_error(host: str, port: int, option: str, said: str) -> OSError:
-    """The error of a port that cannot be listened at.
-
-    Args:
-        host: as wanted.
-        port: as wanted.
-        option: what the user called the port.
-        said: by the operating system.
-    """
+    """The error for a port that the server cannot listen at."""
     return OSError(
         f"The server cannot listen at {address(host, port)}. Received: {said}. Stop what uses the "
         f"port, or choose another with {option}; 0 takes a free one."
@@ -128,12 +100,7 @@ def port_error(host: str, port: int, option: str, said: str) -> OSError:
 
 
 def address(host: str, port: int) -> str:
-    """`host:port`, with brackets where the host has colons.
-
-    Args:
-        host: a name or an address.
-        port: a number.
-    """
+    """`host:port`, with brackets where the host has colons."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

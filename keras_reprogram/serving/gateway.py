@@ -35,15 +35,6 @@ class GatewayServable(Servable):
     """What `export_halves` wrote, with a live source between the halves.
 
     It has the signatures of a whole export.
-
-    Args:
-        program: version folder of the program.
-        output_map: version folder of the output map.
-        version: their number.
-        source: answers between them.
-
-    Raises:
-        ValueError: if the halves were not made for this source.
     """
 
     def __init__(self, program: Path, output_map: Path, version: int, source: Source) -> None:
@@ -139,16 +130,7 @@ def _files(examples: np.ndarray) -> np.ndarray:
 
 
 def check_halves(program: Servable, output_map: Servable, source: Source) -> None:
-    """Refuses halves of two models, and a source that they were not made for.
-
-    Args:
-        program: the first half.
-        output_map: the second half.
-        source: to be asked between them.
-
-    Raises:
-        ValueError: with all that differs.
-    """
+    """Refuses halves of two models, and a source that they were not made for."""
     for half, name in ((program, "source_images"), (output_map, "scores")):
         signature = half.signature_defs.get("serving_default")
         if not half.facts.get("source") or signature is None or name not in signature.outputs:
@@ -209,16 +191,8 @@ _OTHERS = ("INTERNAL", "The source model failed.")
 
 
 def source_failure(error: Exception) -> ServingError:
-    """What a client is told when the source fails.
-
-    What the source said stays in the log: it may name the service, its address and worse.
-
-    Args:
-        error: of the source.
-
-    Returns:
-        An error whose text is ours alone.
-    """
+    """What a client is told when the source fails."""
+    # What the source said stays in the log: it may name the service, its address and worse.
     _log.error("The source failed (%s): %s", type(error).__name__, error)
     for kind, code, text in _MEANINGS:
         if isinstance(error, kind):
@@ -231,12 +205,7 @@ PREDICT_METHOD = "tensorflow/serving/predict"
 
 
 def tensor_info(*, is_text: bool, row_shape: Sequence[int]) -> Any:
-    """The `TensorInfo` of any number of rows.
-
-    Args:
-        is_text: or else float32.
-        row_shape: of a row.
-    """
+    """The `TensorInfo` of any number of rows."""
     dtype = tf.string if is_text else tf.float32
     info = meta_graph_pb2.TensorInfo(dtype=dtype.as_datatype_enum)
     for size in (-1, *row_shape):
@@ -247,11 +216,5 @@ def tensor_info(*, is_text: bool, row_shape: Sequence[int]) -> Any:
 def signature_definition(
     inputs: Mapping[str, Any], outputs: Mapping[str, Any], method: str = PREDICT_METHOD
 ) -> Any:
-    """A `SignatureDef`.
-
-    Args:
-        inputs: name -> `TensorInfo`.
-        outputs: name -> `TensorInfo`.
-        method: what TF Serving may do with it.
-    """
+    """A `SignatureDef`; inputs and outputs are name -> `TensorInfo`."""
     return meta_graph_pb2.SignatureDef(inputs=inputs, outputs=outputs, method_name=method)

@@ -33,20 +33,7 @@ _MORE_THREADS = 4
 
 
 class GrpcServer:
-    """Listens from the beginning, answers from `start` on.
-
-    Args:
-        state: of the server.
-        host: a name or an address.
-        port: 0 for any free one.
-
-    Attributes:
-        port: the port it listens at.
-
-    Raises:
-        OSError: if the port is taken.
-        ImportError: if grpcio, tensorflow-serving-api or grpcio-health-checking are not installed.
-    """
+    """Listens from the beginning, answers from `start` on."""
 
     def __init__(self, state: ServerState, host: str, port: int) -> None:
         with needs_server_package("grpcio"):
@@ -74,14 +61,7 @@ class GrpcServer:
         self._server.start()
 
     def stop(self, seconds: float) -> Any:
-        """Takes no more requests.
-
-        Args:
-            seconds: that those which run may still take.
-
-        Returns:
-            An event to wait for: it is set when all have ended.
-        """
+        """Takes no more requests; the event is set when all running ones have ended."""
         self._health.enter_graceful_shutdown()
         ended = self._server.stop(grace=seconds)
         self._threads.shutdown(wait=False)
@@ -167,11 +147,7 @@ def _add_health(server: Any) -> Any:
 
 
 class GrpcAnswers:
-    """Answers the methods of PredictionService and ModelService.
-
-    Args:
-        state: of the server.
-    """
+    """Answers the methods of PredictionService and ModelService."""
 
     def __init__(self, state: ServerState) -> None:
         self._state = state
@@ -318,15 +294,7 @@ def _spec(spec: Any) -> tuple[str, int | None, str | None]:
 
 
 def reload_versions(config: Any, versions: ModelVersions) -> None:
-    """Takes over versions and labels of a new config.
-
-    Args:
-        config: a `ModelServerConfig`.
-        versions: of the served model.
-
-    Raises:
-        ServingError: for any other model or folder, and for labels of versions that do not answer.
-    """
+    """Takes over versions and labels of a new `ModelServerConfig`."""
     configs = config.model_config_list.config
     if config.WhichOneof("config") != "model_config_list" or len(configs) != 1:
         raise ServingError(

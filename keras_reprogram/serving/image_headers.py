@@ -28,17 +28,8 @@ _UNREADABLE = (b"\xff\x0a", b"\x00\x00\x00\x0cJXL ")
 
 
 def check_pixels(inputs: Iterable[np.ndarray], most_pixels: int) -> None:
-    """Refuses image files that would become too large, wherever they stand in the inputs.
-
-    A few kilobytes may become gigabytes of pixels.
-
-    Args:
-        inputs: arrays; only texts are looked at, and what is in them if they are `tf.Example`s.
-        most_pixels: of a file.
-
-    Raises:
-        ServingError: for too many pixels, and for what only the decoder could tell.
-    """
+    """Refuses image files that decode to too many pixels, wherever they stand in the inputs."""
+    # A few kilobytes may become gigabytes of pixels.
     for array in inputs:
         if array.dtype == object:
             for text in array.ravel():

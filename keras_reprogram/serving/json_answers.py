@@ -14,14 +14,7 @@ from keras_reprogram.serving.errors import ServingError
 
 
 def predictions_text(outputs: Mapping[str, np.ndarray]) -> bytes:
-    """The answer to a request by rows.
-
-    Args:
-        outputs: name -> array, all with as many rows.
-
-    Raises:
-        ServingError: for outputs that have no rows, or different numbers of them.
-    """
+    """The answer to a predict request by rows."""
     rows = {len(array) if array.ndim else -1 for array in outputs.values()}
     if rows == {-1} or len(rows) != 1:
         shapes = {name: list(array.shape) for name, array in outputs.items()}
@@ -44,11 +37,7 @@ def predictions_text(outputs: Mapping[str, np.ndarray]) -> bytes:
 
 
 def outputs_text(outputs: Mapping[str, np.ndarray]) -> bytes:
-    """The answer to a request by columns.
-
-    Args:
-        outputs: name -> array.
-    """
+    """The answer to a predict request by columns."""
     if len(outputs) == 1:
         ((name, array),) = outputs.items()
         return _body("outputs", _whole(name, array, 1))
@@ -57,11 +46,7 @@ def outputs_text(outputs: Mapping[str, np.ndarray]) -> bytes:
 
 
 def classes_text(rows: Sequence[Sequence[tuple[bytes, float]]]) -> bytes:
-    """The answer to a classify request.
-
-    Args:
-        rows: `(label, score)` of each class of each example.
-    """
+    """The answer to a classify request: `(label, score)` of each class of each example."""
     scores = iter(numbers_of(np.array([score for row in rows for _, score in row], np.float32)))
     listed = [
         list_of(
@@ -75,11 +60,7 @@ def classes_text(rows: Sequence[Sequence[tuple[bytes, float]]]) -> bytes:
 
 
 def values_text(values: np.ndarray) -> bytes:
-    """The answer to a regress request.
-
-    Args:
-        values: one an example.
-    """
+    """The answer to a regress request."""
     return _body("results", list_of(numbers_of(values), 1, one_line=True))
 
 
@@ -131,14 +112,7 @@ _INDENT, _MOST_SHOWN = 4, 40
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
-    """The object in a request's body.
-
-    Args:
-        body: as sent.
-
-    Raises:
-        ServingError: for anything else.
-    """
+    """The JSON object in a request's body."""
     if not body:
         raise ServingError("JSON Parse error: The document is empty")
     try:
@@ -157,11 +131,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
 
 
 def shown(value: Any) -> str:
-    """A value of a request in an error, cut.
-
-    Args:
-        value: as `parse_object` made it.
-    """
+    """A value of a request in an error, shortened."""
     if isinstance(value, str):
         value = value[:_MOST_SHOWN]
     elif isinstance(value, list | dict) and len(value) > _MOST_SHOWN:
@@ -174,11 +144,7 @@ def shown(value: Any) -> str:
 
 
 def kind_of(value: Any) -> str:
-    """What TF Serving calls the kind of a JSON value.
-
-    Args:
-        value: as `parse_object` made it.
-    """
+    """What TF Serving calls the kind of a JSON value."""
     if value is None or isinstance(value, bool):
         return "Null" if value is None else str(value)
     kinds: dict[type, str] = {dict: "Object", list: "Array", str: "String"}
@@ -186,20 +152,12 @@ def kind_of(value: Any) -> str:
 
 
 def text_of(value: str) -> str:
-    """A string with its quotes.
-
-    Args:
-        value: any text.
-    """
+    """A string with its quotes."""
     return json.dumps(value, ensure_ascii=False)
 
 
 def numbers_of(array: np.ndarray) -> list[str]:
-    """Each number of an array as JSON, in order: the fewest digits that give it back.
-
-    Args:
-        array: of any shape; floats keep a point or an exponent, and may be NaN or Infinity.
-    """
+    """Each number of an array as JSON, in order: the fewest digits that give it back."""
     flat = array.ravel()
     if flat.dtype == bool:
         return ["true" if value else "false" for value in flat.tolist()]
@@ -222,14 +180,7 @@ def _pointed(text: str) -> str:
 
 
 def list_of(items: Sequence[str], level: int, *, one_line: bool, closed_below: bool = False) -> str:
-    """A list of values that are JSON already.
-
-    Args:
-        items: the values.
-        level: of the list in the document; 0 is the outermost.
-        one_line: all values on one line.
-        closed_below: the last bracket on a line of its own, even so.
-    """
+    """A list of values that are JSON already; level 0 is the outermost."""
     inner, outer = _line(level + 1), _line(level)
     if not items:
         return "[]"
@@ -239,23 +190,14 @@ def list_of(items: Sequence[str], level: int, *, one_line: bool, closed_below: b
 
 
 def object_of(members: Sequence[tuple[str, str]], level: int) -> str:
-    """An object of values that are JSON already.
-
-    Args:
-        members: names and values.
-        level: of the object in the document.
-    """
+    """An object of values that are JSON already."""
     inner = _line(level + 1)
     lines = (f"{inner}{text_of(name)}: {value}" for name, value in members)
     return f"{{{','.join(lines)}{_line(level)}}}"
 
 
 def error_text(text: str) -> bytes:
-    """The body of an error.
-
-    Args:
-        text: what went wrong.
-    """
+    """The body of an error."""
     return object_of([("error", text_of(text))], 0).encode("utf-8", "replace")
 
 

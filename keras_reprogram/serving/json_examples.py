@@ -16,14 +16,7 @@ _INT64 = np.iinfo(np.int64)
 
 
 def examples_of_json(document: Mapping[str, Any]) -> list[bytes]:
-    """The serialized examples of a request, each with what stands in its context.
-
-    Args:
-        document: the request.
-
-    Raises:
-        ServingError: in TF Serving's words.
-    """
+    """The serialized examples of a JSON request, each with the context's features."""
     context = _example(document["context"]) if "context" in document else b""
     if "examples" not in document:
         raise ServingError(
@@ -95,14 +88,7 @@ def _integer(value: int) -> int:
 
 
 def serialized_examples(given: Any) -> list[bytes]:
-    """The examples of an `Input`, each with what stands in its context.
-
-    Args:
-        given: an `Input`.
-
-    Returns:
-        Serialized `tf.Example`s.
-    """
+    """The serialized examples of an `Input`, each with the context's features."""
     if given.WhichOneof("kind") == "example_list_with_context":
         listed = given.example_list_with_context
         # Serialized messages merge where one follows the other.

@@ -21,18 +21,7 @@ _DIGITS = {tf.float16: 11, tf.bfloat16: 8, tf.float32: 24, tf.float64: 53}
 
 
 def array_of_json(value: Any, type_number: int) -> np.ndarray:
-    """An array of a number, a text, or evenly nested lists of them.
-
-    Args:
-        value: as JSON was read.
-        type_number: of `tensorflow.DataType`.
-
-    Returns:
-        The array; texts are objects that hold bytes.
-
-    Raises:
-        ServingError: in TF Serving's words.
-    """
+    """An array of a number, a text, or evenly nested lists of them."""
     dtype = served_type(type_number)
     if dtype is None:
         raise ServingError(f"Conversion of JSON values to type {type_number} is not possible.")
@@ -50,23 +39,12 @@ def array_of_json(value: Any, type_number: int) -> np.ndarray:
 
 
 def is_base64(value: Any) -> bool:
-    """Whether a JSON value stands for bytes: `{"b64": "..."}`.
-
-    Args:
-        value: as JSON was read.
-    """
+    """Whether a JSON value stands for bytes: `{"b64": "..."}`."""
     return isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str)
 
 
 def bytes_of(value: Any) -> bytes:
-    """The bytes of a text, or of a base64 object.
-
-    Args:
-        value: a text, or what `is_base64` is true for.
-
-    Raises:
-        ServingError: for no base64, and for halves of characters.
-    """
+    """The bytes of a text, or of a base64 object."""
     try:
         if isinstance(value, str):
             return value.encode()
@@ -178,18 +156,7 @@ def _type_error(value: Any, dtype: tf.DType) -> str:
 
 
 def inputs_of_json(document: Mapping[str, Any], signature: Any) -> dict[str, np.ndarray]:
-    """The inputs of a predict request.
-
-    Args:
-        document: the request.
-        signature: the `SignatureDef` that it names.
-
-    Returns:
-        Input -> array.
-
-    Raises:
-        ServingError: in TF Serving's words.
-    """
+    """The inputs of a predict request, name -> array."""
     types = {name: signature.inputs[name].dtype for name in sorted(signature.inputs)}
     if "instances" in document and "inputs" in document:
         raise ServingError(
@@ -204,14 +171,7 @@ def inputs_of_json(document: Mapping[str, Any], signature: Any) -> dict[str, np.
 
 
 def signature_name_of(document: Mapping[str, Any]) -> str:
-    """The signature that a request names, or `""`.
-
-    Args:
-        document: the request.
-
-    Raises:
-        ServingError: if the name is no text.
-    """
+    """The signature that a request names, or `""`."""
     name = document.get("signature_name", "")
     if not isinstance(name, str):
         raise ServingError(

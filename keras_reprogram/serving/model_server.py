@@ -179,15 +179,7 @@ _MOST_BYTES = 2**30
 
 
 def replay_warmup(servable: Servable, folder: Path) -> None:
-    """Puts a version's own requests to it, so that the first client does not wait for the graph.
-
-    Args:
-        servable: the version.
-        folder: where it lies; without a warm-up file nothing happens.
-
-    Raises:
-        ServingError: if the version refuses a request of its own.
-    """
+    """Replays a version's warm-up requests, so that no client waits for the graph."""
     if not (folder / WARMUP_FILE).is_file():
         return
     with needs_server_package("tensorflow-serving-api"):

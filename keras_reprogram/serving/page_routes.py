@@ -35,17 +35,8 @@ _MEDIA_TYPES = {
 
 
 def page_routes(versions: Any, model_name: str) -> list[Route]:
-    """Makes the routes of a page on which a person draws an image and sees what becomes of it.
-
-    A loopback connection must name the loopback host, and only the page itself may ask.
-
-    Args:
-        versions: `latest()` returns the `Servable` to ask.
-        model_name: what the page calls the model.
-
-    Returns:
-        `/`, `/ui/facts`, `/ui/steps` and `/ui/<file>`.
-    """
+    """Routes of a page on which a person draws an image and sees what becomes of it."""
+    # A loopback connection must name the loopback host, and only the page itself may ask.
     with needs_server_package("starlette"):
         from starlette.routing import Route
 
@@ -145,15 +136,9 @@ PAGE_HEADERS = {
 
 
 def check_host(request: Request) -> None:
-    """Refuses names that a foreign page may have pointed at this machine (DNS rebinding).
-
-    Args:
-        request: any; only one that came over the loopback interface is looked at, since a server
-            for a network has names that it does not know.
-
-    Raises:
-        ServingError: where the name is not this machine's own.
-    """
+    """Refuses host names that a foreign page may have pointed at this machine (DNS rebinding)."""
+    # Only what came over the loopback interface is looked at: a server for a network has names that
+    # it does not know.
     server = request.scope.get("server")
     if server is None or not _is_loopback(server[0]):
         return
@@ -167,16 +152,8 @@ def check_host(request: Request) -> None:
 
 
 def check_origin(request: Request) -> None:
-    """Refuses what another page's script sends: a question may cost money.
-
-    Browsers always say where a POST comes from. Other clients may say nothing.
-
-    Args:
-        request: a POST.
-
-    Raises:
-        ServingError: for another origin, or a content type that a form could send.
-    """
+    """Refuses requests of another page's script: a question may cost money."""
+    # Browsers always say where a POST comes from. Other clients may say nothing.
     site = request.headers.get("sec-fetch-site", "same-origin")
     origin = request.headers.get("origin")
     foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
@@ -193,17 +170,7 @@ def check_origin(request: Request) -> None:
 
 
 async def limited_body(request: Request) -> bytes:
-    """Reads a request's body, and keeps it unless it is too long.
-
-    Args:
-        request: a POST.
-
-    Returns:
-        At most `MOST_BYTES` bytes.
-
-    Raises:
-        ServingError: for more.
-    """
+    """Reads a request's body of at most `MOST_BYTES`."""
     body, size = bytearray(), 0
     # To its end: who is cut off while sending sees no answer.
     async for part in request.stream():

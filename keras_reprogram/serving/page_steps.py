@@ -22,17 +22,7 @@ MOST_CLASSES = 10
 
 
 def show_steps(servable: Servable, facts: PageFacts, target: np.ndarray) -> dict[str, Any]:
-    """Asks a model once and lays out what it did.
-
-    Args:
-        servable: the model.
-        facts: what `read_page_facts` read of it.
-        target: float32 `(1, h, w, c)` in the target's range.
-
-    Returns:
-        As JSON: `target_image`, a data URL; `views`, each with `image` and its best `answers`;
-        `classes`, the best ones first. Answers and classes have `index`, `label` and `score`.
-    """
+    """Asks a model about one target image and lays out its steps, as JSON."""
     steps = servable.run(STEPS, {"image": target})
     images = codes_of(steps["source_images"][0], facts.source_range)
     answers = _shown_scores(steps["source_scores"][0], facts.scores)
@@ -84,17 +74,7 @@ class PageFacts(NamedTuple):
 
 
 def read_page_facts(servable: Servable) -> PageFacts:
-    """Reads what the page needs.
-
-    Args:
-        servable: a model that is served.
-
-    Returns:
-        The facts.
-
-    Raises:
-        ServingError: with the sentence that the page shows, where it cannot show this model.
-    """
+    """The facts that the page needs; a ServingError if it cannot show this model."""
     _check_signature(servable)
     if servable.facts.get("target_range", 0) is None:
         raise ServingError(
@@ -171,19 +151,7 @@ MOST_PIXELS = 25_000_000
 def decode_file(
     file: bytes, target_shape: tuple[int, int, int], target_range: tuple[float, float]
 ) -> np.ndarray:
-    """Decodes a file exactly as the signature `image_bytes` does.
-
-    Args:
-        file: JPEG, PNG or plain BMP of any size up to `MOST_PIXELS`.
-        target_shape: `(h, w, c)`, with 1 or 3 channels.
-        target_range: `(low, high)`.
-
-    Returns:
-        float32 `(1, h, w, c)` in `target_range`.
-
-    Raises:
-        ServingError: for what is not such a file.
-    """
+    """Decodes a file exactly as the signature `image_bytes` does, to float32 `(1, h, w, c)`."""
     check_pixels([np.array([file], object)], MOST_PIXELS)
     try:
         return file_decoder(target_shape, target_range)(tf.constant([file])).numpy()
@@ -198,29 +166,14 @@ def decode_file(
 
 
 def codes_of(images: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
-    """Pixels as the nearest 8-bit codes.
-
-    Args:
-        images: of any shape, in `value_range`.
-        value_range: `(low, high)`, what becomes 0 and 255.
-
-    Returns:
-        uint8 array of the same shape.
-    """
+    """Pixels as the nearest 8-bit codes."""
     low, high = value_range
     levels = np.rint((np.asarray(images, np.float64) - low) * (255.0 / (high - low)))
     return np.clip(levels, 0, 255).astype(np.uint8)
 
 
 def data_url(codes: np.ndarray) -> str:
-    """A PNG that stands in the page itself.
-
-    Args:
-        codes: uint8 `(h, w, c)`, with 1 or 3 channels.
-
-    Returns:
-        A `data:` URL.
-    """
+    """A PNG of uint8 `(h, w, c)` as a `data:` URL."""
     stream = io.BytesIO()
     Image.fromarray(codes[..., 0] if codes.shape[-1] == 1 else codes).save(stream, "PNG")
     return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"

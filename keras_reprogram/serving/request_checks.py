@@ -19,15 +19,7 @@ from keras_reprogram.serving.tensors import (
 
 
 def check_inputs(signature: Any, inputs: Mapping[str, np.ndarray]) -> None:
-    """Refuses inputs that are not the signature's, in name, type and shape.
-
-    Args:
-        signature: a `SignatureDef`.
-        inputs: name -> array.
-
-    Raises:
-        ServingError: in TF Serving's words where it has any.
-    """
+    """Refuses inputs that differ from the signature in name, type or shape."""
     _check_names(set(inputs), set(signature.inputs))
     for name, array in inputs.items():
         info = signature.inputs[name]
@@ -44,15 +36,7 @@ def check_inputs(signature: Any, inputs: Mapping[str, np.ndarray]) -> None:
 
 
 def check_outputs(signature: Any, wanted: Iterable[str]) -> None:
-    """Refuses a filter of outputs that the signature does not have, or that names one twice.
-
-    Args:
-        signature: a `SignatureDef`.
-        wanted: names.
-
-    Raises:
-        ServingError: in TF Serving's words.
-    """
+    """Refuses an output filter with unknown or repeated names."""
     seen: set[str] = set()
     for name in wanted:
         if name not in signature.outputs:
@@ -66,12 +50,7 @@ def check_outputs(signature: Any, wanted: Iterable[str]) -> None:
 
 
 def rows_of(signature: Any, inputs: Mapping[str, np.ndarray]) -> int:
-    """How many rows a request has: the largest first size that the signature leaves open.
-
-    Args:
-        signature: a `SignatureDef`.
-        inputs: name -> array, checked.
-    """
+    """How many rows a request has: the largest first size that the signature leaves open."""
     sizes = [1]
     for name, array in inputs.items():
         wanted = wanted_shape(signature.inputs[name])
@@ -98,14 +77,7 @@ REGRESS_METHOD = "tensorflow/serving/regress"
 
 
 def check_classifier(signature: Any) -> None:
-    """Refuses a signature that does not classify.
-
-    Args:
-        signature: a `SignatureDef`.
-
-    Raises:
-        ServingError: in TF Serving's words.
-    """
+    """Refuses a signature that does not classify."""
     if len(signature.inputs) != 1:
         raise ServingError("Expected one input Tensor.")
     if len(signature.outputs) not in (1, 2):
@@ -121,14 +93,7 @@ def check_classifier(signature: Any) -> None:
 
 
 def check_regressor(signature: Any) -> None:
-    """Refuses a signature that does not regress.
-
-    Args:
-        signature: a `SignatureDef`.
-
-    Raises:
-        ServingError: in TF Serving's words.
-    """
+    """Refuses a signature that does not regress."""
     if len(signature.inputs) != 1:
         raise ServingError("Expected one input Tensor.")
     if len(signature.outputs) != 1:
@@ -141,15 +106,7 @@ def check_regressor(signature: Any) -> None:
 
 
 def classes_of(outputs: Mapping[str, np.ndarray], num_rows: int) -> list[list[tuple[bytes, float]]]:
-    """A row of `(label, score)` for each example; `b""` and 0 for what a model does not give.
-
-    Args:
-        outputs: of a classifying signature.
-        num_rows: examples that were sent.
-
-    Raises:
-        ServingError: for outputs of other shapes or types.
-    """
+    """A row of `(label, score)` for each example; `b""` and 0 for what a model does not give."""
     classes, scores = outputs.get("classes"), outputs.get("scores")
     for name, array, kind in (("classes", classes, "O"), ("scores", scores, "f")):
         if array is None:
@@ -179,15 +136,7 @@ def classes_of(outputs: Mapping[str, np.ndarray], num_rows: int) -> list[list[tu
 
 
 def values_of(outputs: Mapping[str, np.ndarray], num_rows: int) -> np.ndarray:
-    """A number for each example, float32 `(num_rows,)`.
-
-    Args:
-        outputs: of a regressing signature.
-        num_rows: examples that were sent.
-
-    Raises:
-        ServingError: for outputs of other shapes or types.
-    """
+    """A number for each example, float32 `(num_rows,)`."""
     array = outputs["outputs"]
     if array.ndim not in (1, 2) or array.shape[1:] not in ((), (1,)):
         raise ServingError(

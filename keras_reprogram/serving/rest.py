@@ -38,15 +38,7 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 def rest_app(state: ServerState, *, page: bool = False) -> Starlette:
-    """Makes the application.
-
-    Args:
-        state: of the server.
-        page: whether the demo page is at `/`.
-
-    Raises:
-        ImportError: if starlette is not installed.
-    """
+    """The Starlette application, with the demo page at `/` if `page`."""
     with needs_server_package("starlette"):
         from starlette.applications import Starlette
         from starlette.routing import Route
@@ -164,21 +156,7 @@ def _json(content: bytes, status: int = 200) -> Response:
 
 
 class RestServer:
-    """Listens from the beginning, answers from `start` on.
-
-    Args:
-        state: of the server.
-        host: a name or an address.
-        port: 0 for any free one.
-        page: whether the demo page is at `/`.
-
-    Attributes:
-        port: the port it listens at.
-
-    Raises:
-        OSError: if the port is taken.
-        ImportError: if uvicorn or starlette are not installed.
-    """
+    """Listens from the beginning, answers from `start` on."""
 
     def __init__(self, state: ServerState, host: str, port: int, *, page: bool) -> None:
         with needs_server_package("uvicorn"):
@@ -198,11 +176,7 @@ class RestServer:
         self._thread.start()
 
     def stop(self, seconds: float) -> None:
-        """Takes no more requests, and waits for those that run.
-
-        Args:
-            seconds: at most.
-        """
+        """Takes no more requests, and waits for running ones."""
         # uvicorn counts whole seconds, and waits without end at 0.
         self._server.config.timeout_graceful_shutdown = max(1, round(seconds))
         self._server.should_exit = True
@@ -218,24 +192,13 @@ _LARGEST_VERSION = 2**63 - 1
 
 
 class RestAnswers:
-    """Answers the requests under `/v1/`.
-
-    Args:
-        state: of the server.
-    """
+    """Answers the requests under `/v1/`."""
 
     def __init__(self, state: ServerState) -> None:
         self._state = state
 
     def get(self, path: str) -> bytes:
-        """The status of versions, or the metadata of one.
-
-        Args:
-            path: as sent.
-
-        Raises:
-            ServingError: in TF Serving's words.
-        """
+        """The status of versions, or the metadata of one."""
         match = _GET.fullmatch(path)
         if match is None:
             raise ServingError(f"Malformed request: GET {path}")
@@ -249,15 +212,7 @@ class RestAnswers:
             return status_text(status_message(versions.statuses(name, version, label)))
 
     def post(self, path: str, body: bytes) -> bytes:
-        """The model's answer.
-
-        Args:
-            path: as sent.
-            body: as sent.
-
-        Raises:
-            ServingError: in TF Serving's words where it has any.
-        """
+        """The model's answer."""
         match = _POST.fullmatch(path)
         if match is None:
             raise ServingError(f"Malformed request: POST {path}")
@@ -317,19 +272,8 @@ _MOST_MEMBERS = 16
 
 
 def unpacked(body: bytes, encoding: str, most_bytes: int) -> bytes | None:
-    """What was packed into a body.
-
-    Args:
-        body: as sent.
-        encoding: the header `Content-Encoding`, or an empty text.
-        most_bytes: that it may become; a few kilobytes may become gigabytes.
-
-    Returns:
-        The content, or `None` if it is longer; then no more than that was unpacked.
-
-    Raises:
-        ServingError: for another encoding, and for what is damaged.
-    """
+    """A decompressed body, or `None` if it is longer than `most_bytes`."""
+    # A few kilobytes may become gigabytes, so no more than that is unpacked.
     name = encoding.strip().lower()
     if name in ("", "identity"):
         return body

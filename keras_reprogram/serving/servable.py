@@ -59,11 +59,7 @@ class Servable(abc.ABC):
 
 
 def signature_key(name: str) -> str:
-    """The name of the signature that a request means.
-
-    Args:
-        name: as sent; `""` is the default.
-    """
+    """The name of the signature that a request means; `""` is the default."""
     return name or "serving_default"
 
 
@@ -72,15 +68,7 @@ _NODE = re.compile(r"\{\{function_node [^}]*\}\} ?")
 
 
 class ExportedServable(Servable):
-    """A SavedModel that runs in this process.
-
-    Args:
-        folder: holds `saved_model.pb`.
-        version: its number.
-
-    Raises:
-        OSError, ValueError: if it cannot be loaded.
-    """
+    """A SavedModel that runs in this process."""
 
     def __init__(self, folder: Path, version: int) -> None:
         self.version = version

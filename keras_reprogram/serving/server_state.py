@@ -31,16 +31,7 @@ from keras_reprogram.source import Source
 
 @dataclass
 class ServerState:
-    """The model, and what is counted and limited.
-
-    Args:
-        versions: of the model.
-        limits: of requests.
-        metrics: what is counted.
-        gate: who runs and who waits.
-        calls: the model, within limits.
-        draining: set when no new requests are taken.
-    """
+    """The model, and what is counted and limited."""
 
     versions: ModelVersions
     limits: ServerLimits
@@ -55,15 +46,7 @@ class ServerState:
 
     @contextmanager
     def request(self, interface: str, method: str) -> Iterator[Call]:
-        """Counts a request and waits for its turn; the block answers it.
-
-        Args:
-            interface: `"rest"` or `"grpc"`.
-            method: such as `"predict"`.
-
-        Raises:
-            ServingError: if the server is busy or about to end, and what the block raises.
-        """
+        """Counts a request and waits for its turn; the block answers it."""
         with self.metrics.call(interface, method) as call:
             if self.draining.is_set():
                 raise ServingError("The server is shutting down.", "UNAVAILABLE")
@@ -110,12 +93,7 @@ class ServerLimits:
 
 
 class RequestGate:
-    """Lets requests run at most `in_flight` at once; each runs in a thread of its own.
-
-    Args:
-        in_flight: that run at once.
-        queued: that wait for those.
-    """
+    """Lets requests run at most `in_flight` at once; each runs in a thread of its own."""
 
     def __init__(self, in_flight: int, queued: int) -> None:
         self._admitted, self._most = 0, in_flight + queued
@@ -129,11 +107,7 @@ class RequestGate:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Waits for a turn, and holds it while the block runs.
-
-        Raises:
-            ServingError: if too many wait already.
-        """
+        """Waits for a turn, and holds it while the block runs."""
         with self._counting:
             if self._admitted >= self._most:
                 raise ServingError(
@@ -171,14 +145,7 @@ class Call:
 
 
 class ServerMetrics:
-    """Counts requests by what they asked and how they ended.
-
-    Args:
-        model_name: the model's.
-
-    Raises:
-        ImportError: if prometheus-client is not installed.
-    """
+    """Counts requests by what they asked and how they ended."""
 
     def __init__(self, model_name: str) -> None:
         with needs_server_package("prometheus-client"):
@@ -206,12 +173,7 @@ class ServerMetrics:
 
     @contextmanager
     def call(self, interface: str, method: str) -> Iterator[Call]:
-        """Counts and times what happens in the block.
-
-        Args:
-            interface: `"rest"` or `"grpc"`.
-            method: such as `"predict"`.
-        """
+        """Counts and times what happens in the block."""
         call, code, started = Call(interface, method), "INTERNAL", time.monotonic()
         with self._in_flight.track_inprogress():
             try:
@@ -228,11 +190,7 @@ class ServerMetrics:
                     self._images.labels(*labels).inc(call.images)
 
     def watch_source(self, source: Source) -> None:
-        """Shows what a gateway's source was asked, and what that cost.
-
-        Args:
-            source: the source model.
-        """
+        """Shows queries and cost of a gateway's source."""
         if hasattr(source, "queries_used"):
             self._gauge("source_queries", "Images sent.", lambda: source.queries_used)
         ledger = getattr(source, "ledger", None)
@@ -258,11 +216,7 @@ class ServerMetrics:
 
 
 class ModelCalls:
-    """Calls of signatures within limits.
-
-    Args:
-        limits: of rows and pixels.
-    """
+    """Calls of signatures within limits."""
 
     def __init__(self, limits: ServerLimits) -> None:
         self.limits = limits
@@ -275,18 +229,7 @@ class ModelCalls:
         inputs: Mapping[str, np.ndarray],
         wanted: Sequence[str] = (),
     ) -> dict[str, np.ndarray]:
-        """The outputs of a signature.
-
-        Args:
-            call: is told what was asked.
-            servable: who is asked.
-            signature_name: as sent; must be one of the servable's.
-            inputs: name -> array.
-            wanted: outputs, or `()` for all.
-
-        Raises:
-            ServingError: for what does not go with the signature, and for too much.
-        """
+        """The outputs of a signature, all or the `wanted` ones."""
         signature = servable.signature(signature_name)
         check_inputs(signature, inputs)
         check_outputs(signature, wanted)
@@ -303,17 +246,7 @@ class ModelCalls:
     def classify(
         self, call: Call, servable: Servable, signature_name: str, examples: Sequence[bytes]
     ) -> list[list[tuple[bytes, float]]]:
-        """`(label, score)` of each class of each example.
-
-        Args:
-            call: is told what was asked.
-            servable: who is asked.
-            signature_name: as sent.
-            examples: serialized `tf.Example`s.
-
-        Raises:
-            ServingError: in TF Serving's words where it has any.
-        """
+        """`(label, score)` of each class of each example."""
         check_classifier(_signature(servable, signature_name))
         outputs = self.predict(call, servable, signature_name, _column(examples))
         return classes_of(outputs, len(examples))
@@ -321,17 +254,7 @@ class ModelCalls:
     def regress(
         self, call: Call, servable: Servable, signature_name: str, examples: Sequence[bytes]
     ) -> np.ndarray:
-        """A number for each example.
-
-        Args:
-            call: is told what was asked.
-            servable: who is asked.
-            signature_name: as sent.
-            examples: serialized `tf.Example`s.
-
-        Raises:
-            ServingError: in TF Serving's words where it has any.
-        """
+        """A number for each example."""
         check_regressor(_signature(servable, signature_name))
         outputs = self.predict(call, servable, signature_name, _column(examples))
         return values_of(outputs, len(examples))

@@ -14,11 +14,7 @@ SIGNATURES_FIELD = "signature_def"
 
 
 def status_message(statuses: Sequence[VersionStatus]) -> Any:
-    """A `GetModelStatusResponse`.
-
-    Args:
-        statuses: of versions.
-    """
+    """A `GetModelStatusResponse`."""
     with needs_server_package("tensorflow-serving-api"):
         from tensorflow_serving.apis import get_model_status_pb2 as messages
 
@@ -35,12 +31,7 @@ def status_message(statuses: Sequence[VersionStatus]) -> Any:
 
 
 def metadata_message(servable: Servable, model_name: str) -> Any:
-    """A `GetModelMetadataResponse`.
-
-    Args:
-        servable: a version.
-        model_name: the model's.
-    """
+    """A `GetModelMetadataResponse`."""
     from tensorflow_serving.apis import get_model_metadata_pb2 as messages
 
     answer = messages.GetModelMetadataResponse()
@@ -51,21 +42,12 @@ def metadata_message(servable: Servable, model_name: str) -> Any:
 
 
 def status_text(message: Any) -> bytes:
-    """The JSON of a `GetModelStatusResponse`.
-
-    Args:
-        message: the response.
-    """
+    """The JSON of a `GetModelStatusResponse`."""
     return _json(message).encode()
 
 
 def metadata_text(servable: Servable, model_name: str) -> bytes:
-    """The JSON of a version's metadata.
-
-    Args:
-        servable: a version.
-        model_name: the model's.
-    """
+    """The JSON of a version's metadata."""
     spec = _json(metadata_message(servable, model_name).model_spec)
     signatures = _json(_signature_map(servable))
     return (

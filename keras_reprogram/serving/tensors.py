@@ -31,19 +31,9 @@ _HALVES = (tf.float16, tf.bfloat16)
 
 
 def array_of_proto(proto: Any, most_bytes: int) -> np.ndarray:
-    """The array in a `TensorProto`.
-
-    Args:
-        proto: as sent. As in TensorFlow, a field with fewer values than the shape has repeats its
-            last one.
-        most_bytes: that the array may take; a shape costs the sender nothing.
-
-    Returns:
-        An array; texts are objects that hold bytes.
-
-    Raises:
-        ServingError: if type, shape and values do not go together.
-    """
+    """The array in a `TensorProto`, at most `most_bytes`; texts are bytes in objects."""
+    # As in TensorFlow, a field with fewer values than the shape has repeats its last one. The limit
+    # is needed as a shape costs the sender nothing.
     dtype = served_type(proto.dtype)
     if dtype is None:
         raise ServingError(f"Tensors of type {proto.dtype} cannot be sent.")
@@ -62,11 +52,7 @@ def array_of_proto(proto: Any, most_bytes: int) -> np.ndarray:
 
 
 def proto_of_array(array: np.ndarray) -> Any:
-    """A `TensorProto` of an array.
-
-    Args:
-        array: numbers, or objects that hold bytes.
-    """
+    """A `TensorProto` of an array."""
     if array.dtype == object:
         return tf.make_tensor_proto(array, tf.string)
     dtype = tf.as_dtype(array.dtype)
@@ -81,11 +67,7 @@ def proto_of_array(array: np.ndarray) -> Any:
 
 
 def array_of_texts(texts: Sequence[bytes]) -> np.ndarray:
-    """A one-dimensional array of `object` that holds texts.
-
-    Args:
-        texts: as bytes; NumPy's own type for them would cut zeros at their end.
-    """
+    """An object array of texts; NumPy's own type would cut zeros at their end."""
     array = np.empty(len(texts), object)
     array[:] = texts
     return array
@@ -154,32 +136,17 @@ _BY_NUMBER = {dtype.as_datatype_enum: dtype for dtype in _SERVED}
 
 
 def served_type(number: int) -> tf.DType | None:
-    """The type with a number of the wire format.
-
-    Args:
-        number: of `tensorflow.DataType`.
-
-    Returns:
-        A type, or `None` for one that cannot be sent, such as a resource.
-    """
+    """The type with a number of the wire format, `None` if it cannot be sent."""
     return _BY_NUMBER.get(number)
 
 
 def type_name(dtype: tf.DType) -> str:
-    """What TF Serving calls a type in its messages.
-
-    Args:
-        dtype: a served type.
-    """
+    """What TF Serving calls a type in its messages."""
     return _NAMES.get(dtype, dtype.name)
 
 
 def array_type(dtype: tf.DType) -> Any:
-    """NumPy's type for a type; texts are objects.
-
-    Args:
-        dtype: a served type.
-    """
+    """NumPy's type for a type; texts are objects."""
     return np.dtype(object) if dtype == tf.string else np.dtype(dtype.as_numpy_dtype)
 
 
@@ -191,12 +158,7 @@ def wanted_shape(info: Any) -> list[int] | None:
 
 
 def shape_fits(shape: Sequence[int], wanted: Sequence[int] | None) -> bool:
-    """Whether an array of a shape may be fed where another is wanted.
-
-    Args:
-        shape: of the array.
-        wanted: as of `wanted_shape`.
-    """
+    """Whether an array of a shape may be fed where another is wanted."""
     if wanted is None:
         return True
     return len(shape) == len(wanted) and all(

@@ -39,18 +39,6 @@ class ModelVersions:
     A version that is wanted is loaded beside the others and takes over when it can answer; only
     then are those let go that are wanted no more. One that cannot be loaded changes nothing, and
     is tried again when its files change. Requests keep the version that they began with.
-
-    Args:
-        folder: where versions lie.
-        model_name: what clients call it.
-        load: makes a `Servable` of a version's number.
-        policy: which versions are wanted.
-        labels: label -> version.
-
-    Attributes:
-        model_name: as given.
-        policy: as given, or as changed.
-        labels: as given, or as changed.
     """
 
     def __init__(
@@ -74,26 +62,13 @@ class ModelVersions:
         return sorted(self._servables)
 
     def latest(self) -> Servable:
-        """The version that answers unless another is asked for.
-
-        Raises:
-            ServingError: if there is none.
-        """
+        """The version that answers unless another is asked for."""
         return self.find(self.model_name)
 
     def find(
         self, model_name: str, version: int | None = None, label: str | None = None
     ) -> Servable:
-        """The version that a request means.
-
-        Args:
-            model_name: as sent.
-            version: as sent, or `None`.
-            label: as sent, or `None`.
-
-        Raises:
-            ServingError: in TF Serving's words.
-        """
+        """The version that a request means."""
         if not model_name:
             raise ServingError("ModelSpec has no name specified.")
         if label is not None:
@@ -110,16 +85,7 @@ class ModelVersions:
     def statuses(
         self, model_name: str, version: int | None = None, label: str | None = None
     ) -> list[VersionStatus]:
-        """What became of one version or of all, the newest first.
-
-        Args:
-            model_name: as sent.
-            version: as sent, or `None`.
-            label: as sent, or `None`.
-
-        Raises:
-            ServingError: in TF Serving's words.
-        """
+        """Status of one version or of all, the newest first."""
         if label is not None:
             version = self._labelled(model_name, label)
         known = dict(self._statuses) if model_name == self.model_name else {}
@@ -143,16 +109,8 @@ class ModelVersions:
                     self._let_go(version)
 
     def change(self, policy: VersionPolicy, labels: Mapping[str, int]) -> None:
-        """Wants other versions from now on, and gives labels anew.
-
-        Args:
-            policy: which versions.
-            labels: label -> version; replaces all labels.
-
-        Raises:
-            ServingError: if a label's version does not answer; the policy then stays changed, as
-                in TF Serving, and the labels as they were.
-        """
+        """Changes policy and labels; if a label's version does not answer, the policy alone."""
+        # TF Serving does the same.
         with self._refreshing:
             self.policy = policy
             self.refresh()
@@ -160,14 +118,7 @@ class ModelVersions:
             self.labels = dict(labels)
 
     def check_labels(self, labels: Mapping[str, int]) -> None:
-        """Refuses labels of versions that do not answer.
-
-        Args:
-            labels: label -> version.
-
-        Raises:
-            ServingError: in TF Serving's words.
-        """
+        """Refuses labels of versions that do not answer."""
         for version in labels.values():
             if version not in self._servables:
                 raise ServingError(
@@ -210,14 +161,7 @@ class ModelVersions:
 
 
 class ModelFolder:
-    """A folder of version folders, or of `program/` and `output_map/`, each with versions.
-
-    Args:
-        path: the folder.
-
-    Raises:
-        ValueError: if there is no version in it.
-    """
+    """A folder of version folders, or of `program/` and `output_map/`, each with versions."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).expanduser().absolute()
@@ -238,20 +182,12 @@ class ModelFolder:
         return sorted(program.keys() & output_map.keys())
 
     def folders(self, version: int) -> tuple[Path, ...]:
-        """Where a version lies: its folder, or those of program and output map.
-
-        Args:
-            version: one of `versions()`.
-        """
+        """The folder of a version, or those of its program and output map."""
         bases = [self.path / half for half in HALVES] if self.halved else [self.path]
         return tuple(_numbered(base).get(version, base / str(version)) for base in bases)
 
     def mark(self, version: int) -> tuple[object, ...]:
-        """What changes when the files of a version do.
-
-        Args:
-            version: one of `versions()`.
-        """
+        """A value that changes when the files of a version do."""
         files = [file for base in self.folders(version) for file in sorted(base.rglob("*"))]
         stats = [(str(file), file.stat()) for file in files if file.is_file()]
         return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
@@ -283,15 +219,7 @@ def _numbered(base: Path) -> dict[int, Path]:
 
 @dataclass(frozen=True)
 class VersionPolicy:
-    """The newest versions, certain ones, or all.
-
-    Args:
-        newest: how many of the highest numbers; `None` for all.
-        only: these instead, or `()`.
-
-    Raises:
-        ValueError: for numbers below 1.
-    """
+    """The newest versions, certain ones, or all."""
 
     newest: int | None = 1
     only: tuple[int, ...] = ()
@@ -306,14 +234,7 @@ class VersionPolicy:
 
     @classmethod
     def of(cls, versions: str | int | Collection[int]) -> VersionPolicy:
-        """Reads what a user says.
-
-        Args:
-            versions: `"latest"`, `"all"`, a version, or several.
-
-        Raises:
-            ValueError: for anything else.
-        """
+        """A policy from `"latest"`, `"all"`, a version, or several."""
         if isinstance(versions, str):
             if versions not in ("latest", "all"):
                 raise ValueError(
@@ -327,23 +248,14 @@ class VersionPolicy:
         return cls(None, only)
 
     def chosen(self, found: Collection[int]) -> list[int]:
-        """Those of the versions found that are to be served.
-
-        Args:
-            found: their numbers.
-        """
+        """The versions to serve out of those found."""
         if self.only:
             return sorted(set(self.only) & set(found))
         return sorted(found)[-self.newest :] if self.newest else sorted(found)
 
 
 class FolderWatch:
-    """A thread that refreshes versions.
-
-    Args:
-        versions: what is refreshed.
-        seconds: between two looks.
-    """
+    """A thread that refreshes versions."""
 
     def __init__(self, versions: ModelVersions, seconds: float) -> None:
         self._versions, self._seconds = versions, seconds

@@ -16,11 +16,7 @@ SEED = 0
 
 @dataclasses.dataclass
 class PictureConfig(tfds.core.BuilderConfig):
-    """The size in which pictures are stored.
-
-    Args:
-        image_size: `(height, width)`, or `None` for the size that each picture has.
-    """
+    """The size in which pictures are stored."""
 
     image_size: tuple[int, int] | None = None
 
@@ -31,14 +27,7 @@ class PictureConfig(tfds.core.BuilderConfig):
 
 
 def picture_configs(side: int) -> list[PictureConfig]:
-    """Offers pictures as squares of one side, the default, and in the size that they have.
-
-    Args:
-        side: Height and width of the squares; the aspect is not kept.
-
-    Returns:
-        The two configurations, `"<side>x<side>"` and `"original"`.
-    """
+    """Two configurations: squares of one side (the default), and the original size."""
     name = f"{side}x{side}"
     return [
         PictureConfig(name=name, description=f"Resized to {name}.", image_size=(side, side)),
@@ -47,17 +36,7 @@ def picture_configs(side: int) -> list[PictureConfig]:
 
 
 def manual_folder(download_manager: Any) -> Path:
-    """Finds the folder into which a person puts the files that have no download.
-
-    Args:
-        download_manager: What TFDS passes to `_split_generators`.
-
-    Returns:
-        The folder, `<download_dir>/manual` unless the user said otherwise.
-
-    Raises:
-        OriginalFileError: If it does not exist or is empty, with the builder's instructions.
-    """
+    """The folder for files that a person has to fetch, `<download_dir>/manual` by default."""
     try:
         return Path(download_manager.manual_dir)
     except AssertionError as error:
@@ -67,17 +46,7 @@ def manual_folder(download_manager: Any) -> Path:
 def split_in_two(
     positions: np.ndarray, labels: np.ndarray, groups: np.ndarray | None, fraction: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Splits some of the rows, stratified, groups kept together; always in the same way.
-
-    Args:
-        positions: Integer array: which rows.
-        labels: Integer array of shape `(num_rows,)`.
-        groups: Array of shape `(num_rows,)`, or `None` where every row stands alone.
-        fraction: Share of the second part, above 0 and below 1.
-
-    Returns:
-        Two integer arrays that share out `positions`.
-    """
+    """Splits rows, stratified, with groups kept together; the split is always the same."""
     labels = labels[positions]
     groups = None if groups is None else groups[positions]
     first, second = split_validation(labels, labels, fraction, SEED, groups)
@@ -85,15 +54,7 @@ def split_in_two(
 
 
 def split_in_three(labels: np.ndarray, groups: np.ndarray | None = None) -> dict[str, np.ndarray]:
-    """Splits rows 64/16/20, stratified, groups kept together; always in the same way.
-
-    Args:
-        labels: Integer array of shape `(num_rows,)`.
-        groups: Array of shape `(num_rows,)`, or `None` where every row stands alone.
-
-    Returns:
-        The positions of `train`, `validation` and `test`.
-    """
+    """Splits rows 64/16/20, stratified, with groups kept together; always the same."""
     rest, test = split_in_two(np.arange(len(labels)), labels, groups, TEST_FRACTION)
     train, validation = split_in_two(rest, labels, groups, VALIDATION_FRACTION)
     return {"train": train, "validation": validation, "test": test}
