@@ -226,6 +226,15 @@ def is_command(arguments: Sequence[str]) -> bool:
 # Keras finds the classes of a `.keras` file by their registered names, so that `import
 # keras_reprogram` has to register them. A command says `--help` without TensorFlow instead, and
 # imports what it needs when it needs it.
+_WITH_REGISTERED_CLASSES = (
+    "program",
+    "source",
+    "source.remote",
+    "output_map",
+    "estimators",
+    "model.reprogrammed_model",
+    "methods",
+)
 if not is_command(sys.orig_argv):
-    for _place in _NAMES:
+    for _place in _WITH_REGISTERED_CLASSES:
         import_module(f"{__name__}.{_place}")
