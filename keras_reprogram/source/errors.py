@@ -20,7 +20,18 @@ from typing import Any
 
 
 class SourceError(RuntimeError):
-    """What a source, its service or its ledger could not do."""
+    """What a source, its service or its ledger could not do.
+
+    Example:
+    ```python
+    from keras_reprogram import BudgetSpentError, SourceError
+
+    try:
+        raise BudgetSpentError("The budget of 100 queries is spent.")
+    except SourceError as error:    # any of the tree
+        print(error)
+    ```
+    """
 
 
 class BudgetSpentError(SourceError):
@@ -61,11 +72,31 @@ class UnknownFateError(SourceError):
 
 
 class NotBilledError(SourceError):
-    """A request that surely was not billed: refused, or never connected."""
+    """A request that surely was not billed: refused, or never connected.
+
+    Example:
+    ```python
+    from keras_reprogram import NotBilledError, SourceBusyError, SourceRefusedError
+
+    assert issubclass(SourceRefusedError, NotBilledError)
+    assert issubclass(SourceBusyError, NotBilledError)
+    ```
+    """
 
 
 class SourceRefusedError(NotBilledError):
-    """The service refused for good: asking again would be refused again."""
+    """The service refused for good: asking again would be refused again.
+
+    Example:
+    ```python
+    from keras_reprogram import NotBilledError, SourceRefusedError
+
+    try:
+        raise SourceRefusedError("403: this key may not ask this model.")
+    except NotBilledError as error:
+        print("nothing was paid:", error)
+    ```
+    """
 
 
 class NeverSentError(NotBilledError):
@@ -78,6 +109,14 @@ class SourceUnavailableError(SourceError):
     Args:
         message: for people.
         retry_after: seconds that the service asked to wait, or `None`.
+
+    Example:
+    ```python
+    from keras_reprogram import NotBilledError, SourceUnavailableError
+
+    error = SourceUnavailableError("The connection was lost.", retry_after=1.0)
+    assert not isinstance(error, NotBilledError)    # it may have been billed
+    ```
     """
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
@@ -90,8 +129,25 @@ class SourceUnavailableError(SourceError):
 
 
 class SourceBusyError(SourceUnavailableError, NotBilledError):
-    """The service did not take the request (429, no connection): not billed, try again later."""
+    """The service did not take the request (429, no connection): not billed, try again later.
+
+    Example:
+    ```python
+    from keras_reprogram import SourceBusyError
+
+    error = SourceBusyError("429: too many requests", retry_after=2.0)
+    assert error.retry_after == 2.0
+    ```
+    """
 
 
 class SourceDriftedError(SourceError, ValueError):
-    """A service answers the same image otherwise than before: its model was exchanged."""
+    """A service answers the same image otherwise than before: its model was exchanged.
+
+    Example:
+    ```python
+    from keras_reprogram import SourceDriftedError, SourceError
+
+    assert issubclass(SourceDriftedError, SourceError)
+    ```
+    """
