@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
+from keras_reprogram.fitting import logistic_solver
 from keras_reprogram.fitting.logistic_solver import solve_logistic
 
 
@@ -115,3 +116,10 @@ def test_products_that_float32_cannot_tell_apart_are_taken_in_float64():
     fine = solve_logistic(*data, tolerance=1e-8)
     assert fine.gradient <= 1e-8
     assert value_of(fine, *data) / to_machine_precision(*data) - 1 < 1e-9
+
+
+def test_a_fit_that_ends_too_early_says_so(monkeypatch):
+    rows, labels = rows_of(200, 40, 4)
+    monkeypatch.setattr(logistic_solver, "_MAX_ITERATIONS", 2)
+    with pytest.warns(UserWarning, match=r"ended after \d+ iterations before its minimum"):
+        solve_logistic(rows, labels, np.ones(200), 1_000.0)
