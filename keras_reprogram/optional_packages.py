@@ -6,23 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
+def install_command(extra: str) -> str:
+    """The shell command that installs an extra of this package."""
+    return f"pip install 'keras-reprogram[{extra}]'"
+
+
 @contextmanager
 def needs_extra(package: str, extra: str) -> Iterator[None]:
-    """Says which extra an import that fails belongs to."""
+    """Turns an import that fails into the command that installs the package."""
     try:
         yield
     except ImportError as error:
         raise ImportError(
-            f"Remote sources need the package `{package}`: pip install 'keras-reprogram[{extra}]'."
-        ) from error
-
-
-@contextmanager
-def needs_server_package(package: str) -> Iterator[None]:
-    """Says how to install what an import does not find."""
-    try:
-        yield
-    except ImportError as error:
-        raise ImportError(
-            f"Serving needs the package `{package}`: pip install 'keras-reprogram[server]'."
+            f"This needs the package `{package}`: {install_command(extra)}. Received: {error}."
         ) from error

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import json
 import math
-import os
-import secrets
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_reprogram.files import whole_file
 from keras_reprogram.program.candidate_images import live_coordinates
 
 # Bytes. What is more is kept in files only.
@@ -81,21 +79,12 @@ class AnswerFiles:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._check_room(4 * math.prod(shape))
         path = self._path(fingerprint)
-        beside = self.folder / f".{secrets.token_hex(8)}.part"
         header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-        try:
-            # Not a writable map: a full disk would end the process instead of raising.
-            with beside.open("xb") as file:
-                np.lib.format.write_array_header_2_0(file, header)
-                for part in parts:
-                    file.write(np.ascontiguousarray(part, "<f4").tobytes())
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                beside.unlink()
-            raise
+        # Not a writable map: a full disk would end the process instead of raising.
+        with whole_file(path) as file:
+            np.lib.format.write_array_header_2_0(file, header)
+            for part in parts:
+                file.write(np.ascontiguousarray(part, "<f4").tobytes())
         return _mapped(path, shape)
 
     def _check_room(self, needed: int) -> None:

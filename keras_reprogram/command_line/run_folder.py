@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
-import secrets
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_reprogram.command_line.options import check_folder
 from keras_reprogram.command_line.source_settings import SourceSettings
-from keras_reprogram.files import write_whole_file
+from keras_reprogram.files import (
+    folder_aside,
+    replace_folder,
+    take_free_name,
+    write_whole_file,
+)
 
 if TYPE_CHECKING:
     from keras_reprogram.command_line.sources import ResolvedSource
@@ -200,9 +204,8 @@ class RunDraft:
         self.output, self.name, self.overwrite = Path(output).expanduser(), name, overwrite
         check_folder(self.output)
         self._refuse_foreign_folder()
-        self._made_output = not self.output.exists()
-        self.output.mkdir(parents=True, exist_ok=True)
-        self.folder = self.output / f".{secrets.token_hex(8)}.part"
+        self._aside = contextlib.ExitStack()
+        self.folder = self._aside.enter_context(folder_aside(self.output))
         self.folder.mkdir()
 
     @property
@@ -230,26 +233,15 @@ class RunDraft:
             Where it is now.
         """
         if self.overwrite:
-            return self._replace(self.output / self.name)
-        number = 1
-        while True:
-            suffix = "" if number == 1 else f"-{number}"
-            target = self.output / f"{self.name}{suffix}"
-            if not target.exists():
-                try:
-                    return self.folder.rename(target)
-                except OSError:
-                    # Another run took the name between the two lines.
-                    if not target.exists():
-                        raise
-            number += 1
+            self._refuse_foreign_folder()
+            return replace_folder(self.folder, self.output / self.name)
+        further = (f"{self.name}-{number}" for number in itertools.count(2))
+        names = itertools.chain([self.name], further)
+        return take_free_name(self.folder, (self.output / name for name in names))
 
     def discard(self) -> None:
         """Removes the folder, if it never got its name."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        if self._made_output:
-            with contextlib.suppress(OSError):  # It holds a finished run.
-                self.output.rmdir()
+        self._aside.close()
 
     def _refuse_foreign_folder(self) -> None:
         target = self.output / self.name
@@ -258,15 +250,6 @@ class RunDraft:
                 f"{target} exists and is not a run folder (it has no {FACTS}), so --overwrite "
                 "leaves it alone. Choose another --name."
             )
-
-    def _replace(self, target: Path) -> Path:
-        self._refuse_foreign_folder()
-        older = self.output / f".{secrets.token_hex(8)}.old"
-        if target.exists():
-            target.rename(older)
-        self.folder.rename(target)
-        shutil.rmtree(older, ignore_errors=True)
-        return target
 
 
 def write_json(path: Path, content: Any) -> None:

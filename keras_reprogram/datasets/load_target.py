@@ -15,7 +15,8 @@ from keras_reprogram.datasets.image_folder import load_image_folder
 from keras_reprogram.datasets.mnist import load_fashion_mnist, load_mnist
 from keras_reprogram.datasets.squares_counting import load_squares_counting
 from keras_reprogram.datasets.target_data import Draw, TargetData
-from keras_reprogram.datasets.tfds import INSTALL, UnknownTfdsNameError, load_tfds
+from keras_reprogram.datasets.tfds import UnknownTfdsNameError, load_tfds
+from keras_reprogram.optional_packages import install_command
 
 KNOWN_TARGETS: dict[str, Callable[[], TargetData]] = {
     "digits": load_digits,
@@ -110,8 +111,8 @@ def _drawn(target: TargetData, draw: Draw | None) -> TargetData:
 def _unknown(name: str, reason: str) -> str:
     return (
         f"Expected a target: one of {', '.join(KNOWN_TARGETS)}, an existing folder of class "
-        f"folders, or a name in TensorFlow Datasets (tfds:NAME, after {INSTALL}). "
-        f"Received: {name!r}; {reason}.{_close_to(name)}"
+        "folders, or a name in TensorFlow Datasets (tfds:NAME, after "
+        f"{install_command('datasets')}). Received: {name!r}; {reason}.{_close_to(name)}"
     )
 
 

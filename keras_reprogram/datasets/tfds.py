@@ -23,8 +23,8 @@ from keras_reprogram.datasets.image_files import resize_levels
 from keras_reprogram.datasets.image_folder import choose_size
 from keras_reprogram.datasets.target_data import Draw, TargetData, draw_part, drawn_notes
 from keras_reprogram.fitting.validation import split_validation
+from keras_reprogram.optional_packages import install_command, needs_extra
 
-INSTALL = 'pip install "keras-reprogram[datasets]"'
 VARIABLE = "TFDS_DATA_DIR"
 HOME_FOLDER = "~/tensorflow_datasets"
 # To reach the server that has the files.
@@ -115,12 +115,8 @@ def _version(folder: Path) -> tuple[int, ...]:
 
 
 def _import_tfds() -> Any:
-    try:
+    with needs_extra("tensorflow-datasets", "datasets"):
         tfds = importlib.import_module("tensorflow_datasets")
-    except ImportError as error:
-        raise ImportError(
-            f"Expected the package tensorflow-datasets. Received: {error}. Run: {INSTALL}"
-        ) from error
     importlib.import_module(BUILDERS)
     return tfds
 
@@ -209,7 +205,7 @@ def _reach(url: str, found: queue.Queue[Exception | None]) -> None:
 def _missing_package(name: str, error: ImportError) -> ImportError:
     return ImportError(
         f"Expected the packages that the TFDS data set {name!r} needs. Received: {error}. "
-        f"Run: {INSTALL}, or install that package."
+        f"Run: {install_command('datasets')}, or install that package."
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_reprogram.arguments import positive_integer, positive_number
+from keras_reprogram.optional_packages import needs_extra
 
 Objective = Callable[[np.ndarray], Any]
 Progress = Callable[[int, float], None]
@@ -222,12 +223,8 @@ def _checked_start(start: Any) -> np.ndarray:
 
 
 def _strategy(start: np.ndarray, step: float, population: int | None, seed: int) -> Any:
-    try:
+    with needs_extra("cma", "search"):
         import cma
-    except ImportError as error:
-        raise ImportError(
-            "`search_program` needs the package `cma`: pip install 'keras-reprogram[search]'."
-        ) from error
     draw = np.random.default_rng(seed)
     options: dict[str, Any] = {
         "randn": lambda *shape: draw.standard_normal(shape),

@@ -29,8 +29,8 @@ from keras_reprogram.export.versions import (
     check_half_versions,
     litert_name,
     take_half_versions,
-    written_aside,
 )
+from keras_reprogram.files import folder_aside
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 
 
@@ -97,7 +97,7 @@ def export_halves(
     metrics = plain_metrics(metrics)
     class_names = scored_classes(model)
     no_files = why_no_files(model)
-    with written_aside(base_dir) as aside:
+    with folder_aside(base_dir) as aside:
         aside.mkdir()
         program, output_map = aside / PROGRAM, aside / OUTPUT_MAP
         signatures = write_program_half(model, program, takes_files=not no_files)

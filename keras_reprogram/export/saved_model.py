@@ -31,7 +31,8 @@ from keras_reprogram.export.server_files import (
     write_server_files,
     write_warmup,
 )
-from keras_reprogram.export.versions import check_version, take_version, written_aside
+from keras_reprogram.export.versions import check_version, take_version
+from keras_reprogram.files import folder_aside
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source.source import Source
 
@@ -113,7 +114,7 @@ def export_saved_model(
         check_twin(model, source, twin_tolerance)
     embedded = source or model.source
     no_files = why_no_files(model)
-    with written_aside(base_dir) as aside:
+    with folder_aside(base_dir) as aside:
         signatures = _write_graph(model, aside, embedded, class_names, takes_files=not no_files)
         write_facts(aside, model, embedded, class_names, signatures, metrics)
         write_warmup(aside, served_name(base_dir), model.input_shape[1:], signatures, batch_sizes)

@@ -3,26 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-
-@contextlib.contextmanager
-def written_aside(base_dir: Path) -> Iterator[Path]:
-    """A path to write a version at, which a server that watches `base_dir` ignores."""
-    missing = [folder for folder in (base_dir, *base_dir.parents) if not folder.exists()]
-    base_dir.mkdir(parents=True, exist_ok=True)
-    aside = base_dir / f".{secrets.token_hex(8)}.part"
-    try:
-        yield aside
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-        # What holds a version by now refuses to go.
-        with contextlib.suppress(OSError):
-            for folder in missing:
-                folder.rmdir()
+from keras_reprogram.files import take_free_name
 
 
 def check_version(base_dir: Path, version: int | None) -> None:
@@ -40,15 +24,14 @@ def check_version(base_dir: Path, version: int | None) -> None:
 
 def take_version(written: Path, base_dir: Path, version: int | None = None) -> Path:
     """Renames to a version: the one asked for, or the lowest above all others."""
+    return take_free_name(written, _names(base_dir, version))
+
+
+def _names(base_dir: Path, version: int | None) -> Iterator[Path]:
     while True:
-        # POSIX lets a folder replace an empty one, hence the look before the rename.
+        # Another writer may take the version meanwhile.
         check_version(base_dir, version)
-        target = base_dir / str(version or max(versions_in(base_dir), default=0) + 1)
-        try:
-            return written.rename(target)
-        except OSError:
-            if not target.exists():
-                raise
+        yield base_dir / str(version or max(versions_in(base_dir), default=0) + 1)
 
 
 def versions_in(base_dir: Path) -> set[int]:

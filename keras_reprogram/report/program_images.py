@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from keras_reprogram.optional_packages import needs_extra
 from keras_reprogram.program.target_range import target_range_of
 from keras_reprogram.report.pictures import one_if_shared, own_range
 
@@ -50,11 +51,8 @@ class ProgramImages(keras.callbacks.Callback):
 
     def __init__(self, log_dir: str | Path, sample_images: Any = None, *, every: int = 1) -> None:
         super().__init__()
-        if importlib.util.find_spec("tensorboard") is None:
-            raise ImportError(
-                "`ProgramImages` needs the package `tensorboard`: "
-                "pip install 'keras-reprogram[tensorboard]'."
-            )
+        with needs_extra("tensorboard", "tensorboard"):
+            importlib.import_module("tensorboard")
         if every < 1:
             raise ValueError(f"`every` must be at least 1. Received: every={every}. Pass 1, say.")
         self.log_dir, self.every = Path(log_dir) / "program", every

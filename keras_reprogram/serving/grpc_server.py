@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_reprogram.optional_packages import needs_server_package
+from keras_reprogram.optional_packages import needs_extra
 from keras_reprogram.serving.errors import FAULT, ServingError, address, check_port, port_error
 from keras_reprogram.serving.json_examples import serialized_examples
 from keras_reprogram.serving.request_checks import CLASSIFY_METHOD, REGRESS_METHOD
@@ -36,7 +36,7 @@ class GrpcServer:
     """Listens from the beginning, answers from `start` on."""
 
     def __init__(self, state: ServerState, host: str, port: int) -> None:
-        with needs_server_package("grpcio"):
+        with needs_extra("grpcio", "server"):
             import grpc
         check_port(port, "--grpc-port")
         limits = state.limits
@@ -71,7 +71,7 @@ class GrpcServer:
 def _add_services(server: Any, state: ServerState, answers: GrpcAnswers) -> None:
     import grpc
 
-    with needs_server_package("tensorflow-serving-api"):
+    with needs_extra("tensorflow-serving-api", "server"):
         from tensorflow_serving.apis import (
             classification_pb2,
             get_model_metadata_pb2,
@@ -137,7 +137,7 @@ def _parsed(kind: Any, content: bytes) -> Any:
 
 
 def _add_health(server: Any) -> Any:
-    with needs_server_package("grpcio-health-checking"):
+    with needs_extra("grpcio-health-checking", "server"):
         from grpc_health.v1 import health, health_pb2, health_pb2_grpc
     servicer = health.HealthServicer()
     for service in ("", PREDICTION_SERVICE):

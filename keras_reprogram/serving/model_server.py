@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_reprogram.export.server_files import WARMUP_FILE
-from keras_reprogram.optional_packages import needs_server_package
+from keras_reprogram.optional_packages import needs_extra
 from keras_reprogram.serving.errors import ServingError, address
 from keras_reprogram.serving.gateway import GatewayServable
 from keras_reprogram.serving.grpc_server import GrpcServer
@@ -182,7 +182,7 @@ def replay_warmup(servable: Servable, folder: Path) -> None:
     """Replays a version's warm-up requests, so that no client waits for the graph."""
     if not (folder / WARMUP_FILE).is_file():
         return
-    with needs_server_package("tensorflow-serving-api"):
+    with needs_extra("tensorflow-serving-api", "server"):
         from tensorflow_serving.apis import prediction_log_pb2
     records = tf.data.TFRecordDataset(str(folder / WARMUP_FILE)).take(_MOST_RECORDS)
     for record in records.as_numpy_iterator():

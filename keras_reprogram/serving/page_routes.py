@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from keras_reprogram.optional_packages import needs_server_package
+from keras_reprogram.optional_packages import needs_extra
 from keras_reprogram.serving.errors import ServingError
 from keras_reprogram.serving.page_steps import decode_file, read_page_facts, show_steps
 from keras_reprogram.serving.server_state import RequestGate
@@ -37,7 +37,7 @@ _MEDIA_TYPES = {
 def page_routes(versions: Any, model_name: str) -> list[Route]:
     """Routes of a page on which a person draws an image and sees what becomes of it."""
     # A loopback connection must name the loopback host, and only the page itself may ask.
-    with needs_server_package("starlette"):
+    with needs_extra("starlette", "server"):
         from starlette.routing import Route
 
     page = _Page(versions, model_name)

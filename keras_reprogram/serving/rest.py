@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from keras_reprogram.optional_packages import needs_server_package
+from keras_reprogram.optional_packages import needs_extra
 from keras_reprogram.serving.errors import FAULT, ServingError, listening_socket
 from keras_reprogram.serving.json_answers import (
     classes_text,
@@ -39,7 +39,7 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 def rest_app(state: ServerState, *, page: bool = False) -> Starlette:
     """The Starlette application, with the demo page at `/` if `page`."""
-    with needs_server_package("starlette"):
+    with needs_extra("starlette", "server"):
         from starlette.applications import Starlette
         from starlette.routing import Route
     endpoints = _Endpoints(state)
@@ -159,7 +159,7 @@ class RestServer:
     """Listens from the beginning, answers from `start` on."""
 
     def __init__(self, state: ServerState, host: str, port: int, *, page: bool) -> None:
-        with needs_server_package("uvicorn"):
+        with needs_extra("uvicorn", "server"):
             import uvicorn
         config = uvicorn.Config(
             rest_app(state, page=page), log_config=None, access_log=False, lifespan="off"

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_reprogram.optional_packages import needs_server_package
+from keras_reprogram.optional_packages import needs_extra
 from keras_reprogram.serving.errors import ServingError
 from keras_reprogram.serving.image_headers import check_pixels
 from keras_reprogram.serving.request_checks import (
@@ -148,7 +148,7 @@ class ServerMetrics:
     """Counts requests by what they asked and how they ended."""
 
     def __init__(self, model_name: str) -> None:
-        with needs_server_package("prometheus-client"):
+        with needs_extra("prometheus-client", "server"):
             import prometheus_client as prometheus
         self.model_name = model_name
         # Its own: two servers in a process do not count into each other's.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from keras_reprogram.optional_packages import needs_server_package
+from keras_reprogram.optional_packages import needs_extra
 from keras_reprogram.serving.errors import CODE_NUMBERS
 from keras_reprogram.serving.servable import Servable
 from keras_reprogram.serving.versions import VersionStatus
@@ -15,7 +15,7 @@ SIGNATURES_FIELD = "signature_def"
 
 def status_message(statuses: Sequence[VersionStatus]) -> Any:
     """A `GetModelStatusResponse`."""
-    with needs_server_package("tensorflow-serving-api"):
+    with needs_extra("tensorflow-serving-api", "server"):
         from tensorflow_serving.apis import get_model_status_pb2 as messages
 
     answer = messages.GetModelStatusResponse()

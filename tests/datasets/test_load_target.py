@@ -161,7 +161,7 @@ def test_missing_package_of_tfds_is_named(tiny_tfds: Any, monkeypatch: pytest.Mo
 
 def test_missing_tfds_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tfds.importlib, "import_module", without("tensorflow_datasets"))
-    with pytest.raises(ImportError, match=r'pip install "keras-reprogram\[datasets\]"'):
+    with pytest.raises(ImportError, match=r"pip install 'keras-reprogram\[datasets\]'"):
         load_target("tfds:mnist")
     with pytest.raises(ValueError, match=r"one of digits.*could not be asked.*No module named"):
         load_target("beans")

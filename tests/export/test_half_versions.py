@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from keras_reprogram.export.versions import take_half_versions, written_aside
+from keras_reprogram.export.versions import take_half_versions
+from keras_reprogram.files import folder_aside
 
 
 def write(folder):
@@ -16,7 +17,7 @@ def write(folder):
 
 
 def take(base_dir, version=None):
-    with written_aside(base_dir) as aside:
+    with folder_aside(base_dir) as aside:
         write(aside)
         return take_half_versions(aside, base_dir, version)
 

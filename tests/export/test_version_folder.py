@@ -7,6 +7,7 @@ from small_models import small_model
 
 from keras_reprogram import export_saved_model
 from keras_reprogram.export import saved_model, versions
+from keras_reprogram.files import folder_aside
 
 SAMPLES = ["batching.config", "models.config", "serve.sh"]
 
@@ -95,7 +96,7 @@ def test_folders_that_were_there_stay_when_writing_fails(tmp_path) -> None:
     (tmp_path / "there").mkdir()
     with (
         pytest.raises(OSError, match="full"),
-        versions.written_aside(tmp_path / "there" / "new" / "base") as aside,
+        folder_aside(tmp_path / "there" / "new" / "base") as aside,
     ):
         (aside / "variables").mkdir(parents=True)
         raise OSError("full")

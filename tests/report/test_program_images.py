@@ -1,7 +1,7 @@
 """What `ProgramImages` writes, read back from TensorBoard's event file."""
 
-import importlib.util
 import io
+import sys
 
 import keras
 import numpy as np
@@ -100,10 +100,7 @@ def test_programs_of_their_own_are_written_one_a_view(tmp_path):
 
 
 def test_without_tensorboard_the_command_is_named(monkeypatch, tmp_path):
-    found = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == "tensorboard" else found(name)
-    )
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
     with pytest.raises(ImportError, match=r"pip install 'keras-reprogram\[tensorboard\]'"):
         ProgramImages(tmp_path)
 

@@ -7,13 +7,12 @@ Raises:
     ImportError: If tensorflow-datasets is not installed.
 """
 
-import importlib.util
+import importlib
 
-if importlib.util.find_spec("tensorflow_datasets") is None:
-    raise ImportError(
-        "Expected the package tensorflow-datasets. Received: not installed. Run: "
-        'pip install "keras-reprogram[datasets]"'
-    )
+from keras_reprogram.optional_packages import needs_extra
+
+with needs_extra("tensorflow-datasets", "datasets"):
+    importlib.import_module("tensorflow_datasets")
 
 from keras_reprogram.datasets.builders.abide_cc200 import AbideCc200
 from keras_reprogram.datasets.builders.aptos2019 import Aptos2019

@@ -30,6 +30,6 @@ def test_builder_writes_what_is_drawn(
 def test_missing_tfds_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.startswith("keras_reprogram.datasets.bu")]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r'pip install "keras-reprogram\[datasets\]"'):
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+    with pytest.raises(ImportError, match=r"pip install 'keras-reprogram\[datasets\]'"):
         importlib.import_module("keras_reprogram.datasets.builders")
