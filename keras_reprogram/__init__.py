@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from keras_reprogram.program import (
         DecoderProgram,
         Placement,
+        Program,
         ProgramLayer,
         SampleMaskProgram,
         ScaledProgram,
@@ -94,6 +95,7 @@ if TYPE_CHECKING:
 # Where the public names are, in the order of the data's way through a model.
 _NAMES = {
     "program": (
+        "Program",
         "ProgramLayer",
         "DecoderProgram",
         "train_decoder",

@@ -16,7 +16,7 @@ from keras_reprogram import (
     ReprogrammedModel,
     embedded_path,
 )
-from keras_reprogram.program.candidate_images import candidate_images, flat_value
+from keras_reprogram.program.program import flat_value
 
 X = np.random.default_rng(0).uniform(0, 255, (24, 8, 8, 1)).astype(np.float32)
 Y = np.arange(24) % 3
@@ -106,7 +106,7 @@ def test_what_survives_points_along_the_exact_slope(smoothing):
     step = rounded.steps.first_candidate() - value
 
     def scores(model, share):
-        images = candidate_images(model.program, tf.constant(X[:8]), value + share * step)
+        images = model.program.transform(tf.constant(X[:8]), value + share * step)
         return np.asarray(model.asker.answer(images), np.float64)
 
     tiny = 1e-3 / smoothing

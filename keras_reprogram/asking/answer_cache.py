@@ -161,7 +161,8 @@ class CachedFeatures:
 
     def _check_size(self, shape: tuple[int, int, int]) -> None:
         queries = shape[0] * shape[1]
-        left = getattr(getattr(self.model.source, "ledger", None), "left", None)
+        ledger = self.model.source.ledger
+        left = None if ledger is None else ledger.left
         if left is not None and left < queries:
             raise MovingAnswersError(
                 f"one pass may take {queries} queries, and the ledger's budget has {left} left"

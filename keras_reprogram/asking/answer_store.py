@@ -15,7 +15,6 @@ import keras
 import numpy as np
 
 from keras_reprogram.files import whole_file
-from keras_reprogram.program.candidate_images import live_coordinates
 
 # Bytes. What is more is kept in files only.
 MOST_MEMORY = 2**31
@@ -127,7 +126,7 @@ class MovingAnswersError(Exception):
 def program_stands(model: Any) -> bool:
     """Whether no weight that `fit` trains reaches a pixel."""
     trained = model.trainable and model.program.trainable_variables
-    return not (trained and live_coordinates(model.program).any())
+    return not (trained and np.any(model.program.live_coordinates()))
 
 
 def check_standing(program: keras.layers.Layer, images: np.ndarray) -> np.ndarray:
@@ -156,7 +155,7 @@ def answers_fingerprint(model: Any, digest: str, shown: np.ndarray) -> str:
     except NotImplementedError as error:
         raise MovingAnswersError(f"what its answers depend on is not known ({error})") from error
     # A service's answers depend on what is asked for beside the image.
-    parts += [getattr(model.source, "request_options", "")]
+    parts += [model.source.request_options]
     low, high = model.source.value_range
     parts.append(_projections(shown * (255 / (high - low))))
     parts += [images_digest(variable.numpy()) for variable in _standing_variables(model)]

@@ -206,7 +206,7 @@ class QueryBar:
     """Keras's progress bar, counting queries."""
 
     def __init__(self, source: Any, total: int | None, verbose: Any = "auto") -> None:
-        self.ledger = getattr(source, "ledger", None)
+        self.ledger = source.ledger
         self.total, self._last, self._started = total, 0, time.monotonic()
         self._bar = keras.utils.Progbar(
             total,

@@ -191,7 +191,7 @@ def reckon(model: ReprogrammedModel, data: TargetData, options: TrainOptions) ->
     Returns:
         A `QueryEstimate` without a price.
     """
-    from keras_reprogram.command_line.recipe import hold_out, map_is_fitted
+    from keras_reprogram.command_line.recipe import hold_out
     from keras_reprogram.opaque.query_estimate import QueryEstimate
 
     count, views = len(data.train_labels), model.queries_per_prediction
@@ -208,7 +208,7 @@ def reckon(model: ReprogrammedModel, data: TargetData, options: TrainOptions) ->
     epochs = options.resolved_epochs(model.source)
     if not epochs:
         return QueryEstimate(
-            count * views if map_is_fitted(model.output_map) else 0,
+            count * views if model.output_map.trains else 0,
             test=test,
             per_prediction=views,
         )

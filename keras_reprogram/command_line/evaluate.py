@@ -219,10 +219,9 @@ def _probabilities(
 
 def _decoded(file: Path, model: ReprogrammedModel) -> np.ndarray | ValueError:
     from keras_reprogram.datasets.image_files import PICTURE_RANGE, decode_image
-    from keras_reprogram.program.target_range import target_range_of
 
     height, width, channels = model.program.target_shape
-    target_range = target_range_of(model.program) or PICTURE_RANGE
+    target_range = model.data_checks.target_range or PICTURE_RANGE
     try:
         return decode_image(
             file, str(file), grey=channels == 1, size=(height, width), target_range=target_range

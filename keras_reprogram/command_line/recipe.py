@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import keras
 import numpy as np
@@ -119,7 +118,7 @@ def train_seed(
         return _train_within_budget(model, target, options, talk, checkpoint)
     start = time.perf_counter()
     answers = None
-    if map_is_fitted(model.output_map):
+    if model.output_map.trains:
         answers = ask(model, target.train_images, talk, "asking the source")
         model.fit_output_map(
             scores=answers,
@@ -358,21 +357,12 @@ def _fit_map(
     rows: np.ndarray,
     weights: dict[int, float] | None,
 ) -> None:
-    if map_is_fitted(model.output_map):
+    if model.output_map.trains:
         labels = target.train_labels[rows]
         groups = None if target.train_groups is None else target.train_groups[rows]
         model.fit_output_map(
             scores=answers[rows], y=labels, groups=groups, class_weight=weights, verbose=0
         )
-
-
-def map_is_fitted(output_map: Any) -> bool:
-    """Whether a map learns from answers; a random assignment does not.
-
-    Args:
-        output_map: an `OutputMap`.
-    """
-    return bool(getattr(output_map, "trains", True))
 
 
 NO_SOURCE = "no source"

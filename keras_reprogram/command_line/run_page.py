@@ -189,7 +189,7 @@ def _run_details(contents: RunContents) -> dict[str, Any]:
         details["price of 1,000 queries"] = price
         details["money for training"] = None if queries is None else money_for(queries, price)
         details["money for 1,000 predictions"] = None if each is None else each * price
-    ledger = getattr(contents.model and contents.model.source, "ledger", None)
+    ledger = contents.model.source.ledger if contents.model else None
     if ledger is not None:
         details["spent on the source's ledger, all runs"] = ledger.spent
         details["money spent on it"] = ledger.money_spent
@@ -295,13 +295,13 @@ def program(model: ReprogrammedModel) -> ReportSection:
         A section; where there is nothing to draw it says so.
     """
     heading, layer = "The program", model.program
-    if not hasattr(layer, "program_images"):
+    images = layer.program_images()
+    if images is None:
         text = (
             f"No picture: a {type(layer).__name__} has no `program_images`; the source images "
             "above show what it does."
         )
         return ReportSection(heading, text=text)
-    images = layer.program_images()
     if not np.abs(images).max() > 0:
         text = "No picture: the program is zero. The map was fitted alone, or nothing beat it."
         return ReportSection(heading, text=text)

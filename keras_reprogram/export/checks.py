@@ -19,7 +19,6 @@ from keras_reprogram.export import fresh_process
 from keras_reprogram.export.image_files import scaled_codes
 from keras_reprogram.export.server_files import example_of
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
-from keras_reprogram.program.target_range import target_range_of
 from keras_reprogram.source.source import Source
 
 # Blocked, so that a custom object left in the file shows.
@@ -124,7 +123,7 @@ _NUM_PROBES = 8
 def sample_images(model: ReprogrammedModel, count: int = _NUM_PROBES) -> np.ndarray:
     """Seeded random target images `(count, h, w, c)`, to compare two forms of a model on."""
     # Where the program does not know its range, every second image spans 0 to 255, the rest 0 to 1.
-    known = target_range_of(model.program)
+    known = model.data_checks.target_range
     low, high = known or (0.0, 1.0)
     shape = (count, *model.input_shape[1:])
     images = np.random.default_rng(0).uniform(low, high, shape)

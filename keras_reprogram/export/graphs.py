@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from keras_reprogram.export.image_files import file_decoder
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
+from keras_reprogram.source.saved_model_source import SavedModelSource
 from keras_reprogram.source.source import Source
 
 EXAMPLE_FEATURE = "image/encoded"
@@ -144,7 +145,7 @@ def module_of(*layers: keras.layers.Layer) -> tf.Module:
     module = tf.Module()
     # Keras's own writer stores every weight twice; a plain list of the variables does not.
     module.weights = [variable.value for layer in layers for variable in layer.variables]
-    module.loaded = [layer.loaded for layer in layers if hasattr(layer, "loaded")]
+    module.loaded = [layer.loaded for layer in layers if isinstance(layer, SavedModelSource)]
     return module
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import tensorflow as tf
 
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
-from keras_reprogram.program.target_range import target_range_of
 
 RESIZE_METHOD = "bilinear with antialiasing, rounded to 8 bits"
 # What `file_decoder` takes, as an error says it.
@@ -27,7 +26,7 @@ def why_no_files(model: ReprogrammedModel) -> str | None:
     channels = model.input_shape[-1]
     if channels not in (1, 3):
         return f"{left_out}JPEG and PNG have 1 or 3 channels, target images {channels}."
-    if target_range_of(model.program) is None:
+    if model.data_checks.target_range is None:
         return f"{left_out}the program does not say the `target_range` of its images."
     return None
 

@@ -29,7 +29,6 @@ from keras_reprogram.export.litert_conversion import convert
 from keras_reprogram.export.server_files import scored_classes
 from keras_reprogram.files import write_whole_file
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
-from keras_reprogram.program.target_range import target_range_of
 from keras_reprogram.source.source import Source
 
 
@@ -172,7 +171,7 @@ def litert_facts(
         form=form,
         class_names=scored_classes(model),
         target_shape=tuple(model.input_shape[1:]),
-        target_range=target_range_of(model.program),
+        target_range=model.data_checks.target_range,
         num_views=model.queries_per_prediction,
         source=source.fingerprint,
         agreement=agreement,
@@ -247,7 +246,7 @@ def calibration_images_for(model: ReprogrammedModel, form: LiteRTForm, images: A
                 "training images, without labels."
             )
         return sample_images(model)
-    target_range = target_range_of(model.program)
+    target_range = model.data_checks.target_range
     try:
         images = check_images(images, model.input_shape[1:], target_range)
     except ValueError as error:

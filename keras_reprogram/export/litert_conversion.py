@@ -19,6 +19,7 @@ from ai_edge_litert.tools import flatbuffer_utils
 from keras_reprogram.export.graphs import write_saved_model
 from keras_reprogram.export.litert_agreement import LiteRTForm
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
+from keras_reprogram.source.frozen_source import FrozenSource
 from keras_reprogram.source.network_input import quantised_layers
 from keras_reprogram.source.source import Source
 
@@ -70,8 +71,7 @@ def _plain_failures(advice: str = "") -> Iterator[None]:
 
 def _advice(source: Source) -> str:
     """What to do about a source whose layers Keras quantised; empty for any other."""
-    network = getattr(source, "model", None)
-    quantised = {} if network is None else quantised_layers(network)
+    quantised = quantised_layers(source.model) if isinstance(source, FrozenSource) else {}
     if not quantised:
         return ""
     modes = ", ".join(sorted(set(quantised.values())))

@@ -18,7 +18,6 @@ from keras_reprogram.export.graphs import EXAMPLE_FEATURE
 from keras_reprogram.export.image_files import RESIZE_METHOD
 from keras_reprogram.files import write_whole_file
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
-from keras_reprogram.program.target_range import target_range_of
 from keras_reprogram.source.source import Source
 from keras_reprogram.version import __version__
 
@@ -120,7 +119,7 @@ def write_facts(
         "source": _facts_of(model.source),
         "embedded_twin": _facts_of(source) if source is not model.source else None,
         "target_shape": list(model.input_shape[1:]),
-        "target_range": target_range_of(model.program),
+        "target_range": model.data_checks.target_range,
         "num_views": model.queries_per_prediction,
         "program": type(model.program).__name__,
         "output_map": type(model.output_map).__name__,

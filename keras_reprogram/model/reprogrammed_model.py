@@ -26,7 +26,7 @@ from keras_reprogram.opaque.result import OpaqueFit
 from keras_reprogram.opaque.step_check import StepCheck
 from keras_reprogram.opaque.views import ViewSelection
 from keras_reprogram.program.placement import Placement
-from keras_reprogram.program.target_range import target_range_of
+from keras_reprogram.program.program import Program, as_program, target_range_of
 from keras_reprogram.source.errors import BudgetSpentError
 from keras_reprogram.source.source import Source
 
@@ -88,6 +88,7 @@ class ReprogrammedModel(keras.Model):
         name: str = "reprogrammed_model",
     ) -> None:
         # === Functional model ===
+        program = as_program(program)
         check_parts(program, source, output_map, class_names)
         output_map.attach(source.scores, source.score_step)
         image = keras.Input(program.target_shape, name="image", dtype="float32")
@@ -749,19 +750,14 @@ def _without(variables: list[Any], taken: list[Any]) -> list[Any]:
     return [variable for variable in variables if id(variable) not in ids]
 
 
-def check_parts(program: Any, source: Any, output_map: Any, class_names: Any) -> None:
+def check_parts(program: Program, source: Any, output_map: Any, class_names: Any) -> None:
     """Raises a ValueError unless program, source and output map belong together."""
     if not isinstance(source, Source):
         raise ValueError(
             f"`source` must be a `Source`. Received: {type(source).__name__}. Wrap a Keras model "
             "in `FrozenSource(model, value_range=...)`, another callable in `OpaqueSource`."
         )
-    if not hasattr(program, "target_shape"):
-        raise ValueError(
-            "`program` must be a layer with a `target_shape` (h, w, c), such as `ProgramLayer`. "
-            f"Received: {type(program).__name__}."
-        )
-    program_range = getattr(program, "source_range", None)
+    program_range = program.source_range
     if program_range is not None and tuple(program_range) != tuple(source.value_range):
         raise ValueError(
             f"The program must write the range that the source reads, {source.value_range}. "

@@ -7,17 +7,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_reprogram.asking.answer_cache import ANSWERS
 from keras_reprogram.asking.asker import split_calls
 from keras_reprogram.estimators.gradient_estimator import row_loss
-from keras_reprogram.program.candidate_images import (
-    candidate_images,
-    flat_value,
-    live_coordinates,
-    unflatten,
-)
+from keras_reprogram.program.program import flat_value, unflatten
 
 
 class _FirstCandidateError(Exception):
@@ -43,7 +39,7 @@ class TrainSteps:
 
     def use_views(self) -> None:
         """Finds the weights that reach a pixel; again after every change of the views."""
-        self.live = live_coordinates(self.model.program)
+        self.live = np.asarray(self.model.program.live_coordinates(), bool)
         if self.model.gradient_estimator is not None:
             self.model.gradient_estimator.attach(self.live)
 
@@ -311,7 +307,7 @@ class TrainSteps:
                 # One candidate for all images is stored once, and one image needs no second.
                 column = row if per_image else tf.zeros_like(row)
                 values = tf.gather_nd(candidates, tf.stack([candidate, column], axis=1))
-                images = candidate_images(self.model.program, tf.gather(x, row), values)
+                images = self.model.program.transform(tf.gather(x, row), values)
                 return loss_of_answers(self.model.asker.answer(images), row)
 
             flat = split_calls(some, number * batch, self.model.asker.rows_per_call, ())

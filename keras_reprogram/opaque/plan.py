@@ -17,6 +17,7 @@ from keras_reprogram.fitting.validation import draw_stratified, split_validation
 from keras_reprogram.opaque.query_estimate import RECIPES, QueryEstimate
 from keras_reprogram.opaque.step_check import check_queries
 from keras_reprogram.opaque.views import check_placement
+from keras_reprogram.program.placement import Placement
 
 # A pool beyond this size hardly holds better views.
 _LARGEST_POOL = 48
@@ -269,7 +270,7 @@ def _check_budget(num_images: int, query_budget: int, classes: int, views: int) 
 
 
 def _fills_the_canvas(program: Any) -> bool:
-    if not hasattr(program, "use_placement"):
+    if not isinstance(program.placement, Placement):
         return False
     first = program.placement.views[0]
     return (first.height, first.width) == tuple(program.source_shape[:2])

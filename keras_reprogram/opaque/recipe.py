@@ -81,12 +81,12 @@ class OpaqueRecipe:
     def _undone_if_it_fails(self) -> Iterator[None]:
         """New views under an old map would answer nonsense: both stay, or both are new."""
         model = self.model
-        placement = getattr(model.program, "placement", None)
+        placement = model.program.placement
         trained = [(variable, variable.numpy()) for variable in model.output_map.weights]
         try:
             yield
         except BaseException:
-            if placement is not getattr(model.program, "placement", None):
+            if placement is not model.program.placement:
                 model.use_placement(placement)
             for variable, value in trained:
                 variable.assign(value)
@@ -98,7 +98,7 @@ class OpaqueRecipe:
     def _counted(self) -> int:
         # What a ledger answers counts too, and repetitions do not: a resumed run decides like an
         # uninterrupted one. The ledger's own budget counts every attempt.
-        by_ledger = getattr(self.model.source, "ledger", None) is not None
+        by_ledger = self.model.source.ledger is not None
         count = self.model.asker.count
         return count.asked if by_ledger else count.used
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_reprogram.program.candidate_images import candidate_images, flat_value
+from keras_reprogram.program.program import flat_value
 
 _CHECKED_IMAGES = 8
 # Measured on traffic signs against exact slopes: above both, a difference has more than half its
@@ -89,9 +89,7 @@ def check_step(model: Any, x: np.ndarray) -> StepCheck:
     images = tf.constant(x[:_CHECKED_IMAGES], tf.float32)
     value = flat_value(model.program)
     step = model.steps.first_candidate() - value
-    views = [
-        candidate_images(model.program, images, value + float(sign) * step) for sign in (0, 1, -1)
-    ]
+    views = [model.program.transform(images, value + float(sign) * step) for sign in (0, 1, -1)]
     answers = []
     for source_images in views:
         with model.asker.counting(len(images)):
@@ -123,7 +121,7 @@ def check_queries(model: Any, num_images: int) -> int:
         model: a `ReprogrammedModel`.
         num_images: images `x`.
     """
-    if not (getattr(model.source, "rounds_images", False) and model.steps.estimates):
+    if not (model.source.rounds_images and model.steps.estimates):
         return 0
     return 3 * min(num_images, _CHECKED_IMAGES) * model.queries_per_prediction
 

@@ -148,7 +148,7 @@ def view_pool(
 
 def check_placement(model: Any) -> None:
     """Refuses a program whose views cannot be changed."""
-    if not hasattr(model.program, "use_placement"):
+    if not isinstance(model.program.placement, Placement):
         raise ValueError(
             "Choosing views needs a program that places images, such as `ProgramLayer`. "
             f"Received: {type(model.program).__name__}."

@@ -95,6 +95,11 @@ class OutputMap(keras.layers.Layer):
         return True
 
     @property
+    def trains(self) -> bool:
+        """Whether the map learns from answers; a random assignment does not."""
+        return True
+
+    @property
     def observes(self) -> bool:
         """Whether the map wants to see the answers that training steps got, see `observe`."""
         return False

@@ -2,12 +2,14 @@
 
 from keras_reprogram.program.decoder_program import DecoderProgram, train_decoder
 from keras_reprogram.program.placement import Placement, View
+from keras_reprogram.program.program import Program
 from keras_reprogram.program.program_layer import ProgramLayer
 from keras_reprogram.program.sample_mask_program import SampleMaskProgram
 from keras_reprogram.program.scaled_program import ScaledProgram
 from keras_reprogram.program.views import draw_views, suggested_style
 
 __all__ = [
+    "Program",
     "ProgramLayer",
     "DecoderProgram",
     "train_decoder",

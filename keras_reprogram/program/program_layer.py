@@ -12,13 +12,14 @@ from keras import ops
 from keras_reprogram import arguments as checks
 from keras_reprogram.program.canvas import frame_pixels, resize_matrix
 from keras_reprogram.program.placement import Placement
+from keras_reprogram.program.program import Program
 from keras_reprogram.program.views import OVERSIZED, fitting_size, resolve_placement
 
 _OPERATIONS = ("add", "subtract", "multiply")
 
 
 @keras.saving.register_keras_serializable(package="keras_reprogram")
-class ProgramLayer(keras.layers.Layer):
+class ProgramLayer(Program):
     """Places target images on the source's canvas and adds a trainable program to them.
 
     The program is `P = strength * tanh(W * M)` (Elsayed et al. 2019, eq. 2-3; Tsai et al. 2020,
@@ -92,6 +93,10 @@ class ProgramLayer(keras.layers.Layer):
         Chen, Yao, Chen, Zhang, Liu, "Understanding and Improving Visual Prompting", CVPR 2023.
     """
 
+    source_range: tuple[float, float]
+    target_range: tuple[float, float]
+    placement: Placement
+
     def __init__(
         self,
         target_shape: tuple[int, int, int],
@@ -114,11 +119,13 @@ class ProgramLayer(keras.layers.Layer):
         oversized: str = "shrink",
         name: str = "program",
     ) -> None:
-        super().__init__(name=name, dtype="float32")
-        self.target_shape = checks.image_shape("target_shape", target_shape)
-        self.source_shape = checks.image_shape("source_shape", source_shape)
-        self.source_range = checks.value_range("source_range", source_range)
-        self.target_range = checks.value_range("target_range", target_range)
+        super().__init__(
+            target_shape,
+            source_shape,
+            source_range=source_range,
+            target_range=target_range,
+            name=name,
+        )
         self.operation = checks.one_of("operation", operation, _OPERATIONS)
         self.oversized = checks.one_of("oversized", oversized, OVERSIZED)
         self.image_size = checks.image_size_or_none(image_size)
@@ -145,7 +152,6 @@ class ProgramLayer(keras.layers.Layer):
             regularizer = keras.regularizers.L2(regularizer)
         self.regularizer = keras.regularizers.get(regularizer)
         self._constants = self.placement.constants(self.target_shape, self.source_shape)
-        self.input_spec = keras.InputSpec(shape=(None, *self.target_shape))
         # Built at once: every shape is known, and a program file restores weights before data.
         self.build((None, *self.target_shape))
 
@@ -214,15 +220,8 @@ class ProgramLayer(keras.layers.Layer):
         program = self.strength * ops.convert_to_numpy(self._squashed(self.program_weights))
         return np.broadcast_to(program, (self.num_views, *self.source_shape))
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return (input_shape[0], self.num_views, *self.source_shape)
-
     def get_config(self) -> dict[str, Any]:
-        return {
-            "target_shape": self.target_shape,
-            "source_shape": self.source_shape,
-            "source_range": self.source_range,
-            "target_range": self.target_range,
+        return super().get_config() | {
             # The views themselves: a file stays valid if the drawing ever changes.
             "placement": self.placement.get_config(),
             "grid": self.grid,
@@ -236,8 +235,6 @@ class ProgramLayer(keras.layers.Layer):
             "seed": self.seed,
             "image_size": self.image_size,
             "oversized": self.oversized,
-            "name": self.name,
-            "trainable": self.trainable,
         }
 
     @classmethod
@@ -246,14 +243,7 @@ class ProgramLayer(keras.layers.Layer):
         config["placement"] = Placement.from_config(config["placement"])
         config["num_views"] = config["placement"].num_views
         config["regularizer"] = keras.regularizers.deserialize(config["regularizer"])
-        for key in ("target_shape", "source_shape", "source_range", "target_range"):
-            config[key] = tuple(config[key])
-        if config["image_size"] is not None:
-            config["image_size"] = tuple(config["image_size"])
-        trainable = config.pop("trainable")
-        layer = cls(**config)
-        layer.trainable = trainable
-        return layer
+        return super().from_config(config)
 
     def _source_images(self, images: Any, weights: Any) -> Any:
         """Placed images under the program, in `source_range`: few passes over the large arrays.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,11 +12,12 @@ from keras import ops
 from keras_reprogram import arguments as checks
 from keras_reprogram.arguments import positive_integer
 from keras_reprogram.program.canvas import channel_matrix, resize_matrix
+from keras_reprogram.program.program import Program
 from keras_reprogram.program.program_layer import IMAGENET_UNIT, resize_rows
 
 
 @keras.saving.register_keras_serializable(package="keras_reprogram")
-class SampleMaskProgram(keras.layers.Layer):
+class SampleMaskProgram(Program):
     """Sample-specific multi-channel masks (SMM, Cai et al. 2024).
 
     `x' = r(x) + strength * delta * mask(r(x))` (eq. 4), clipped to `source_range`: `r` resizes the
@@ -68,7 +69,8 @@ class SampleMaskProgram(keras.layers.Layer):
         ICML 2024.
     """
 
-    num_views = 1
+    source_range: tuple[float, float]
+    target_range: tuple[float, float]
 
     def __init__(
         self,
@@ -83,11 +85,13 @@ class SampleMaskProgram(keras.layers.Layer):
         seed: int = 0,
         name: str = "program",
     ) -> None:
-        super().__init__(name=name, dtype="float32")
-        self.target_shape = checks.image_shape("target_shape", target_shape)
-        self.source_shape = checks.image_shape("source_shape", source_shape)
-        self.source_range = checks.value_range("source_range", source_range)
-        self.target_range = checks.value_range("target_range", target_range)
+        super().__init__(
+            target_shape,
+            source_shape,
+            source_range=source_range,
+            target_range=target_range,
+            name=name,
+        )
         self.filters = tuple(filters)
         self.patch_size = patch_size
         self.strength = checks.positive_number("strength", strength)
@@ -95,7 +99,6 @@ class SampleMaskProgram(keras.layers.Layer):
         self.mask_generator = mask_generator(
             self.source_shape, filters=self.filters, patch_size=patch_size, seed=seed
         )
-        self.input_spec = keras.InputSpec(shape=(None, *self.target_shape))
         self.build((None, *self.target_shape))
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -121,30 +124,13 @@ class SampleMaskProgram(keras.layers.Layer):
         """
         return ops.convert_to_numpy(self._masks(self._resized(images), training=False))
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return (input_shape[0], 1, *self.source_shape)
-
     def get_config(self) -> dict[str, Any]:
-        return {
-            "target_shape": self.target_shape,
-            "source_shape": self.source_shape,
-            "source_range": self.source_range,
-            "target_range": self.target_range,
+        return super().get_config() | {
             "filters": self.filters,
             "patch_size": self.patch_size,
             "strength": self.strength,
             "seed": self.seed,
-            "name": self.name,
-            "trainable": self.trainable,
         }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        config = dict(config)
-        trainable = config.pop("trainable")
-        layer = cls(**config)
-        layer.trainable = trainable
-        return layer
 
     def _resized(self, images: Any) -> Any:
         """`r(x)`, `(batch, H, W, C)` in [-1, 1]."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,12 +11,13 @@ from keras import ops
 from keras_reprogram import arguments as checks
 from keras_reprogram.arguments import positive_number
 from keras_reprogram.program.canvas import channel_matrix, resize_matrix
+from keras_reprogram.program.program import Program
 from keras_reprogram.program.program_layer import resize_rows
 from keras_reprogram.program.views import center_view, framed_size
 
 
 @keras.saving.register_keras_serializable(package="keras_reprogram")
-class ScaledProgram(keras.layers.Layer):
+class ScaledProgram(Program):
     """A program around an image whose scale is trained: AutoVP's input module (Tsao et al. 2024).
 
     On pixels in [0, 1] the source image is `A x B^T + (1 - a b^T) * sigmoid(W)`. `A` and `B`
@@ -66,7 +67,8 @@ class ScaledProgram(keras.layers.Layer):
         Benchmark", ICLR 2024.
     """
 
-    num_views = 1
+    source_range: tuple[float, float]
+    target_range: tuple[float, float]
 
     def __init__(
         self,
@@ -79,17 +81,18 @@ class ScaledProgram(keras.layers.Layer):
         initial_scale: float = 1.0,
         name: str = "program",
     ) -> None:
-        super().__init__(name=name, dtype="float32")
-        self.target_shape = checks.image_shape("target_shape", target_shape)
-        self.source_shape = checks.image_shape("source_shape", source_shape)
-        self.source_range = checks.value_range("source_range", source_range)
-        self.target_range = checks.value_range("target_range", target_range)
+        super().__init__(
+            target_shape,
+            source_shape,
+            source_range=source_range,
+            target_range=target_range,
+            name=name,
+        )
         size = checks.image_size_or_none(image_size)
         self.image_size = size or framed_size(self.target_shape, self.source_shape)
         self.limits = ScaleLimits(checks.positive_number("initial_scale", initial_scale))
         self.initial_scale = self.limits.initial_scale
         self._view = center_view(self.image_size, self.source_shape)
-        self.input_spec = keras.InputSpec(shape=(None, *self.target_shape))
         self.build((None, *self.target_shape))
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -131,28 +134,11 @@ class ScaledProgram(keras.layers.Layer):
         """The image's scale now, 1 for `image_size`."""
         return self.initial_scale + float(ops.convert_to_numpy(self.scale_change.value)[0])
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return (input_shape[0], 1, *self.source_shape)
-
     def get_config(self) -> dict[str, Any]:
-        return {
-            "target_shape": self.target_shape,
-            "source_shape": self.source_shape,
-            "source_range": self.source_range,
-            "target_range": self.target_range,
+        return super().get_config() | {
             "image_size": self.image_size,
             "initial_scale": self.initial_scale,
-            "name": self.name,
-            "trainable": self.trainable,
         }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        config = dict(config)
-        trainable = config.pop("trainable")
-        layer = cls(**config)
-        layer.trainable = trainable
-        return layer
 
     def _source_images(self, images: Any, weights: Any, change: Any) -> Any:
         """`weights` `(n, H, W, C)` and `change` `(n,)`, where n is the batch or 1."""

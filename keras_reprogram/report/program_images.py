@@ -10,7 +10,6 @@ import keras
 import numpy as np
 
 from keras_reprogram.optional_packages import needs_extra
-from keras_reprogram.program.target_range import target_range_of
 from keras_reprogram.report.pictures import one_if_shared, own_range
 
 _CHANNELS = (1, 3)
@@ -98,10 +97,11 @@ class ProgramImages(keras.callbacks.Callback):
         self._written = step
 
     def _program_pictures(self) -> dict[str, np.ndarray]:
-        if not hasattr(self.model.program, "program_images"):
+        images = self.model.program.program_images()
+        if images is None:
             return {}
         # P is in units of half the range.
-        return {"program": _clipped(0.5 + 0.5 * one_if_shared(self.model.program.program_images()))}
+        return {"program": _clipped(0.5 + 0.5 * one_if_shared(images))}
 
     def _source_pictures(self) -> dict[str, np.ndarray]:
         if self.samples is None:
@@ -116,11 +116,11 @@ class ProgramImages(keras.callbacks.Callback):
     def _target_pictures(self) -> dict[str, np.ndarray]:
         if self.samples is None or self.samples.shape[-1] not in _CHANNELS:
             return {}
-        target_range = target_range_of(self.model.program) or own_range(self.samples)
+        target_range = self.model.data_checks.target_range or own_range(self.samples)
         return {"target images": _scaled(self.samples, target_range)}
 
     def _check_model(self) -> None:
-        if self.samples is None and not hasattr(self.model.program, "program_images"):
+        if self.samples is None and self.model.program.program_images() is None:
             raise ValueError(
                 "A program without `program_images` shows itself in source images only. Received: "
                 f"{type(self.model.program).__name__} without `sample_images`. Pass a few images."

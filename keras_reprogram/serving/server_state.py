@@ -191,9 +191,9 @@ class ServerMetrics:
 
     def watch_source(self, source: Source) -> None:
         """Shows queries and cost of a gateway's source."""
-        if hasattr(source, "queries_used"):
+        if source.queries_used is not None:
             self._gauge("source_queries", "Images sent.", lambda: source.queries_used)
-        ledger = getattr(source, "ledger", None)
+        ledger = source.ledger
         if ledger is None:
             return
         self._gauge("ledger_spent", "Queries of all runs on the ledger.", lambda: ledger.spent)

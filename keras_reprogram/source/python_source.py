@@ -56,10 +56,8 @@ class PythonSource(Source):
     """
 
     in_graph = False
-    ledger: QueryLedger | None = None
     exportable = False
-    # Whether images reach the model as 8-bit codes: small steps of a program may vanish there.
-    rounds_images = False
+    queries_used: int
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

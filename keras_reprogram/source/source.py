@@ -9,6 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_reprogram.source.ledger.query_ledger import QueryLedger
+
 SCORE_KINDS = ("probabilities", "independent", "logits", "independent_logits", "features")
 # Fingerprints were made before these two were told apart; a ledger's answers stay its answers.
 _FINGERPRINTED = {"independent": "probabilities", "independent_logits": "logits"}
@@ -83,6 +85,11 @@ class Source(keras.layers.Layer):
     differentiable = False
     in_graph = True
     exportable = True
+    # Sources that are paid for count images and may have a `QueryLedger`, see `PythonSource`.
+    queries_used: int | None = None
+    ledger: QueryLedger | None = None
+    # Whether images reach the model as 8-bit codes: small steps of a program may vanish there.
+    rounds_images = False
 
     def __init__(
         self,
@@ -138,6 +145,11 @@ class Source(keras.layers.Layer):
     def fingerprint(self) -> str:
         """A string that is equal for equal sources and differs when the source changes."""
         raise NotImplementedError(f"{type(self).__name__} must implement `fingerprint`.")
+
+    @property
+    def request_options(self) -> str:
+        """What a service is asked for beside the image; its answers depend on it."""
+        return ""
 
     @property
     def fingerprinted_scores(self) -> str:

@@ -7,12 +7,7 @@ import numpy as np
 import tensorflow as tf
 from checks.tiny_models import random_images
 
-from keras_reprogram.program.candidate_images import (
-    candidate_images,
-    flat_value,
-    live_coordinates,
-    unflatten,
-)
+from keras_reprogram.program.program import as_program, flat_value, unflatten
 
 
 def as_array(tensor):
@@ -39,6 +34,7 @@ def check_program(program, target_shape, source_shape, source_range):
         source_shape: `(H, W, C)`.
         source_range: `(low, high)`.
     """
+    program = as_program(program)
     images = random_images(3, target_shape)
     set_weights(program, 0.1)
     check_shape(program, images, source_shape)
@@ -81,12 +77,10 @@ def check_candidates(program, images):
     """Stored weights give what `call` gives; other weights what `call` gives with them."""
     stored = flat_value(program)[None]
     expected = as_array(program(images))
-    np.testing.assert_allclose(
-        candidate_images(program, images, stored), expected, rtol=1e-5, atol=1e-5
-    )
+    np.testing.assert_allclose(program.transform(images, stored), expected, rtol=1e-5, atol=1e-5)
     random = np.random.default_rng(2)
     values = random.normal(0, 0.3, (len(images), stored.shape[1])).astype("float32")
-    found = as_array(candidate_images(program, images, values))
+    found = as_array(program.transform(images, values))
     for row, value in enumerate(values):
         for variable, piece in zip(
             program.trainable_variables, unflatten(program, value), strict=True
@@ -102,7 +96,7 @@ def check_candidates(program, images):
 
 def check_live_coordinates(program, images):
     """A coordinate is live where autodiff can be nonzero: for some image, some mix of pixels."""
-    live = live_coordinates(program)
+    live = program.live_coordinates()
     reached = np.zeros(live.shape, bool)
     # Where a pixel is clipped with one sign of the weights, it is not with the other.
     for seed, scale in ((0, 0.05), (1, -0.05)):

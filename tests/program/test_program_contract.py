@@ -124,7 +124,7 @@ def test_any_layer_is_a_program():
     program = Recolouring()
     program.build((None, *COLOUR))
     checks.check_program(program, COLOUR, SOURCE, RANGE)
-    assert checks.live_coordinates(program).tolist() == [True] * 4
+    assert program.live_coordinates().tolist() == [True] * 4
 
 
 def test_layer_without_weights_is_a_program():
