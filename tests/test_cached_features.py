@@ -348,7 +348,7 @@ class Shade(keras.layers.Layer):
 def test_files_know_code_and_request_options(tmp_path, monkeypatch) -> None:
     def asked():
         source = features_source()
-        source.request_options = options
+        monkeypatch.setattr(type(source), "request_options", options)
         program = Shade(dead_program(source))
         return fit(model_of(source, program=program), cache_features=tmp_path)[0]
 
