@@ -79,7 +79,7 @@ def test_counted_queries_are_the_declared_ones(kind, num_views, saved_model) -> 
         asked - num_views * (COUNT * per_image + 5),
         asked,
     ]
-    if hasattr(source, "queries_used"):
+    if source.queries_used is not None:
         assert source.queries_used == model.queries_used
 
 
