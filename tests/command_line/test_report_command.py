@@ -194,7 +194,8 @@ def test_labels_of_a_class_are_listed_with_their_weights() -> None:
 
 
 def test_maps_and_programs_without_a_picture_say_so() -> None:
-    model = SimpleNamespace(output_map=NewHead(2), source=None, program=SimpleNamespace())
+    layer = SimpleNamespace(program_images=lambda: None)
+    model = SimpleNamespace(output_map=NewHead(2), source=None, program=layer)
     assert "NewHead does not read" in label_map(model, ["no", "yes"])[0].text
     assert "has no `program_images`" in program(model).text
 
