@@ -7,9 +7,10 @@ from keras_reprogram.source.errors import (
     SourceUnavailableError,
 )
 from keras_reprogram.source.remote.clarifai import ClarifaiSource
+from keras_reprogram.source.remote.client import ServiceClient
 from keras_reprogram.source.remote.custom_vision import CustomVisionSource
 from keras_reprogram.source.remote.google_vision import GoogleVisionSource
-from keras_reprogram.source.remote.http_source import HTTPSource
+from keras_reprogram.source.remote.http_source import HTTPClient, HTTPSource
 from keras_reprogram.source.remote.kserve import KServeSource
 from keras_reprogram.source.remote.payloads import named_scores
 from keras_reprogram.source.remote.rekognition import RekognitionSource
@@ -21,10 +22,12 @@ __all__ = [
     "ClarifaiSource",
     "CustomVisionSource",
     "GoogleVisionSource",
+    "HTTPClient",
     "HTTPSource",
     "KServeSource",
     "RekognitionSource",
     "RemoteSource",
+    "ServiceClient",
     "SourceBusyError",
     "SourceDriftedError",
     "SourceRefusedError",

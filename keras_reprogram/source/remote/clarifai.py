@@ -2,31 +2,121 @@
 
 from __future__ import annotations
 
-import threading
-import weakref
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 
 from keras_reprogram.optional_packages import needs_extra
 from keras_reprogram.source.errors import (
-    NotBilledError,
     SourceBusyError,
     SourceRefusedError,
     SourceUnavailableError,
 )
-from keras_reprogram.source.remote.grpc_transport import (
-    channel_to,
+from keras_reprogram.source.remote.client import (
+    ServiceClient,
+    check_images,
     check_images_per_request,
-    failure_of,
+    hide_key,
+    key_from,
 )
-from keras_reprogram.source.remote.payloads import hide_key, key_from
+from keras_reprogram.source.remote.grpc_transport import channel_to, failure_of
 from keras_reprogram.source.remote.remote_source import RemoteSource
 
 _ADDRESS, _METHOD = "api.clarifai.com", "/clarifai.api.V2/PostModelOutputs"
 _MOST_IMAGES, _MOST_CONCEPTS = 128, 200
-_opening = threading.Lock()
+
+
+@dataclass(frozen=True)
+class ClarifaiClient(ServiceClient):
+    """Asks Clarifai for the concepts of images; the answer is Clarifai's JSON."""
+
+    model_id: str
+    user_id: str
+    app_id: str
+    model_version_id: str | None
+    concepts_by: str
+    use_predict_cache: bool
+    labels: tuple[str, ...]
+
+    @property
+    def request_options(self) -> str:
+        model = f"{self.user_id} {self.app_id} {self.model_id} {self.model_version_id}"
+        return f"{model} {self.concepts_by} {self.use_predict_cache}"
+
+    def send(self, payloads: list[bytes], endpoint: str) -> dict[str, Any]:
+        with needs_extra("grpcio", "clarifai"):
+            import grpc
+        from google.protobuf.json_format import MessageToDict
+
+        sent = ("authorization", f"Key {key_from(self.key_variable or '', 'Clarifai')}")
+        try:
+            answer = self.method(endpoint)(
+                self.message(payloads), timeout=self.timeout, metadata=(sent,)
+            )
+        except grpc.RpcError as error:
+            # The gRPC error repeats what the service said, the key too.
+            place = f"Clarifai at {endpoint}"
+            raise failure_of(error, place, self.key_variable, endpoint) from None
+        for output in answer.outputs:
+            output.ClearField("input")  # the image again
+        said: dict[str, Any] = MessageToDict(
+            answer, preserving_proto_field_name=True, use_integers_for_enums=True
+        )
+        self._check_statuses(said)
+        return said
+
+    def message(self, payloads: list[bytes]) -> Any:
+        """The `PostModelOutputsRequest` of some images."""
+        service, resources = _messages()
+        config = resources.OutputConfig(
+            max_concepts=min(len(self.labels), _MOST_CONCEPTS),
+            min_value=0.0,
+            select_concepts=[
+                resources.Concept(**{self.concepts_by: label}) for label in self.labels
+            ],
+        )
+        images = [resources.Data(image=resources.Image(base64=image)) for image in payloads]
+        return service.PostModelOutputsRequest(
+            user_app_id=resources.UserAppIDSet(user_id=self.user_id, app_id=self.app_id),
+            model_id=self.model_id,
+            version_id=self.model_version_id or "",
+            inputs=[resources.Input(data=data) for data in images],
+            model=resources.Model(output_info=resources.OutputInfo(output_config=config)),
+            use_predict_cache=self.use_predict_cache,
+        )
+
+    def method(self, endpoint: str) -> Any:
+        """`PostModelOutputs` on the connection that this process keeps.
+
+        Clarifai's own channel repeats what failed up to five times, billed and unseen by the
+        ledger, and its own stub works with that channel only.
+        """
+        service, _ = _messages()
+
+        def made(closing: ExitStack) -> Any:
+            channel = closing.enter_context(channel_to(endpoint, "clarifai"))
+            return channel.unary_unary(
+                _METHOD,
+                request_serializer=service.PostModelOutputsRequest.SerializeToString,
+                response_deserializer=service.MultiOutputResponse.FromString,
+            )
+
+        return self.kept(endpoint, made)
+
+    def _check_statuses(self, said: dict[str, Any]) -> None:
+        """Raises what all outputs have in common; `read` names a single one that fails."""
+        failure = failure_of_status(said.get("status", {}), "Clarifai", self.key_variable)
+        outputs = said.get("outputs", [])
+        if failure is not None and not outputs:
+            raise failure
+        if failure is not None:
+            check_images([
+                failure_of_status(output.get("status", {}), "Clarifai", self.key_variable)
+                for output in outputs
+            ])  # fmt: skip
 
 
 @keras.saving.register_keras_serializable(package="keras_reprogram")
@@ -69,10 +159,7 @@ class ClarifaiSource(RemoteSource):
     ```
     """
 
-    request_fields = (
-        "labels", "model_id", "user_id", "app_id", "model_version_id", "key_variable",
-        "concepts_by", "use_predict_cache", "timeout",
-    )  # fmt: skip
+    client: ClarifaiClient
 
     def __init__(
         self,
@@ -96,44 +183,11 @@ class ClarifaiSource(RemoteSource):
             raise ValueError(f"`concepts_by` must be 'name' or 'id'. Received: {concepts_by!r}.")
         where = f"{user_id}/{app_id}/{model_id}/{model_version_id or 'newest'}"
         options = {"identity": f"Clarifai {where}", "scores": "independent"} | options
+        options["client"] = ClarifaiClient(
+            model_id, user_id, app_id, model_version_id, concepts_by, use_predict_cache,
+            tuple(labels), key_variable=key_variable, timeout=timeout,
+        )  # fmt: skip
         super().__init__(source_shape, labels, endpoints=[address or _ADDRESS], **options)
-        self.model_id, self.user_id, self.app_id = model_id, user_id, app_id
-        self.model_version_id, self.key_variable = model_version_id, key_variable
-        self.concepts_by, self.use_predict_cache = concepts_by, use_predict_cache
-        self.timeout = timeout
-
-    @property
-    def request_options(self) -> str:
-        model = f"{self.user_id} {self.app_id} {self.model_id} {self.model_version_id}"
-        return f"{model} {self.concepts_by} {self.use_predict_cache}"
-
-    def request(self, payloads: list[bytes], endpoint: str) -> dict[str, Any]:
-        """Asks for the concepts of images; the answer as Clarifai's JSON.
-
-        Args:
-            payloads: encoded images.
-            endpoint: the address.
-        """
-        with needs_extra("grpcio", "clarifai"):
-            import grpc
-        from google.protobuf.json_format import MessageToDict
-
-        sent = ("authorization", f"Key {key_from(self.key_variable or '', 'Clarifai')}")
-        try:
-            answer = self._method(endpoint)(
-                self._message(payloads), timeout=self.timeout, metadata=(sent,)
-            )
-        except grpc.RpcError as error:
-            # The gRPC error repeats what the service said, the key too.
-            place = f"Clarifai at {endpoint}"
-            raise failure_of(error, place, self.key_variable, endpoint) from None
-        for output in answer.outputs:
-            output.ClearField("input")  # the image again
-        said: dict[str, Any] = MessageToDict(
-            answer, preserving_proto_field_name=True, use_integers_for_enums=True
-        )
-        self._check_statuses(said)
-        return said
 
     def read(self, answer: dict[str, Any]) -> list[list[float]]:
         rows = [self._row(output) for output in answer["outputs"]]
@@ -148,7 +202,9 @@ class ClarifaiSource(RemoteSource):
         if failure := failure_of_status(output.get("status", {}), "An image"):
             raise ValueError(str(failure))
         concepts = output.get("data", {}).get("concepts", [])
-        pairs = [(concept[self.concepts_by], concept.get("value", 0.0)) for concept in concepts]
+        pairs = [
+            (concept[self.client.concepts_by], concept.get("value", 0.0)) for concept in concepts
+        ]
         names = [name for name, _ in pairs]
         if not set(names) & set(self.labels or ()):
             raise ValueError(
@@ -156,62 +212,6 @@ class ClarifaiSource(RemoteSource):
                 "Declare the concepts of the model that answers."
             )
         return self.row_of(pairs)
-
-    def _message(self, payloads: list[bytes]) -> Any:
-        service, resources = _messages()
-        labels = self.labels or ()
-        config = resources.OutputConfig(
-            max_concepts=min(len(labels), _MOST_CONCEPTS),
-            min_value=0.0,
-            select_concepts=[resources.Concept(**{self.concepts_by: label}) for label in labels],
-        )
-        images = [resources.Data(image=resources.Image(base64=image)) for image in payloads]
-        return service.PostModelOutputsRequest(
-            user_app_id=resources.UserAppIDSet(user_id=self.user_id, app_id=self.app_id),
-            model_id=self.model_id,
-            version_id=self.model_version_id or "",
-            inputs=[resources.Input(data=data) for data in images],
-            model=resources.Model(output_info=resources.OutputInfo(output_config=config)),
-            use_predict_cache=self.use_predict_cache,
-        )
-
-    def _method(self, endpoint: str) -> Any:
-        """One a process; a copy that an executor works with makes its own.
-
-        Clarifai's own channel repeats what failed up to five times, billed and unseen by the
-        ledger, and its own stub works with that channel only.
-        """
-        with _opening:
-            if "_post_model_outputs" not in self.__dict__:
-                channel = channel_to(endpoint, "clarifai")
-                weakref.finalize(self, channel.close)
-                service, _ = _messages()
-                self.__dict__["_post_model_outputs"] = channel.unary_unary(
-                    _METHOD,
-                    request_serializer=service.PostModelOutputsRequest.SerializeToString,
-                    response_deserializer=service.MultiOutputResponse.FromString,
-                )
-            return self.__dict__["_post_model_outputs"]
-
-    def _check_statuses(self, said: dict[str, Any]) -> None:
-        """Raises what all outputs have in common; `read` names a single one that fails."""
-        failure = failure_of_status(said.get("status", {}), "Clarifai", self.key_variable)
-        outputs = [
-            failure_of_status(output.get("status", {}), "Clarifai", self.key_variable)
-            for output in said.get("outputs", [])
-        ]
-        failed = [one for one in outputs if one is not None]
-        if failure is None or (outputs and not failed):
-            return
-        if not outputs:
-            raise failure
-        if len(failed) == len(outputs):
-            raise next((one for one in failed if not isinstance(one, NotBilledError)), failed[0])
-        if any(isinstance(one, SourceUnavailableError) for one in failed):
-            # Never busy or refused: the others are billed.
-            raise SourceUnavailableError(
-                f"{len(failed)} of {len(outputs)} images failed: {failed[0]}"
-            )
 
 
 def _messages() -> tuple[Any, Any]:
@@ -253,13 +253,7 @@ _UNKNOWN_FATE = ("CONN_UNCATEGORIZED", "INPUT_UNCATEGORIZED", "INPUT_CONNECTION_
 def failure_of_status(
     status: dict[str, Any], service: str, key_variable: str | None = None
 ) -> Exception | None:
-    """Ours for a status in an answer of Clarifai, or `None` for success.
-
-    Args:
-        status: as JSON: `code`, `description`, `details`.
-        service: who failed, for the message.
-        key_variable: the environment variable whose value is not shown.
-    """
+    """Our error for a status in an answer, as JSON, or `None` for success."""
     from clarifai_grpc.grpc.api.status.status_code_pb2 import StatusCode
 
     code = status.get("code", 0)
@@ -267,8 +261,7 @@ def failure_of_status(
     if name == "SUCCESS":
         return None
     words = f"{status.get('description', '')} {status.get('details', '')}".strip()
-    # Hidden before it is cut: half a key is a secret too.
-    said = f"{code} {name}: {hide_key(words, key_variable)[:200]}"
+    said = f"{code} {name}: {hide_key(words, key_variable, 200)}"
     if name in BUSY_STATUSES:
         wait = _THROTTLED_WAIT if name == "CONN_THROTTLED" else None
         return SourceBusyError(f"{service} is busy ({said})", wait)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 import keras
 
 from keras_reprogram.source.errors import SourceRefusedError
-from keras_reprogram.source.remote.http_source import HTTPSource
+from keras_reprogram.source.remote.client import check_images_per_request
+from keras_reprogram.source.remote.http_source import HTTPClient, HTTPSource
 
 _LARGEST_IMAGE = 4 * 2**20
 _HINTS = {
@@ -20,6 +23,30 @@ _HINTS = {
     404: "Check `project_id`, and `iteration`: the name that it was published under.",
     415: "Check `endpoint`: another kind of service answers there.",
 }
+
+
+@dataclass(frozen=True)
+class CustomVisionClient(HTTPClient):
+    """Posts one image to the prediction URL of an iteration."""
+
+    project_id: str
+    iteration: str
+
+    hints = HTTPClient.hints | _HINTS
+
+    @property
+    def request_options(self) -> str:
+        return f"{self.project_id} {self.iteration}"
+
+    def body(self, payloads: list[bytes]) -> tuple[bytes, dict[str, str]]:
+        """The image itself; a SourceRefusedError for more than 4 MB."""
+        (image,) = payloads
+        if len(image) > _LARGEST_IMAGE:
+            raise SourceRefusedError(
+                f"Custom Vision takes images of at most {_LARGEST_IMAGE:,} bytes. Received: "
+                f"{len(image):,}. Use a smaller `source_shape` or encoding='jpeg'."
+            )
+        return image, {"Content-Type": "application/octet-stream"}
 
 
 @keras.saving.register_keras_serializable(package="keras_reprogram")
@@ -60,8 +87,6 @@ class CustomVisionSource(HTTPSource):
     ```
     """
 
-    hints = HTTPSource.hints | _HINTS
-
     def __init__(
         self,
         endpoint: str,
@@ -74,11 +99,7 @@ class CustomVisionSource(HTTPSource):
         store: bool = False,
         **options: Any,
     ) -> None:
-        if options.get("images_per_request", 1) != 1:
-            raise ValueError(
-                "Custom Vision takes one image a request. Received: images_per_request="
-                f"{options['images_per_request']}. Raise `concurrency` instead."
-            )
+        check_images_per_request(options, 1, "Custom Vision")
         super().__init__(
             _url_of(endpoint, project_id, iteration, store),
             source_shape,
@@ -86,34 +107,13 @@ class CustomVisionSource(HTTPSource):
             key_variable=key_variable,
             key_header="Prediction-Key",
             key_prefix="",
+            client=partial(CustomVisionClient, project_id=project_id, iteration=iteration),
             **options,
         )
-        self.project_id, self.iteration = project_id, iteration
-
-    def body(self, payloads: list[bytes]) -> tuple[bytes, dict[str, str]]:
-        """The image itself.
-
-        Args:
-            payloads: one encoded image.
-
-        Raises:
-            SourceRefusedError: for more than 4 MB.
-        """
-        (image,) = payloads
-        if len(image) > _LARGEST_IMAGE:
-            raise SourceRefusedError(
-                f"Custom Vision takes images of at most {_LARGEST_IMAGE:,} bytes. Received: "
-                f"{len(image):,}. Use a smaller `source_shape` or encoding='jpeg'."
-            )
-        return image, {"Content-Type": "application/octet-stream"}
 
     def read(self, answer: bytes) -> list[list[float]]:
         listed = json.loads(answer)["predictions"]
         return [self.row_of((tag["tagName"], tag["probability"]) for tag in listed)]
-
-    @property
-    def request_options(self) -> str:
-        return f"{self.project_id} {self.iteration}"
 
 
 def _url_of(endpoint: str, project_id: str, iteration: str, store: bool) -> str:

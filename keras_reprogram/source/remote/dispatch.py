@@ -1,13 +1,17 @@
-"""Endpoints: the replicas of a service, which work goes round."""
+"""Dispatcher: when and where requests leave: endpoints, a rate, retries, threads, an executor."""
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import (
+    FIRST_EXCEPTION,
     CancelledError,
     Executor,
+    Future,
     ProcessPoolExecutor,
     ThreadPoolExecutor,
     wait,
@@ -18,19 +22,135 @@ from typing import Any
 from keras_reprogram.optional_packages import needs_extra
 from keras_reprogram.source.errors import NeverSentError, SourceRefusedError, SourceUnavailableError
 
+# Threads that prepare requests, as a share of those that wait for answers.
+_AHEAD = 0.5
+# On Windows Ctrl-C interrupts no wait, but comes through after one.
+_LOOK_SECONDS = 0.25
+
+
+class Stop(threading.Event):
+    """Set when an error or Ctrl-C ends a call: whoever waits for something goes away.
+
+    Attributes:
+        interrupted: whether it was Ctrl-C: then what is claimed and has not left stays here too.
+            After an error it is sent: the ledger has spent it, so that a budget ends where it ends.
+    """
+
+    interrupted = False
+
+    def end(self, error: BaseException) -> None:
+        """Sets it, because of an error."""
+        self.interrupted = not isinstance(error, Exception)
+        self.set()
+
+
+class Dispatcher:
+    """Sends the requests of one source: many at a time, each repeated while that may help.
+
+    Args:
+        endpoints: names of the replicas.
+        concurrency: requests at a time to each.
+        queries_per_second: over all endpoints, or `None` for no limit.
+        retries: repetitions of a request that failed in a way that may pass.
+        executor: sends them instead of threads of this process, or `None`.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[str],
+        concurrency: int,
+        queries_per_second: float | None,
+        retries: int,
+        executor: Executor | None,
+    ) -> None:
+        self.endpoints = Endpoints(endpoints, concurrency)
+        self.rate_limit = RateLimit(queries_per_second)
+        self.retries, self.executor = retries, executor
+        in_flight = most_at_once(executor, concurrency * len(endpoints))
+        # Where attempts are written: a crash leaves no more queries of unknown fate than that.
+        self._room = threading.BoundedSemaphore(in_flight)
+        # More threads than that: the next images are encoded while all of it is waited for.
+        self._threads = ThreadPoolExecutor(
+            in_flight + max(1, round(_AHEAD * in_flight)), thread_name_prefix="query"
+        )
+        weakref.finalize(self, self._threads.shutdown, wait=False)
+
+    def results(self, parts: Sequence[Any], answer: Callable[[Any, Stop], Any]) -> list[Any]:
+        """`answer(part, stop)` of every part, in order; the first error ends all of them."""
+        stop = Stop()
+        futures = [self._threads.submit(answer, part, stop) for part in parts]
+        try:
+            return _results_of(futures)
+        except BaseException as error:
+            stop.end(error)
+            # What has not left yet stays here; what is in flight is waited for and kept.
+            for future in futures:
+                future.cancel()
+            for future in futures:
+                if not future.cancelled():
+                    future.exception()
+            raise
+
+    def repeated(self, ask: Callable[[bool], Any], stop: Stop) -> Any:
+        """What `ask(again)` returns; asked again while that may help."""
+        number = itertools.count()
+
+        def once() -> Any:
+            self.endpoints.wait_as_asked(stop.wait)
+            if stop.is_set():
+                raise CancelledError
+            return ask(next(number) > 0)
+
+        return repeated(once, self.retries, self.endpoints.any_well, stop.wait)
+
+    @contextmanager
+    def turn(self, count: int, prepare: Callable[[str], None], stop: Stop) -> Iterator[str]:
+        """The endpoint that may now be sent `count` images.
+
+        Everything that may take long is waited for here, so that a claim is sent when it is made.
+        """
+        with self._room, self.endpoints.one(stop) as endpoint:
+            if self.executor is None:
+                with self.endpoints.watched(endpoint):
+                    prepare(endpoint)
+            self.rate_limit.wait(count, stop)
+            if stop.is_set():
+                raise CancelledError
+            yield endpoint
+
+    def send(
+        self,
+        send: Callable[[list[bytes], str], Any],
+        payloads: list[bytes],
+        endpoint: str,
+        stop: Stop,
+    ) -> Any:
+        """`send(payloads, endpoint)`, here or by the executor; an endpoint that fails rests."""
+        with self.endpoints.watched(endpoint):
+            if self.executor is None:
+                return send(payloads, endpoint)
+            return executed(self.executor, stop, send, payloads, endpoint)
+
+
+def _results_of(futures: Sequence[Future[Any]]) -> list[Any]:
+    """All results, or the first error, as soon as there is one."""
+    waiting: Any = futures
+    while waiting:
+        done, waiting = wait(futures, timeout=_LOOK_SECONDS, return_when=FIRST_EXCEPTION)
+        for future in done:
+            future.result()
+    return [future.result() for future in futures]
+
+
 _FIRST_REST, _LONGEST_REST = 1.0, 60.0
 
 
 class Endpoints:
-    """Gives every request the endpoint with the fewest in flight; sick ones rest.
+    """Gives every request the endpoint with the fewest in flight; those that fail rest.
 
     An endpoint that fails is left out for a time that doubles with every failure, and then tried
-    again. If all are sick, the one whose rest ends first is tried: waiting is up to the caller. But
-    where all have asked for a wait (`Retry-After`), `wait_as_asked` waits, whoever was told.
-
-    Args:
-        names: of the endpoints, such as URLs.
-        at_a_time: most requests in flight to each.
+    again. If all rest, the one whose rest ends first is tried: waiting is up to the caller. But
+    where all have asked for a wait (`Retry-After`), `wait_as_asked` waits for the first of them.
     """
 
     def __init__(self, names: Sequence[str], at_a_time: int) -> None:
@@ -48,14 +168,7 @@ class Endpoints:
 
     @contextmanager
     def one(self, stop: threading.Event) -> Iterator[str]:
-        """An endpoint to send one request to; waits until one has room.
-
-        Args:
-            stop: set when nobody wants the answer any more.
-
-        Raises:
-            CancelledError: if `stop` was set while this waited.
-        """
+        """An endpoint for one request; waits until one has room, or raises a CancelledError."""
         name = self._take(stop)
         try:
             yield name
@@ -66,11 +179,7 @@ class Endpoints:
 
     @contextmanager
     def watched(self, name: str) -> Iterator[None]:
-        """Remembers how a request to an endpoint ends: one that fails rests.
-
-        Args:
-            name: of the endpoint.
-        """
+        """Remembers how a request to an endpoint ends: one that fails rests."""
         try:
             yield
         except SourceUnavailableError as error:
@@ -80,11 +189,7 @@ class Endpoints:
             self._failures[name] = 0
 
     def wait_as_asked(self, sleep: Callable[[float], Any]) -> None:
-        """Waits until an endpoint may be asked again, if each of them has asked for a wait.
-
-        Args:
-            sleep: waits so many seconds, or less where nobody wants the answer any more.
-        """
+        """Waits until an endpoint may be asked again, if each of them has asked for a wait."""
         left = min(self._asked_until.values()) - time.monotonic()
         if left > 0.0:
             sleep(left)
@@ -127,17 +232,10 @@ def repeated(
     may_go_on: Callable[[], bool],
     sleep: Callable[[float], Any],
 ) -> Any:
-    """What `ask` returns, asked again while that may help.
+    """What `ask` returns, asked up to `retries` times more while the service is unavailable.
 
-    Args:
-        ask: raises a `SourceUnavailableError` if it may be answered later, and a `ValueError` for
-            a malformed answer, which was billed and is asked for once more.
-        retries: most repetitions of an unavailable service.
-        may_go_on: whether there is somebody else to ask at once, so that nobody need wait.
-        sleep: waits so many seconds, or less where nobody wants the answer any more.
-
-    Raises:
-        ImportError: if tenacity is not installed.
+    A ValueError is a malformed answer: it was billed, and is asked for once more. Where
+    `may_go_on`, there is somebody else to ask at once.
     """
     with needs_extra("tenacity", "http"):
         import tenacity
@@ -163,11 +261,7 @@ def repeated(
 
 
 class RateLimit:
-    """Spaces queries evenly; a thread that comes early waits until its turn.
-
-    Args:
-        per_second: queries, or `None` for no limit.
-    """
+    """Spaces queries evenly; a thread that comes early waits until its turn."""
 
     def __init__(self, per_second: float | None) -> None:
         if per_second is not None and not per_second > 0:
@@ -180,16 +274,9 @@ class RateLimit:
         self._next = 0.0
 
     def wait(self, count: int, stop: threading.Event) -> None:
-        """Returns when `count` queries may leave.
+        """Returns when `count` queries may leave; a CancelledError if `stop` comes first.
 
         A turn is taken when it has come: whoever goes away while waiting leaves no gap.
-
-        Args:
-            count: queries of one request.
-            stop: set when nobody wants them any more.
-
-        Raises:
-            CancelledError: if `stop` was set while this waited.
         """
         came = time.monotonic()
         if self.per_second is None:
@@ -209,40 +296,14 @@ class RateLimit:
             return left
 
 
-class Stop(threading.Event):
-    """Set when an error or Ctrl-C ends a call: whoever waits for something goes away.
-
-    Attributes:
-        interrupted: whether it was Ctrl-C: then what is claimed and has not left stays here too.
-            After an error it is sent: the ledger has spent it, so that a budget ends where it ends.
-    """
-
-    interrupted = False
-
-    def end(self, error: BaseException) -> None:
-        """Sets it.
-
-        Args:
-            error: what ended the call.
-        """
-        self.interrupted = not isinstance(error, Exception)
-        self.set()
-
-
 # Their futures are waiting, running or done, and what waits can be called back. Others, such as
 # Dask's, let themselves be cancelled while the request is under way.
 _OF_PYTHON = (ThreadPoolExecutor, ProcessPoolExecutor)
-_LOOK_SECONDS = 0.1
+_QUEUE_SECONDS = 0.1
 
 
 def executed(executor: Executor, stop: Stop, function: Callable[..., Any], *arguments: Any) -> Any:
     """What a function returns that an executor calls.
-
-    Args:
-        executor: any.
-        stop: set when nobody wants it any more.
-        function: sends a request.
-        arguments: of the function.
 
     Raises:
         NeverSentError: if Ctrl-C came while it waited in the queue of a pool of Python's.
@@ -257,18 +318,13 @@ def executed(executor: Executor, stop: Stop, function: Callable[..., Any], *argu
             f"The executor must take requests. Received: {type(error).__name__}: {error}. Make the "
             "source with a new one; nothing was sent."
         ) from error
-    while not wait([future], timeout=_LOOK_SECONDS).done:
+    while not wait([future], timeout=_QUEUE_SECONDS).done:
         if stop.interrupted and future.cancel():
             raise NeverSentError("The request was stopped in the queue of its executor.")
     return future.result()
 
 
 def most_at_once(executor: Executor | None, wanted: int) -> int:
-    """Most requests that are sent at a time: no more than a pool of Python's has workers.
-
-    Args:
-        executor: any, or `None`.
-        wanted: requests.
-    """
+    """Most requests that are sent at a time: no more than a pool of Python's has workers."""
     workers = getattr(executor, "_max_workers", None) if isinstance(executor, _OF_PYTHON) else None
     return min(wanted, workers or wanted)

@@ -2,35 +2,70 @@
 
 from __future__ import annotations
 
-import threading
-import weakref
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 
 from keras_reprogram.optional_packages import needs_extra
 from keras_reprogram.source.errors import (
-    NotBilledError,
     SourceBusyError,
     SourceRefusedError,
     SourceUnavailableError,
 )
-from keras_reprogram.source.remote.grpc_transport import (
-    HINTS,
-    channel_to,
+from keras_reprogram.source.remote.client import (
+    ServiceClient,
+    check_images,
     check_images_per_request,
-    failure_of,
-    is_local,
+    hide_key,
+    key_from,
 )
-from keras_reprogram.source.remote.payloads import hide_key, key_from
+from keras_reprogram.source.remote.grpc_transport import HINTS, channel_to, failure_of, is_local
 from keras_reprogram.source.remote.remote_source import RemoteSource
 
 SAFE_SEARCH_LABELS = ("adult", "spoof", "medical", "violence", "racy")
 LEVELS = ("VERY_UNLIKELY", "UNLIKELY", "POSSIBLE", "LIKELY", "VERY_LIKELY")
 _FEATURES = {"labels": "LABEL_DETECTION", "safe_search": "SAFE_SEARCH_DETECTION"}
 _ADDRESS, _MOST_IMAGES = "vision.googleapis.com", 16
-_opening = threading.Lock()
+
+
+@dataclass(frozen=True)
+class GoogleVisionClient(ServiceClient):
+    """Has images annotated; the answer is Google's JSON."""
+
+    feature: str
+    max_results: int
+    ordinal: tuple[float, ...]
+
+    @property
+    def request_options(self) -> str:
+        detail = self.max_results if self.feature == "labels" else self.ordinal
+        return f"{self.feature} {detail}"
+
+    def send(self, payloads: list[bytes], endpoint: str) -> dict[str, Any]:
+        vision = vision_package()
+        from google.api_core.exceptions import GoogleAPICallError
+        from google.protobuf.json_format import MessageToDict
+
+        if self.key_variable is not None:
+            key_from(self.key_variable, "Google Vision")
+        feature = {"type_": _FEATURES[self.feature], "max_results": self.max_results}
+        requests = [{"image": {"content": image}, "features": [feature]} for image in payloads]
+        client = self.kept(
+            endpoint, lambda closing: closing.enter_context(client_of(endpoint, self.key_variable))
+        )
+        try:
+            # Without Google's own retries: each would be billed, unseen by the ledger.
+            answer = client.batch_annotate_images(
+                requests=requests, retry=None, timeout=self.timeout
+            )
+        except GoogleAPICallError as error:
+            # Google's error repeats what the service said, the key too.
+            raise failure_of_call(error, endpoint, self.key_variable) from None
+        said: dict[str, Any] = MessageToDict(vision.BatchAnnotateImagesResponse.pb(answer))
+        check_responses(said.get("responses", []))
+        return said
 
 
 @keras.saving.register_keras_serializable(package="keras_reprogram")
@@ -75,7 +110,7 @@ class GoogleVisionSource(RemoteSource):
     ```
     """
 
-    request_fields = ("feature", "max_results", "key_variable", "timeout")
+    client: GoogleVisionClient
 
     def __init__(
         self,
@@ -100,42 +135,10 @@ class GoogleVisionSource(RemoteSource):
             "scores": "independent" if within_unit else "independent_logits",
             "ignore_undeclared": feature == "labels",
         }
+        chosen["client"] = GoogleVisionClient(
+            feature, max_results, tuple(ordinal), key_variable=key_variable, timeout=timeout
+        )
         super().__init__(source_shape, labels, endpoints=[address or _ADDRESS], **chosen | options)
-        self.feature, self.max_results, self.ordinal = feature, max_results, tuple(ordinal)
-        self.key_variable, self.timeout = key_variable, timeout
-
-    @property
-    def request_options(self) -> str:
-        detail = self.max_results if self.feature == "labels" else self.ordinal
-        return f"{self.feature} {detail}"
-
-    def request(self, payloads: list[bytes], endpoint: str) -> dict[str, Any]:
-        """Has images annotated; the answer as Google's JSON.
-
-        Args:
-            payloads: encoded images.
-            endpoint: the address.
-        """
-        vision = vision_package()
-        from google.api_core.exceptions import GoogleAPICallError
-        from google.protobuf.json_format import MessageToDict
-
-        if self.key_variable is not None:
-            key_from(self.key_variable, "Google Vision")
-        feature = {"type_": _FEATURES[self.feature], "max_results": self.max_results}
-        requests = [{"image": {"content": image}, "features": [feature]} for image in payloads]
-        client = self._client(endpoint)
-        try:
-            # Without the client's own retries: each would be billed, unseen by the ledger.
-            answer = client.batch_annotate_images(
-                requests=requests, retry=None, timeout=self.timeout
-            )
-        except GoogleAPICallError as error:
-            # Google's error repeats what the service said, the key too.
-            raise failure_of_call(error, endpoint, self.key_variable) from None
-        said: dict[str, Any] = MessageToDict(vision.BatchAnnotateImagesResponse.pb(answer))
-        check_responses(said.get("responses", []))
-        return said
 
     def read(self, answer: dict[str, Any]) -> list[list[float]]:
         return [self._row(response) for response in answer["responses"]]
@@ -143,7 +146,7 @@ class GoogleVisionSource(RemoteSource):
     def _row(self, response: dict[str, Any]) -> list[float]:
         if "error" in response:
             raise ValueError(f"An image failed: {response['error']}.")
-        if self.feature == "labels":
+        if self.client.feature == "labels":
             found = response.get("labelAnnotations", [])
             return self.row_of((one["description"], one.get("score", 0.0)) for one in found)
         levels = {
@@ -151,19 +154,10 @@ class GoogleVisionSource(RemoteSource):
             for label in self.labels or ()
         }
         return self.row_of(
-            (label, self.ordinal[LEVELS.index(level)])
+            (label, self.client.ordinal[LEVELS.index(level)])
             for label, level in levels.items()
             if level != "UNKNOWN"
         )
-
-    def _client(self, endpoint: str) -> Any:
-        """One a process; a copy that an executor works with makes its own."""
-        with _opening:
-            if "_vision_client" not in self.__dict__:
-                client = client_of(endpoint, self.key_variable)
-                weakref.finalize(self, client.transport.close)
-                self.__dict__["_vision_client"] = client
-            return self.__dict__["_vision_client"]
 
 
 def _check_arguments(
@@ -193,15 +187,7 @@ def vision_package() -> Any:
 
 
 def client_of(endpoint: str, key_variable: str | None) -> Any:
-    """An `ImageAnnotatorClient`.
-
-    Args:
-        endpoint: `host` or `host:port`.
-        key_variable: the environment variable that holds the key, or `None` for credentials.
-
-    Raises:
-        SourceRefusedError: if there is neither.
-    """
+    """An `ImageAnnotatorClient` of `host` or `host:port`; without a key, Google's credentials."""
     vision = vision_package()
     from google.auth.exceptions import DefaultCredentialsError
     from google.cloud.vision_v1.services.image_annotator.transports import (
@@ -242,14 +228,7 @@ CREDENTIALS_HINT = (
 
 
 def failure_of_call(error: Any, endpoint: str, key_variable: str | None) -> Exception:
-    """Ours for what Google's client raised.
-
-    Args:
-        error: a `GoogleAPICallError`.
-        endpoint: the address, for the message.
-        key_variable: the environment variable whose value is not shown, or `None`.
-    """
-    # Hidden before it is cut: half a key is a secret too.
+    """Our error for a `GoogleAPICallError`."""
     who, said = f"Google Vision at {endpoint}", hide_key(str(error.message), key_variable)
     if "metadata from plugin" in said:
         # No token, so nothing was sent.
@@ -261,20 +240,9 @@ def failure_of_call(error: Any, endpoint: str, key_variable: str | None) -> Exce
 
 
 def check_responses(responses: list[dict[str, Any]]) -> None:
-    """Raises what all images have in common; `read` names a single one that fails.
-
-    Args:
-        responses: one an image, as JSON.
-    """
-    errors = [response["error"] for response in responses if "error" in response]
-    failed = [_failure_of_image(error) for error in errors]
-    if failed and len(failed) == len(responses):
-        raise next((one for one in failed if not isinstance(one, NotBilledError)), failed[0])
-    if any(isinstance(one, SourceUnavailableError) for one in failed):
-        # Never busy or refused: the others are billed.
-        raise SourceUnavailableError(
-            f"{len(failed)} of {len(responses)} images failed: {failed[0]}"
-        )
+    """Raises what all images have in common; `read` names a single one that fails."""
+    errors = [response.get("error") for response in responses]
+    check_images([None if error is None else _failure_of_image(error) for error in errors])
 
 
 def _failure_of_image(error: dict[str, Any]) -> Exception:

@@ -1,8 +1,7 @@
-"""What a gRPC error means for a query."""
+"""gRPC: channels that repeat nothing by themselves, and what an error means for a query."""
 
 from __future__ import annotations
 
-import weakref
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from keras_reprogram.source.errors import (
     SourceRefusedError,
     SourceUnavailableError,
 )
-from keras_reprogram.source.remote.payloads import hide_key
+from keras_reprogram.source.remote.client import hide_key
 
 # The request was not taken, or there was nobody to take it.
 _NEVER_CONNECTED = (
@@ -49,20 +48,8 @@ HINTS = {
 def failure_of(
     error: Any, service: str, key_variable: str | None = None, endpoint: str = ""
 ) -> Exception:
-    """Ours for a `grpc.RpcError`.
-
-    Args:
-        error: what the stub raised.
-        service: who failed, for the message.
-        key_variable: the environment variable whose value is not shown.
-        endpoint: `host` or `host:port` that was asked.
-
-    Returns:
-        A `SourceBusyError`, `SourceUnavailableError` or `SourceRefusedError`; for an answer that is
-        too large, a `RuntimeError`.
-    """
-    # Hidden before it is cut: half a key is a secret too.
-    code, said = error.code().name, hide_key(error.details() or "", key_variable)[:200]
+    """Our error for a `grpc.RpcError` of `service` at `endpoint`; the key is not shown."""
+    code, said = error.code().name, hide_key(error.details() or "", key_variable, 200)
     lower = (error.details() or "").lower()
     unreached = code == "UNAVAILABLE" and _is_unreached(lower, endpoint)
     if any(all(word in lower for word in words) for words in _ANSWER_TOO_LARGE):
@@ -103,75 +90,35 @@ def _wait_of(error: Any) -> float | None:
     return float(value) if str(value).isdigit() else None
 
 
-_LARGEST_ANSWER = 64 * 2**20
+# gRPC's own limit is 4 MB: 1,000 images of 1,000 scores.
+LARGEST_ANSWER = 64 * 2**20
 
 
-def channel_to(address: str, extra: str) -> Any:
-    """A gRPC channel that repeats nothing by itself; with TLS unless it ends on this machine.
+def channel_to(
+    address: str,
+    extra: str,
+    *,
+    secure: bool | None = None,
+    certificates: str | Path | None = None,
+    largest_answer: int = LARGEST_ANSWER,
+) -> Any:
+    """A channel to `host` or `host:port`; with TLS unless it ends on this machine or `secure` says.
 
-    Args:
-        address: `host` or `host:port`.
-        extra: of this package that brings grpcio.
+    gRPC's own repetitions are off: they would be billed, unseen by the ledger.
     """
     with needs_extra("grpcio", extra):
         import grpc
     options = [
         ("grpc.enable_retries", 0),
-        ("grpc.max_receive_message_length", _LARGEST_ANSWER),
+        ("grpc.max_receive_message_length", largest_answer),
         ("grpc.max_send_message_length", -1),
     ]
-    if is_local(address):
+    if secure is False or (secure is None and is_local(address)):
         return grpc.insecure_channel(address, options=options)
-    return grpc.secure_channel(address, grpc.ssl_channel_credentials(), options=options)
+    roots = Path(certificates).read_bytes() if certificates else None
+    return grpc.secure_channel(address, grpc.ssl_channel_credentials(roots), options=options)
 
 
 def is_local(address: str) -> bool:
     """Whether `host:port` is on this machine."""
     return address.rpartition(":")[0] in ("127.0.0.1", "localhost", "[::1]")
-
-
-def check_images_per_request(options: dict[str, Any], most: int, service: str) -> None:
-    """Raises a ValueError if more images are to go into a request than a service takes."""
-    if (wanted := options.get("images_per_request", 1)) > most:
-        raise ValueError(
-            f"{service} takes at most {most} images a request. Received: "
-            f"images_per_request={wanted}. Pass a smaller one and more `concurrency`."
-        )
-
-
-def check_address(address: str) -> None:
-    """Raises a ValueError unless the address is `host:port`."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or "/" in address:
-        raise ValueError(
-            f"`address` must be host:port. Received: {address!r}. Pass the port of gRPC, 8500 "
-            "unless the server was told otherwise; TLS is `secure=True`."
-        )
-
-
-def prediction_stub(
-    endpoint: str, *, secure: bool, certificates: str | Path | None, largest_answer: int
-) -> Any:
-    """A stub of TF Serving's PredictionService; its channel closes with it.
-
-    Args:
-        endpoint: `host:port`.
-        secure: TLS.
-        certificates: a PEM file of the authorities to trust instead of gRPC's own, or `None`.
-        largest_answer: in bytes.
-    """
-    with needs_extra("grpcio", "serving"):
-        import grpc
-    with needs_extra("tensorflow-serving-api", "serving"):
-        from tensorflow_serving.apis import prediction_service_pb2_grpc as service
-    # gRPC's own repetitions would be billed and unseen by the ledger.
-    options = [("grpc.enable_retries", 0), ("grpc.max_receive_message_length", largest_answer)]
-    if secure:
-        roots = Path(certificates).read_bytes() if certificates else None
-        credentials = grpc.ssl_channel_credentials(roots)
-        channel = grpc.secure_channel(endpoint, credentials, options=options)
-    else:
-        channel = grpc.insecure_channel(endpoint, options=options)
-    stub = service.PredictionServiceStub(channel)
-    weakref.finalize(stub, channel.close)
-    return stub

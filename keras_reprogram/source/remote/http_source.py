@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import base64
-import email.utils
 import json
 import ssl
-import time
 import urllib.request
-import weakref
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import keras
@@ -23,7 +21,7 @@ from keras_reprogram.source.errors import (
     SourceRefusedError,
     SourceUnavailableError,
 )
-from keras_reprogram.source.remote.payloads import hide_key, key_from
+from keras_reprogram.source.remote.client import ServiceClient, hide_key, key_from
 from keras_reprogram.source.remote.remote_source import RemoteSource
 
 _TOO_MANY = 429
@@ -36,6 +34,107 @@ _HINTS = {
     404: "Check the URL and the model's name.",
     413: "The images are too large for the service: fewer a request, or JPEG.",
 }
+
+
+def _instances(payloads: list[bytes]) -> dict[str, Any]:
+    return {"instances": [{"b64": base64.b64encode(image).decode()} for image in payloads]}
+
+
+def _predictions(answer: Any) -> Any:
+    return answer["predictions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HTTPClient(ServiceClient):
+    """Posts images to a URL; the answer is the body, as bytes.
+
+    A subclass with another `body` is what `HTTPSource` takes as `client`.
+
+    Args:
+        build_request: encoded images -> the request's JSON.
+        key_header: the header that carries the key.
+        key_prefix: what stands before it there.
+        certificates: a file of authorities to trust instead of the system's, or `None`.
+        connections: that are kept to each host.
+        options: as of `ServiceClient`: `key_variable`, `timeout`.
+
+    Attributes:
+        hints: status of HTTP -> what to do about it.
+
+    Example:
+    ```python
+    from keras_reprogram.source.remote.http_source import HTTPClient
+
+    client = HTTPClient(build_request=lambda images: {"count": len(images)}, timeout=5.0)
+    assert client.body([b"a file"])[0] == b'{"count":1}'
+    ```
+    """
+
+    build_request: Callable[[list[bytes]], Any] = _instances
+    key_header: str = "Authorization"
+    key_prefix: str = "Bearer "
+    certificates: str | None = None
+    connections: int = 8
+
+    hints: ClassVar[dict[int, str]] = _HINTS
+
+    def send(self, payloads: list[bytes], endpoint: str) -> bytes:
+        place = shown_url(endpoint)
+        content, own = self._checked_body(payloads)
+        headers = {"Accept-Encoding": "gzip"} | own
+        if self.key_variable is not None:
+            headers[self.key_header] = f"{self.key_prefix}{key_from(self.key_variable, place)}"
+        answer = self.pool(endpoint).post(endpoint, content, headers, place)
+        self._check_status(answer, place)
+        return answer.content
+
+    def body(self, payloads: list[bytes]) -> tuple[bytes, dict[str, str]]:
+        """What is posted, and the headers that say what it is.
+
+        Args:
+            payloads: encoded images.
+        """
+        return json_body(self.build_request(payloads))
+
+    def pool(self, url: str) -> HTTPPool:
+        """The connections of this process."""
+
+        def made(stack: ExitStack) -> HTTPPool:
+            pool = HTTPPool(
+                url, timeout=self.timeout, size=self.connections, certificates=self.certificates
+            )
+            return stack.enter_context(closing(pool))
+
+        return self.kept("pool", made)
+
+    def _checked_body(self, payloads: list[bytes]) -> tuple[bytes, dict[str, str]]:
+        try:
+            return self.body(payloads)
+        except Exception as error:
+            # Nothing has left, so that nothing is billed.
+            raise SourceRefusedError(
+                f"`build_request` must turn encoded images into JSON. Received: "
+                f"{type(error).__name__}: {error}. Correct it; nothing was sent."
+            ) from error
+
+    def _check_status(self, answer: Posted, place: str) -> None:
+        status = answer.status
+        if status < 300:
+            return
+        if status == _TOO_MANY:
+            raise SourceBusyError(f"{place} is asked too fast (429)", answer.retry_after)
+        if status >= 500 or status in _NOBODY_KNOWS:
+            raise SourceUnavailableError(f"{place} failed ({status})", answer.retry_after)
+        if status < 400:
+            host = urlsplit(answer.headers.get("location", "")).hostname or "nowhere"
+            raise SourceRefusedError(
+                f"{place} must answer itself. Received: {status}, a redirect to {host}. "
+                "Pass the URL that it leads to, if you trust it."
+            )
+        text = answer.content[:2000].decode("utf-8", "replace")
+        said = hide_key(text, self.key_variable, 200)
+        hint = self.hints.get(status, "See the service's documentation.")
+        raise SourceRefusedError(f"{place} refused. Received: {status} {said!r}. {hint}")
 
 
 @keras.saving.register_keras_serializable(package="keras_reprogram")
@@ -59,8 +158,11 @@ class HTTPSource(RemoteSource):
         key_prefix: what stands before it there.
         timeout: seconds without a sign of life of the service.
         certificates: a file of authorities to trust instead of the system's, or `None`.
+        concurrency: requests at a time to a URL.
+        client: makes the client that posts, of the arguments above; `None` for `HTTPClient`. Pass
+            a subclass of it with a `body` of its own for requests that are no JSON.
         options: as of `RemoteSource`: `value_range`, `identity`, `ledger`, `encoding`,
-            `images_per_request`, `concurrency`, `queries_per_second`, `retries`, `missing`, ...
+            `images_per_request`, `queries_per_second`, `retries`, `missing`, ...
 
     Raises:
         ImportError: if urllib3 is not installed.
@@ -82,10 +184,7 @@ class HTTPSource(RemoteSource):
     ```
     """
 
-    hints = _HINTS
-    request_fields: tuple[str, ...] = (
-        "build_request", "key_variable", "key_header", "key_prefix", "timeout", "certificates"
-    )  # fmt: skip
+    client: HTTPClient
 
     def __init__(
         self,
@@ -100,101 +199,37 @@ class HTTPSource(RemoteSource):
         key_prefix: str = "Bearer ",
         timeout: float = 30.0,
         certificates: str | None = None,
+        concurrency: int = 8,
+        client: Callable[..., HTTPClient] | None = None,
         **options: Any,
     ) -> None:
+        if hasattr(self, "body"):
+            raise TypeError(
+                "`body` must be a method of a client. Received: "
+                f"{type(self).__name__}.body. Move it to a subclass of `HTTPClient` and pass that "
+                "as `client`."
+            )
         urls = [checked_url(one) for one in ([url] if isinstance(url, str) else url)]
-        super().__init__(source_shape, labels, endpoints=urls, **options)
-        self.build_request = build_request or _instances
+        options["client"] = (client or HTTPClient)(
+            build_request=build_request or _instances,
+            key_variable=key_variable,
+            key_header=key_header,
+            key_prefix=key_prefix,
+            timeout=timeout,
+            certificates=certificates,
+            connections=concurrency,
+        )
+        super().__init__(source_shape, labels, endpoints=urls, concurrency=concurrency, **options)
         self.read_answer = read_answer or _predictions
-        self.key_variable, self.key_header, self.key_prefix = key_variable, key_header, key_prefix
-        self.timeout, self.certificates = timeout, certificates
-        weakref.finalize(self, self._pool(urls[0]).close)
-
-    def request(self, payloads: list[bytes], endpoint: str) -> bytes:
-        """Posts images; the answer's bytes, whatever they say.
-
-        Args:
-            payloads: encoded images.
-            endpoint: the URL.
-        """
-        place = shown_url(endpoint)
-        content, own = self._checked_body(payloads)
-        headers = {"Accept-Encoding": "gzip"} | own | self._headers(place)
-        answer = self._pool(endpoint).post(endpoint, content, headers, place)
-        self._check_status(answer, place)
-        return answer.content
-
-    def body(self, payloads: list[bytes]) -> tuple[bytes, dict[str, str]]:
-        """What is posted, and the headers that say what it is.
-
-        Args:
-            payloads: encoded images.
-        """
-        return json_body(self.build_request(payloads))
-
-    def _checked_body(self, payloads: list[bytes]) -> tuple[bytes, dict[str, str]]:
-        try:
-            return self.body(payloads)
-        except Exception as error:
-            # Nothing has left, so that nothing is billed.
-            raise SourceRefusedError(
-                f"`build_request` must turn encoded images into JSON. Received: "
-                f"{type(error).__name__}: {error}. Correct it; nothing was sent."
-            ) from error
+        # Missing packages and wrong certificates are found before the first request.
+        self.client.pool(urls[0])
 
     def read(self, answer: bytes) -> Any:
         return self.read_answer(json.loads(answer))
 
-    def _pool(self, url: str) -> HTTPPool:
-        """One a process; a copy that an executor works with makes its own."""
-        pool = self.__dict__.get("_http_pool")
-        if pool is None:
-            # As many connections as there are requests in flight.
-            size = self.endpoints.at_a_time if "endpoints" in self.__dict__ else 1
-            pool = HTTPPool(url, timeout=self.timeout, size=size, certificates=self.certificates)
-            self.__dict__["_http_pool"] = pool
-        return pool
-
-    def _check_status(self, answer: Posted, place: str) -> None:
-        status = answer.status
-        if status < 300:
-            return
-        if status == _TOO_MANY:
-            raise SourceBusyError(f"{place} is asked too fast (429)", answer.retry_after)
-        if status >= 500 or status in _NOBODY_KNOWS:
-            raise SourceUnavailableError(f"{place} failed ({status})", answer.retry_after)
-        if status < 400:
-            host = urlsplit(answer.headers.get("location", "")).hostname or "nowhere"
-            raise SourceRefusedError(
-                f"{place} must answer itself. Received: {status}, a redirect to {host}. "
-                "Pass the URL that it leads to, if you trust it."
-            )
-        text = answer.content[:2000].decode("utf-8", "replace")
-        # Hidden before it is cut: half a key is a secret too.
-        said = hide_key(text, self.key_variable)[:200]
-        hint = self.hints.get(status, "See the service's documentation.")
-        raise SourceRefusedError(f"{place} refused. Received: {status} {said!r}. {hint}")
-
-    def _headers(self, place: str) -> dict[str, str]:
-        if self.key_variable is None:
-            return {}
-        return {self.key_header: f"{self.key_prefix}{key_from(self.key_variable, place)}"}
-
-
-def _instances(payloads: list[bytes]) -> dict[str, Any]:
-    return {"instances": [{"b64": base64.b64encode(image).decode()} for image in payloads]}
-
-
-def _predictions(answer: Any) -> Any:
-    return answer["predictions"]
-
 
 def json_body(content: Any) -> tuple[bytes, dict[str, str]]:
-    """JSON as `HTTPSource.body` returns it; raises a ValueError for what JSON does not hold.
-
-    Args:
-        content: of the request.
-    """
+    """JSON as `HTTPClient.body` returns it; raises a ValueError for what JSON does not hold."""
     text = json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.encode(), {"Content-Type": "application/json"}
 
@@ -224,13 +259,7 @@ _CHUNK = 2**16
 
 @dataclass(frozen=True)
 class Posted:
-    """What came back.
-
-    Attributes:
-        status: of HTTP.
-        headers: a mapping that ignores case.
-        content: the body, unpacked.
-    """
+    """An answer: status, headers that ignore case, and the unpacked body."""
 
     status: int
     headers: Any
@@ -239,30 +268,18 @@ class Posted:
     @property
     def retry_after(self) -> float | None:
         """Seconds that the service asked to wait, or `None`."""
-        value = self.headers.get("Retry-After", "").strip()
-        if value.isdigit():
-            return float(value)
+        import urllib3
+
         try:
-            moment = email.utils.parsedate_to_datetime(value)
-        except ValueError:
+            return urllib3.Retry().parse_retry_after(self.headers.get("Retry-After", ""))
+        except (urllib3.exceptions.InvalidHeader, ValueError, OverflowError):
             return None
-        return max(0.0, moment.timestamp() - time.time())
 
 
 class HTTPPool:
     """Connections to the hosts of one source. TLS is verified, redirects are not followed.
 
     The proxies of the environment (`HTTPS_PROXY`, `NO_PROXY`) are used.
-
-    Args:
-        url: one of the source's.
-        timeout: seconds without a sign of life.
-        size: connections that are kept to each host.
-        certificates: a file of authorities to trust instead of the system's, or `None`.
-
-    Raises:
-        ImportError: if urllib3 is not installed.
-        ValueError: for certificates that cannot be read.
     """
 
     def __init__(
@@ -285,19 +302,7 @@ class HTTPPool:
         self.close = self._manager.clear
 
     def post(self, url: str, content: bytes, headers: dict[str, str], place: str) -> Posted:
-        """Posts a body.
-
-        Args:
-            url: where to.
-            content: the body.
-            headers: of the request.
-            place: what errors call the service.
-
-        Raises:
-            SourceRefusedError: if the service's certificate is not trusted.
-            SourceBusyError: if no connection was made.
-            SourceUnavailableError: if the service may have taken the request.
-        """
+        """Posts a body; errors call the service `place`."""
         import urllib3
 
         failures = urllib3.exceptions

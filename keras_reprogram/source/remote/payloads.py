@@ -1,15 +1,12 @@
-"""Encoded images as the pixels of a model that takes no files."""
+"""What is sent and what comes back: images as files or pixels, names and scores as rows."""
 
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 from PIL import Image
-
-from keras_reprogram.source.errors import SourceRefusedError
 
 
 def decoded(payloads: Sequence[bytes]) -> np.ndarray:
@@ -20,7 +17,7 @@ def decoded(payloads: Sequence[bytes]) -> np.ndarray:
 
 def pixel_levels(value_range: tuple[float, float]) -> np.ndarray:
     """What the 256 values of a channel stand for, float32."""
-    low, high = value_range
+    low, high = map(float, value_range)
     return low + np.arange(256, dtype=np.float32) * np.float32((high - low) / 255.0)
 
 
@@ -37,16 +34,7 @@ _JPEG_QUALITY = 95
 
 
 def encode_image(image: np.ndarray, value_range: tuple[float, float], encoding: str) -> bytes:
-    """A file of an image; values outside the range are cut off.
-
-    Args:
-        image: `(H, W, C)`, one channel or three.
-        value_range: `(low, high)`, which become 0 and 255.
-        encoding: one of `ENCODINGS`. PNG loses nothing but the rounding to 8 bits.
-
-    Raises:
-        ValueError: for NaN or infinity.
-    """
+    """A file of an image `(H, W, C)`; values outside the range are cut off."""
     if not np.isfinite(image).all():
         raise ValueError(
             "An image must be finite to be sent. Received: NaN or infinity. Check the program's "
@@ -112,12 +100,7 @@ def named_scores(
 
 
 def check_missing(missing: float | str, *, unit_range: bool = False) -> float | str:
-    """Returns `missing`, or raises a ValueError unless it is a number or one of `MISSING_WORDS`.
-
-    Args:
-        missing: a number or a word.
-        unit_range: whether a number must lie in [0, 1], as independent scores do.
-    """
+    """Returns `missing` if it is a word or a number; in [0, 1] if scores are independent."""
     if isinstance(missing, str) and missing not in MISSING_WORDS:
         raise ValueError(
             f"`missing` must be a number or one of {MISSING_WORDS}. Received: {missing!r}."
@@ -138,37 +121,3 @@ def _missing_score(found: dict[str, float], num_labels: int, missing: float | st
         left = num_labels - len(found)
         return max(0.0, 1.0 - sum(found.values())) / left if left else 0.0
     return float(missing)
-
-
-def key_from(variable: str, service: str) -> str:
-    """The key in an environment variable.
-
-    Args:
-        variable: its name.
-        service: who wants it, for the error.
-
-    Raises:
-        SourceRefusedError: if the variable is not set.
-    """
-    if key := os.environ.get(variable, "").strip():
-        if not (key.isascii() and key.isprintable()):
-            raise SourceRefusedError(
-                f"The key in {variable} must be printable ASCII. Received: other characters. "
-                "Copy it again."
-            )
-        return key
-    raise SourceRefusedError(
-        f"The key of {service} must be in the environment. Received: no {variable}. "
-        f"Set it: export {variable}=..."
-    )
-
-
-def hide_key(text: str, variable: str | None) -> str:
-    """A text of a service, which may repeat the key that it refuses.
-
-    Args:
-        text: what it said.
-        variable: the environment variable that holds the key, or `None`.
-    """
-    key = os.environ.get(variable or "", "").strip()
-    return text.replace(key, "***") if key else text

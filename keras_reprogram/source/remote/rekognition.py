@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
-import weakref
 from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -17,6 +17,7 @@ from keras_reprogram.source.errors import (
     SourceRefusedError,
     SourceUnavailableError,
 )
+from keras_reprogram.source.remote.client import ServiceClient, check_images_per_request
 from keras_reprogram.source.remote.http_source import checked_url
 from keras_reprogram.source.remote.remote_source import RemoteSource
 
@@ -28,7 +29,74 @@ _OPERATIONS = {
 }
 _SIDES = (80, 10_000)
 _MOST_LABELS = 1000
-_MAKING_CLIENTS = threading.Lock()
+
+
+@dataclass(frozen=True)
+class RekognitionClient(ServiceClient):
+    """Sends one image through the SDK; the answer's bytes, whatever they say."""
+
+    operation: str
+    project_version_arn: str | None
+    region: str | None
+    min_confidence: float
+    max_labels: int
+    connections: int
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a request says beside the image, in Amazon's words."""
+        _, _, limit = _OPERATIONS[self.operation]
+        settings: dict[str, Any] = {"MinConfidence": self.min_confidence}
+        if limit:
+            settings[limit] = self.max_labels
+        if self.project_version_arn:
+            custom = self.operation == "custom_labels"
+            settings["ProjectVersionArn" if custom else "ProjectVersion"] = self.project_version_arn
+        return settings
+
+    @property
+    def request_options(self) -> str:
+        return json.dumps([self.operation, self.settings], sort_keys=True)
+
+    def send(self, payloads: list[bytes], endpoint: str) -> bytes:
+        with needs_extra("boto3", "aws"):
+            from botocore.exceptions import BotoCoreError, ClientError
+            from botocore.parsers import ResponseParserError
+        (image,) = payloads
+        place = endpoint or f"Rekognition ({self.region or 'default region'})"
+        try:
+            method = getattr(self.amazons(endpoint), _OPERATIONS[self.operation][0])
+            return method(Image={"Bytes": image}, **self.settings)["Body"]
+        except ClientError as error:
+            # Not `from error`: what Amazon says of a wrong signature repeats the session's token.
+            raise refusal_of(error.response, place) from None
+        except BotoCoreError as error:
+            raise failure_of(error, place) from error
+        except (ResponseParserError, AttributeError, TypeError, ValueError) as error:
+            # An answer that the SDK cannot read was billed all the same; `read` cannot either.
+            return f"unreadable ({type(error).__name__}: {error})".encode()
+
+    def amazons(self, endpoint: str) -> Any:
+        """The SDK's client, which the threads of this process share."""
+        return self.kept(endpoint, lambda stack: stack.enter_context(closing(self.made(endpoint))))
+
+    def made(self, endpoint: str) -> Any:
+        """A new client of the SDK, whose own retries are off."""
+        from boto3.session import Session
+        from botocore.config import Config
+
+        config = Config(
+            retries={"total_max_attempts": 1, "mode": "standard"},
+            connect_timeout=self.timeout,
+            read_timeout=self.timeout,
+            max_pool_connections=self.connections,
+        )
+        # A session of its own: the default one is not for several threads.
+        client = Session(region_name=self.region).client(
+            "rekognition", endpoint_url=endpoint or None, config=config
+        )
+        client.meta.events.register("after-call.rekognition.*", _keep_body)
+        return client
 
 
 @keras.saving.register_keras_serializable(package="keras_reprogram")
@@ -72,10 +140,7 @@ class RekognitionSource(RemoteSource):
     ```
     """
 
-    request_fields = (
-        "operation", "project_version_arn", "region", "min_confidence", "max_labels", "timeout",
-        "connections",
-    )  # fmt: skip
+    client: RekognitionClient
 
     def __init__(
         self,
@@ -95,90 +160,25 @@ class RekognitionSource(RemoteSource):
         with needs_extra("boto3", "aws"):
             import boto3  # noqa: F401
         _check_operation(operation, project_version_arn, max_labels)
-        _check_images(source_shape, options.get("images_per_request", 1))
+        _check_sides(source_shape)
+        check_images_per_request(options, 1, "Rekognition")
         if not 0 <= min_confidence <= 100:
             raise ValueError(
                 f"`min_confidence` must be from 0 to 100 percent. Received: {min_confidence}."
             )
         options.setdefault("ignore_undeclared", operation != "custom_labels")
         options.setdefault("scores", "independent")
+        most = max_labels or (_MOST_LABELS if operation == "labels" else len(labels))
+        options["client"] = RekognitionClient(
+            operation, project_version_arn, region, float(min_confidence), most, concurrency,
+            timeout=timeout,
+        )  # fmt: skip
         places = [checked_url(endpoint_url) if endpoint_url else ""]
         super().__init__(source_shape, labels, concurrency=concurrency, endpoints=places, **options)
-        self.operation, self.project_version_arn = operation, project_version_arn
-        self.region, self.timeout, self.connections = region, timeout, concurrency
-        self.min_confidence = float(min_confidence)
-        self.max_labels = max_labels or (_MOST_LABELS if operation == "labels" else len(labels))
-
-    def request(self, payloads: list[bytes], endpoint: str) -> bytes:
-        """Sends one image; the answer's bytes, whatever they say.
-
-        Args:
-            payloads: one encoded image.
-            endpoint: an address, or `""` for the region's.
-        """
-        with needs_extra("boto3", "aws"):
-            from botocore.exceptions import BotoCoreError, ClientError
-            from botocore.parsers import ResponseParserError
-        (image,) = payloads
-        place = endpoint or f"Rekognition ({self.region or 'default region'})"
-        try:
-            method = getattr(self._client(endpoint), _OPERATIONS[self.operation][0])
-            return method(Image={"Bytes": image}, **self.settings)["Body"]
-        except ClientError as error:
-            # Not `from error`: what Amazon says of a wrong signature repeats the session's token.
-            raise refusal_of(error.response, place) from None
-        except BotoCoreError as error:
-            raise failure_of(error, place) from error
-        except (ResponseParserError, AttributeError, TypeError, ValueError) as error:
-            # An answer that the SDK cannot read was billed all the same; `read` cannot either.
-            return f"unreadable ({type(error).__name__}: {error})".encode()
 
     def read(self, answer: bytes) -> list[list[float]]:
-        listed = json.loads(answer)[_OPERATIONS[self.operation][1]]
+        listed = json.loads(answer)[_OPERATIONS[self.client.operation][1]]
         return [self.row_of((label["Name"], label["Confidence"] / 100) for label in listed)]
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What a request says beside the image, in Amazon's words."""
-        _, _, limit = _OPERATIONS[self.operation]
-        settings: dict[str, Any] = {"MinConfidence": self.min_confidence}
-        if limit:
-            settings[limit] = self.max_labels
-        if self.project_version_arn:
-            custom = self.operation == "custom_labels"
-            settings["ProjectVersionArn" if custom else "ProjectVersion"] = self.project_version_arn
-        return settings
-
-    @property
-    def request_options(self) -> str:
-        return json.dumps([self.operation, self.settings], sort_keys=True)
-
-    def _client(self, endpoint: str) -> Any:
-        """One a process and source; threads share it."""
-        with _MAKING_CLIENTS:
-            client = self.__dict__.get("_amazon_client")
-            if client is None:
-                client = self._new_client(endpoint)
-                self.__dict__["_amazon_client"] = client
-                weakref.finalize(self, client.close)
-        return client
-
-    def _new_client(self, endpoint: str) -> Any:
-        from boto3.session import Session
-        from botocore.config import Config
-
-        config = Config(
-            retries={"total_max_attempts": 1, "mode": "standard"},
-            connect_timeout=self.timeout,
-            read_timeout=self.timeout,
-            max_pool_connections=self.connections,
-        )
-        # A session of its own: the default one is not for several threads.
-        client = Session(region_name=self.region).client(
-            "rekognition", endpoint_url=endpoint or None, config=config
-        )
-        client.meta.events.register("after-call.rekognition.*", _keep_body)
-        return client
 
 
 def _keep_body(http_response: Any, parsed: dict[str, Any], **_: Any) -> None:
@@ -201,17 +201,12 @@ def _check_operation(operation: str, arn: str | None, max_labels: int | None) ->
         )
 
 
-def _check_images(source_shape: tuple[int, int, int], images_per_request: int) -> None:
+def _check_sides(source_shape: tuple[int, int, int]) -> None:
     least, most = _SIDES
     if not all(least <= side <= most for side in source_shape[:2]):
         raise ValueError(
             f"Rekognition takes images of {least} to {most:,} pixels a side. Received: "
             f"source_shape={tuple(source_shape)}. Let the program make images of (96, 96, 3)."
-        )
-    if images_per_request != 1:
-        raise ValueError(
-            "Rekognition takes one image a request. Received: images_per_request="
-            f"{images_per_request}. Raise `concurrency` instead."
         )
 
 
@@ -238,12 +233,7 @@ _HINTS = {
 
 
 def refusal_of(answer: dict[str, Any], place: str) -> Exception:
-    """Ours for what Amazon answered instead of scores; by name, for a 400 may be a 429.
-
-    Args:
-        answer: of a `ClientError`.
-        place: who refused, for the message.
-    """
+    """Our error for the answer of a `ClientError`; by name, for a 400 may be a 429."""
     code = answer["Error"]["Code"]
     # The first line: of a wrong signature the next ones show how it is made.
     said = f"{code}: {answer['Error']['Message']}".split("\n")[0][:200]
@@ -259,12 +249,7 @@ def refusal_of(answer: dict[str, Any], place: str) -> Exception:
 
 
 def failure_of(error: Exception, place: str) -> Exception:
-    """Ours for what the SDK raised without an answer.
-
-    Args:
-        error: a `BotoCoreError`.
-        place: who was asked, for the message.
-    """
+    """Our error for a `BotoCoreError`, which the SDK raises without an answer."""
     from botocore import exceptions
 
     if isinstance(error, exceptions.SSLError) and "certificate" in str(error).lower():

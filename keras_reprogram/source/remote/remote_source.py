@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-import threading
 import uuid
+import warnings
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import (
-    FIRST_EXCEPTION,
-    CancelledError,
-    Executor,
-    Future,
-    ThreadPoolExecutor,
-    wait,
-)
+from concurrent.futures import CancelledError, Executor
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,26 +17,16 @@ from keras_reprogram.source.errors import NeverSentError, SourceDriftedError
 from keras_reprogram.source.ledger.asking import Asking, ask_through_ledger
 from keras_reprogram.source.ledger.query_ledger import QueryLedger, query_key
 from keras_reprogram.source.python_source import PythonSource
-from keras_reprogram.source.remote.dispatch import (
-    Endpoints,
-    RateLimit,
-    Stop,
-    executed,
-    most_at_once,
-    repeated,
-)
+from keras_reprogram.source.remote.client import ServiceClient, hide_key
+from keras_reprogram.source.remote.dispatch import Dispatcher, Stop
 from keras_reprogram.source.remote.payloads import (
     ENCODINGS,
     check_missing,
     encode_image,
-    hide_key,
     named_scores,
 )
 
 _SHOWN = 300
-# Threads that prepare requests, as a share of those that wait for answers.
-_AHEAD = 0.5
-_LOOK_SECONDS = 0.25
 
 
 class RemoteSource(PythonSource):
@@ -53,14 +35,15 @@ class RemoteSource(PythonSource):
     Images are sent in requests of `images_per_request`, `concurrency` at a time to each endpoint.
     A request that fails in a way that may pass is repeated, at another endpoint or after a random,
     growing wait, or the wait that the service asked for. With a ledger each repetition is an
-    attempt of its own, and what was answered is never sent again. A subclass implements
-    `request(payloads, endpoint)`, which talks, and `read(answer)`, which understands.
+    attempt of its own, and what was answered is never sent again. A `ServiceClient` talks; `read`,
+    which a subclass may implement, understands.
 
     Args:
         source_shape: `(H, W, C)`.
         labels: names of the scores, in order.
         value_range: `(low, high)` of the pixels that callers send; encoded as 8 bits.
         identity: a string that names the service and its version.
+        client: a `ServiceClient`, whose `send` talks to the service.
         ledger: a `QueryLedger`, or `None`.
         encoding: `"png"` or `"jpeg"`. PNG loses nothing but the rounding to 8 bits.
         images_per_request: at most.
@@ -73,7 +56,7 @@ class RemoteSource(PythonSource):
         drift_tolerance: with a ledger, ask one fixed image in each run that sends something, and
             stop if a score of it moved further than this since the ledger began; `None` asks
             nothing.
-        executor: runs the requests instead of threads of this process: any
+        executor: calls `client.send` instead of threads of this process: any
             `concurrent.futures.Executor`, those of Dask and Ray too. Ledger, limits and retries
             stay here. What waits in its queue stands in the ledger as sent: let it have as many
             workers as there may be requests in flight (a pool of Python's with fewer is never
@@ -88,8 +71,9 @@ class RemoteSource(PythonSource):
     rounds_images = True
     # The environment variable that holds the service's key, which no error may show.
     key_variable: str | None = None
-    # What `request` needs of a copy that an executor of other processes gets.
+    # What a subclass with a `request` of its own needs in another process; see `request`.
     request_fields: tuple[str, ...] = ()
+    client: ServiceClient
 
     def __init__(
         self,
@@ -98,6 +82,7 @@ class RemoteSource(PythonSource):
         *,
         value_range: tuple[float, float],
         identity: str,
+        client: ServiceClient | None = None,
         ledger: QueryLedger | None = None,
         encoding: str = "png",
         images_per_request: int = 1,
@@ -124,53 +109,36 @@ class RemoteSource(PythonSource):
             source_shape, len(labels), value_range=value_range, labels=labels, **options
         )
         self.identity, self.ledger, self.encoding = identity, ledger, encoding
-        self.images_per_request, self.retries = images_per_request, retries
+        self.images_per_request = images_per_request
         self.missing = check_missing(missing, unit_range=self.scores == "independent")
         self.ignore_undeclared = ignore_undeclared
-        self.rate_limit = RateLimit(queries_per_second)
-        self.endpoints = Endpoints(endpoints, concurrency)
         self.drift_tolerance, self._drift_checked = drift_tolerance, False
-        self.executor, self._copy_name = executor, uuid.uuid4().hex
-        in_flight = most_at_once(executor, concurrency * len(endpoints))
-        # Where attempts are written: a crash leaves no more queries of unknown fate than that.
-        self._room = threading.BoundedSemaphore(in_flight)
-        # More threads than that: the next images are encoded while all of it is waited for.
-        self._threads = ThreadPoolExecutor(
-            in_flight + max(1, round(_AHEAD * in_flight)), thread_name_prefix="query"
-        )
-        weakref.finalize(self, self._threads.shutdown, wait=False)
+        self.client = client or ServiceClient()
+        self.key_variable = self.client.key_variable or type(self).key_variable
+        self.dispatcher = Dispatcher(endpoints, concurrency, queries_per_second, retries, executor)
+        weakref.finalize(self, self.client.close)
+        if _requests_itself(type(self)):
+            warnings.warn(
+                f"A source should send its requests through a client. Received: "
+                f"{type(self).__name__}.request, which the next version will not call. Make it "
+                "`send` of a `ServiceClient` and pass `client=`.",
+                DeprecationWarning,
+                stacklevel=2,
+            )
 
     def request(self, payloads: list[bytes], endpoint: str) -> Any:
-        """Sends encoded images and returns the answer as it came, understood or not.
-
-        Args:
-            payloads: at most `images_per_request`.
-            endpoint: one of `endpoints`.
-
-        Raises:
-            SourceRefusedError: if asking again would be refused again.
-            SourceBusyError: if the request was surely not taken; later it may be.
-            SourceUnavailableError: if it may be answered later, and may have been billed.
-        """
-        raise NotImplementedError(
-            f"{type(self).__name__} must implement `request(payloads, endpoint)`."
-        )
+        """`client.send`. Deprecated: a subclass that implements it should pass a client."""
+        return self.client.send(payloads, endpoint)
 
     def prepare(self, endpoint: str) -> None:
-        """Asks a service what must be known before the first image is sent; costs no query.
-
-        Args:
-            endpoint: one of `endpoints`.
-
-        Raises:
-            SourceBusyError: if it may be known later.
-        """
+        """`client.prepare`: asks what must be known before the first image; costs no query."""
+        self.client.prepare(endpoint)
 
     def read(self, answer: Any) -> Any:
         """Rows of scores of an answer; raises what Python raises if it is not understood.
 
         Args:
-            answer: what `request` returned.
+            answer: what `client.send` returned.
         """
         return answer
 
@@ -186,7 +154,7 @@ class RemoteSource(PythonSource):
     @property
     def request_options(self) -> str:
         """What else a request says that changes its answer: part of the ledger's key."""
-        return ""
+        return self.client.request_options
 
     @property
     def fingerprint(self) -> str:
@@ -200,36 +168,15 @@ class RemoteSource(PythonSource):
         self._check_drift(images)
         starts = range(0, len(images), self.images_per_request)
         parts = [images[start : start + self.images_per_request] for start in starts]
-        stop = Stop()
-        futures = [self._threads.submit(self._answer_part, part, stop) for part in parts]
-        try:
-            return np.concatenate(_results_of(futures))
-        except BaseException as error:
-            stop.end(error)
-            # What has not left yet stays here; what is in flight is waited for and kept.
-            for future in futures:
-                future.cancel()
-            for future in futures:
-                if not future.cancelled():
-                    future.exception()
-            raise
+        return np.concatenate(self.dispatcher.results(parts, self._answer_part))
 
     def _answer_part(self, images: np.ndarray, stop: Stop) -> np.ndarray:
         """Scores of one request's images; repeated while that may help."""
         # Encoded here, while other requests are in flight.
         payloads = [self.payload(image) for image in images]
-        return self._repeated(lambda again: self._answer_once(payloads, again, stop), stop)
-
-    def _repeated(self, ask: Callable[[bool], np.ndarray], stop: Stop) -> np.ndarray:
-        number = itertools.count()
-
-        def once() -> np.ndarray:
-            self.endpoints.wait_as_asked(stop.wait)
-            if stop.is_set():
-                raise CancelledError
-            return ask(next(number) > 0)
-
-        return repeated(once, self.retries, self.endpoints.any_well, stop.wait)
+        return self.dispatcher.repeated(
+            lambda again: self._answer_once(payloads, again, stop), stop
+        )
 
     def _answer_once(self, payloads: list[bytes], again: bool, stop: Stop) -> np.ndarray:
         keys = None if self.ledger is None else self._keys(payloads)
@@ -255,7 +202,7 @@ class RemoteSource(PythonSource):
             f"{self.fingerprint} {self.request_options}",
             self.payload(watched_image(self.source_shape, self.value_range)),
             self.drift_tolerance,
-            lambda keys, some: self._repeated(
+            lambda keys, some: self.dispatcher.repeated(
                 lambda again: self._ask_ledger(keys, some, again, stop), stop
             ),
         )
@@ -275,7 +222,7 @@ class RemoteSource(PythonSource):
             check=self._check,
             even_answer=self._even_answer(),
             # Nobody waits a turn for what was paid before.
-            look_first=self.rate_limit.per_second is not None,
+            look_first=self.dispatcher.rate_limit.per_second is not None,
             pause=pause,
         )
         # There is a ledger, or nobody came here.
@@ -283,42 +230,23 @@ class RemoteSource(PythonSource):
 
     @contextmanager
     def _may_ask(self, count: int, stop: Stop) -> Iterator[Callable[[Any], Any]]:
-        """Waits for everything that may take long, so that a claim is sent as soon as it is made.
+        """Waits for a turn; the function that sends payloads and returns the answer as it came."""
+        with self.dispatcher.turn(count, self.prepare, stop) as endpoint:
+            yield lambda payloads: self._send_counted(list(payloads), endpoint, stop)
 
-        Args:
-            count: images.
-            stop: set when nobody wants the answer any more.
-
-        Yields:
-            The function that sends them: `payloads` -> the answer as it came.
-
-        Raises:
-            CancelledError: if `stop` was set.
-        """
-        with self._room, self.endpoints.one(stop) as endpoint:
-            if self.executor is None:
-                with self.endpoints.watched(endpoint):
-                    self.prepare(endpoint)
-            self.rate_limit.wait(count, stop)
-            if stop.is_set():
-                raise CancelledError
-            yield lambda payloads: self._request_counted(list(payloads), endpoint, stop)
-
-    def _request_counted(self, payloads: list[bytes], endpoint: str, stop: Stop) -> Any:
+    def _send_counted(self, payloads: list[bytes], endpoint: str, stop: Stop) -> Any:
         if stop.interrupted:
             # While the ledger was written.
             raise NeverSentError("The request was stopped before it was sent.")
         with self._counting:
             self.queries_used += len(payloads)
-        with self.endpoints.watched(endpoint):
-            if self.executor is None:
-                return self.request(payloads, endpoint)
-            try:
-                return executed(self.executor, stop, _request_of, self, payloads, endpoint)
-            except NeverSentError:
-                with self._counting:
-                    self.queries_used -= len(payloads)
-                raise
+        send = _Requests(self) if _requests_itself(type(self)) else self.client.send
+        try:
+            return self.dispatcher.send(send, payloads, endpoint, stop)
+        except NeverSentError:
+            with self._counting:
+                self.queries_used -= len(payloads)
+            raise
 
     def _check(self, answer: Any, num_images: int) -> np.ndarray:
         try:
@@ -338,42 +266,37 @@ class RemoteSource(PythonSource):
     def _shown(self, answer: Any) -> str:
         if isinstance(answer, bytes):
             answer = answer[: 4 * _SHOWN].decode("utf-8", "replace")
-        # Before it is cut: half a key is a secret too.
-        return hide_key(repr(answer), self.key_variable)[:_SHOWN]
+        return hide_key(repr(answer), self.key_variable, _SHOWN)
+
+
+def _requests_itself(kind: type[RemoteSource]) -> bool:
+    """Whether a subclass implements `request`, as all did before there were clients."""
+    return kind.request is not RemoteSource.request
+
+
+class _Requests:
+    """`source.request`, of which an executor of other processes gets a copy with few fields."""
+
+    def __init__(self, source: RemoteSource) -> None:
+        self.source = source
+
+    def __call__(self, payloads: list[bytes], endpoint: str) -> Any:
+        return self.source.request(payloads, endpoint)
 
     def __reduce__(self) -> Any:
-        # Keras does not set an attribute to the value that its class has.
-        fields = {name: getattr(self, name) for name in self.request_fields}
-        return _copy_that_requests, (type(self), self._copy_name, fields)
+        names = ("client", "key_variable", *self.source.request_fields)
+        fields = {name: getattr(self.source, name) for name in names}
+        return _requests_here, (type(self.source), self.source.client.name, fields)
 
 
-def _results_of(futures: Sequence[Future[np.ndarray]]) -> list[np.ndarray]:
-    """All results, or the first error, as soon as there is one."""
-    waiting: Any = futures
-    while waiting:
-        # On Windows Ctrl-C interrupts no wait, but comes through after one.
-        done, waiting = wait(futures, timeout=_LOOK_SECONDS, return_when=FIRST_EXCEPTION)
-        for future in done:
-            future.result()
-    return [future.result() for future in futures]
+_copies: dict[str, _Requests] = {}
 
 
-def _request_of(source: RemoteSource, payloads: list[bytes], endpoint: str) -> Any:
-    return source.request(payloads, endpoint)
-
-
-# In an executor's process: one copy of a source, which keeps its connections.
-_copies: dict[str, RemoteSource] = {}
-
-
-def _copy_that_requests(
-    kind: type[RemoteSource], name: str, fields: dict[str, Any]
-) -> RemoteSource:
-    """A copy for another process: it can `request`, and has no ledger, no limits, no layers."""
+def _requests_here(kind: type[RemoteSource], name: str, fields: dict[str, Any]) -> _Requests:
     if name not in _copies:
         copy = kind.__new__(kind)
         copy.__dict__.update(fields)
-        _copies[name] = copy
+        _copies[name] = _Requests(copy)
     return _copies[name]
 
 
@@ -384,18 +307,7 @@ def check_drift(
     tolerance: float,
     ask: Callable[[list[bytes], list[bytes]], np.ndarray],
 ) -> None:
-    """Asks one fixed image again, a query, and compares with the answer of the first run.
-
-    Args:
-        ledger: that keeps the first answer.
-        fingerprint: of the source.
-        payload: the image, encoded; the same in every run.
-        tolerance: largest difference of a score that is no drift.
-        ask: `(keys, payloads)` -> scores, through the ledger.
-
-    Raises:
-        SourceDriftedError: if the answer moved further.
-    """
+    """Asks one fixed image, a query: a SourceDriftedError if the first run's answer was another."""
     first = query_key(fingerprint, "watched image", payload)
     is_new = bool(ledger.missing([first]))
     before = ask([first], [payload])[0]
@@ -417,20 +329,10 @@ def check_drift(
 def watched_image(
     source_shape: tuple[int, int, int], value_range: tuple[float, float]
 ) -> np.ndarray:
-    """The image that is asked in every run: smooth waves, so that JPEG and resizing keep it.
-
-    Args:
-        source_shape: `(H, W, C)`.
-        value_range: `(low, high)`.
-
-    Returns:
-        float32 `(H, W, C)`.
-    """
+    """The image of every run, float32: smooth waves, so that JPEG and resizing keep it."""
     height, width, channels = source_shape
     low, high = value_range
-    rows, columns = (
-        np.linspace(0, 3, height)[:, None, None],
-        np.linspace(0, 2, width)[None, :, None],
-    )
+    rows = np.linspace(0, 3, height)[:, None, None]
+    columns = np.linspace(0, 2, width)[None, :, None]
     waves = np.sin(2 * np.pi * (rows + columns + np.arange(channels) / 3))
     return (low + (high - low) * (0.5 + 0.4 * waves)).astype(np.float32)

@@ -2,27 +2,132 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from keras_reprogram.optional_packages import needs_extra
 from keras_reprogram.source.errors import (
     SourceBusyError,
     SourceRefusedError,
     SourceUnavailableError,
 )
-from keras_reprogram.source.remote.grpc_transport import check_address, failure_of, prediction_stub
-from keras_reprogram.source.remote.payloads import decoded, key_from, pixel_levels
+from keras_reprogram.source.remote.client import ServiceClient, key_from
+from keras_reprogram.source.remote.grpc_transport import LARGEST_ANSWER, channel_to, failure_of
+from keras_reprogram.source.remote.payloads import decoded, pixel_levels
 from keras_reprogram.source.remote.remote_source import RemoteSource
-from keras_reprogram.source.remote.tf_serving import check_model, chosen_output
+from keras_reprogram.source.remote.tf_serving import ServedModel, chosen_output
 
-# gRPC's own limit is 4 MB: 1,000 images of 1,000 scores.
-_LARGEST_ANSWER = 64 * 2**20
+
+@dataclass(frozen=True)
+class TFServingGRPCClient(ServiceClient):
+    """Asks TF Serving's PredictionService; the answer is a `PredictResponse`."""
+
+    model: ServedModel
+    secure: bool
+    certificates: str | Path | None
+    key_header: str
+    key_prefix: str
+
+    @property
+    def request_options(self) -> str:
+        return self.model.request_options
+
+    def prepare(self, endpoint: str) -> None:
+        """Asks for the name of the model's input, unless it was given."""
+        self.input_name(endpoint)
+
+    def send(self, payloads: list[bytes], endpoint: str) -> Any:
+        import grpc
+
+        message = self._message(payloads, self.input_name(endpoint))
+        try:
+            return self.stub(endpoint).Predict(message, **self._call_options(endpoint))
+        except grpc.RpcError as error:
+            raise self._failure(error, endpoint) from None
+
+    def stub(self, endpoint: str) -> Any:
+        """A stub of TF Serving on the connection that this process keeps."""
+        with needs_extra("tensorflow-serving-api", "serving"):
+            from tensorflow_serving.apis import prediction_service_pb2_grpc as service
+
+        def made(closing: ExitStack) -> Any:
+            channel = channel_to(
+                endpoint,
+                "serving",
+                secure=self.secure,
+                certificates=self.certificates,
+                largest_answer=LARGEST_ANSWER,
+            )
+            return service.PredictionServiceStub(closing.enter_context(channel))
+
+        return self.kept(endpoint, made)
+
+    def input_name(self, endpoint: str) -> str:
+        """The input's name, which a server is asked for once a process."""
+        return self.model.input_name or self.kept(
+            "input name",
+            lambda _: only_input(self.ask_metadata(endpoint), self.model.signature_name),
+        )
+
+    def ask_metadata(self, endpoint: str) -> Any:
+        """The model's `GetModelMetadataResponse`."""
+        import grpc
+        from tensorflow_serving.apis import get_model_metadata_pb2
+
+        request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=[SIGNATURES_FIELD])
+        self._name_model(request)
+        try:
+            return self.stub(endpoint).GetModelMetadata(request, **self._call_options(endpoint))
+        except grpc.RpcError as error:
+            failure = self._failure(error, endpoint)
+            if isinstance(failure, SourceUnavailableError):
+                # No image has left yet, so that nothing can be billed.
+                raise SourceBusyError(str(failure), failure.retry_after) from None
+            raise failure from None
+
+    def _message(self, payloads: list[bytes], input_name: str) -> Any:
+        from tensorflow_serving.apis import predict_pb2
+
+        request = predict_pb2.PredictRequest()
+        self._name_model(request)
+        if self.model.output_name is not None:
+            request.output_filter.append(self.model.output_name)
+        tensor = request.inputs[input_name]
+        if self.model.input_format == "encoded":
+            fill_with_files(tensor, payloads)
+        else:
+            fill_with_pixels(tensor, payloads, self.model.value_range)
+        return request
+
+    def _name_model(self, request: Any) -> None:
+        spec, model = request.model_spec, self.model
+        spec.name, spec.signature_name = model.model_name, model.signature_name
+        if model.version is not None:
+            spec.version.value = model.version
+        if model.version_label is not None:
+            spec.version_label = model.version_label
+
+    def _call_options(self, endpoint: str) -> dict[str, Any]:
+        if self.key_variable is None:
+            return {"timeout": self.timeout}
+        key = f"{self.key_prefix}{key_from(self.key_variable, endpoint)}"
+        return {"timeout": self.timeout, "metadata": ((self.key_header.lower(), key),)}
+
+    def _failure(self, error: Any, endpoint: str) -> Exception:
+        failure = failure_of(error, endpoint, self.key_variable, endpoint)
+        if type(failure) is RuntimeError:
+            return RuntimeError(
+                f"{endpoint} must answer with at most {LARGEST_ANSWER:,} bytes. Received: "
+                f"{failure} Pass the `output_name` of the scores, or fewer "
+                "`images_per_request`."
+            )
+        return failure
 
 
 @keras.saving.register_keras_serializable(package="keras_reprogram")
@@ -34,6 +139,7 @@ class TFServingGRPCSource(RemoteSource):
         model_name: `--model_name` of the server.
         source_shape: `(H, W, C)`.
         labels: names of the scores, in order.
+        value_range: `(low, high)` of the pixels that callers send.
         version: of the model; `None` for the one that the server chooses, the newest.
         version_label: a label of the server's configuration instead of a number.
         signature_name: of the model.
@@ -48,7 +154,7 @@ class TFServingGRPCSource(RemoteSource):
         key_header: the metadata that carries it.
         key_prefix: what stands before it there.
         timeout: seconds that a request may take.
-        options: as of `RemoteSource`: `value_range`, `identity`, `ledger`, `encoding`,
+        options: as of `RemoteSource`: `identity`, `ledger`, `encoding`,
             `images_per_request`, `concurrency`, `retries`, ...
 
     Raises:
@@ -73,11 +179,7 @@ class TFServingGRPCSource(RemoteSource):
     ```
     """
 
-    request_fields = (
-        "model_name", "version", "version_label", "signature_name", "input_name", "output_name",
-        "input_format", "value_range", "secure", "certificates", "key_variable", "key_header",
-        "key_prefix", "timeout",
-    )  # fmt: skip
+    client: TFServingGRPCClient
 
     def __init__(
         self,
@@ -86,6 +188,7 @@ class TFServingGRPCSource(RemoteSource):
         source_shape: tuple[int, int, int],
         labels: Sequence[str],
         *,
+        value_range: tuple[float, float],
         version: int | None = None,
         version_label: str | None = None,
         signature_name: str = "serving_default",
@@ -100,118 +203,36 @@ class TFServingGRPCSource(RemoteSource):
         timeout: float = 30.0,
         **options: Any,
     ) -> None:
-        check_model(model_name, version, version_label, input_format)
+        model = ServedModel(
+            model_name, version, version_label, signature_name,
+            input_name, output_name, input_format, value_range,
+        )  # fmt: skip
         addresses = [address] if isinstance(address, str) else list(address)
         for one in addresses:
             check_address(one)
-        super().__init__(source_shape, labels, endpoints=addresses, **options)
-        self.model_name, self.version, self.version_label = model_name, version, version_label
-        self.signature_name, self.input_format = signature_name, input_format
-        self.input_name, self.output_name = input_name, output_name
-        self.secure, self.certificates = secure, certificates
-        self.key_variable, self.key_header, self.key_prefix = key_variable, key_header, key_prefix
-        self.timeout = timeout
+        client = TFServingGRPCClient(
+            model, secure, certificates, key_header, key_prefix,
+            key_variable=key_variable, timeout=timeout,
+        )  # fmt: skip
+        options |= {"value_range": value_range, "client": client, "endpoints": addresses}
+        super().__init__(source_shape, labels, **options)
+        # Missing packages and wrong certificates are found before the first request.
         for one in addresses:
-            self._stub(one)
-
-    def prepare(self, endpoint: str) -> None:
-        """Asks for the name of the model's input, unless it was given."""
-        if self.input_name is None:
-            self._asked_input_name(endpoint)
-
-    def request(self, payloads: list[bytes], endpoint: str) -> Any:
-        """Asks for a prediction; the `PredictResponse`, whatever it says.
-
-        Args:
-            payloads: encoded images.
-            endpoint: `host:port`.
-        """
-        import grpc
-        from tensorflow_serving.apis import predict_pb2
-
-        input_name = self.input_name or self._asked_input_name(endpoint)
-        request = predict_pb2.PredictRequest()
-        self._name_model(request)
-        if self.output_name is not None:
-            request.output_filter.append(self.output_name)
-        tensor = request.inputs[input_name]
-        if self.input_format == "encoded":
-            fill_with_files(tensor, payloads)
-        else:
-            fill_with_pixels(tensor, payloads, self.value_range)
-        try:
-            return self._stub(endpoint).Predict(request, **self._call_options(endpoint))
-        except grpc.RpcError as error:
-            raise self._failure(error, endpoint) from None
+            client.stub(one)
 
     def read(self, answer: Any) -> Any:
-        return array_of(answer.outputs[chosen_output(answer.outputs, self.output_name)])
+        name = chosen_output(answer.outputs, self.client.model.output_name)
+        return array_of(answer.outputs[name])
 
-    @property
-    def request_options(self) -> str:
-        return json.dumps([
-            self.model_name, self.version, self.version_label, self.signature_name,
-            self.input_name, self.output_name, self.input_format,
-            self.value_range if self.input_format == "pixels" else None,
-        ])  # fmt: skip
 
-    def _stub(self, endpoint: str) -> Any:
-        """One an endpoint and process; a copy that an executor works with makes its own."""
-        stubs = self.__dict__.setdefault("_stubs", {})
-        if endpoint not in stubs:
-            stubs[endpoint] = prediction_stub(
-                endpoint,
-                secure=self.secure,
-                certificates=self.certificates,
-                largest_answer=_LARGEST_ANSWER,
-            )
-        return stubs[endpoint]
-
-    def _call_options(self, endpoint: str) -> dict[str, Any]:
-        if self.key_variable is None:
-            return {"timeout": self.timeout}
-        key = f"{self.key_prefix}{key_from(self.key_variable, endpoint)}"
-        return {"timeout": self.timeout, "metadata": ((self.key_header.lower(), key),)}
-
-    def _name_model(self, request: Any) -> None:
-        spec = request.model_spec
-        spec.name, spec.signature_name = self.model_name, self.signature_name
-        if self.version is not None:
-            spec.version.value = self.version
-        if self.version_label is not None:
-            spec.version_label = self.version_label
-
-    def _asked_input_name(self, endpoint: str) -> str:
-        with self.__dict__.setdefault("_asking", threading.Lock()):
-            if "_found_input" not in self.__dict__:
-                answer = self._ask_metadata(endpoint)
-                self.__dict__["_found_input"] = only_input(answer, self.signature_name)
-            return self.__dict__["_found_input"]
-
-    def _ask_metadata(self, endpoint: str) -> Any:
-        import grpc
-        from tensorflow_serving.apis import get_model_metadata_pb2
-
-        request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=[SIGNATURES_FIELD])
-        self._name_model(request)
-        try:
-            return self._stub(endpoint).GetModelMetadata(request, **self._call_options(endpoint))
-        except grpc.RpcError as error:
-            failure = self._failure(error, endpoint)
-            if isinstance(failure, SourceUnavailableError):
-                # No image has left yet, so that nothing can be billed.
-                raise SourceBusyError(str(failure), failure.retry_after) from None
-            raise failure from None
-
-    def _failure(self, error: Any, endpoint: str) -> Exception:
-        failure = failure_of(error, endpoint, self.key_variable, endpoint)
-        if type(failure) is RuntimeError:
-            return RuntimeError(
-                f"{endpoint} must answer with at most {_LARGEST_ANSWER:,} bytes. Received: "
-                f"{failure} Pass the `output_name` of the scores, or fewer "
-                "`images_per_request`."
-            )
-        return failure
+def check_address(address: str) -> None:
+    """Raises a ValueError unless the address is `host:port`."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "/" in address:
+        raise ValueError(
+            f"`address` must be host:port. Received: {address!r}. Pass the port of gRPC, 8500 "
+            "unless the server was told otherwise; TLS is `secure=True`."
+        )
 
 
 SIGNATURES_FIELD = "signature_def"
@@ -221,25 +242,14 @@ _FLOATS = {_FLOAT: ("<f4", "float_val"), _DOUBLE: ("<f8", "double_val")}
 
 
 def fill_with_files(tensor: Any, payloads: list[bytes]) -> None:
-    """Writes encoded images into an empty tensor.
-
-    Args:
-        tensor: a `TensorProto`.
-        payloads: the images.
-    """
+    """Writes encoded images into an empty `TensorProto`."""
     tensor.dtype = _STRING
     tensor.tensor_shape.dim.add(size=len(payloads))
     tensor.string_val.extend(payloads)
 
 
 def fill_with_pixels(tensor: Any, payloads: list[bytes], value_range: tuple[float, float]) -> None:
-    """Writes the pixels of encoded images into an empty tensor.
-
-    Args:
-        tensor: a `TensorProto`.
-        payloads: the images.
-        value_range: `(low, high)` of the pixels.
-    """
+    """Writes the pixels of encoded images into an empty `TensorProto`."""
     pixels = pixel_levels(value_range)[decoded(payloads)]
     tensor.dtype = _FLOAT
     for size in pixels.shape:
@@ -248,11 +258,7 @@ def fill_with_pixels(tensor: Any, payloads: list[bytes], value_range: tuple[floa
 
 
 def array_of(tensor: Any) -> np.ndarray:
-    """The scores in a `TensorProto`.
-
-    Raises:
-        ValueError: for any other type than floats.
-    """
+    """The scores in a `TensorProto`; a ValueError for any other type than floats."""
     if tensor.dtype not in _FLOATS:
         raise ValueError(
             f"Scores must be of type DT_FLOAT or DT_DOUBLE. Received: type {tensor.dtype}. "
@@ -266,15 +272,7 @@ def array_of(tensor: Any) -> np.ndarray:
 
 
 def only_input(answer: Any, signature_name: str) -> str:
-    """The name of a signature's input.
-
-    Args:
-        answer: a `GetModelMetadataResponse`.
-        signature_name: of a signature that should be in it.
-
-    Raises:
-        SourceRefusedError: if there is no such signature, or it has several inputs.
-    """
+    """The name of a signature's input in a `GetModelMetadataResponse`."""
     from tensorflow_serving.apis import get_model_metadata_pb2 as metadata
 
     found = metadata.SignatureDefMap()

@@ -15,7 +15,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 from keras_reprogram import LiteRTSource, QueryLedger, embedded_path
 from keras_reprogram.source.remote import SourceRefusedError, SourceUnavailableError, dispatch
 from keras_reprogram.source.remote import clarifai as module
-from keras_reprogram.source.remote.clarifai import ClarifaiSource
+from keras_reprogram.source.remote.clarifai import ClarifaiClient, ClarifaiSource
 from keras_reprogram.source.remote.grpc_transport import channel_to
 from keras_reprogram.testing import Faults, HostedModel
 from keras_reprogram.testing.fake_clarifai import FakeClarifai
@@ -166,7 +166,7 @@ def test_the_request_says_what_it_must():
         "mine", (8, 8, 3), ["a", "b"], user_id="me", app_id="mine too", model_version_id="v7",
         use_predict_cache=True, value_range=(0, 1),
     )  # fmt: skip
-    message = source._message([b"one", b"two"])
+    message = source.client.message([b"one", b"two"])
     assert (message.user_app_id.user_id, message.user_app_id.app_id) == ("me", "mine too")
     assert (message.model_id, message.version_id, message.use_predict_cache) == ("mine", "v7", True)
     assert [one.data.image.base64 for one in message.inputs] == [b"one", b"two"]
@@ -247,7 +247,7 @@ def test_an_image_that_fails_among_others_is_shown_and_counted(tmp_path, hosted,
 
     with FakeClarifai(hosted) as fake, QueryLedger(tmp_path / "l") as ledger:
         source = source_of(fake, ledger=ledger, labels=["nsfw", "sfw"], images_per_request=2)
-        monkeypatch.setattr(source, "_method", lambda endpoint: answers)
+        monkeypatch.setattr(ClarifaiClient, "method", lambda *_: answers)
         with pytest.raises(ValueError, match="47104 MP_IMAGE_DECODE_ERROR"):
             source(images_of(2))
         assert ledger.counts() == {"sent": 0, "billed": 4, "free": 0}
@@ -352,9 +352,11 @@ def test_a_copy_for_another_process_asks_by_itself(hosted, signs):
     images = images_of(2)
     with FakeClarifai(hosted, key=KEY) as fake:
         source = source_of(fake, images_per_request=2)
-        copy, payloads = pickle.loads(pickle.dumps((source, [source.payload(i) for i in images])))
-        assert KEY.encode() not in pickle.dumps(source)
-        said = pickle.loads(pickle.dumps(copy.request(payloads, fake.address)))
+        client, payloads = pickle.loads(
+            pickle.dumps((source.client, [source.payload(i) for i in images]))
+        )
+        assert KEY.encode() not in pickle.dumps(source.client)
+        said = pickle.loads(pickle.dumps(client.send(payloads, fake.address)))
         np.testing.assert_allclose(source.read(said), signs(images), atol=1e-6)
 
 

@@ -244,7 +244,9 @@ def test_a_wrong_key_is_refused_and_nowhere_else(tmp_path, hosted, monkeypatch, 
         said = refusal(source, tmp_path)
     assert "401" in said and "not the training key" in said
     out, err = capfd.readouterr()
-    everywhere = said + out + err + caplog.text + repr(vars(source)) + repr(pickle.dumps(source))
+    everywhere = (
+        said + out + err + caplog.text + repr(vars(source)) + repr(pickle.dumps(source.client))
+    )
     assert KEY not in everywhere and "other-8461" not in everywhere
 
 
@@ -284,9 +286,9 @@ def test_a_copy_in_another_process_asks_for_itself(hosted, signs):
     image = images_of(1)
     with FakeCustomVision(hosted, key=KEY) as fake:
         source = source_of(fake)
-        copy = pickle.loads(pickle.dumps(source))
-        (endpoint,) = source.endpoints.names
-        rows = source.read(copy.request([source.payload(image[0])], endpoint))
+        client = pickle.loads(pickle.dumps(source.client))
+        (endpoint,) = source.dispatcher.endpoints.names
+        rows = source.read(client.send([source.payload(image[0])], endpoint))
     np.testing.assert_allclose(rows, signs(image), atol=1e-6)
 
 

@@ -356,9 +356,11 @@ def test_a_copy_for_another_process_asks_by_itself(monkeypatch, hosted, signs):
     images = images_of(2)
     with FakeGoogleVision(hosted, key=KEY) as fake:
         source = source_of(fake, images_per_request=2, key_variable="VISION_KEY")
-        copy, payloads = pickle.loads(pickle.dumps((source, [source.payload(i) for i in images])))
-        assert KEY.encode() not in pickle.dumps(source)
-        said = pickle.loads(pickle.dumps(copy.request(payloads, fake.address)))
+        client, payloads = pickle.loads(
+            pickle.dumps((source.client, [source.payload(i) for i in images]))
+        )
+        assert KEY.encode() not in pickle.dumps(source.client)
+        said = pickle.loads(pickle.dumps(client.send(payloads, fake.address)))
         np.testing.assert_allclose(source.read(said), signs(images), atol=1e-6)
 
 

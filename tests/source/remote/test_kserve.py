@@ -247,6 +247,8 @@ def test_replicas_share_the_work_and_one_may_fail(tmp_path):
             source = source_of(first, address=addresses, ledger=ledger, concurrency=2)
             np.testing.assert_allclose(source(images), expected(images), atol=1e-6)
             assert ledger.spent >= first.bill + second.bill == 12
+        # How many of its faults the first pass met is a matter of time; one more and it rests.
+        second.faults.left.clear()
         source_of(first, address=addresses, concurrency=2)(images)
         assert first.bill > 0 and second.bill > 0
 
@@ -259,8 +261,9 @@ def test_nobody_there():
 def test_a_copy_for_an_executor_requests():
     with fake_of() as service:
         source = source_of(service)
-        copy = pickle.loads(pickle.dumps(source))
-        answer = copy.request([source.payload(images_of(1)[0])], source.endpoints.names[0])
+        client = pickle.loads(pickle.dumps(source.client))
+        (endpoint,) = source.dispatcher.endpoints.names
+        answer = client.send([source.payload(images_of(1)[0])], endpoint)
         np.testing.assert_allclose(source.read(answer), expected(images_of(1)), atol=1e-6)
 
 

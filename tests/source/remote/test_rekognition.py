@@ -22,7 +22,7 @@ from keras_reprogram.source.remote import (
     SourceUnavailableError,
     dispatch,
 )
-from keras_reprogram.source.remote.rekognition import RekognitionSource
+from keras_reprogram.source.remote.rekognition import RekognitionClient, RekognitionSource
 from keras_reprogram.testing import TRANSPORT_FAULTS, HostedModel
 from keras_reprogram.testing.fake_rekognition import FakeRekognition
 
@@ -352,7 +352,9 @@ def test_wrong_keys_are_refused_and_nowhere_else(tmp_path, hosted, monkeypatch, 
         said = refusal(source, tmp_path)
     assert "UnrecognizedClientException" in said and "aws sts get-caller-identity" in said
     out, err = capfd.readouterr()
-    everywhere = said + out + err + caplog.text + repr(vars(source)) + pickle.dumps(source).hex()
+    everywhere = (
+        said + out + err + caplog.text + repr(vars(source)) + pickle.dumps(source.client).hex()
+    )
     for secret in (SECRET, SECRET.encode().hex(), "AKIDOTHER", b"AKIDOTHER".hex()):
         assert secret not in everywhere
 
@@ -425,20 +427,20 @@ def test_a_copy_in_another_process_asks_for_itself(hosted, signs):
     image = images_of(1)
     with FakeRekognition(hosted, project_version_arn=ARN, key=KEY_ID) as fake:
         source = custom_source_of(fake, min_confidence=1, max_labels=9)
-        copy = pickle.loads(pickle.dumps(source))
-        answer = copy.request([source.payload(image[0])], fake.address)
+        client = pickle.loads(pickle.dumps(source.client))
+        answer = client.send([source.payload(image[0])], fake.address)
         rows = source.read(answer)
     expected = expected_of(signs, image)
     tenth = np.sort(expected[0])[-10]
     kept = np.where((expected < 0.01) | (expected <= tenth), 0.0, expected)
     np.testing.assert_allclose(rows, kept, atol=1e-5)
-    assert copy.settings == {"MinConfidence": 1.0, "MaxResults": 9, "ProjectVersionArn": ARN}
+    assert client.settings == {"MinConfidence": 1.0, "MaxResults": 9, "ProjectVersionArn": ARN}
 
 
 def test_threads_share_one_client(hosted, monkeypatch):
-    made, make = [], RekognitionSource._new_client
+    made, make = [], RekognitionClient.made
     monkeypatch.setattr(
-        RekognitionSource, "_new_client", lambda self, place: made.append(1) or make(self, place)
+        RekognitionClient, "made", lambda self, place: made.append(1) or make(self, place)
     )
     with FakeRekognition(hosted, latency=0.1) as fake:
         source_of(fake, concurrency=6)(images_of(12))

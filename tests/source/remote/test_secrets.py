@@ -2,6 +2,7 @@
 
 import json
 import logging
+import pickle
 
 import numpy as np
 import pytest
@@ -94,7 +95,9 @@ def test_a_key_is_nowhere(service, tmp_path, monkeypatch, caplog, capfd):
     said = capfd.readouterr()
     texts = [said.out, said.err, caplog.text, repr(caught.value), repr(vars(source))]
     texts += [json.dumps(source.describe()), repr(export_blockers(model)), repr(source)]
+    texts += [repr(source.client), repr(vars(source.client))]
     assert not any(KEY in text for text in texts)
+    assert KEY.encode() not in pickle.dumps(source.client.send)
     left = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(left) >= 2
     assert not any(KEY.encode() in path.read_bytes() for path in left)

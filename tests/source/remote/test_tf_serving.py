@@ -27,7 +27,7 @@ from keras_reprogram.source.remote import (
     tf_serving_grpc,
 )
 from keras_reprogram.source.remote.tf_serving import TFServingSource
-from keras_reprogram.source.remote.tf_serving_grpc import TFServingGRPCSource
+from keras_reprogram.source.remote.tf_serving_grpc import TFServingGRPCClient, TFServingGRPCSource
 from keras_reprogram.testing import MALFORMED_ANSWERS, TRANSPORT_FAULTS, HostedModel
 from keras_reprogram.testing.fake_tf_serving import FakeTFServing, encoded_pixels
 from keras_reprogram.testing.fake_tf_serving_grpc import FakeTFServingGRPC
@@ -263,14 +263,14 @@ def test_nothing_is_claimed_or_sent_if_ctrl_c_comes_while_metadata_are_asked_for
 
     with fake_of(FakeTFServingGRPC) as service, QueryLedger(tmp_path / "l") as ledger:
         source = source_of(TFServingGRPCSource, service, ledger=ledger)
-        ask = source._ask_metadata
+        ask = TFServingGRPCClient.ask_metadata
 
-        def slow(endpoint):
+        def slow(client, endpoint):
             threading.Timer(0.2, press).start()
             time.sleep(0.5)
-            return ask(endpoint)
+            return ask(client, endpoint)
 
-        monkeypatch.setattr(source, "_ask_metadata", slow)
+        monkeypatch.setattr(TFServingGRPCClient, "ask_metadata", slow)
         with pytest.raises(KeyboardInterrupt):
             source(images_of(8))
         nothing = {"sent": 0, "billed": 0, "free": 0}
@@ -382,7 +382,7 @@ def test_large_answers_are_taken():
 
 
 def test_answers_that_are_too_large_are_spent(tmp_path, monkeypatch):
-    monkeypatch.setattr(tf_serving_grpc, "_LARGEST_ANSWER", 100)
+    monkeypatch.setattr(tf_serving_grpc, "LARGEST_ANSWER", 100)
     with fake_of(FakeTFServingGRPC) as service, QueryLedger(tmp_path / "l") as ledger:
         with pytest.raises(RuntimeError, match="at most 100 bytes. Received: .*fewer `images_per"):
             source_of(TFServingGRPCSource, service, ledger=ledger, input_name="image")(images_of(1))
@@ -398,6 +398,8 @@ def test_replicas_share_the_work_and_one_may_fail(tmp_path, world):
             source = source_of(kind, first, address=addresses, ledger=ledger, concurrency=2)
             np.testing.assert_allclose(source(images), expected(images), atol=1e-6)
             assert ledger.spent >= first.bill + second.bill == 12
+        # How many of its faults the first pass met is a matter of time; one more and it rests.
+        second.faults.left.clear()
         healthy = source_of(kind, first, address=addresses, concurrency=2)
         healthy(images)
         assert first.bill > 0 and second.bill > 0
@@ -439,10 +441,10 @@ def test_a_copy_for_an_executor_requests_and_its_answer_travels(world):
     fake, kind = world
     with fake_of(fake) as service:
         source = source_of(kind, service)
-        copy = pickle.loads(pickle.dumps(source))
+        client = pickle.loads(pickle.dumps(source.client))
         payload = source.payload(images_of(1)[0])
-        endpoint = source.endpoints.names[0]
-        answer = pickle.loads(pickle.dumps(copy.request([payload], endpoint)))
+        endpoint = source.dispatcher.endpoints.names[0]
+        answer = pickle.loads(pickle.dumps(client.send([payload], endpoint)))
         np.testing.assert_allclose(source.read(answer), expected(images_of(1)), atol=1e-6)
 
 
