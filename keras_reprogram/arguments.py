@@ -1,4 +1,4 @@
-"""What a program's arguments must look like, and what to do where they do not."""
+"""Checks of arguments, and the 8-bit code of a pixel."""
 
 from __future__ import annotations
 
@@ -90,6 +90,23 @@ def positive_number(name: str, value: Any) -> float:
 
 def _is_whole(value: Any) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def eight_bit_levels(pixels: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
+    """Pixels in `limits` on the scale of 8-bit codes, 0 to 255, not rounded."""
+    low, high = map(float, limits)
+    return (pixels - low) * (255.0 / (high - low))
+
+
+def eight_bit_codes(pixels: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
+    """Pixels as the nearest 8-bit codes; values beyond `limits` are cut off."""
+    return np.round(eight_bit_levels(pixels, limits)).clip(0, 255).astype(np.uint8)
+
+
+def pixels_of_codes(codes: Any, limits: tuple[float, float]) -> Any:
+    """8-bit codes, a float32 array or tensor, as pixels in `limits`."""
+    low, high = map(float, limits)
+    return codes * np.float32((high - low) / 255.0) + np.float32(low)
 
 
 # Grey, colour, colour with transparency.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_reprogram.arguments import looks_channels_first
+from keras_reprogram.arguments import eight_bit_levels, looks_channels_first
 
 # Label rows in half precision sum to 1 up to this.
 _SUM_SLACK = 1e-2
@@ -246,9 +246,8 @@ def _in_one_step(seen: SeenRange, target_range: Range) -> bool:
 
 def _has_fractions(images: np.ndarray, target_range: Range) -> bool:
     """Whether these are neither 8-bit codes of the range nor whole numbers, as in 16-bit files."""
-    low, high = target_range
     values = images.astype(np.float64)
-    scales = (values, (values - low) * (255 / (high - low)))
+    scales = (values, eight_bit_levels(values, target_range))
     return all(bool((np.abs(one - np.rint(one)) > _SLACK).any()) for one in scales)
 
 

@@ -11,6 +11,8 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from keras_reprogram.arguments import pixels_of_codes
+
 GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B")
 PICTURE_RANGE = (0.0, 255.0)
 
@@ -92,7 +94,7 @@ def decode_image(
     if (low, high) == PICTURE_RANGE:
         return levels.astype(np.uint8)
     values = levels.astype(np.float32)
-    return values if is_deep else values * np.float32((high - low) / 255.0) + np.float32(low)
+    return values if is_deep else pixels_of_codes(values, (low, high))
 
 
 def is_dicom(path: Path) -> bool:

@@ -15,8 +15,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_reprogram.arguments import pixels_of_codes
 from keras_reprogram.export import fresh_process
-from keras_reprogram.export.image_files import scaled_codes
 from keras_reprogram.export.server_files import example_of
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source.source import Source
@@ -43,7 +43,7 @@ def images_for(
     shape = (8, *model.input_shape[1:])
     codes = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     files = [tf.io.encode_png(image).numpy() for image in codes]
-    images = scaled_codes(codes.astype(np.float32), model.program.target_range)
+    images = pixels_of_codes(codes.astype(np.float32), model.program.target_range)
     encoded = {"image_bytes": files, "classify": [example_of(file) for file in files]}
     return {name: encoded.get(name, images) for name in signatures}, images
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_reprogram.arguments import pixels_of_codes
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 
 RESIZE_METHOD = "bilinear with antialiasing, rounded to 8 bits"
@@ -31,12 +32,6 @@ def why_no_files(model: ReprogrammedModel) -> str | None:
     return None
 
 
-def scaled_codes(codes: Any, target_range: tuple[float, float]) -> Any:
-    """8-bit codes (float32) as pixels in a range."""
-    low, high = target_range
-    return codes * np.float32((high - low) / 255.0) + np.float32(low)
-
-
 def file_decoder(
     target_shape: tuple[int, int, int], target_range: tuple[float, float]
 ) -> Callable[[Any], Any]:
@@ -53,7 +48,7 @@ def file_decoder(
         levels = tf.image.resize(levels, (height, width), "bilinear", antialias=True)
         highest = tf.where(is_deep, np.float32(target_range[1]), np.float32(255))
         levels = tf.clip_by_value(tf.round(levels), 0.0, highest)
-        return tf.where(is_deep, levels, scaled_codes(levels, target_range))
+        return tf.where(is_deep, levels, pixels_of_codes(levels, target_range))
 
     def decode(contents: Any) -> Any:
         spec = tf.TensorSpec(target_shape, tf.float32)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_reprogram.arguments import eight_bit_levels
 from keras_reprogram.program.program import flat_value
 
 _CHECKED_IMAGES = 8
@@ -127,8 +128,7 @@ def check_queries(model: Any, num_images: int) -> int:
 
 
 def _codes(source: Any, source_images: Any) -> np.ndarray:
-    low, high = source.value_range
-    return (np.asarray(source_images, np.float64) - low) * (255.0 / (high - low))
+    return eight_bit_levels(np.asarray(source_images, np.float64), source.value_range)
 
 
 def _correlation(first: np.ndarray, second: np.ndarray) -> float:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import base64
-import io
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 
 from keras_reprogram.export.image_files import file_decoder
 from keras_reprogram.serving.errors import ServingError
 from keras_reprogram.serving.image_headers import check_pixels
 from keras_reprogram.serving.servable import Servable
+from keras_reprogram.source.remote.payloads import encode_image
 
 MOST_ANSWERS = 5
 MOST_CLASSES = 10
@@ -24,13 +23,15 @@ MOST_CLASSES = 10
 def show_steps(servable: Servable, facts: PageFacts, target: np.ndarray) -> dict[str, Any]:
     """Asks a model about one target image and lays out its steps, as JSON."""
     steps = servable.run(STEPS, {"image": target})
-    images = codes_of(steps["source_images"][0], facts.source_range)
     answers = _shown_scores(steps["source_scores"][0], facts.scores)
     return {
-        "target_image": data_url(codes_of(target[0], facts.target_range)),
+        "target_image": data_url(target[0], facts.target_range),
         "views": [
-            {"image": data_url(image), "answers": _best(scores, facts.source_labels, MOST_ANSWERS)}
-            for image, scores in zip(images, answers, strict=True)
+            {
+                "image": data_url(image, facts.source_range),
+                "answers": _best(scores, facts.source_labels, MOST_ANSWERS),
+            }
+            for image, scores in zip(steps["source_images"][0], answers, strict=True)
         ],
         "classes": _best(steps["scores"][0], facts.class_names, MOST_CLASSES),
     }
@@ -165,15 +166,7 @@ def decode_file(
         ) from None
 
 
-def codes_of(images: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
-    """Pixels as the nearest 8-bit codes."""
-    low, high = value_range
-    levels = np.rint((np.asarray(images, np.float64) - low) * (255.0 / (high - low)))
-    return np.clip(levels, 0, 255).astype(np.uint8)
-
-
-def data_url(codes: np.ndarray) -> str:
-    """A PNG of uint8 `(h, w, c)` as a `data:` URL."""
-    stream = io.BytesIO()
-    Image.fromarray(codes[..., 0] if codes.shape[-1] == 1 else codes).save(stream, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
+def data_url(image: np.ndarray, value_range: tuple[float, float]) -> str:
+    """A PNG of pixels `(h, w, c)` as a `data:` URL."""
+    png = base64.b64encode(encode_image(image, value_range, "png")).decode()
+    return f"data:image/png;base64,{png}"

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from keras_reprogram.serving.errors import ServingError
 from keras_reprogram.serving.gateway import signature_definition, tensor_info
 from keras_reprogram.serving.json_answers import outputs_text, parse_object, predictions_text
 from keras_reprogram.serving.json_requests import inputs_of_json, signature_name_of
 from keras_reprogram.serving.request_checks import check_inputs
+from keras_reprogram.source.remote.payloads import encode_image
 from keras_reprogram.testing.hosted_model import BadImageError, Fault, HostedModel
 from keras_reprogram.testing.http_fake import Answer, HTTPFake
 
@@ -193,9 +192,7 @@ def encoded_pixels(pixels: np.ndarray, value_range: tuple[float, float]) -> list
         pixels: `(n, H, W, C)`.
         value_range: `(low, high)` of them.
     """
-    low, high = value_range
-    codes = np.round((pixels - low) * (255.0 / (high - low))).clip(0, 255).astype(np.uint8)
-    return [_png(image[..., 0] if image.shape[-1] == 1 else image) for image in codes]
+    return [encode_image(image, value_range, "png") for image in pixels]
 
 
 def check_key(key: str | None, sent: str | None) -> None:
@@ -203,9 +200,3 @@ def check_key(key: str | None, sent: str | None) -> None:
     # Repeats what was sent, as careless services do: clients must not pass it on.
     if key is not None and sent != f"Bearer {key}":
         raise ServingError(f"Unauthenticated: {sent}", "UNAUTHENTICATED")
-
-
-def _png(codes: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(codes).save(stream, "png")
-    return stream.getvalue()

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from keras_reprogram.arguments import pixels_of_codes
+
 
 class BadImageError(ValueError):
     """What was sent is no image."""
@@ -103,8 +105,7 @@ class HostedModel:
         if picture.size != (width, height):
             picture = picture.resize((width, height), Image.Resampling.BILINEAR)
         pixels = np.asarray(picture, np.float32).reshape(height, width, channels)
-        low, high = self.value_range
-        return low + pixels * np.float32((high - low) / 255.0)
+        return pixels_of_codes(pixels, self.value_range)
 
 
 Fault = int | str | tuple[int, dict[str, str]] | None

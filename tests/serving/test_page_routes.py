@@ -23,7 +23,7 @@ from keras_reprogram.export import export_halves, saved_model
 from keras_reprogram.export.image_files import file_decoder
 from keras_reprogram.serving.gateway import GatewayServable
 from keras_reprogram.serving.page_routes import CONTENT_TYPE, MOST_BYTES, page_routes
-from keras_reprogram.serving.page_steps import PageFacts, codes_of, show_steps
+from keras_reprogram.serving.page_steps import PageFacts, show_steps
 from keras_reprogram.serving.servable import ExportedServable
 
 httpx = pytest.importorskip("httpx")
@@ -322,8 +322,3 @@ def test_logits_are_shown_as_probabilities_and_many_classes_as_the_best() -> Non
     assert [one["index"] for one in steps["classes"]] == list(range(999, 989, -1))
     assert pixels(steps["target_image"]).min() == 255
     assert pixels(steps["views"][0]["image"]).max() == 0
-
-
-def test_pixels_become_the_nearest_codes() -> None:
-    levels = np.array([-2.0, -1.0, 0.0, 0.99, 1.0, 3.0])
-    np.testing.assert_array_equal(codes_of(levels, (-1.0, 1.0)), [0, 0, 128, 254, 255, 255])

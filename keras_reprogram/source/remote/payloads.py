@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from PIL import Image
 
+from keras_reprogram.arguments import eight_bit_codes, pixels_of_codes
+
 
 def decoded(payloads: Sequence[bytes]) -> np.ndarray:
     """The 8-bit values of encoded images of one size, `(n, H, W, C)`."""
@@ -17,8 +19,7 @@ def decoded(payloads: Sequence[bytes]) -> np.ndarray:
 
 def pixel_levels(value_range: tuple[float, float]) -> np.ndarray:
     """What the 256 values of a channel stand for, float32."""
-    low, high = map(float, value_range)
-    return low + np.arange(256, dtype=np.float32) * np.float32((high - low) / 255.0)
+    return pixels_of_codes(np.arange(256, dtype=np.float32), value_range)
 
 
 def decimal_levels(value_range: tuple[float, float]) -> np.ndarray:
@@ -40,8 +41,7 @@ def encode_image(image: np.ndarray, value_range: tuple[float, float], encoding: 
             "An image must be finite to be sent. Received: NaN or infinity. Check the program's "
             "weights, and the learning rate."
         )
-    low, high = value_range
-    codes = np.round((image - low) * (255.0 / (high - low))).clip(0, 255).astype(np.uint8)
+    codes = eight_bit_codes(image, value_range)
     picture = Image.fromarray(codes[..., 0] if codes.shape[-1] == 1 else codes)
     stream = io.BytesIO()
     # No subsampling: a program's colours are its signal.
