@@ -159,18 +159,48 @@ def third_party_violations(path: str, imported: Import) -> Iterator[str]:
         yield f"{top} is optional: import it in the function that needs it"
 
 
-def statement_violations(tree: ast.AST) -> Iterator[tuple[int, str]]:
+def statement_violations(tree: ast.AST, path: str) -> Iterator[tuple[int, str]]:
+    own = private_names(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Assert):
             yield node.lineno, "assert: raise ValueError instead"
-        elif isinstance(node, ast.Attribute) and ast.unparse(node).startswith("keras.src"):
-            yield node.lineno, "keras.src is private to Keras"
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "print":
+            if part_of(path) != "command_line":
+                yield node.lineno, "print: log it, or `say` it where Keras shows its progress"
+        elif isinstance(node, ast.Attribute):
+            if ast.unparse(node).startswith("keras.src"):
+                yield node.lineno, "keras.src is private to Keras"
+            allowed = own | PUBLIC_IN_NAMED_TUPLES | PRIVATE_ALLOWED.get(path, set())
+            allowed |= PRIVATE_NAMES if is_own_object(node.value) else set()
+            if is_private(node.attr) and node.attr not in allowed:
+                yield node.lineno, f"{ast.unparse(node)} is private to another class"
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+def is_own_object(node: ast.AST) -> bool:
+    return ast.unparse(node) in ("self", "cls", "super()")
+
+
+def private_names(tree: ast.AST) -> set[str]:
+    """Private names that a file's classes and functions define, or that `self` gets."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, (*FUNCTIONS[:2], ast.ClassDef)):
+            names.add(node.name)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            names.add(node.attr)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+    return {name for name in names if is_private(name)}
 
 
 def violations(source: str, path: str) -> list[str]:
     """What the file `path` (relative to the package) does that the architecture forbids."""
     tree = ast.parse(source)
-    found = list(statement_violations(tree))
+    found = list(statement_violations(tree, path))
     for imported in imports_in(tree, path):
         found += [(imported.line, text) for text in arrow_violations(path, imported)]
         found += [(imported.line, text) for text in third_party_violations(path, imported)]
@@ -180,6 +210,20 @@ def violations(source: str, path: str) -> list[str]:
 PATHS = sorted(
     str(path.relative_to(REPOSITORY / PACKAGE)) for path in (REPOSITORY / PACKAGE).rglob("*.py")
 )
+
+
+PRIVATE_NAMES = {
+    name
+    for path in PATHS
+    for name in private_names(ast.parse((REPOSITORY / PACKAGE / path).read_text()))
+}
+PUBLIC_IN_NAMED_TUPLES = {"_asdict", "_replace", "_fields"}
+# Keras has no public way to walk layers inside of layers, nor to forget what they added as losses.
+PRIVATE_ALLOWED = {
+    "model/reprogrammed_model.py": {"_flatten_layers"},
+    "source/network_input.py": {"_flatten_layers"},
+    "source/source.py": {"_clear_losses"},
+}
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -216,6 +260,9 @@ def test_every_part_has_a_layer() -> None:
         ("datasets/mnist.py", "import tensorflow_datasets as tfds", "tensorflow_datasets is opt"),
         ("program/canvas.py", "import jax", "jax is not a declared dependency"),
         ("program/canvas.py", "assert True", "assert"),
+        ("program/canvas.py", "print(1)", "print"),
+        ("program/canvas.py", "def f(model):\n    model._losses", "private to another class"),
+        ("program/canvas.py", "class A:\n    a = lambda self: self._clear_losses()", "private to"),
     ],
 )
 def test_checker_finds_what_is_forbidden(path: str, source: str, expected: str) -> None:
@@ -233,6 +280,8 @@ def test_checker_finds_what_is_forbidden(path: str, source: str, expected: str) 
         ("program/canvas.py", "from .views import draw\nfrom ..version import __version__"),
         ("program/canvas.py", "from keras_reprogram.program.views import draw"),
         ("command_line.py", "from keras_reprogram import ReprogrammedModel"),
+        ("command_line/demo.py", "print(1)"),
+        ("program/canvas.py", "class A:\n    def f(self, other):\n        self._a = other._a"),
         ("source/source.py", "import json\nimport numpy\nfrom sklearn.svm import SVC"),
     ],
 )

@@ -23,6 +23,7 @@ from keras_reprogram.asking.answer_store import (
     images_digest,
     program_stands,
 )
+from keras_reprogram.asking.asker import say
 from keras_reprogram.asking.data import DataChecks, batches, is_array
 from keras_reprogram.source.errors import BudgetSpentError
 
@@ -177,7 +178,7 @@ class CachedFeatures:
         where = f"in {self.store.folder}" if isinstance(self.store, AnswerFiles) else "in memory"
         # Once for training and validation together.
         if self.verbose != 0 and not self._said:
-            print(f"{sentence} {where}.")
+            say(f"{sentence} {where}.")
         self._said = True
 
     def _turn_off(self, data: Any, reason: Exception, purpose: str = "") -> Any:
@@ -186,7 +187,7 @@ class CachedFeatures:
         if self.in_files:
             warnings.warn(f"{sentence} `cache_features` has no effect.", stacklevel=4)
         elif self.verbose != 0:
-            print(sentence)
+            say(sentence)
         return data
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -200,6 +202,18 @@ class Asker:
         image = tf.TensorSpec((None, *self.program.target_shape), tf.float32)
         # A concrete function: TensorFlow warns of `tf.function`s that several models trace.
         return tf.function(self.scores_of, autograph=False).get_concrete_function(image)
+
+
+_log = logging.getLogger("keras_reprogram")
+
+
+def say(sentence: str) -> None:
+    """Writes a line where Keras writes its progress: to the terminal, or to a log."""
+    if keras.config.is_interactive_logging_enabled():
+        sys.stdout.write(f"{sentence}\n")
+        sys.stdout.flush()
+    else:
+        _log.info(sentence)
 
 
 class QueryBar:

@@ -275,9 +275,9 @@ class _InInference(keras.layers.Layer):
         self.network = network
 
     def call(self, pixels: keras.KerasTensor) -> keras.KerasTensor:
-        features = self.network(pixels, training=False)
-        self.network._clear_losses()
-        return features
+        # Activity regularizers of its layers are no part of the loss; this scope collects none.
+        with keras.StatelessScope():
+            return self.network(pixels, training=False)
 
 
 def _trainable_copy(source: FrozenSource) -> keras.Model:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_reprogram.asking.asker import say
 from keras_reprogram.asking.images import check_images
 from keras_reprogram.export.checks import (
     check_twin,
@@ -119,7 +120,7 @@ def export_litert(
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole_file(path, whole)
     if verbose:
-        print(f"{path}: {len(whole) / 1e6:.2f} MB, {facts}")
+        say(f"{path}: {len(whole) / 1e6:.2f} MB, {facts}")
     return path
 
 

@@ -142,9 +142,10 @@ class DecoderProgram(ProgramLayer):
         leading = ops.shape(weights)[:-1]
         latent = ops.reshape(weights, (-1, self.latent_size))
         latent = ops.concatenate([latent, ops.zeros((1, self.latent_size))])
-        pictures = ops.cast(self.decoder(latent, training=False), "float32")
-        # The decoder is frozen: activity regularizers of its layers are no part of a training loss.
-        self.decoder._clear_losses()
+        # The decoder is frozen: activity regularizers of its layers are no part of a training loss,
+        # and this scope collects none.
+        with keras.StatelessScope():
+            pictures = ops.cast(self.decoder(latent, training=False), "float32")
         pattern = pictures[:-1] - pictures[-1:]
         rows, columns, colours = self._fitting
         pattern = ops.einsum("nijc,cC->nijC", pattern, colours)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from statistics import NormalDist
 from typing import Any, Self
 
 import numpy as np
+from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix as count_confusions
 from sklearn.metrics import roc_auc_score
 
@@ -262,17 +261,8 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tu
             "Expected `confidence` strictly between 0 and 1. Received: "
             f"confidence={confidence}. Pass 0.95 for a 95 % interval."
         )
-    z = NormalDist().inv_cdf((1.0 + confidence) / 2.0)
-    proportion = successes / trials
-    shrink = 1.0 + z * z / trials
-    center = (proportion + z * z / (2 * trials)) / shrink
-    margin = (z / shrink) * math.sqrt(
-        proportion * (1.0 - proportion) / trials + (z / (2 * trials)) ** 2
-    )
-    # Both ends are exact in theory at these counts; rounding would leave 1e-17 there.
-    low = 0.0 if successes == 0 else center - margin
-    high = 1.0 if successes == trials else center + margin
-    return low, high
+    ends = binomtest(successes, trials).proportion_ci(confidence, method="wilson")
+    return float(ends.low), float(ends.high)
 
 
 def checked_probabilities(probabilities: Any, num_classes: int) -> np.ndarray:
