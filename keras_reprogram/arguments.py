@@ -28,7 +28,7 @@ def image_size_or_none(size: int | Sequence[int] | None) -> tuple[int, int] | No
     """The argument `image_size` as `(height, width)`."""
     if size is None:
         return None
-    sizes = tuple(size) if isinstance(size, Sequence) else (size, size)
+    sizes = tuple(size) if isinstance(size, Sequence | np.ndarray) else (size, size)
     if len(sizes) != 2 or not all(_is_whole(side) and side > 0 for side in sizes):
         raise ValueError(
             "`image_size` must be a positive integer or (height, width). "

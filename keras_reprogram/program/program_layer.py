@@ -246,10 +246,8 @@ class ProgramLayer(Program):
         return super().from_config(config)
 
     def _source_images(self, images: Any, weights: Any) -> Any:
-        """Placed images under the program, in `source_range`: few passes over the large arrays.
-
-        `placed` and what is behind it are scaled to the source's range while they are small.
-        """
+        """Placed images under the program, in `source_range`."""
+        # Few passes over the large arrays: parts are scaled to the range while they are small.
         low, high = self.source_range
         span, constants = high - low, self._constants
         background = low + span * constants["backgrounds"]
@@ -306,18 +304,9 @@ class ProgramLayer(Program):
 
 
 def resize_rows(rows: np.ndarray, images: Any) -> Any:
-    """`rows @ images` along the height: `(..., H, h)` and `(..., h, W, C)` to `(..., H, W, C)`.
-
-    A matrix product over whole lines of pixels writes its result in place; as an einsum the large
-    image would be transposed once more, which took as long as everything else together.
-
-    Args:
-        rows: constant matrix, `(H, h)` or with leading axes that fit those of the images.
-        images: `(..., h, W, C)`; only the number of images may be unknown.
-
-    Returns:
-        `(..., H, W, C)`.
-    """
+    """`rows @ images` along the height: `(..., H, h)` and `(..., h, W, C)` to `(..., H, W, C)`."""
+    # A matrix product over whole lines of pixels writes its result in place; as an einsum the large
+    # image would be transposed once more, which took as long as everything else together.
     *leading, height, width, channels = images.shape
     leading = [-1 if size is None else size for size in leading]
     lines = ops.reshape(images, (*leading, height, width * channels))

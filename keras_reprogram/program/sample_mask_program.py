@@ -10,7 +10,6 @@ import numpy as np
 from keras import ops
 
 from keras_reprogram import arguments as checks
-from keras_reprogram.arguments import positive_integer
 from keras_reprogram.program.canvas import channel_matrix, resize_matrix
 from keras_reprogram.program.program import Program
 from keras_reprogram.program.program_layer import IMAGENET_UNIT, resize_rows
@@ -168,34 +167,11 @@ def mask_generator(
     patch_size: int = 8,
     seed: int = 0,
 ) -> keras.Sequential:
-    """A convolutional network from an image to a mask of one value a patch and channel.
-
-    Convolutions of 3 x 3 pixels, each with batch normalisation and ReLU, the first ones followed
-    by a maximum over 2 x 2 until a pixel stands for a patch; a last convolution gives the mask
-    (Cai et al. 2024, fig. 8 and 9). For colour images it has 26,499 trained weights; with
-    `filters=(8, 16, 32, 64, 128)`, the paper's for vision transformers, 102,339.
-
-    Args:
-        source_shape: `(H, W, C)` of source images.
-        filters: of the convolutions before the last one.
-        patch_size: a power of 2, at most 2 to the number of `filters`, no larger than an image.
-        seed: draws the weights.
-
-    Returns:
-        A model `(n, H, W, C) -> (n, H // patch_size, W // patch_size, C)`.
-
-    Raises:
-        ValueError: for a patch size that is none of these.
-
-    Example:
-    ```python
-    from keras_reprogram.program.sample_mask_program import mask_generator
-
-    network = mask_generator((32, 32, 3))
-    assert network.output_shape == (None, 4, 4, 3)
-    ```
-    """
-    filters = tuple(positive_integer("filters", number) for number in filters)
+    """A model `(n, H, W, C) -> (n, H // patch_size, W // patch_size, C)`: a value a patch."""
+    # Convolutions of 3 x 3 pixels, the first ones followed by a maximum over 2 x 2 until a pixel
+    # stands for a patch (Cai et al. 2024, fig. 8 and 9). 26,499 weights for colour images, 102,339
+    # with the paper's filters for transformers.
+    filters = tuple(checks.positive_integer("filters", number) for number in filters)
     num_halvings = _num_halvings(patch_size, len(filters), source_shape)
     seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(len(filters) + 1)]
     layers: list[keras.layers.Layer] = [keras.Input(source_shape)]

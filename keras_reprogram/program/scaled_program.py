@@ -9,7 +9,6 @@ import numpy as np
 from keras import ops
 
 from keras_reprogram import arguments as checks
-from keras_reprogram.arguments import positive_number
 from keras_reprogram.program.canvas import channel_matrix, resize_matrix
 from keras_reprogram.program.program import Program
 from keras_reprogram.program.program_layer import resize_rows
@@ -173,10 +172,8 @@ class ScaledProgram(Program):
 
 
 def _sampling_matrix(scale: Any, size: int, start: int, canvas: int) -> Any:
-    """Bilinear samples of an axis at `start`, enlarged about the canvas's middle, `(n, H, size)`.
-
-    Canvas pixel i shows the image at `(i - m) / scale + m - start`, m the middle.
-    """
+    """`(n, H, size)`: bilinear samples of an axis at `start`, enlarged about the middle."""
+    # Canvas pixel i shows the image at `(i - m) / scale + m - start`, m the middle.
     middle = (canvas - 1) / 2
     from_middle = (np.arange(canvas) - middle).astype(np.float32)
     shown = from_middle / ops.reshape(scale, (-1, 1)) + (middle - start)
@@ -190,17 +187,10 @@ SMALLEST_SCALE, LARGEST_SCALE = 0.1, 5.0
 
 @keras.saving.register_keras_serializable(package="keras_reprogram")
 class ScaleLimits(keras.constraints.Constraint):
-    """Keeps `initial_scale + change` in [0.1, 5].
-
-    Args:
-        initial_scale: in [0.1, 5].
-
-    Raises:
-        ValueError: for another scale.
-    """
+    """Keeps `initial_scale + change` in [0.1, 5]."""
 
     def __init__(self, initial_scale: float) -> None:
-        self.initial_scale = positive_number("initial_scale", initial_scale)
+        self.initial_scale = checks.positive_number("initial_scale", initial_scale)
         if not SMALLEST_SCALE <= self.initial_scale <= LARGEST_SCALE:
             raise ValueError(
                 f"`initial_scale` must lie in [{SMALLEST_SCALE}, {LARGEST_SCALE}]. "

@@ -100,15 +100,7 @@ def suggested_style(target_channels: int, num_source_labels: int) -> str:
 
 
 def plain_view(target_shape: tuple[int, int, int], source_shape: tuple[int, int, int]) -> View:
-    """The image as it is, resized to the whole canvas.
-
-    Args:
-        target_shape: `(h, w, c)`.
-        source_shape: `(H, W, C)`.
-
-    Returns:
-        A `View` without free pixels.
-    """
+    """The image resized to the whole canvas, with no free pixels."""
     height, width, channels = source_shape
     return View(0, 0, height, width, channel_matrix(target_shape[2], channels))
 
@@ -192,23 +184,7 @@ def resolve_placement(
     image_size: tuple[int, int] | None,
     seed: int,
 ) -> Placement:
-    """The views that `placement` means.
-
-    Args:
-        placement: a name, or a `Placement` that is taken as it is.
-        target_shape: `(h, w, c)`.
-        source_shape: `(H, W, C)`.
-        num_views: how many views; with a `Placement` its own number, or 1.
-        image_size: `(height, width)` on the canvas, for `"center"`.
-        seed: draws the views of `"views"` and `"gentle_views"`.
-
-    Returns:
-        A `Placement`.
-
-    Raises:
-        ValueError: for an unknown name, a number of views that contradicts the placement's, or
-            an image larger than the canvas.
-    """
+    """The views that `placement` means; a `Placement` is taken as it is."""
     if isinstance(placement, Placement):
         if num_views not in (1, placement.num_views):
             raise ValueError(
@@ -229,18 +205,7 @@ def resolve_placement(
 
 
 def center_view(image_size: tuple[int, int], source_shape: Shape) -> View:
-    """The image in the middle of the canvas, its colours as they are.
-
-    Args:
-        image_size: `(height, width)` on the canvas.
-        source_shape: `(H, W, C)`.
-
-    Returns:
-        A `View`.
-
-    Raises:
-        ValueError: if the image is larger than the canvas.
-    """
+    """The image in the middle of the canvas, its colours as they are."""
     (height, width), canvas = image_size, source_shape[:2]
     if height > canvas[0] or width > canvas[1]:
         raise ValueError(
@@ -252,15 +217,7 @@ def center_view(image_size: tuple[int, int], source_shape: Shape) -> View:
 
 
 def framed_size(target_shape: Shape, source_shape: Shape) -> tuple[int, int]:
-    """The image's own size if it leaves a frame for a program, else at most 4/7 of the canvas.
-
-    Args:
-        target_shape: `(h, w, c)`.
-        source_shape: `(H, W, C)`.
-
-    Returns:
-        `(height, width)` on the canvas, aspect kept.
-    """
+    """The image's own size if it leaves a frame for a program, else at most 4/7 of the canvas."""
     own, canvas = target_shape[:2], source_shape[:2]
     if own[0] < canvas[0] and own[1] < canvas[1]:
         return own
@@ -268,34 +225,14 @@ def framed_size(target_shape: Shape, source_shape: Shape) -> tuple[int, int]:
 
 
 def share_size(target_shape: Shape, source_shape: Shape) -> tuple[int, int]:
-    """4/7 of the canvas, 128 of 224 pixels, or what of them the image fills: its aspect is kept.
-
-    Args:
-        target_shape: `(h, w, c)`.
-        source_shape: `(H, W, C)`.
-
-    Returns:
-        `(height, width)` on the canvas.
-    """
+    """4/7 of the canvas, 128 of 224 pixels, or what of them the image fills: its aspect is kept."""
     height, width = target_shape[:2]
     zoom = _FRAMED_SHARE * min(source_shape[0] / height, source_shape[1] / width)
     return max(1, round(zoom * height)), max(1, round(zoom * width))
 
 
 def fitting_size(target_shape: Shape, source_shape: Shape, oversized: str) -> tuple[int, int]:
-    """The image's own size if it fits the canvas, else the largest that fits, with a warning.
-
-    Args:
-        target_shape: `(h, w, c)`.
-        source_shape: `(H, W, C)`.
-        oversized: `"shrink"`, or `"refuse"` to raise instead of shrinking.
-
-    Returns:
-        `(height, width)` on the canvas.
-
-    Raises:
-        ValueError: if it does not fit and `oversized` is `"refuse"`.
-    """
+    """The image's own size if it fits the canvas, else the largest that fits, with a warning."""
     own, canvas = target_shape[:2], source_shape[:2]
     size = largest_fit(own, canvas)
     if size == own:

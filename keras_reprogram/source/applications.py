@@ -94,19 +94,7 @@ def application_names() -> tuple[str, ...]:
 
 
 def load_application(name: str, *, weights: str | None, **options: Any) -> LoadedApplication:
-    """Builds a classifier of `keras.applications`.
-
-    Args:
-        name: one of `application_names()`.
-        weights: `"imagenet"` (downloaded, or found in KERAS_HOME), a path, or `None`.
-        **options: for the application, e.g. `alpha`, `input_shape`.
-
-    Returns:
-        The model with its preprocessing and labels.
-
-    Raises:
-        ValueError: for an unknown name.
-    """
+    """Builds a classifier of `keras.applications`."""
     if name not in APPLICATIONS:
         raise ValueError(
             f"Unknown application. Received: {name!r}. Choose one of: "
@@ -122,11 +110,7 @@ def load_application(name: str, *, weights: str | None, **options: Any) -> Loade
 
 
 def imagenet_labels() -> tuple[str, ...]:
-    """ImageNet's 1,000 class names in order, as `decode_predictions` knows them.
-
-    Returns:
-        Names such as `"tench"`.
-    """
+    """ImageNet's 1,000 class names in order, as `decode_predictions` knows them."""
     decoded = keras.applications.imagenet_utils.decode_predictions(
         np.arange(1000, 0, -1, dtype="float32")[None], top=1000
     )[0]

@@ -27,28 +27,10 @@ _Tensor = Callable[[dict[str, Any]], Any]
 
 
 def network_facts(model: keras.Model) -> list[str]:
-    """What layers and operations do, in order, and which of them reads which.
-
-    Of Keras's own layers those settings count that are not the default, so that a newer version
-    with one more of them leaves a network what it was. Not seen: the code of layers and functions
-    of somebody's own, beyond their configuration, and of layers that have none all but their kind
-    and activation.
-
-    Args:
-        model: a built Keras model.
-
-    Returns:
-        A string for each layer and operation; models inside it are one string.
-
-    Example:
-    ```python
-    import keras
-    from keras_reprogram.source.fingerprints import network_facts
-
-    model = keras.Sequential([keras.Input((4,)), keras.layers.ReLU(max_value=6)])
-    assert "6" in network_facts(model)[1]
-    ```
-    """
+    """What layers and operations do, in order, and which of them reads which; a string for each."""
+    # Of Keras's own layers those settings count that are not the default, so that a newer version
+    # with one more of them leaves a network what it was. Not seen: the code of layers and functions
+    # of somebody's own, beyond their configuration.
     return [json.dumps(fact, sort_keys=True) for fact in _network(model)]
 
 
@@ -94,12 +76,7 @@ def _part(layer: Any) -> Any:
 
 
 def _graph(config: dict[str, Any], objects: dict[str, Any]) -> list[Any]:
-    """Facts of the layers of a configuration.
-
-    Args:
-        config: of a functional or sequential model.
-        objects: its layers by their names; those that are not there are taken as they are written.
-    """
+    """Facts of the layers of a configuration; `objects` are its built layers, by name."""
     layers = config["layers"]
     numbers = {layer.get("name"): number for number, layer in enumerate(layers)}
 
@@ -130,12 +107,7 @@ def _places(value: Any, numbers: dict[str, int]) -> Any:
 
 
 def _plain(value: Any, tensor: _Tensor) -> Any:
-    """What JSON has words for, without names.
-
-    Args:
-        value: of a configuration.
-        tensor: from a symbolic tensor's configuration to what stands for it.
-    """
+    """What JSON has words for, without names; `tensor` says what stands for a symbolic tensor."""
     if isinstance(value, dict) and isinstance(value.get("config"), dict) and "class_name" in value:
         kind, config = value["class_name"], value["config"]
         if kind == "__keras_tensor__":
@@ -219,17 +191,7 @@ def _no_tensor(config: dict[str, Any]) -> Any:
 
 
 def sha256_of(path: Path) -> str:
-    """Hash of a file, or of all files of a folder with their names.
-
-    Args:
-        path: an existing file or folder.
-
-    Returns:
-        64 hexadecimal digits.
-
-    Raises:
-        FileNotFoundError: if there is nothing at `path`.
-    """
+    """Hash of a file, or of all files of a folder with their names."""
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"There is no source model at {path}. Check the path.")
@@ -245,18 +207,7 @@ def sha256_of(path: Path) -> str:
 
 
 def check_sha256(path: Path, expected: str | None) -> str:
-    """The hash of `path`, which must be `expected` where that is given.
-
-    Args:
-        path: an existing file or folder.
-        expected: 64 hexadecimal digits, or `None`.
-
-    Returns:
-        The hash.
-
-    Raises:
-        ValueError: if the file is another than the one expected.
-    """
+    """The hash of `path`, which must be `expected` where that is given."""
     found = sha256_of(path)
     if expected is not None and found != expected:
         raise ValueError(

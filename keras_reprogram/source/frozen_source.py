@@ -223,19 +223,14 @@ class FrozenSource(Source):
         return digest.hexdigest()
 
     def get_config(self) -> dict[str, Any]:
-        return {
+        return self.base_config() | {
             "model": network_config(self.model),
-            "value_range": self.value_range,
             "preprocessing": [np.asarray(part).tolist() for part in self.preprocessing],
             "channel_order": self.channel_order,
             "output": self.output_kind,
             "scores": None if self.scores == "features" else self.scores,
-            "labels": self.labels,
-            "sum_tolerance": self.sum_tolerance,
-            "max_batch": self.max_batch,
             "data_format": self.data_format,
             "image_size": self.image_size,
-            "name": self.name,
         }
 
     @classmethod
@@ -348,10 +343,8 @@ def join_sources(sources: Sequence[FrozenSource], *, name: str = "source") -> Fr
 
 
 def _named(source: FrozenSource, number: int) -> keras.Model:
-    """A source as a model whose name no other has.
-
-    A layer holds the preprocessing, so that the joined model's fingerprint knows of it.
-    """
+    """A source as a model whose name no other has."""
+    # A layer holds the preprocessing, so that the joined model's fingerprint knows of it.
     image = keras.Input(source.source_shape)
     pixels = keras.ops.flip(image, axis=-1) if source.channel_order == "bgr" else image
     scale, offset = source.preprocessing

@@ -22,20 +22,7 @@ def network_input_of(
     data_format: str | None = None,
     image_size: int | tuple[int, int] | None = None,
 ) -> NetworkInput:
-    """The images that a classifier takes.
-
-    Args:
-        model: a built Keras model.
-        data_format: see `read_network_input`.
-        image_size: see `read_network_input`.
-
-    Returns:
-        Size and order of the axes. Keras models take batches of any size.
-
-    Raises:
-        ValueError: unless there is one image in, whose size and order are known, and one row of
-            scores out.
-    """
+    """The images that a classifier takes; a ValueError unless one image gives one row of scores."""
     if not isinstance(model, keras.Model):
         raise ValueError(
             f"`model` must be a keras.Model. Received: {type(model).__name__}. "
@@ -63,17 +50,7 @@ def network_input_of(
 
 
 def score_kind_of(model: keras.Model) -> str:
-    """What the last layer with an activation makes of its scores.
-
-    A linear one gives logits, of sigmoids where the model was compiled for a binary loss; a
-    sigmoid gives independent scores, anything else probabilities.
-
-    Args:
-        model: a built Keras model.
-
-    Returns:
-        A kind of scores, see `Source`.
-    """
+    """The kind of scores, see `Source`, that the last layer with an activation gives."""
     last = next(layer for layer in reversed(model.layers) if not isinstance(layer, _RESHAPING))
     if isinstance(last, keras.Model):
         return score_kind_of(last)
@@ -92,17 +69,7 @@ def _has_binary_loss(model: keras.Model) -> bool:
 
 
 def features_of(model: keras.Model) -> keras.Model:
-    """What enters the last layer that has weights, one row an image.
-
-    Args:
-        model: a built Keras model.
-
-    Returns:
-        A model `(n, H, W, C) -> (n, width)` of the same layers.
-
-    Raises:
-        ValueError: if no layer has weights, or if there are several last ones side by side.
-    """
+    """What enters the last layer with weights: `(n, H, W, C) -> (n, width)`, the same layers."""
     for layer in reversed(model.layers):
         if layer.weights:
             break
@@ -128,27 +95,13 @@ _SAME = 1e-3
 
 
 def own_image_size(model: Any) -> tuple[int, int] | None:
-    """The size to which a network's own preprocessor brings images.
-
-    Args:
-        model: a Keras model, such as KerasHub's `ImageClassifier`.
-
-    Returns:
-        `(height, width)`, or `None` if it has no such preprocessor.
-    """
+    """`(height, width)` that a network's own preprocessor (KerasHub) resizes to, or `None`."""
     size = getattr(_converter_of(model), "image_size", None)
     return None if size is None else (int(size[0]), int(size[1]))
 
 
 def own_preprocessing(model: Any) -> tuple[Any, Any]:
-    """`(scale, offset)` of a network's own preprocessor, for images of its own size.
-
-    Args:
-        model: a Keras model, such as KerasHub's `ImageClassifier`.
-
-    Returns:
-        Each a number or one a channel; `(1, 0)` if the network has no preprocessor that says so.
-    """
+    """`(scale, offset)` of a network's own preprocessor (KerasHub); `(1, 0)` if it has none."""
     converter = _converter_of(model)
     scale, offset = (getattr(converter, name, None) for name in ("scale", "offset"))
     try:
@@ -166,26 +119,13 @@ def _converter_of(model: Any) -> Any:
 
 
 def asks_otherwise(model: Any) -> bool:
-    """Whether the class of a network has a `predict` of its own.
-
-    Args:
-        model: a Keras model.
-    """
+    """Whether the class of a network has a `predict` of its own."""
     own = (getattr(type(model), name) is not getattr(keras.Model, name) for name in _METHODS)
     return any(own)
 
 
 def check_predict(model: Any, images: np.ndarray, scores: np.ndarray) -> None:
-    """Refuses a network whose `predict` answers otherwise than the source that was made of it.
-
-    Args:
-        model: a Keras model whose class has a `predict` of its own.
-        images: `(n, ...)` as users show them to `predict`.
-        scores: the source's answers to them, `(n, S)`.
-
-    Raises:
-        ValueError: if they differ.
-    """
+    """Refuses a network whose `predict` answers otherwise than the source that was made of it."""
     try:
         predicted = ops.convert_to_numpy(model.predict(images, verbose=0)).reshape(len(images), -1)
     except Exception as error:  # Whatever a method of somebody's own raises.

@@ -141,18 +141,12 @@ class LiteRTSource(PythonSource):
         return facts
 
     def get_config(self) -> dict[str, Any]:
-        return {
+        return self.base_config() | {
             "path": str(self.model_path),
-            "value_range": self.value_range,
             "sha256": self.sha256,
-            "labels": self.labels,
-            "scores": self.scores,
-            "sum_tolerance": self.sum_tolerance,
-            "max_batch": self.max_batch,
             "num_threads": self.num_threads,
             "data_format": self.data_format,
             "image_size": self.image_size,
-            "name": self.name,
         }
 
     def _invoke(self, codes: np.ndarray) -> np.ndarray:

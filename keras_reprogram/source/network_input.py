@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_reprogram.arguments import looks_channels_first
+from keras_reprogram.arguments import image_size_or_none, looks_channels_first
 
 DATA_FORMATS = ("channels_last", "channels_first")
 Size = int | None
@@ -18,18 +18,14 @@ Size = int | None
 
 @dataclass(frozen=True)
 class NetworkInput:
-    """What lies between the images that callers send and those that a network takes.
+    """What lies between the images that callers send and those that a network takes."""
 
-    Args:
-        source_shape: `(H, W, C)` of the images that callers send.
-        channels_first: whether the network takes `(n, C, H, W)`.
-        batch_size: how many images each call must have, or `None` for any number.
-        any_size: whether the network takes other sizes too, so that this one was chosen.
-    """
-
+    # Of the images that callers send, (H, W, C).
     source_shape: tuple[int, int, int]
     channels_first: bool = False
+    # How many images each call must have, or `None` for any number.
     batch_size: int | None = None
+    # Whether the network takes other sizes too, so that this one was chosen.
     any_size: bool = False
 
     @property
@@ -57,30 +53,7 @@ def read_network_input(
     data_format: str | None = None,
     image_size: int | Sequence[int] | None = None,
 ) -> NetworkInput:
-    """Reads a network's input shape.
-
-    Args:
-        shape: `(n, H, W, C)` or `(n, C, H, W)`; `None` for what is open.
-        who: the network, for messages.
-        data_format: `"channels_last"`, `"channels_first"`, or `None`: the first, unless the sizes
-            speak for the second.
-        image_size: side, or `(height, width)`, for a network that takes images of any size.
-
-    Returns:
-        A `NetworkInput`.
-
-    Raises:
-        ValueError: for another rank, sizes that speak for channels first where nobody said so,
-            an open size that nobody chose, or a choice that contradicts the network.
-
-    Example:
-    ```python
-    from keras_reprogram.source.network_input import read_network_input
-
-    found = read_network_input((None, 3, 96, 96), "net", data_format="channels_first")
-    assert found.source_shape == (96, 96, 3) and found.image_shape == (3, 96, 96)
-    ```
-    """
+    """Reads a network's input shape, `(n, H, W, C)` or `(n, C, H, W)`, `None` for what is open."""
     if len(shape) != 4:
         raise ValueError(
             f"{who} must take one image, (n, H, W, C) or (n, C, H, W). Received: an input of shape "
@@ -130,7 +103,7 @@ def _chosen_sides(
             f"{shape}. Pass `image_size=224` (--source-size 224), or the size that it was trained "
             "on."
         )
-    wanted = sides if image_size is None else _pair(image_size)
+    wanted = image_size_or_none(image_size) or sides
     if any(own not in (None, one) for own, one in zip(sides, wanted, strict=True)):
         raise ValueError(
             f"{who} takes images of one size. Received: image_size={image_size} for an input of "
@@ -139,27 +112,8 @@ def _chosen_sides(
     return int(wanted[0]), int(wanted[1])  # type: ignore[arg-type]
 
 
-def _pair(image_size: Any) -> tuple[int, int]:
-    sides = np.ravel(image_size).tolist()
-    height, width = sides * 2 if len(sides) == 1 else sides if len(sides) == 2 else (0, 0)
-    if not all(isinstance(side, int) and side >= 1 for side in (height, width)):
-        raise ValueError(
-            "`image_size` must be a positive integer or (height, width). "
-            f"Received: image_size={image_size}."
-        )
-    return height, width
-
-
 def in_calls_of(batch_size: int | None, count: int) -> list[tuple[slice, int]]:
-    """How `count` images become calls of exactly `batch_size`.
-
-    Args:
-        batch_size: images a call, or `None` for all at once.
-        count: images.
-
-    Returns:
-        The rows of each call, and how many images to add to it.
-    """
+    """The rows of each call of `batch_size` images, and how many images to add to it."""
     step = batch_size or max(count, 1)
     starts = range(0, count, step)
     return [
@@ -176,16 +130,8 @@ _SAME = 1e-4
 
 
 def compute_in_float32(network: keras.Model) -> None:
-    """Sets layers of half precision, be it by a global policy or by their own, to float32.
-
-    In half precision a row of scores sums to 1.004, and steps of a program are rounded away.
-
-    Args:
-        network: a built Keras model; its layers are changed.
-
-    Raises:
-        ValueError: if the weights themselves are kept in half precision.
-    """
+    """Sets layers of half precision, be it by a global policy or by their own, to float32."""
+    # In half precision a row of scores sums to 1.004, and steps of a program are rounded away.
     rounded = [weight for weight in network.weights if weight.dtype in _HALVES]
     if rounded:
         raise ValueError(
@@ -219,20 +165,9 @@ def _restore_statistics(layer: Any) -> None:
 
 
 def float_images(network: keras.Model) -> keras.Model:
-    """A view of the same layers that takes float32 images.
-
-    A functional model casts images to the dtype of its `Input`: to uint8, which has no gradient and
-    cuts 254.9 to 254, or to half precision. Inner models do so too.
-
-    Args:
-        network: a built Keras model.
-
-    Returns:
-        The network itself if it takes float32 or float64, or says nothing.
-
-    Raises:
-        Exception: whatever a layer says that does not take floats.
-    """
+    """A view of the same layers that takes float32 images; the network itself if it does."""
+    # A functional model casts images to the dtype of its `Input`: to uint8, which has no gradient
+    # and cuts 254.9 to 254, or to half precision. Inner models do so too.
     tensors = getattr(network, "inputs", None) or []
     if len(tensors) != 1 or not _casts(network):
         return network
@@ -257,14 +192,7 @@ def _casts(network: Any) -> bool:
 
 
 def integer_input(network: keras.Model) -> str | None:
-    """The dtype of the images that a network takes, if that is an integer.
-
-    Args:
-        network: a built Keras model.
-
-    Returns:
-        Such as `"uint8"`, or `None`.
-    """
+    """The dtype of the images that a network takes, such as "uint8"; `None` if it takes floats."""
     inputs = getattr(network, "inputs", None) or []
     dtype = str(inputs[0].dtype) if inputs else "float32"
     return dtype if "int" in dtype else None
@@ -273,16 +201,9 @@ def integer_input(network: keras.Model) -> str | None:
 def reads_floats_alike(
     network: keras.Model, view: keras.Model, image_shape: tuple[int, int, int]
 ) -> bool:
-    """Whether a view that takes floats continues, between whole numbers, what the network answers.
-
-    It does where the network's first layer makes floats of its integers, and does not where it
-    counts with integers or looks them up: then no fraction of a pixel changes an answer.
-
-    Args:
-        network: takes integers.
-        view: from `float_images`.
-        image_shape: of an image as the network takes it.
-    """
+    """Whether a view that takes floats answers alike at whole numbers, and otherwise between."""
+    # It does where the network's first layer makes floats of its integers, and does not where it
+    # counts with integers or looks them up: then no fraction of a pixel changes an answer.
     random = np.random.default_rng(0)
     image = random.integers(0, 128, (1, *image_shape))
     between = image + random.uniform(0.2, 0.4, image.shape)
@@ -295,36 +216,17 @@ def reads_floats_alike(
 
 
 def rounded_for(dtype: str, images: Any) -> Any:
-    """The nearest pixels of an integer kind: a cast alone would cut 254.9 to 254.
-
-    Args:
-        dtype: such as `"uint8"`.
-        images: float32, any shape.
-
-    Returns:
-        The same shape and dtype, whole numbers within the range of `dtype`.
-    """
+    """The nearest pixels of an integer kind: a cast alone would cut 254.9 to 254."""
     limits = np.iinfo(dtype)
     return ops.clip(ops.round(images), float(limits.min), float(limits.max))
 
 
 def has_no_gradient(network: keras.Model) -> bool:
-    """Whether a layer of a network was quantised in a way that lets no slope through.
-
-    Args:
-        network: a built Keras model.
-    """
+    """Whether a layer of a network was quantised in a way that lets no slope through."""
     return any(mode in _WITHOUT_GRADIENT for mode in quantised_layers(network).values())
 
 
 def quantised_layers(network: keras.Model) -> dict[str, str]:
-    """Layers that `network.quantize(mode)` changed.
-
-    Args:
-        network: a built Keras model.
-
-    Returns:
-        Name -> mode, such as `{"dense": "int8"}`.
-    """
+    """Layers that `network.quantize(mode)` changed, such as `{"dense": "int8"}`."""
     modes = ((layer.name, layer.quantization_mode) for layer in network._flatten_layers())
     return {name: mode for name, mode in modes if mode is not None}

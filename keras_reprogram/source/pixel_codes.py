@@ -17,33 +17,19 @@ _LEAST_USED = 1 / 4
 
 @dataclass(frozen=True)
 class PixelCodes:
-    """How a quantised input writes pixels: `code = round(pixel / scale + zero_point)`.
-
-    A file says which number each of its codes stands for. Where one of these numbers' range and
-    `value_range` holds the other, they are the network's own pixels, and its scale and zero point
-    count. Where they are on another scale (-1 to 1, where callers send 0 to 255), `value_range` is
-    spread over the codes: the darkest pixel is the lowest code, the brightest the highest.
-
-    Args:
-        dtype: of the codes.
-        value_range: `(low, high)` of the pixels that callers send.
-        scale: pixels a code, above 0.
-        zero_point: code of the pixel 0; a fraction where `value_range` is spread.
-        spread: whether `value_range` is spread over the codes.
-    """
+    """How a quantised input writes pixels: `code = round(pixel / scale + zero_point)`."""
 
     dtype: np.dtype
+    # Of the pixels that callers send.
     value_range: tuple[float, float]
+    # Pixels a code, and the code of the pixel 0: a fraction where `value_range` is spread.
     scale: float
     zero_point: float
+    # Whether `value_range` is spread over the codes, see `pixel_codes`.
     spread: bool
 
     def encode(self, images: np.ndarray) -> np.ndarray:
-        """Pixels as codes; what is beyond the codes takes the nearest one.
-
-        Args:
-            images: any shape, in `value_range`.
-        """
+        """Pixels as codes; what is beyond the codes takes the nearest one."""
         limits = np.iinfo(self.dtype)
         if self.spread:
             low, high = self.value_range
@@ -64,25 +50,11 @@ class PixelCodes:
 def pixel_codes(
     dtype: Any, value_range: tuple[float, float], quantization: tuple[float, int]
 ) -> PixelCodes:
-    """What a file's input does with pixels.
-
-    Args:
-        dtype: an integer type.
-        value_range: `(low, high)` of the pixels that callers send.
-        quantization: the file's `(scale, zero_point)`; scale 0 where it has none.
-
-    Returns:
-        `PixelCodes`.
-
-    Example:
-    ```python
-    import numpy as np
-    from keras_reprogram.source.pixel_codes import pixel_codes
-
-    codes = pixel_codes(np.int8, (-1.0, 1.0), (0.006, 17))
-    assert codes.encode(np.float32([0.0, 0.6])).tolist() == [17, 117]
-    ```
-    """
+    """What a file's input with this `(scale, zero_point)` does with pixels."""
+    # A file says which number each of its codes stands for. Where one of these numbers' range and
+    # `value_range` holds the other, they are the network's own pixels, and its scale and zero point
+    # count. Where they are on another scale (-1 to 1, where callers send 0 to 255), `value_range`
+    # is spread over the codes: the darkest pixel is the lowest code, the brightest the highest.
     dtype = np.dtype(dtype)
     scale, zero_point = float(quantization[0]), int(quantization[1])
     if not scale:

@@ -136,11 +136,9 @@ class PythonSource(Source):
 
 
 def _outside_of_steps(ask: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
-    """Calls user code as if nothing was around it.
-
-    Keras takes its steps in the context of a replica, in which the `predict` of another network,
-    which user code may well ask, cannot be traced.
-    """
+    """Calls user code as if nothing was around it."""
+    # Keras takes its steps in the context of a replica, in which the `predict` of another network,
+    # which user code may well ask, cannot be traced.
     context = tf.distribute.get_replica_context()
     # There is none where a source asks another one: what is outermost has left it already.
     if context is None or tf.distribute.has_strategy():

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_reprogram.source.fingerprints import check_sha256
-from keras_reprogram.source.network_input import NetworkInput, read_network_input
+from keras_reprogram.source.network_input import NetworkInput, read_network_input, rounded_for
 from keras_reprogram.source.source import Source, check_answer
 
 # Of the pixels of a signature that takes whole numbers.
@@ -142,34 +142,20 @@ class SavedModelSource(Source):
         return f"{facts}:{chosen}" if chosen else facts
 
     def get_config(self) -> dict[str, Any]:
-        return {
+        return self.base_config() | {
             "path": str(self.model_path),
-            "value_range": self.value_range,
             "sha256": self.sha256,
             "signature": self.signature,
             "output": self.output_name,
             "opaque": self.opaque,
-            "labels": self.labels,
-            "scores": self.scores,
             "score_step": self.score_step,
-            "sum_tolerance": self.sum_tolerance,
-            "max_batch": self.max_batch,
             "data_format": self.data_format,
             "image_size": self.image_size,
-            "name": self.name,
         }
 
 
 class _Call:
-    """One signature as a function of float32 images `(n, H, W, C)`, in its own types and order.
-
-    Args:
-        function: the signature.
-        input_name: of the images.
-        output_name: of the scores.
-        network_input: what lies between callers' images and the signature's.
-        dtype: of the signature's images.
-    """
+    """One signature as a function of float32 images `(n, H, W, C)`, in its own types and order."""
 
     def __init__(
         self,
@@ -186,7 +172,7 @@ class _Call:
         if self.network_input.axes is not None:
             images = tf.transpose(images, self.network_input.axes)
         if not self.dtype.is_floating:
-            images = tf.clip_by_value(tf.round(images), self.dtype.min, self.dtype.max)
+            images = rounded_for(self.dtype.name, images)
         images = tf.cast(images, self.dtype)
         batch = self.network_input.batch_size
         return self._scores(images) if batch is None else self._in_batches(images, batch)

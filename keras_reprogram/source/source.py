@@ -17,11 +17,7 @@ _FINGERPRINTED = {"independent": "probabilities", "independent_logits": "logits"
 
 
 def fingerprinted_kind(scores: str) -> str:
-    """Whether scores are probabilities, logits or features, however a row is normalised.
-
-    Args:
-        scores: a kind, see `Source`.
-    """
+    """Whether scores are probabilities, logits or features, however a row is normalised."""
     return _FINGERPRINTED.get(scores, scores)
 
 
@@ -194,6 +190,17 @@ class Source(keras.layers.Layer):
                 f". Received: shape {tuple(shape)}. Give the program the same `source_shape`."
             )
 
+    def base_config(self) -> dict[str, Any]:
+        """The part of `get_config` that all sources share."""
+        return {
+            "value_range": self.value_range,
+            "labels": self.labels,
+            "scores": self.scores,
+            "sum_tolerance": self.sum_tolerance,
+            "max_batch": self.max_batch,
+            "name": self.name,
+        }
+
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Source:
         """Rebuilds what `get_config` wrote.
@@ -223,16 +230,8 @@ _UNIT_SLACK = 0.1
 def resolve_score_kind(
     scores: str | None, num_labels: int, sum_tolerance: float | str | None
 ) -> str:
-    """What the scores of one answer are to each other.
-
-    Args:
-        scores: a declared kind, or `None`: probabilities, unless they need not sum to 1.
-        num_labels: scores a row. A single one has no others to share a normalisation with.
-        sum_tolerance: as declared; `None` says that rows need not sum to 1.
-
-    Returns:
-        A kind, see `Source`.
-    """
+    """The kind of scores, see `Source`: probabilities, unless they need not sum to 1."""
+    # A single score has no others to share a normalisation with.
     alone = num_labels == 1
     if scores in (None, "probabilities"):
         return "independent" if alone or sum_tolerance is None else "probabilities"
@@ -242,22 +241,9 @@ def resolve_score_kind(
 def resolve_sum_tolerance(
     sum_tolerance: float | str | None, scores: str, num_labels: int, score_step: float
 ) -> float | None:
-    """How far a row of scores may sum from 1: rounding, or `None` where the sum means nothing.
-
-    Args:
-        sum_tolerance: a number or `None`, which are kept; or `"auto"`: each of `num_labels`
-            scores in steps of `score_step` may be off by half a step.
-        scores: `"probabilities"` or another kind, whose sum is not looked at.
-        num_labels: scores a row.
-        score_step: distance of neighbouring scores, 0 for floats.
-
-    Returns:
-        The tolerance, or `None` for no check.
-
-    Raises:
-        ValueError: for another word than `"auto"`, or a negative number.
-    """
+    """How far a row of scores may sum from 1: rounding, or `None` where the sum means nothing."""
     if sum_tolerance == "auto":
+        # Each of the scores may be off by half a step.
         if scores != "probabilities":
             return None
         return _FLOAT_TOLERANCE + num_labels * score_step / 2
@@ -277,23 +263,7 @@ def check_answer(
     who: str,
     kind: str = "probabilities",
 ) -> np.ndarray:
-    """Checks one answer of a source.
-
-    Args:
-        answer: what came back, an array or nested lists.
-        num_images: images that were sent.
-        num_labels: scores expected for each.
-        sum_tolerance: largest distance of a row's sum from 1, or `None`.
-        who: the source's name, for the message.
-        kind: what the scores are; independent ones must lie in [0, 1].
-
-    Returns:
-        float32 array `(num_images, num_labels)`.
-
-    Raises:
-        ValueError: for a wrong shape, values that are not finite, rows that do not sum to 1, or
-            independent scores beyond [0, 1].
-    """
+    """An answer as float32 `(num_images, num_labels)`, checked: shape, finite, sums, [0, 1]."""
     try:
         answer = np.asarray(answer)
     except ValueError as error:
