@@ -21,18 +21,10 @@ Ask = Callable[[np.ndarray], Any]
 
 @dataclass(frozen=True)
 class Asking:
-    """How a source is asked for what its ledger does not answer.
+    """How a source is asked for what its ledger does not answer."""
 
-    Args:
-        may_ask: `(m)` -> a context in which m images may be sent, with the function that sends
-            them: `(m, H, W, C)` -> whatever the source says. Waiting for one's turn belongs here:
-            nothing is in the ledger yet.
-        check: `(what it said, m)` -> scores `(m, num_labels)`, or `ValueError`.
-        even_answer: `(num_labels,)`, for queries of unknown fate that are not to be asked again.
-        look_first: whether the ledger is looked into before `may_ask`, which may take long.
-        pause: waits so many seconds for what another process has in flight.
-    """
-
+    # A context in which so many images may be sent, with the function that sends them. Waiting for
+    # one's turn belongs here: nothing is in the ledger yet.
     may_ask: Callable[[int], AbstractContextManager[Ask]]
     check: Callable[[Any, int], np.ndarray]
     even_answer: np.ndarray
@@ -41,11 +33,7 @@ class Asking:
 
     @staticmethod
     def at_once(ask: Ask) -> Callable[[int], AbstractContextManager[Ask]]:
-        """`may_ask` of a source that anybody may ask at any time.
-
-        Args:
-            ask: sends images.
-        """
+        """`may_ask` of a source that anybody may ask at any time."""
 
         @contextmanager
         def may_ask(count: int) -> Iterator[Ask]:
@@ -63,23 +51,7 @@ def ask_through_ledger(
     payloads: Sequence[bytes],
     again: bool = False,
 ) -> np.ndarray:
-    """Answers to images, paid for now or before.
-
-    Args:
-        ledger: with a budget.
-        keys: of the images, see `query_key`.
-        images: `(n, H, W, C)`.
-        asking: how the source is asked.
-        payloads: the bytes that are sent for each image, which the ledger may be asked to keep.
-        again: whether this repeats a request of this call, whose fate is unknown.
-
-    Returns:
-        float32 array `(n, num_labels)`.
-
-    Raises:
-        BudgetSpentError: if what has to be sent does not fit the budget; nothing was sent.
-        ValueError: for a malformed answer, which is billed and not kept.
-    """
+    """Answers `(n, num_labels)` to images, paid for now or before."""
     answers: dict[bytes, np.ndarray] = {}
     position = {key: row for row, key in reversed(list(enumerate(keys)))}
     while missing := [key for key in position if key not in answers]:

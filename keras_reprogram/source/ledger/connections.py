@@ -21,31 +21,17 @@ _CONVERTING_SECONDS = 10.0
 
 
 def keeps_wal_whole(version: tuple[int, ...]) -> bool:
-    """Whether an SQLite is free of the race that its documentation calls the WAL-reset bug.
-
-    With it, a write beside two checkpoints may lose transactions that were committed.
-
-    Args:
-        version: as `sqlite3.sqlite_version_info`.
-    """
+    """Whether an SQLite is free of the race that its documentation calls the WAL-reset bug."""
+    # With it, a write beside two checkpoints may lose transactions that were committed.
     mended = version >= (3, 51, 3)
     return mended or (3, 44, 6) <= version < (3, 45) or (3, 50, 7) <= version < (3, 51)
 
 
 def open_database(path: Path) -> sqlite3.Connection:
-    """Opens an SQLite file with the journal that this SQLite may be trusted with.
-
-    A new file gets a write-ahead log (WAL) where `keeps_wal_whole`, and one that has it keeps it.
-    Any other gets a rollback journal, a file that had a log too: what stands in the log moves into
-    the file first. A file with a rollback journal keeps it: another SQLite may have it open.
-
-    Args:
-        path: the file; made if it is not there.
-
-    Raises:
-        sqlite3.DatabaseError: if it is no SQLite file.
-        OSError: if another process keeps it open with a log, which this one must not write.
-    """
+    """Opens an SQLite file with the journal that this SQLite may be trusted with."""
+    # A new file gets a write-ahead log (WAL) where `keeps_wal_whole`, and one that has it keeps it.
+    # Any other gets a rollback journal, a file that had a log too: what stands in the log moves
+    # into the file first. A file with a rollback journal keeps it: another SQLite may have it open.
     deadline = time.monotonic() + _CONVERTING_SECONDS
     while True:
         # Anew each time: an open connection keeps others from converting.
@@ -66,21 +52,13 @@ def open_database(path: Path) -> sqlite3.Connection:
 
 
 def remove_journal(connection: sqlite3.Connection) -> None:
-    """Removes an empty rollback journal, unless another process is about to write.
-
-    Args:
-        connection: to be closed next.
-    """
+    """Removes an empty rollback journal, unless another process is about to write."""
     if journal_of(connection) == "persist":
         connection.execute("PRAGMA journal_mode = DELETE")
 
 
 def journal_of(connection: sqlite3.Connection) -> str:
-    """`"wal"`, `"persist"` or another of SQLite's journal modes.
-
-    Args:
-        connection: of SQLite.
-    """
+    """`"wal"`, `"persist"` or another of SQLite's journal modes."""
     return str(connection.execute("PRAGMA journal_mode").fetchone()[0])
 
 
@@ -107,15 +85,11 @@ def _in_use(path: Path, error: sqlite3.OperationalError) -> Exception:
 
 
 class ForkedConnection:
-    """An SQLite connection that is used in the process that opened it, and nowhere else.
+    """An SQLite connection that is used in the process that opened it, and nowhere else."""
 
-    SQLite keeps its locks in tables of the process. A child has a copy of them that is wrong from
-    its first moment: it takes its parent's locks for its own. So a child leaves the connection
-    alone, and closes it before it opens one.
-
-    Args:
-        connection: in autocommit mode.
-    """
+    # SQLite keeps its locks in tables of the process. A child has a copy of them that is wrong from
+    # its first moment: it takes its parent's locks for its own. So a child leaves the connection
+    # alone, and closes it before it opens one.
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.lock = threading.RLock()
@@ -135,21 +109,13 @@ class ForkedConnection:
 
     @contextmanager
     def here(self) -> Iterator[sqlite3.Connection]:
-        """The connection, for one thread at a time.
-
-        Raises:
-            sqlite3.ProgrammingError: in a forked child.
-        """
+        """The connection, for one thread at a time."""
         self.check_process()
         with self.lock:
             yield self._connection
 
     def close(self, before: Callable[[sqlite3.Connection], None] | None = None) -> None:
-        """Closes it; in a forked child too.
-
-        Args:
-            before: what is done first, in the process that opened it.
-        """
+        """Closes it, in a forked child too; `before` runs first in the process that opened it."""
         with self.lock:
             if before is not None and self.is_here and not self._closed:
                 before(self._connection)

@@ -37,15 +37,7 @@ CREATE INDEX IF NOT EXISTS attempts_by_key ON attempts (key);
 
 
 class LedgerFile:
-    """An open ledger file, for the threads of one process; other processes open it too.
-
-    Args:
-        path: the file; made with its folders if it is not there.
-
-    Raises:
-        ValueError: if it is no ledger.
-        OSError: if it cannot be opened, or another process keeps it from being converted.
-    """
+    """An open ledger file, for the threads of one process; other processes open it too."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -64,22 +56,10 @@ class LedgerFile:
         written: Callable[[Any], None] | None = None,
         droppable: bool = False,
     ) -> Any:
-        """What a change returns, once it is written; no other thread or process writes beside.
-
-        Args:
-            change: `(connection)` -> anything, in a thread of the file's own. If it raises, nothing
-                of it is written.
-            synced: whether it is on the disk at the end, even if the power fails then. Otherwise
-                it is with the next that is, or when the file is closed; a crash of this process
-                loses nothing either way. A rollback journal knows no difference.
-            written: told what the change returned as soon as it is written, even if Ctrl-C has
-                taken the caller away.
-            droppable: whether it is left out where Ctrl-C comes before it is written.
-
-        Raises:
-            ValueError: if it was closed, or opened by the process that this is a fork of.
-            OSError: if the disk does not take it; then nothing of it was written.
-        """
+        """What a change returns, once it is written; no other thread or process writes beside."""
+        # `synced`: on the disk at the end, even if the power fails then. Otherwise it is with the
+        # next that is, or when the file is closed; a crash of this process loses nothing either
+        # way. `written` and `droppable`: see `LedgerWriter.write`.
         with self._explained("written"):
             self._database.check_process()
             # Half a transaction of a rollback journal may spoil the file if the power fails.
@@ -89,14 +69,7 @@ class LedgerFile:
     def writing(
         self, change: Callable[[sqlite3.Connection], Any], *, synced: bool = True
     ) -> Callable[[], Any]:
-        """The function that waits for what `write` would.
-
-        What is written later comes after it, or in the same transaction.
-
-        Args:
-            change: as of `write`.
-            synced: as of `write`.
-        """
+        """The function that waits for what `write` would."""
         with self._explained("written"):
             self._database.check_process()
             wait = self._writer.writing(change, synced=synced or not self._has_log)
@@ -108,16 +81,7 @@ class LedgerFile:
         return result
 
     def read(self, question: str, *values: object) -> list[tuple]:
-        """All rows that answer a question.
-
-        Args:
-            question: SQL.
-            values: for its question marks.
-
-        Raises:
-            ValueError: as of `write`.
-            OSError: if it cannot be read.
-        """
+        """All rows that answer a question."""
         with self._explained("read"), self._database.here() as connection:
             return connection.execute(question, values).fetchall()
 

@@ -35,15 +35,10 @@ class _Wish:
 
 
 class LedgerWriter:
-    """A thread that alone writes to a connection.
+    """A thread that alone writes to a connection."""
 
-    Waiting for the disk is most of a transaction's time, and takes as long for one wish as for
-    sixteen. Ctrl-C never interrupts a transaction: it reaches only the thread that waits for it.
-
-    Args:
-        connection: of SQLite, in autocommit mode.
-        lock: held while it writes.
-    """
+    # Waiting for the disk is most of a transaction's time, and takes as long for one wish as for
+    # sixteen. Ctrl-C never interrupts a transaction: it reaches only the thread that waits for it.
 
     def __init__(self, connection: sqlite3.Connection, lock: AbstractContextManager[Any]) -> None:
         self._wishes: queue.SimpleQueue[_Wish | None] = queue.SimpleQueue()
@@ -63,29 +58,13 @@ class LedgerWriter:
         written: Callable[[Any], None] | None = None,
         droppable: bool = False,
     ) -> Any:
-        """What a change returns, once it is written.
-
-        Args:
-            change: `(connection)` -> anything. If it raises, nothing of it is written, and the
-                others of its transaction are.
-            synced: whether the disk must have it.
-            written: told what the change returned as soon as it is written, even if Ctrl-C has
-                taken the caller away.
-            droppable: whether it is left out where Ctrl-C takes the caller away before it is
-                written.
-
-        Raises:
-            sqlite3.Error: if it could not be written, or the writer was closed.
-        """
+        """What a change returns, once it is written; nothing of a change that raises is written."""
+        # `written` is told what the change returned even if Ctrl-C has taken the caller away;
+        # `droppable` leaves the change out where Ctrl-C comes before it is written.
         return self._wished(_Wish(change, synced, written)).result(droppable)
 
     def writing(self, change: Change, *, synced: bool = True) -> Callable[[], Any]:
-        """The function that waits for what `write` would: others may follow in the meantime.
-
-        Args:
-            change: as of `write`.
-            synced: as of `write`.
-        """
+        """The function that waits for what `write` would: others may follow in the meantime."""
         return self._wished(_Wish(change, synced, None)).result
 
     def _wished(self, wish: _Wish) -> _Wish:
@@ -181,16 +160,12 @@ _SUFFIX = ".lock"
 
 
 class LedgerOwner:
-    """A name for this use of a ledger, and a lock that ends with its process, however it ends.
+    """A name for this use of a ledger, and a lock that ends with its process, however it ends."""
 
-    A process number alone would not do: numbers are given again. The lock is one of SQLite's on an
-    empty file beside the ledger: wherever there can be a ledger, there can be its owner, and a
-    SIGKILL releases it too. Owners are made and looked for in transactions of the ledger, so that
-    nobody takes a lock that is not there yet for one that was left.
-
-    Args:
-        ledger: path of the ledger's file.
-    """
+    # A process number alone would not do: numbers are given again. The lock is one of SQLite's on
+    # an empty file beside the ledger: wherever there can be a ledger, there can be its owner, and a
+    # SIGKILL releases it too. Owners are made and looked for in transactions of the ledger, so that
+    # nobody takes a lock that is not there yet for one that was left.
 
     def __init__(self, ledger: Path) -> None:
         self.ledger = ledger
@@ -207,11 +182,7 @@ class LedgerOwner:
             _remove(self._path)
 
     def is_alive(self, name: str) -> bool:
-        """Whether an owner still holds its lock; tidies up after one that does not.
-
-        Args:
-            name: of an owner of the same ledger, this one or another.
-        """
+        """Whether an owner still holds its lock; tidies up after one that does not."""
         return name == self.name or not _removed_if_left(self._path_of(name))
 
     def tidy(self) -> None:

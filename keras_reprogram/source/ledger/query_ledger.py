@@ -405,16 +405,7 @@ def query_key(identity: str, options: str, payload: bytes) -> bytes:
 def query_limit(
     budget: int | None, money_budget: float | None, price_per_thousand: float | None
 ) -> int | None:
-    """Most queries that both budgets allow, or `None` without any.
-
-    Args:
-        budget: in queries.
-        money_budget: in money.
-        price_per_thousand: of 1,000 queries.
-
-    Raises:
-        ValueError: for negative numbers, or money without a price.
-    """
+    """Most queries that both budgets allow, or `None` without any."""
     for name, value in (
         ("budget", budget),
         ("money_budget", money_budget),
@@ -436,12 +427,7 @@ def query_limit(
 
 
 def money_for(queries: int, price_per_thousand: float | None) -> float | None:
-    """What queries cost, or `None` without a price.
-
-    Args:
-        queries: how many.
-        price_per_thousand: of 1,000 queries.
-    """
+    """What queries cost, or `None` without a price."""
     if price_per_thousand is None:
         return None
     return float(queries * Fraction(str(price_per_thousand)) / 1000)
