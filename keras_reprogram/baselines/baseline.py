@@ -107,11 +107,21 @@ class Baseline:
 
 def check_images(images: np.ndarray, labels: np.ndarray, num_classes: int) -> None:
     """Refuses images and labels that a network cannot be trained on."""
-    if images.ndim != 4 or labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
+    if images.ndim != 4:
         raise ValueError(
-            "Expected images of shape (num_images, height, width, channels) with one integer "
-            f"label each. Received: images {images.shape}, labels {labels.shape} of "
-            f"{labels.dtype}. For grey images add an axis: `images[..., None]`."
+            "Expected images of shape (num_images, height, width, channels). Received: images "
+            f"{images.shape}. For grey images add an axis: `images[..., None]`."
+        )
+    check_labelled(images, labels, num_classes)
+
+
+def check_labelled(inputs: np.ndarray, labels: np.ndarray, num_classes: int) -> None:
+    """Refuses inputs and integer labels that a classifier cannot be fitted on."""
+    if inputs.ndim < 2 or labels.dtype.kind not in "iu" or labels.shape != inputs.shape[:1]:
+        raise ValueError(
+            "Expected inputs of shape (num_images, ...) with one integer label each. "
+            f"Received: inputs {inputs.shape}, labels {labels.shape} of {labels.dtype}. "
+            "For one-hot labels pass `labels.argmax(axis=1)`."
         )
     present = np.unique(labels)
     if len(present) < 2 or present[0] < 0 or present[-1] >= num_classes:
@@ -119,8 +129,8 @@ def check_images(images: np.ndarray, labels: np.ndarray, num_classes: int) -> No
             f"Expected labels of two or more classes in 0..{num_classes - 1}. "
             f"Received: {len(present)} classes, {present[:5].tolist()} first."
         )
-    if not np.isfinite(images).all():
-        raise ValueError("Expected finite images. Received: NaN or infinity. Remove those rows.")
+    if not np.isfinite(inputs).all():
+        raise ValueError("Expected finite inputs. Received: NaN or infinity. Remove those rows.")
 
 
 # Large test sets of large images would not fit into memory as float32 all at once.

@@ -7,7 +7,13 @@ import numpy as np
 
 from keras_reprogram.asking.images import check_range, check_set
 from keras_reprogram.baselines.baseline import Baseline, check_images
-from keras_reprogram.baselines.training_loop import Augmentation, BatchStream, Length, best_length
+from keras_reprogram.baselines.training_loop import (
+    Augmentation,
+    BatchTraining,
+    Length,
+    best_length,
+    in_parts,
+)
 from keras_reprogram.fitting.map_fitting import MapFit, fit_logistic_regression
 from keras_reprogram.fitting.validation import split_validation
 from keras_reprogram.inner_networks import float32_policy
@@ -212,7 +218,7 @@ class FineTunedNetwork:
         """Restores the source's weights, with the best linear head for its features."""
         # A head drawn at random would send noise through all layers, and spoil them first.
         self._go_back()
-        features = _in_parts(self._features, images)[:, None]
+        features = in_parts(self._features.predict_on_batch, images, ROWS_AT_ONCE)[:, None]
 
         def solve(rows: np.ndarray, labels: np.ndarray, weight: np.ndarray | None) -> MapFit:
             return fit_logistic_regression(
@@ -231,21 +237,21 @@ class FineTunedNetwork:
         """Restores the start, to train with Adam at another learning rate."""
         self._go_back()
         self._optimizer.learning_rate = learning_rate
-        self._random = np.random.default_rng(self.seed)
-        self._stream = BatchStream(BATCH_SIZE, self._random)
-        self.steps_taken = 0
+        random = np.random.default_rng(self.seed)
+        self._training = BatchTraining(self._model, BATCH_SIZE, self.augmentation, random)
+
+    @property
+    def steps_taken(self) -> int:
+        """Batches that it was trained on at this learning rate."""
+        return self._training.steps_taken
 
     def train(self, images: np.ndarray, labels: np.ndarray, steps: int) -> None:
         """Takes further steps; later calls go on where the last one ended."""
-        for _ in range(steps):
-            rows = self._stream.next(len(images))
-            moved = self.augmentation.apply(images[rows], self._random)
-            self._model.train_on_batch(moved, labels[rows])
-        self.steps_taken += steps
+        self._training.train(images, labels, steps)
 
     def predict_probabilities(self, images: np.ndarray) -> np.ndarray:
         """Probabilities, float32 `(m, num_classes)`."""
-        return _in_parts(self._model, images)
+        return in_parts(self._model.predict_on_batch, images, ROWS_AT_ONCE)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Labels, integers `(m,)`."""
@@ -312,8 +318,3 @@ def _preprocessed(pixels: keras.KerasTensor, source: FrozenSource) -> keras.Kera
     pixels = pixels * scale + offset
     axes = source.network_input.axes
     return pixels if axes is None else keras.ops.transpose(pixels, axes)
-
-
-def _in_parts(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    starts = range(0, len(images), ROWS_AT_ONCE)
-    return np.concatenate([model.predict_on_batch(images[s : s + ROWS_AT_ONCE]) for s in starts])

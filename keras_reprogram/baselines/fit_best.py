@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
-from keras_reprogram.baselines.baseline import Baseline, fit_rotation, rotate
+from keras_reprogram.baselines.baseline import Baseline, check_labelled, fit_rotation, rotate
 from keras_reprogram.fitting.logistic_solver import LosslessRotation
 from keras_reprogram.fitting.validation import draw_stratified, split_validation
 
@@ -43,7 +43,7 @@ def fit_best(
 ) -> Baseline:
     """Fits every candidate, and refits the best on validation on all inputs."""
     inputs, labels = np.asarray(inputs), np.asarray(labels)
-    _check(inputs, labels, num_classes)
+    check_labelled(inputs, labels, num_classes)
     if sample_weight is not None and np.shape(sample_weight) != labels.shape:
         raise ValueError(
             f"Expected `sample_weight` of shape {labels.shape}, a number for each image. "
@@ -54,7 +54,7 @@ def fit_best(
         rows = np.flatnonzero(sample_weight)
         inputs, labels, sample_weight = inputs[rows], labels[rows], np.asarray(sample_weight)[rows]
         groups = None if groups is None else np.reshape(groups, -1)[rows]
-        _check(inputs, labels, num_classes)
+        check_labelled(inputs, labels, num_classes)
     train, held_out = split_validation(inputs, labels, validation_fraction, seed, groups)
     best, best_accuracy = None, -1.0
     prepared: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
@@ -119,20 +119,3 @@ def _fit(
                 warning.message, warning.category, warning.filename, warning.lineno
             )
     return classifier, not stopped_early
-
-
-def _check(inputs: np.ndarray, labels: np.ndarray, num_classes: int) -> None:
-    if inputs.ndim < 2 or labels.dtype.kind not in "iu" or labels.shape != inputs.shape[:1]:
-        raise ValueError(
-            "Expected inputs of shape (num_images, ...) with one integer label each. "
-            f"Received: inputs {inputs.shape}, labels {labels.shape} of {labels.dtype}. "
-            "For one-hot labels pass `labels.argmax(axis=1)`."
-        )
-    present = np.unique(labels)
-    if len(present) < 2 or present[0] < 0 or present[-1] >= num_classes:
-        raise ValueError(
-            f"Expected labels of two or more classes in 0..{num_classes - 1}. "
-            f"Received: {len(present)} classes, {present[:5].tolist()} first."
-        )
-    if not np.isfinite(inputs).all():
-        raise ValueError("Expected finite inputs. Received: NaN or infinity. Remove those rows.")

@@ -12,8 +12,9 @@ from keras_reprogram.baselines.baseline import Baseline, check_images, rotate
 from keras_reprogram.baselines.training_loop import (
     AS_THEY_ARE,
     Augmentation,
-    BatchStream,
+    BatchTraining,
     best_length,
+    in_parts,
 )
 from keras_reprogram.fitting.logistic_solver import LosslessRotation
 from keras_reprogram.fitting.validation import split_validation
@@ -165,35 +166,26 @@ class SmallNetwork:
         most_steps: int | None = None,
     ) -> None:
         self.image_shape = image_shape
-        self.augmentation = augmentation
-        self.seed = seed
-        self.steps_taken = 0
         # A baseline is the same figure whatever policy the user's own networks have.
         with float32_policy():
             self._model = _build(image_shape, num_classes, seed, most_steps)
         self.num_weights = self._model.count_params()
-        self._random = np.random.default_rng(seed)
-        self._stream = BatchStream(BATCH_SIZE, self._random)
+        random = np.random.default_rng(seed)
+        self._training = BatchTraining(self._model, BATCH_SIZE, augmentation, random)
+
+    @property
+    def steps_taken(self) -> int:
+        """Batches that it was trained on."""
+        return self._training.steps_taken
 
     def train(self, rows: np.ndarray, labels: np.ndarray, steps: int) -> None:
         """Takes further steps; later calls go on where the last one ended."""
-        images = self._images(rows)
-        for _ in range(steps):
-            batch = self._stream.next(len(rows))
-            moved = self.augmentation.apply(images[batch], self._random)
-            self._model.train_on_batch(moved, labels[batch])
-        self.steps_taken += steps
+        self._training.train(self._images(rows), labels, steps)
 
     def predict_probabilities(self, rows: np.ndarray) -> np.ndarray:
         """Probabilities, float32 `(m, num_classes)`."""
-        images = self._images(rows)
-        parts = [
-            keras.ops.convert_to_numpy(
-                self._model(images[start : start + ROWS_AT_ONCE], training=False)
-            )
-            for start in range(0, len(images), ROWS_AT_ONCE)
-        ]
-        return np.concatenate(parts)
+        answer = partial(self._model, training=False)
+        return in_parts(answer, self._images(rows), ROWS_AT_ONCE)
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
         """Labels, integers `(m,)`."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 
 
@@ -115,3 +116,29 @@ class Augmentation:
 
 
 AS_THEY_ARE = Augmentation()
+
+
+class BatchTraining:
+    """Steps of a compiled network on batches in a random order, augmented."""
+
+    def __init__(
+        self, model: Any, batch_size: int, augmentation: Augmentation, random: np.random.Generator
+    ) -> None:
+        self._model, self._augmentation, self._random = model, augmentation, random
+        self._stream = BatchStream(batch_size, random)
+        self.steps_taken = 0
+
+    def train(self, images: np.ndarray, labels: np.ndarray, steps: int) -> None:
+        """Takes further steps; later calls go on where the last one ended."""
+        for _ in range(steps):
+            rows = self._stream.next(len(images))
+            moved = self._augmentation.apply(images[rows], self._random)
+            self._model.train_on_batch(moved, labels[rows])
+        self.steps_taken += steps
+
+
+def in_parts(function: Any, rows: np.ndarray, size: int) -> np.ndarray:
+    """`function` of rows, a part after the other: all at once would take much memory."""
+    starts = range(0, len(rows), size)
+    parts = [function(rows[start : start + size]) for start in starts]
+    return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])

@@ -1,14 +1,12 @@
 """ABIDE: autism spectrum disorder (ASD) read from correlations between regions of the brain."""
 
 import math
-import zipfile
-import zlib
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from keras_reprogram.datasets.files import VARIABLE, data_file
+from keras_reprogram.datasets.files import VARIABLE, data_file, npz_arrays
 from keras_reprogram.datasets.target_data import TargetData, split_train_test
 from keras_reprogram.datasets.tfds import load_known_tfds
 from keras_reprogram.fitting.validation import split_validation
@@ -131,18 +129,9 @@ def _note(num_train: int, num_test: int) -> str:
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            missing = [key for key in KEYS if key not in archive]
-            arrays = {key: archive[key] for key in KEYS if key in archive}
-    # NumPy returns a bare array, which is no context manager, for a file that is .npy.
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, TypeError) as error:
-        raise ValueError(
-            f"Expected {path} to be a complete .npz file. Received: {error}. Fetch it again."
-        ) from error
-    lengths = {len(array) for array in arrays.values()}
-    if missing or len(lengths) > 1:
-        shapes = {key: array.shape for key, array in arrays.items()}
+    arrays = npz_arrays(path, KEYS)
+    shapes = {key: array.shape for key, array in arrays.items()}
+    if len({shape[0] for shape in shapes.values()}) > 1:
         raise ValueError(
             f"Expected {path} to hold the arrays {', '.join(KEYS)} of one length. "
             f"Received: {shapes}."

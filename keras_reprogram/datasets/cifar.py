@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_reprogram.datasets.files import data_file, download
 from keras_reprogram.datasets.image_files import decode_image
-from keras_reprogram.datasets.target_data import TargetData
+from keras_reprogram.datasets.target_data import TargetData, published_target
 from keras_reprogram.datasets.tfds import load_prepared_tfds
 
 CLASS_NAMES = (
@@ -103,17 +103,11 @@ def _label(path: Path, folder: str) -> int:
 
 
 def _from_keras() -> TargetData:
-    (train_images, train_labels), (test_images, test_labels) = download(
-        "cifar10", keras.datasets.cifar10.load_data, FILE_NAME
-    )
-    return TargetData(
+    return published_target(
         "cifar10",
-        train_images,
-        train_labels.ravel().astype(np.int64),
-        test_images,
-        test_labels.ravel().astype(np.int64),
-        class_names=CLASS_NAMES,
-        origin="CIFAR-10 through keras.datasets.cifar10 (50,000 training and 10,000 test images).",
+        download("cifar10", keras.datasets.cifar10.load_data, FILE_NAME),
+        CLASS_NAMES,
+        "CIFAR-10 through keras.datasets.cifar10 (50,000 training and 10,000 test images).",
     )
 
 
@@ -146,15 +140,9 @@ def load_cifar100() -> TargetData:
     prepared = load_prepared_tfds("cifar100")
     if prepared is not None:
         return prepared
-    (train_images, train_labels), (test_images, test_labels) = download(
-        "cifar100", keras.datasets.cifar100.load_data, None
-    )
-    return TargetData(
+    return published_target(
         "cifar100",
-        train_images,
-        train_labels.ravel().astype(np.int64),
-        test_images,
-        test_labels.ravel().astype(np.int64),
-        class_names=CIFAR100_CLASSES,
-        origin="CIFAR-100 through keras.datasets.cifar100.",
+        download("cifar100", keras.datasets.cifar100.load_data, None),
+        CIFAR100_CLASSES,
+        "CIFAR-100 through keras.datasets.cifar100.",
     )

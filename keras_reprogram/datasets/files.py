@@ -167,6 +167,24 @@ def data_file(file_name: str) -> Path | None:
     return path / file_name if (path / file_name).exists() else None
 
 
+def npz_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """The named arrays of a .npz file."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in names if name in archive}
+    # NumPy returns a bare array, which is no context manager, for a file that is .npy.
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, TypeError) as error:
+        raise ValueError(
+            f"Expected {path} to be a complete .npz file. Received: {error}. Fetch it again."
+        ) from error
+    if missing := [name for name in names if name not in arrays]:
+        raise ValueError(
+            f"Expected {path} to hold the arrays {', '.join(names)}. Received: no "
+            f"{', '.join(missing)}."
+        )
+    return arrays
+
+
 def download(name: str, load: Callable[[], Loaded], expected_file: str | None) -> Loaded:
     """Calls a loader that may download, and says what to do if it fails."""
     try:

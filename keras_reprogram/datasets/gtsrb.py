@@ -1,13 +1,10 @@
 """German traffic signs (GTSRB) of 32x32, whose training frames come in tracks."""
 
-import zipfile
-import zlib
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
-from keras_reprogram.datasets.files import VARIABLE, data_file
+from keras_reprogram.datasets.files import VARIABLE, data_file, npz_arrays
 from keras_reprogram.datasets.target_data import TargetData
 from keras_reprogram.datasets.tfds import load_known_tfds
 
@@ -97,7 +94,7 @@ def load_gtsrb() -> TargetData:
             train_split="train+validation",
         )
         return replace(target, name="gtsrb", notes=(TRACKS_NOTE, *target.notes))
-    arrays = _read(path)
+    arrays = npz_arrays(path, KEYS)
     return TargetData(
         "gtsrb",
         arrays["train_image"],
@@ -133,7 +130,7 @@ def load_gtsrb_tracks() -> np.ndarray:
         ```
     """
     path = data_file(FILE_NAME)
-    groups = load_gtsrb().train_groups if path is None else _track_numbers(_read(path))
+    groups = load_gtsrb().train_groups if path is None else _track_numbers(npz_arrays(path, KEYS))
     return np.asarray(groups)
 
 
@@ -141,21 +138,3 @@ def _track_numbers(arrays: dict[str, np.ndarray]) -> np.ndarray:
     pairs = np.stack([arrays["train_label"], arrays["train_track"]], axis=1)
     _, numbers = np.unique(pairs, axis=0, return_inverse=True)
     return numbers.ravel()
-
-
-def _read(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            missing = [key for key in KEYS if key not in archive]
-            arrays = {key: archive[key] for key in KEYS if key in archive}
-    # NumPy returns a bare array, which is no context manager, for a file that is .npy.
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, TypeError) as error:
-        raise ValueError(
-            f"Expected {path} to be a complete .npz file. Received: {error}. Fetch it again."
-        ) from error
-    if missing:
-        raise ValueError(
-            f"Expected {path} to hold the arrays {', '.join(KEYS)}. Received: no "
-            f"{', '.join(missing)}."
-        )
-    return arrays

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_reprogram.arguments import image_size_or_none
 from keras_reprogram.datasets.image_files import (
     DICOM_ADVICE,
     PICTURE_RANGE,
@@ -257,29 +258,15 @@ def choose_size(
     """The common `(height, width)` of images, and notes about the resizing."""
     # Images that agree keep their size. Others get `image_size`, or without one the median height
     # and width, both shrunk by one factor if the longer exceeds 224.
-    asked = None if image_size is None else _checked(image_size)
+    asked = image_size_or_none(image_size)
     if len(set(sizes)) == 1:
         return sizes[0], ()
-    chosen = asked if asked is not None else _median(sizes)
+    chosen = asked or _median(sizes)
     low, high = np.min(sizes, axis=0), np.max(sizes, axis=0)
     return chosen, (
         f"Images of different sizes (heights {low[0]} to {high[0]}, widths {low[1]} to {high[1]}) "
         f"were resized to {chosen[0]}x{chosen[1]}.",
     )
-
-
-def _checked(image_size: int | tuple[int, int]) -> tuple[int, int]:
-    sides = (image_size, image_size) if isinstance(image_size, int) else image_size
-    if (
-        not isinstance(sides, tuple)
-        or len(sides) != 2
-        or not all(isinstance(side, int) and side > 0 for side in sides)
-    ):
-        raise ValueError(
-            "Expected `image_size` to be a positive integer or (height, width). "
-            f"Received: image_size={image_size!r}."
-        )
-    return sides[0], sides[1]
 
 
 def _median(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_reprogram.datasets.files import VARIABLE, data_file, download
-from keras_reprogram.datasets.target_data import TargetData, split_train_test
+from keras_reprogram.datasets.target_data import TargetData, published_target, split_train_test
 from keras_reprogram.datasets.tfds import load_prepared_tfds
 
 CLASS_NAMES = tuple(str(digit) for digit in range(10))
@@ -102,20 +102,15 @@ def _from_test_files(images_path: Path, labels_path: Path) -> TargetData:
 
 
 def _from_keras() -> TargetData:
-    (train_images, train_labels), (test_images, test_labels) = download(
-        "mnist",
-        keras.datasets.mnist.load_data,
+    files = (
         "t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz (and, for the official split, "
-        "train-images-idx3-ubyte.gz and train-labels-idx1-ubyte.gz)",
+        "train-images-idx3-ubyte.gz and train-labels-idx1-ubyte.gz)"
     )
-    return TargetData(
+    return published_target(
         "mnist",
-        train_images[..., None],
-        train_labels.astype(np.int64),
-        test_images[..., None],
-        test_labels.astype(np.int64),
-        class_names=CLASS_NAMES,
-        origin="MNIST through keras.datasets.mnist (60,000 training and 10,000 test images).",
+        download("mnist", keras.datasets.mnist.load_data, files),
+        CLASS_NAMES,
+        "MNIST through keras.datasets.mnist (60,000 training and 10,000 test images).",
     )
 
 
@@ -178,35 +173,17 @@ def load_fashion_mnist() -> TargetData:
             f"{', '.join(missing)}. Put them there too."
         )
     arrays = [read_idx(folder / name, rank=3 if "idx3" in name else 1) for name in FILE_NAMES]
-    train_images, train_labels, test_images, test_labels = arrays
-    return _target(train_images, train_labels, test_images, test_labels, f"The files in {folder}.")
+    parts = (arrays[:2], arrays[2:])
+    return published_target(FOLDER, parts, FASHION_CLASSES, f"The files in {folder}.")
 
 
 def _fashion_from_keras() -> TargetData:
-    (train_images, train_labels), (test_images, test_labels) = download(
-        "fashion_mnist",
-        keras.datasets.fashion_mnist.load_data,
-        f"the folder {FOLDER} with {', '.join(FILE_NAMES)}",
-    )
-    origin = f"Fashion-MNIST through keras.datasets.fashion_mnist (no files in {VARIABLE})."
-    return _target(train_images, train_labels, test_images, test_labels, origin)
-
-
-def _target(
-    train_images: np.ndarray,
-    train_labels: np.ndarray,
-    test_images: np.ndarray,
-    test_labels: np.ndarray,
-    origin: str,
-) -> TargetData:
-    return TargetData(
-        "fashion_mnist",
-        train_images[..., None],
-        train_labels.astype(np.int64),
-        test_images[..., None],
-        test_labels.astype(np.int64),
-        class_names=FASHION_CLASSES,
-        origin=origin,
+    expected = f"the folder {FOLDER} with {', '.join(FILE_NAMES)}"
+    return published_target(
+        FOLDER,
+        download(FOLDER, keras.datasets.fashion_mnist.load_data, expected),
+        FASHION_CLASSES,
+        f"Fashion-MNIST through keras.datasets.fashion_mnist (no files in {VARIABLE}).",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -219,6 +219,24 @@ def _check_labels(
 
 
 __all__ = ["split_train_test", "split_validation"]
+
+
+def published_target(
+    name: str, parts: Any, class_names: tuple[str, ...], origin: str
+) -> TargetData:
+    """A target of `(train images, labels), (test images, labels)`, as Keras loads them."""
+    (train_images, train_labels), (test_images, test_labels) = parts
+    if train_images.ndim == 3:
+        train_images, test_images = train_images[..., None], test_images[..., None]
+    return TargetData(
+        name,
+        train_images,
+        train_labels.ravel().astype(np.int64),
+        test_images,
+        test_labels.ravel().astype(np.int64),
+        class_names=class_names,
+        origin=origin,
+    )
 
 
 def split_train_test(

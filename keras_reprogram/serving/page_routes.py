@@ -15,10 +15,6 @@ from keras_reprogram.serving.server_state import RequestGate
 
 if TYPE_CHECKING:
     from starlette.requests import Request
-
-
-if TYPE_CHECKING:
-    from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import Route
 
@@ -87,7 +83,11 @@ class _Page:
         from starlette.responses import JSONResponse
 
         check_origin(request)
-        file = await limited_body(request)
+        file = await limited_body(request, MOST_BYTES)
+        if file is None:
+            raise ServingError(
+                f"The file must have at most {MOST_BYTES >> 20} MB. Choose a smaller one."
+            )
         return JSONResponse(await run_in_threadpool(self._answer, file))
 
     def _answer(self, file: bytes) -> dict[str, Any]:
@@ -169,18 +169,17 @@ def check_origin(request: Request) -> None:
         )
 
 
-async def limited_body(request: Request) -> bytes:
-    """Reads a request's body of at most `MOST_BYTES`."""
+async def limited_body(request: Request, most_bytes: int) -> bytes | None:
+    """A request's body, or `None` if it is longer."""
     body, size = bytearray(), 0
     # To its end: who is cut off while sending sees no answer.
     async for part in request.stream():
         size += len(part)
-        body = body + part if size <= MOST_BYTES else bytearray()
-    if size > MOST_BYTES:
-        raise ServingError(
-            f"The file must have at most {MOST_BYTES >> 20} MB. Choose a smaller one."
-        )
-    return bytes(body)
+        if size <= most_bytes:
+            body += part
+        else:
+            body.clear()
+    return bytes(body) if size <= most_bytes else None
 
 
 def _host_name(host: str) -> str:

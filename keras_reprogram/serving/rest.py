@@ -21,7 +21,7 @@ from keras_reprogram.serving.json_answers import (
 )
 from keras_reprogram.serving.json_examples import examples_of_json
 from keras_reprogram.serving.json_requests import inputs_of_json, signature_name_of
-from keras_reprogram.serving.page_routes import check_host
+from keras_reprogram.serving.page_routes import check_host, limited_body, page_routes
 from keras_reprogram.serving.servable import Servable, signature_key
 from keras_reprogram.serving.server_state import Call, ServerState
 from keras_reprogram.serving.status_messages import metadata_text, status_message, status_text
@@ -47,16 +47,10 @@ def rest_app(state: ServerState, *, page: bool = False) -> Starlette:
         Route("/health", endpoints.health),
         Route("/metrics", endpoints.metrics),
         Route("/monitoring/prometheus/metrics", endpoints.metrics),
-        *(_page_routes(state) if page else []),
+        *(page_routes(state.versions, state.versions.model_name) if page else []),
         Route("/{path:path}", endpoints.serve, methods=METHODS),
     ]
     return Starlette(routes=routes, exception_handlers={ServingError: _refused, Exception: _failed})
-
-
-def _page_routes(state: ServerState) -> list[Any]:
-    from keras_reprogram.serving.page_routes import page_routes
-
-    return page_routes(state.versions, state.versions.model_name)
 
 
 class _Endpoints:
@@ -88,7 +82,7 @@ class _Endpoints:
 
     async def _post(self, request: Request, path: str) -> Response:
         most = self._state.limits.request_bytes
-        body = await self._body(request)
+        body = await limited_body(request, most)
         encoding = request.headers.get("content-encoding", "")
         if body is not None and encoding:
             body = await self._in_thread(unpacked, body, encoding, most)
@@ -108,17 +102,6 @@ class _Endpoints:
         # Gauges of a ledger read its file.
         content, media_type = await self._in_thread(self._state.metrics.text)
         return Response(content, media_type=media_type)
-
-    async def _body(self, request: Request) -> bytes | None:
-        """All that is sent, or `None` if it is too long; then it is read and forgotten."""
-        body, size = bytearray(), 0
-        async for part in request.stream():
-            size += len(part)
-            if size <= self._state.limits.request_bytes:
-                body += part
-            else:
-                body.clear()
-        return bytes(body) if size <= self._state.limits.request_bytes else None
 
     async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
         import anyio

@@ -150,7 +150,7 @@ def test_without_a_network_a_download_fails_in_seconds(
         raise AssertionError("TFDS was left to try")
 
     monkeypatch.setattr(requests, "head", unreachable)
-    monkeypatch.setattr(tfds, "_SECONDS", -2.5)
+    monkeypatch.setattr("keras_reprogram.datasets.tfds._SECONDS", -2.5)
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", download)
     expected = "no answer in" if silent else "name or service not known"
     with pytest.raises(ConnectionError, match=f"cannot be reached: .*{expected}.*TFDS_DATA_DIR"):
@@ -214,11 +214,11 @@ def test_fashion_files_have_a_folder_of_their_own(data_folder: Path) -> None:
 
 
 def test_class_names_are_those_that_are_published() -> None:
-    assert len(set(cifar.CLASS_NAMES)) == 100
-    assert list(cifar.CLASS_NAMES) == sorted(cifar.CLASS_NAMES)
+    assert len(set(cifar.CIFAR100_CLASSES)) == 100
+    assert list(cifar.CIFAR100_CLASSES) == sorted(cifar.CIFAR100_CLASSES)
     tfds = pytest.importorskip("tensorflow_datasets")
     features = tfds.builder("fashion_mnist").info.features
-    assert tuple(features["label"].names) == mnist.CLASS_NAMES
+    assert tuple(features["label"].names) == mnist.FASHION_CLASSES
 
 
 @pytest.mark.parametrize("name", ["caltech101", "caltech101_thesis"])

@@ -11,7 +11,11 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from keras_reprogram.datasets.abide import CLASS_NAMES, SOURCE, series_correlations
-from keras_reprogram.datasets.builders.parts import split_in_three
+from keras_reprogram.datasets.builders.parts import (
+    labelled_images,
+    manual_folder_or_none,
+    split_in_three,
+)
 from keras_reprogram.datasets.files import OriginalFileError, OriginalFiles
 from keras_reprogram.datasets.tfds import GROUP, RANGE
 
@@ -57,18 +61,12 @@ class AbideCc200(tfds.core.GeneratorBasedBuilder):
     """
 
     def _info(self) -> Any:
-        return tfds.core.DatasetInfo(
-            builder=self,
+        return labelled_images(
+            self,
+            tfds.features.Image(shape=(REGIONS, REGIONS, 1), dtype=np.float32),
+            CLASS_NAMES,
             description="Correlations of CC200 regions, ABIDE Preprocessed. Licence: CC BY-NC-SA.",
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Image(shape=(REGIONS, REGIONS, 1), dtype=np.float32),
-                    "label": tfds.features.ClassLabel(names=list(CLASS_NAMES)),
-                    "site": tfds.features.Text(),
-                    "subject": tfds.features.Text(),
-                }
-            ),
-            supervised_keys=("image", "label"),
+            texts=("site", "subject"),
             homepage=SOURCE,
             license="CC BY-NC-SA",
             citation="Craddock et al., The Neuro Bureau Preprocessing Initiative, 2013",
@@ -101,10 +99,7 @@ class AbideCc200(tfds.core.GeneratorBasedBuilder):
                 )
 
     def _folder(self, dl_manager: Any) -> Path:
-        try:
-            manual = Path(dl_manager.manual_dir)
-        except AssertionError:  # No manual folder: the usual case.
-            manual = None
+        manual = manual_folder_or_none(dl_manager)
         if manual is not None and any(manual.glob(f"{FOLDER}*")):
             return manual
         folder = Path(dl_manager.download_dir) / "nilearn"

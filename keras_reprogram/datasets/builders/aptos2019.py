@@ -10,6 +10,7 @@ import tensorflow_datasets as tfds
 
 from keras_reprogram.datasets.aptos2019 import GRADES, SOURCE
 from keras_reprogram.datasets.builders.parts import (
+    labelled_images,
     manual_folder,
     picture_configs,
     split_in_three,
@@ -55,17 +56,12 @@ class Aptos2019(tfds.core.GeneratorBasedBuilder):
     """
 
     def _info(self) -> Any:
-        return tfds.core.DatasetInfo(
-            builder=self,
+        return labelled_images(
+            self,
+            tfds.features.Image(shape=self.builder_config.image_shape),
+            GRADES,
             description="Photographs of the retina, graded 0 to 4. Terms: the competition's rules.",
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Image(shape=self.builder_config.image_shape),
-                    "label": tfds.features.ClassLabel(names=list(GRADES)),
-                    "image_id": tfds.features.Text(),
-                }
-            ),
-            supervised_keys=("image", "label"),
+            texts=("image_id",),
             homepage=SOURCE,
             license="Rules of the Kaggle competition: non-commercial use",
             citation=(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from keras_reprogram.datasets.builders.parts import SEED
+from keras_reprogram.datasets.builders.parts import SEED, labelled_images, manual_folder_or_none
 from keras_reprogram.datasets.files import OriginalFileError, OriginalFiles
 
 HOMEPAGE = "https://doi.org/10.22002/D1.20086"
@@ -55,17 +55,12 @@ class Caltech101Thesis(tfds.core.GeneratorBasedBuilder):
     """
 
     def _info(self) -> Any:
-        return tfds.core.DatasetInfo(
-            builder=self,
+        return labelled_images(
+            self,
+            tfds.features.Image(shape=(None, None, 3)),
+            CLASS_NAMES,
             description="Caltech 101 without the background and the four largest classes.",
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Image(shape=(None, None, 3)),
-                    "label": tfds.features.ClassLabel(names=list(CLASS_NAMES)),
-                    "image/file_name": tfds.features.Text(),
-                }
-            ),
-            supervised_keys=("image", "label"),
+            texts=("image/file_name",),
             homepage=HOMEPAGE,
             license="CC BY 4.0",
             citation=(
@@ -103,10 +98,7 @@ class Caltech101Thesis(tfds.core.GeneratorBasedBuilder):
 
 
 def _unpacked(dl_manager: Any) -> Path:
-    try:
-        manual = Path(dl_manager.manual_dir)
-    except AssertionError:  # No manual folder: the usual case.
-        manual = None
+    manual = manual_folder_or_none(dl_manager)
     if manual is not None and (manual / FOLDER).is_dir():
         return manual
     if manual is not None and (manual / ARCHIVE).exists():

@@ -9,6 +9,7 @@ import tensorflow_datasets as tfds
 
 from keras_reprogram.datasets.builders.parts import (
     VALIDATION_FRACTION,
+    labelled_images,
     manual_folder,
     picture_configs,
     split_in_two,
@@ -67,17 +68,12 @@ class Gtsrb(tfds.core.GeneratorBasedBuilder):
     """
 
     def _info(self) -> Any:
-        return tfds.core.DatasetInfo(
-            builder=self,
+        return labelled_images(
+            self,
+            tfds.features.Image(shape=self.builder_config.image_shape),
+            CLASS_NAMES,
             description="German Traffic Sign Recognition Benchmark. Terms: research use.",
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Image(shape=self.builder_config.image_shape),
-                    "label": tfds.features.ClassLabel(names=list(CLASS_NAMES)),
-                    "track": tfds.features.Text(),
-                }
-            ),
-            supervised_keys=("image", "label"),
+            texts=("track",),
             homepage=SOURCE,
             license="Research use",
             citation=(

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from keras_reprogram.datasets.builders.parts import (
+    labelled_images,
     manual_folder,
     picture_configs,
     split_in_three,
@@ -48,18 +49,12 @@ class Ham10000(tfds.core.GeneratorBasedBuilder):
     """
 
     def _info(self) -> Any:
-        return tfds.core.DatasetInfo(
-            builder=self,
+        return labelled_images(
+            self,
+            tfds.features.Image(shape=self.builder_config.image_shape),
+            DIAGNOSES.values(),
             description="Dermatoscopic pictures of pigmented skin lesions. Licence: CC BY-NC.",
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Image(shape=self.builder_config.image_shape),
-                    "label": tfds.features.ClassLabel(names=list(DIAGNOSES.values())),
-                    "image_id": tfds.features.Text(),
-                    "lesion_id": tfds.features.Text(),
-                }
-            ),
-            supervised_keys=("image", "label"),
+            texts=("image_id", "lesion_id"),
             homepage=SOURCE,
             license="CC BY-NC",
             citation=(

@@ -1,6 +1,7 @@
 """What the builders share: seeded parts, picture sizes, and the folder of fetched files."""
 
 import dataclasses
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,28 @@ def picture_configs(side: int) -> list[PictureConfig]:
         PictureConfig(name=name, description=f"Resized to {name}.", image_size=(side, side)),
         PictureConfig(name="original", description="In the published size."),
     ]
+
+
+def labelled_images(
+    builder: Any, image: Any, class_names: Iterable[str], texts: Sequence[str] = (), **facts: Any
+) -> Any:
+    """The `DatasetInfo` of images with class labels; `texts` are further columns."""
+    columns = {name: tfds.features.Text() for name in texts}
+    label = tfds.features.ClassLabel(names=list(class_names))
+    return tfds.core.DatasetInfo(
+        builder=builder,
+        features=tfds.features.FeaturesDict({"image": image, "label": label, **columns}),
+        supervised_keys=("image", "label"),
+        **facts,
+    )
+
+
+def manual_folder_or_none(download_manager: Any) -> Path | None:
+    """The folder for files that a person has to fetch, `None` if it is not there."""
+    try:
+        return Path(download_manager.manual_dir)
+    except AssertionError:
+        return None
 
 
 def manual_folder(download_manager: Any) -> Path:

@@ -5,6 +5,7 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
+from keras_reprogram.datasets.builders.parts import labelled_images
 from keras_reprogram.datasets.squares_counting import (
     CLASS_NAMES,
     GRID,
@@ -37,16 +38,11 @@ class SquaresCounting(tfds.core.GeneratorBasedBuilder):
     }
 
     def _info(self) -> Any:
-        return tfds.core.DatasetInfo(
-            builder=self,
+        return labelled_images(
+            self,
+            tfds.features.Image(shape=(GRID * SQUARE, GRID * SQUARE, 3)),
+            CLASS_NAMES,
             description="How many white squares are there, 1 to 10? Generated.",
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Image(shape=(GRID * SQUARE, GRID * SQUARE, 3)),
-                    "label": tfds.features.ClassLabel(names=list(CLASS_NAMES)),
-                }
-            ),
-            supervised_keys=("image", "label"),
             homepage="https://arxiv.org/abs/1806.11146",
             citation=(
                 "Elsayed, Goodfellow, Sohl-Dickstein, Adversarial Reprogramming of Neural "
