@@ -24,7 +24,8 @@ class Program(keras.layers.Layer):
     `target_range` may be `None`: then nobody knows the range of the images, and nothing is made up
     for it. Images are not checked against a range; a SavedModel's JSON and a `.tflite` file say
     null; an export has no signatures that take files, and the server's page says why it shows
-    nothing; pictures show images from their darkest to their brightest value.
+    nothing; pictures show images from their darkest to their brightest value; `keras-reprogram
+    predict` hands over the pixels of files as they are, 0 to 255.
 
     What else a program may offer has a default here: `placement` and `use_placement` (views that
     can be changed), `transform` (many candidate programs at once), `live_coordinates` (weights

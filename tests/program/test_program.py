@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from checks import check_program as checks
 from checks.tiny_models import random_images
-from small_models import SOURCE_SHAPE, opaque_source, small_model
+from small_models import NUM_CLASSES, SOURCE_SHAPE, frozen_source, opaque_source, small_model
 
 from keras_reprogram import Placement, Program, ProgramLayer, View
 from keras_reprogram.export.checks import sample_images
@@ -111,6 +111,33 @@ def test_a_plain_layer_stays_itself_with_the_defaults():
     assert layer.live_coordinates().shape == (0,)
     with pytest.raises(ValueError, match="Plain has no views to change. Received: 1 views"):
         layer.use_placement(Placement([View(0, 0, 4, 4)]))
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Shade(keras.layers.Layer):
+    """A plain layer that a file can hold."""
+
+    target_shape = SOURCE_SHAPE
+
+    def build(self, input_shape):
+        self.shade = self.add_weight(shape=(1,), initializer="zeros", name="shade")
+
+    def call(self, images):
+        return (images + self.shade)[:, None]
+
+
+def test_a_plain_layer_is_saved_as_itself(tmp_path):
+    layer = Shade()
+    config = keras.saving.serialize_keras_object(layer)
+    model = small_model(frozen_source(), program=layer, fitted=False)
+    images = random_images(12, SOURCE_SHAPE)
+    model.fit_output_map(images, np.arange(12) % NUM_CLASSES, verbose=0)
+    layer.shade.assign([5.0])
+    model.save(tmp_path / "plain.keras")
+    again = keras.saving.load_model(tmp_path / "plain.keras")
+    assert keras.saving.serialize_keras_object(again.program)["config"] == config["config"]
+    found = again.predict(images, verbose=0)
+    np.testing.assert_allclose(found, model.predict(images, verbose=0), atol=1e-6)
 
 
 def test_what_a_plain_layer_says_itself_holds():
