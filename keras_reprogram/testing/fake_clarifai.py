@@ -76,13 +76,7 @@ class FakeClarifai(GRPCFake):
         return _answer(_STATUSES.get(int(status), int(status)))
 
     def respond(self, request: Any, sent: dict[str, str], fault: Fault) -> Any:
-        """The answer to a request.
-
-        Args:
-            request: a `PostModelOutputsRequest`.
-            sent: the metadata of the call.
-            fault: `"nan"`, `"wrong labels"`, or 10010.
-        """
+        """The answer to a `PostModelOutputsRequest` with the metadata of its call."""
         if refusal := self._refusal(request, sent):
             return _answer(refusal)
         mixed = fault == _code("MIXED_STATUS")

@@ -106,16 +106,13 @@ class FakeCustomVision(HTTPFake):
             "project": self.project_id,
             "iteration": _uuid_of(self.iteration),
             "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-            "predictions": [
-                {
-                    "probability": float(score),
-                    "tagId": _uuid_of(name),
-                    "tagName": name,
-                    "tagType": "Regular",
-                }
-                for name, score in surest
-            ],
+            "predictions": [_tag(name, score) for name, score in surest],
         }
+
+
+def _tag(name: str, score: float) -> dict[str, Any]:
+    tag = {"tagId": _uuid_of(name), "tagName": name, "tagType": "Regular"}
+    return tag | {"probability": float(score)}
 
 
 def _image_of(content_type: str, body: bytes) -> bytes:

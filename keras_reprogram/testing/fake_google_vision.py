@@ -61,13 +61,7 @@ class FakeGoogleVision(GRPCFake):
         self.start()
 
     def respond(self, request: Any, context: Any, fault: Fault) -> Any:
-        """The answer to a request.
-
-        Args:
-            request: a `BatchAnnotateImagesRequest`.
-            context: of the call.
-            fault: `"nan"`, `"wrong labels"` or `None`.
-        """
+        """The answer to a `BatchAnnotateImagesRequest`."""
         self._check(request, dict(context.invocation_metadata()), context)
         responses = [self._annotate(one, fault) for one in request.requests]
         return self.vision.BatchAnnotateImagesResponse(responses=responses)
@@ -75,20 +69,13 @@ class FakeGoogleVision(GRPCFake):
     def _check(self, request: Any, sent: dict[str, str], context: Any) -> None:
         import grpc
 
-        key = sent.get("x-goog-api-key")
+        key, codes = sent.get("x-goog-api-key"), grpc.StatusCode
         if self.key is not None and key is None:
-            context.abort(
-                grpc.StatusCode.PERMISSION_DENIED, "The request is missing a valid API key."
-            )
+            context.abort(codes.PERMISSION_DENIED, "The request is missing a valid API key.")
         if self.key is not None and key != self.key:
-            context.abort(
-                grpc.StatusCode.INVALID_ARGUMENT,
-                "API key not valid. Please pass a valid API key.",
-            )
+            context.abort(codes.INVALID_ARGUMENT, "API key not valid. Please pass a valid API key.")
         if len(request.requests) > _MOST_IMAGES:
-            context.abort(
-                grpc.StatusCode.INVALID_ARGUMENT, "Too many images per request: 16 at most."
-            )
+            context.abort(codes.INVALID_ARGUMENT, "Too many images per request: 16 at most.")
 
     def _annotate(self, request: Any, fault: Fault) -> Any:
         """One image; what is wrong with it is said there, and other images are answered."""
@@ -112,12 +99,12 @@ class FakeGoogleVision(GRPCFake):
         best = [number for number in np.argsort(-scores) if not scores[number] < self.lowest_score]
         return [
             self.vision.EntityAnnotation(
-                mid=f"/m/{number:05d}",
-                description=names[number],
-                score=scores[number],
-                topicality=scores[number],
+                mid=f"/m/{row:05d}",
+                description=names[row],
+                score=scores[row],
+                topicality=scores[row],
             )
-            for number in best[:most]
+            for row in best[:most]
         ]
 
     def _levels(self, scores: Any) -> Any:

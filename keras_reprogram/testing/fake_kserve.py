@@ -120,10 +120,8 @@ class FakeKServe(HTTPFake):
     def _infer(self, request: Any, binary: bytes, version: str, fault: Fault) -> Any:
         tensors = request.get("inputs", [])
         if len(tensors) != 1:
-            raise _RefusedError(
-                400,
-                f"expected 1 inputs but got {len(tensors)} inputs for model '{self.model_name}'",
-            )
+            said = f"expected 1 inputs but got {len(tensors)} inputs for model"
+            raise _RefusedError(400, f"{said} '{self.model_name}'")
         wanted = [output["name"] for output in request.get("outputs", [])] or self.output_names
         for name in wanted:
             if name not in self.output_names:

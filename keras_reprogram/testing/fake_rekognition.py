@@ -121,14 +121,8 @@ class FakeRekognition(HTTPFake):
 
     def _label(self, name: str, score: float) -> dict[str, Any]:
         parents = [{"Name": parent} for parent in self._above(name)]
-        return {
-            "Name": name,
-            "Confidence": score,
-            "Instances": [],
-            "Parents": parents,
-            "Aliases": [],
-            "Categories": [],
-        }
+        empty: dict[str, Any] = {"Instances": [], "Aliases": [], "Categories": []}
+        return {"Name": name, "Confidence": score, "Parents": parents} | empty
 
     def _moderation_label(self, name: str, score: float) -> dict[str, Any]:
         above = self._above(name)
@@ -191,8 +185,5 @@ def _listed(
 
 
 def _answer(status: int, content: dict[str, Any]) -> Answer:
-    return Answer(
-        status,
-        content,
-        {"Content-Type": "application/x-amz-json-1.1", "x-amzn-RequestId": str(uuid.uuid4())},
-    )
+    kind = {"Content-Type": "application/x-amz-json-1.1"}
+    return Answer(status, content, kind | {"x-amzn-RequestId": str(uuid.uuid4())})

@@ -186,12 +186,7 @@ class ServedModel:
 
 
 def encoded_pixels(pixels: np.ndarray, value_range: tuple[float, float]) -> list[bytes]:
-    """PNG files of pixels, rounded to 8 bits: equal pixels give equal files.
-
-    Args:
-        pixels: `(n, H, W, C)`.
-        value_range: `(low, high)` of them.
-    """
+    """PNG files of pixels, rounded to 8 bits: equal pixels give equal files."""
     return [encode_image(image, value_range, "png") for image in pixels]
 
 

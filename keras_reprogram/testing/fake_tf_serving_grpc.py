@@ -70,12 +70,7 @@ class FakeTFServingGRPC(GRPCFake):
         self.start()
 
     def checked(self, context: Any, answer: Any) -> Any:
-        """What `answer()` returns, for a client with the key; refusals end the call.
-
-        Args:
-            context: of the call.
-            answer: makes the message.
-        """
+        """What `answer()` returns, for a client with the key; refusals end the call."""
         import grpc
 
         try:
@@ -85,12 +80,7 @@ class FakeTFServingGRPC(GRPCFake):
             return context.abort(getattr(grpc.StatusCode, error.code), error.text)
 
     def predict(self, request: Any, fault: Fault) -> Any:
-        """A `PredictResponse` to a `PredictRequest`.
-
-        Args:
-            request: as sent.
-            fault: `"nan"`, `"wrong labels"` or `None`.
-        """
+        """A `PredictResponse` to a `PredictRequest`."""
         from tensorflow_serving.apis import predict_pb2
 
         size = request.ByteSize()
@@ -113,11 +103,7 @@ class FakeTFServingGRPC(GRPCFake):
         return answer
 
     def metadata(self, request: Any) -> Any:
-        """A `GetModelMetadataResponse`.
-
-        Args:
-            request: as sent.
-        """
+        """A `GetModelMetadataResponse` to a `GetModelMetadataRequest`."""
         from tensorflow_serving.apis import get_model_metadata_pb2 as metadata
 
         self.metadata_requests += 1
@@ -138,11 +124,7 @@ class FakeTFServingGRPC(GRPCFake):
         return answer
 
     def status(self, request: Any) -> Any:
-        """A `GetModelStatusResponse`.
-
-        Args:
-            request: as sent.
-        """
+        """A `GetModelStatusResponse` to a `GetModelStatusRequest`."""
         from tensorflow_serving.apis import get_model_status_pb2 as status
 
         spec = request.model_spec

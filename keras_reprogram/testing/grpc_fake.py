@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from keras_reprogram.optional_packages import needs_extra
-from keras_reprogram.testing.hosted_model import Fault, Faults, HostedModel
+from keras_reprogram.testing.hosted_model import Fake, Fault, HostedModel
 
 
-class GRPCFake:
+class GRPCFake(Fake):
     """Serves a model on `127.0.0.1:<port>` over gRPC; a subclass adds a vendor's own servicer.
 
     A subclass calls `super().__init__`, adds its servicer to `self.server`, then `self.start()`.
@@ -45,10 +44,7 @@ class GRPCFake:
     ) -> None:
         with needs_extra("grpcio", extra):
             import grpc
-        self.hosted, self.latency, self.key = hosted, latency, key
-        self.faults = faults if isinstance(faults, Faults) else Faults(faults)
-        self.most_together, self.requests, self._together = 0, 0, 0
-        self._lock = threading.Lock()
+        super().__init__(hosted, faults, latency, key)
         # Two fakes never share a port, and a request may be as large as the vendor allows.
         options = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1)]
         self.server = grpc.server(ThreadPoolExecutor(threads), options=options)
@@ -58,20 +54,8 @@ class GRPCFake:
         """Begins to listen; to be called after the servicers were added."""
         self.server.start()
 
-    @property
-    def bill(self) -> int:
-        """Images answered, each time counted."""
-        return self.hosted.bill
-
     def close(self) -> None:
-        """Ends the service."""
         self.server.stop(grace=None).wait()
-
-    def __enter__(self) -> Any:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def serve(self, context: Any, respond: Callable[[Fault], Any]) -> Any:
         """Answers a request, or does what was ordered instead.
@@ -80,11 +64,7 @@ class GRPCFake:
             context: of the call.
             respond: the fault (`"nan"`, `"wrong labels"` or `None`) -> the answer's message.
         """
-        with self._lock:
-            self.requests += 1
-            self._together += 1
-            self.most_together = max(self.most_together, self._together)
-        try:
+        with self.in_flight():
             started = time.monotonic()
             fault = self.faults.take()
             if isinstance(fault, int | tuple):
@@ -97,9 +77,6 @@ class GRPCFake:
                 # The work was done and is billed; the answer does not arrive.
                 context.abort(_codes().UNAVAILABLE, "Socket closed")
             return message
-        finally:
-            with self._lock:
-                self._together -= 1
 
     @staticmethod
     def _sleep_until(moment: float) -> None:
@@ -111,13 +88,7 @@ class GRPCFake:
         fault: int | tuple[int, dict[str, str]],
         respond: Callable[[Fault], Any],
     ) -> Any:
-        """Ends a call with a status; a vendor that says it in its answer overrides this.
-
-        Args:
-            context: of the call.
-            fault: a status of HTTP, or `(status, headers)`.
-            respond: as of `serve`.
-        """
+        """Ends a call with a status; a vendor that says it in its answer overrides this."""
         del respond
         status, headers = fault if isinstance(fault, tuple) else (fault, {})
         if "Retry-After" in headers:

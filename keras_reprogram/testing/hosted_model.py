@@ -6,8 +6,9 @@ import io
 import random
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Self
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -173,3 +174,42 @@ class Faults:
             if self._random.random() < self.share:
                 return self._random.choice(self.kinds)
             return None
+
+
+class Fake:
+    """What `HTTPFake` and `GRPCFake` share: a model, faults, a bill and the requests in flight."""
+
+    def __init__(self, hosted: HostedModel, faults: Any, latency: float, key: str | None) -> None:
+        self.hosted, self.latency, self.key = hosted, latency, key
+        self.faults = faults if isinstance(faults, Faults) else Faults(faults)
+        self.most_together, self.requests, self._together = 0, 0, 0
+        self._lock = threading.Lock()
+
+    @property
+    def bill(self) -> int:
+        """Images answered, each time counted."""
+        return self.hosted.bill
+
+    @contextmanager
+    def in_flight(self) -> Iterator[int]:
+        """Counts a request while it is worked on; yields how many there are."""
+        with self._lock:
+            self.requests += 1
+            self._together += 1
+            together = self._together
+            self.most_together = max(self.most_together, together)
+        try:
+            yield together
+        finally:
+            with self._lock:
+                self._together -= 1
+
+    def close(self) -> None:
+        """Ends the service; its port is free again."""
+        raise NotImplementedError(f"{type(self).__name__} must implement `close`.")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

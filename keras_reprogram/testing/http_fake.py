@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from keras_reprogram.testing.hosted_model import Fault, Faults, HostedModel
+from keras_reprogram.testing.hosted_model import Fake, Fault, HostedModel
 
 _DRIP_SECONDS, _DRIP_PIECES = 0.02, 8
 
@@ -38,7 +38,7 @@ class Answer:
         return json.dumps(self.content).encode()
 
 
-class HTTPFake:
+class HTTPFake(Fake):
     """Serves a model on `http://127.0.0.1:<port>`; a subclass knows how one vendor talks.
 
     A subclass implements `respond(method, path, headers, body, fault) -> Answer`, which may call
@@ -68,10 +68,8 @@ class HTTPFake:
         key: str | None = None,
         certificate: tuple[str, str] | None = None,
     ) -> None:
-        self.hosted, self.latency, self.at_a_time, self.key = hosted, latency, at_a_time, key
-        self.faults = faults if isinstance(faults, Faults) else Faults(faults)
-        self.most_together, self.requests, self._together = 0, 0, 0
-        self._lock = threading.Lock()
+        super().__init__(hosted, faults, latency, key)
+        self.at_a_time = at_a_time
         self._server = _Server(("127.0.0.1", 0), _handler_of(self))
         self.scheme = "http"
         if certificate is not None:
@@ -89,22 +87,10 @@ class HTTPFake:
         """`http://127.0.0.1:<port>`, without a path."""
         return f"{self.scheme}://127.0.0.1:{self._server.server_port}"
 
-    @property
-    def bill(self) -> int:
-        """Images answered, each time counted."""
-        return self.hosted.bill
-
     def close(self) -> None:
-        """Ends the service; its port is free again."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
-
-    def __enter__(self) -> Any:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def respond(self, method: str, path: str, headers: Any, body: bytes, fault: Fault) -> Answer:
         """The vendor's answer to a request without a transport fault.
@@ -119,21 +105,14 @@ class HTTPFake:
         raise NotImplementedError(f"{type(self).__name__} must implement `respond`.")
 
     def refusal(self, status: int) -> Any:
-        """The content of an error to order as the vendor writes it, or a whole `Answer`.
-
-        Args:
-            status: of HTTP.
-        """
+        """The content of an error to order as the vendor writes it, or a whole `Answer`."""
         return {"error": f"status {status}, to order"}
 
     def _serve(self, handler: Any) -> None:
         body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
-        with self._lock:
-            self.requests += 1
-            self._together += 1
-            self.most_together = max(self.most_together, self._together)
-            too_many = self.at_a_time is not None and self._together > self.at_a_time
-        try:
+        # It ends before the answer leaves: a client that has it may send its next one at once.
+        with self.in_flight() as together:
+            too_many = self.at_a_time is not None and together > self.at_a_time
             fault = 429 if too_many else self.faults.take()
             if isinstance(fault, int | tuple):
                 status, more = fault if isinstance(fault, tuple) else (fault, {})
@@ -145,10 +124,6 @@ class HTTPFake:
             if not too_many:
                 # The model's own time is part of it.
                 time.sleep(max(0.0, handler.arrived + self.latency - time.monotonic()))
-        finally:
-            # Before the answer leaves: a client that has it may send its next request at once.
-            with self._lock:
-                self._together -= 1
         _send(handler, answer, fault)
 
 

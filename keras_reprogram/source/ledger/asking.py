@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,97 +16,77 @@ from keras_reprogram.source.ledger.query_ledger import Claim, QueryLedger
 # Between two looks at queries that another process has in flight.
 _POLL_SECONDS = 0.05
 
-Ask = Callable[[np.ndarray], Any]
+# Sends queries, each of them what one image is asked as; returns whatever the source says.
+Ask = Callable[[list[Any]], Any]
 
 
 @dataclass(frozen=True)
 class Asking:
     """How a source is asked for what its ledger does not answer."""
 
-    # A context in which so many images may be sent, with the function that sends them. Waiting for
-    # one's turn belongs here: nothing is in the ledger yet.
+    ledger: QueryLedger
+    # A context in which so many images may be sent, and what sends them. Waiting for one's turn
+    # belongs here: nothing is in the ledger yet.
     may_ask: Callable[[int], AbstractContextManager[Ask]]
+    # What a source said about so many images -> their scores, or a ValueError.
     check: Callable[[Any, int], np.ndarray]
+    # `(num_labels,)`, for queries of unknown fate that are not to be asked again.
     even_answer: np.ndarray
+    # Whether this repeats a request of this run, whose fate is unknown.
+    again: bool = False
+    # Whether the ledger is looked into before `may_ask`, which may take long.
     look_first: bool = False
+    # Waits for what another process has in flight.
     pause: Callable[[float], Any] = time.sleep
-
-    @staticmethod
-    def at_once(ask: Ask) -> Callable[[int], AbstractContextManager[Ask]]:
-        """`may_ask` of a source that anybody may ask at any time."""
-
-        @contextmanager
-        def may_ask(count: int) -> Iterator[Ask]:
-            del count
-            yield ask
-
-        return may_ask
 
 
 def ask_through_ledger(
-    ledger: QueryLedger,
-    keys: Sequence[bytes],
-    images: np.ndarray,
-    asking: Asking,
-    payloads: Sequence[bytes],
-    again: bool = False,
+    asking: Asking, keys: Sequence[bytes], queries: Sequence[Any], payloads: Sequence[bytes]
 ) -> np.ndarray:
-    """Answers `(n, num_labels)` to images, paid for now or before."""
+    """Scores `(n, num_labels)` of queries with these keys and bytes, paid for now or before.
+
+    A malformed answer is billed and not kept. Queries beyond the budget are not sent.
+    """
     answers: dict[bytes, np.ndarray] = {}
     position = {key: row for row, key in reversed(list(enumerate(keys)))}
     while missing := [key for key in position if key not in answers]:
-        claim = ledger.look(missing, again=again) if asking.look_first else Claim()
+        claim = Claim()
+        if asking.look_first:
+            claim = asking.ledger.look(missing, again=asking.again)
         if new := [key for key in missing if key not in claim]:
-            rows = [position[key] for key in new]
-            sent = [payloads[row] for row in rows]
-            claim.take(_claimed(ledger, new, images[rows], asking, sent, again))
+            sent = {key: queries[position[key]] for key in new}
+            claim.take(_claimed(asking, sent, [payloads[position[key]] for key in new]))
         answers |= claim.answers | dict.fromkeys(claim.skipped, asking.even_answer)
         if claim.elsewhere:
             asking.pause(_POLL_SECONDS)
     return np.stack([answers[key] for key in keys])
 
 
-def _claimed(
-    ledger: QueryLedger,
-    keys: Sequence[bytes],
-    images: np.ndarray,
-    asking: Asking,
-    payloads: Sequence[bytes],
-    again: bool,
-) -> Claim:
+def _claimed(asking: Asking, queries: dict[bytes, Any], payloads: list[bytes]) -> Claim:
     """A claim of some queries; those that are ours are sent, and answered."""
     claim = Claim()
-    with asking.may_ask(len(keys)) as ask:
-        settled = _sent(ledger, claim, keys, images, asking, payloads, again, ask)
+    with asking.may_ask(len(queries)) as ask:
+        settled = _sent(asking, claim, queries, payloads, ask)
     try:
         # Whoever may ask next claims what follows in the same transaction.
         settled()
     except BaseException as error:
-        ledger.abandon_all(claim.ours.values(), type(error).__name__)
+        asking.ledger.abandon_all(claim.ours.values(), type(error).__name__)
         raise
     return claim
 
 
 def _sent(
-    ledger: QueryLedger,
-    claim: Claim,
-    keys: Sequence[bytes],
-    images: np.ndarray,
-    asking: Asking,
-    payloads: Sequence[bytes],
-    again: bool,
-    ask: Ask,
+    asking: Asking, claim: Claim, queries: dict[bytes, Any], payloads: list[bytes], ask: Ask
 ) -> Callable[[], None]:
     """Fills a claim and answers what is ours; the function that waits until that is written."""
-    sent = False
+    ledger, sent = asking.ledger, False
     try:
-        ledger.claim_into(claim, keys, payloads, again=again)
+        ledger.claim_into(claim, list(queries), payloads, again=asking.again)
         if not claim.ours:
             return lambda: None
-        row = {key: number for number, key in enumerate(keys)}
         sent = True
-        said = ask(images[[row[key] for key in claim.ours]])
-        scores = _checked(ledger, claim.ours, said, asking.check)
+        scores = _checked(asking, claim, ask([queries[key] for key in claim.ours]))
         claim.answers |= dict(zip(claim.ours, scores, strict=True))
         return ledger.settling(dict(zip(claim.ours.values(), scores, strict=True)))
     except NotBilledError as error:
@@ -120,14 +100,9 @@ def _sent(
         raise
 
 
-def _checked(
-    ledger: QueryLedger,
-    attempts: dict[bytes, int],
-    said: Any,
-    check: Callable[[Any, int], np.ndarray],
-) -> np.ndarray:
+def _checked(asking: Asking, claim: Claim, said: Any) -> np.ndarray:
     try:
-        return check(said, len(attempts))
+        return asking.check(said, len(claim.ours))
     except Exception as error:
-        ledger.settle_all(dict.fromkeys(attempts.values()), str(error))
+        asking.ledger.settle_all(dict.fromkeys(claim.ours.values()), str(error))
         raise

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from keras_reprogram.source.ledger.connections import ForkedConnection
 
@@ -185,7 +185,7 @@ class LedgerOwner:
         """Whether an owner still holds its lock; tidies up after one that does not."""
         return name == self.name or not _removed_if_left(self._path_of(name))
 
-    def tidy(self) -> None:
+    def tidy(self) -> Self:
         """Removes the files of all owners that are no more."""
         start, own = f"{self.ledger.name}.", self._path.name
         for path in self.ledger.parent.iterdir():
@@ -193,6 +193,7 @@ class LedgerOwner:
             is_lock = path.name == f"{start}{middle}{_SUFFIX}" and _is_name(middle)
             if is_lock and path.name != own:
                 _removed_if_left(path)
+        return self
 
     def _path_of(self, name: str) -> Path:
         return self.ledger.with_name(f"{self.ledger.name}.{name}{_SUFFIX}")

@@ -113,7 +113,7 @@ class QueryLedger:
         self.limit = query_limit(budget, money_budget, price_per_thousand)
         self.on_unknown, self.keep_payloads = on_unknown, keep_payloads
         self._file = LedgerFile(self.path)
-        self._owner: LedgerOwner = self._file.write(lambda _: self._new_owner())
+        self._owner: LedgerOwner = self._file.write(lambda _: LedgerOwner(self.path).tidy())
 
     @property
     def spent(self) -> int:
@@ -332,11 +332,6 @@ class QueryLedger:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-    def _new_owner(self) -> LedgerOwner:
-        owner = LedgerOwner(self.path)
-        owner.tidy()
-        return owner
 
     def _sort(
         self, key: bytes, rows: list[tuple[str, str, bytes | None]], claim: Claim, again: bool

@@ -179,9 +179,8 @@ class RemoteSource(PythonSource):
         )
 
     def _answer_once(self, payloads: list[bytes], again: bool, stop: Stop) -> np.ndarray:
-        keys = None if self.ledger is None else self._keys(payloads)
-        if keys is not None:
-            return self._ask_ledger(keys, payloads, again, stop)
+        if self.ledger is not None:
+            return self._ask_ledger(self.ledger, self._keys(payloads), payloads, again, stop)
         with self._may_ask(len(payloads), stop) as ask:
             answer = ask(payloads)
         return self._check(answer, len(payloads))
@@ -192,47 +191,52 @@ class RemoteSource(PythonSource):
 
     def _check_drift(self, images: np.ndarray) -> None:
         """Before the first request of this run; what the ledger answers needs no check."""
-        if self.ledger is None or self.drift_tolerance is None or self._drift_checked:
+        ledger = self.ledger
+        if ledger is None or self.drift_tolerance is None or self._drift_checked:
             return
-        if not self.ledger.missing(self._keys([self.payload(image) for image in images])):
+        if not ledger.missing(self._keys([self.payload(image) for image in images])):
             return
         stop = Stop()
         check_drift(
-            self.ledger,
+            ledger,
             f"{self.fingerprint} {self.request_options}",
             self.payload(watched_image(self.source_shape, self.value_range)),
             self.drift_tolerance,
             lambda keys, some: self.dispatcher.repeated(
-                lambda again: self._ask_ledger(keys, some, again, stop), stop
+                lambda again: self._ask_ledger(ledger, keys, some, again, stop), stop
             ),
         )
         self._drift_checked = True
 
     def _ask_ledger(
-        self, keys: list[bytes], payloads: list[bytes], again: bool, stop: Stop
+        self,
+        ledger: QueryLedger,
+        keys: list[bytes],
+        payloads: list[bytes],
+        again: bool,
+        stop: Stop,
     ) -> np.ndarray:
         def pause(seconds: float) -> None:
             if stop.wait(seconds):
                 raise CancelledError
 
-        boxes = np.empty(len(payloads), object)
-        boxes[:] = payloads
         asking = Asking(
+            ledger,
             may_ask=lambda count: self._may_ask(count, stop),
             check=self._check,
             even_answer=self._even_answer(),
+            again=again,
             # Nobody waits a turn for what was paid before.
             look_first=self.dispatcher.rate_limit.per_second is not None,
             pause=pause,
         )
-        # There is a ledger, or nobody came here.
-        return ask_through_ledger(self.ledger, keys, boxes, asking, payloads, again)  # type: ignore[arg-type]
+        return ask_through_ledger(asking, keys, payloads, payloads)
 
     @contextmanager
     def _may_ask(self, count: int, stop: Stop) -> Iterator[Callable[[Any], Any]]:
         """Waits for a turn; the function that sends payloads and returns the answer as it came."""
         with self.dispatcher.turn(count, self.prepare, stop) as endpoint:
-            yield lambda payloads: self._send_counted(list(payloads), endpoint, stop)
+            yield lambda payloads: self._send_counted(payloads, endpoint, stop)
 
     def _send_counted(self, payloads: list[bytes], endpoint: str, stop: Stop) -> Any:
         if stop.interrupted:
