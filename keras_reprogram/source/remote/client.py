@@ -142,6 +142,14 @@ def hide_key(text: str, variable: str | None, length: int | None = None) -> str:
     return (text.replace(key, "***") if key else text)[:length]
 
 
+def untrusted(service: str, said: Any) -> SourceRefusedError:
+    """The error for a service whose certificate is not trusted."""
+    return SourceRefusedError(
+        f"{service} cannot be trusted. Received: {said}. Check the address and the certificates "
+        "of this machine."
+    )
+
+
 def check_images(failures: Sequence[Exception | None]) -> None:
     """Raises what the images of a request have in common; `read` names a single one that fails."""
     failed = [one for one in failures if one is not None]

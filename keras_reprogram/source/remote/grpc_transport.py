@@ -11,7 +11,7 @@ from keras_reprogram.source.errors import (
     SourceRefusedError,
     SourceUnavailableError,
 )
-from keras_reprogram.source.remote.client import hide_key
+from keras_reprogram.source.remote.client import hide_key, untrusted
 
 # The request was not taken, or there was nobody to take it.
 _NEVER_CONNECTED = (
@@ -58,10 +58,7 @@ def failure_of(
     if code == "RESOURCE_EXHAUSTED" and "message larger than max" not in lower:
         return SourceBusyError(f"{service} is asked too fast ({said})", _wait_of(error))
     if unreached and _UNTRUSTED in lower:
-        return SourceRefusedError(
-            f"{service} cannot be trusted. Received: {said}. Check the address and the "
-            "certificates of this machine."
-        )
+        return untrusted(service, said)
     if unreached:
         return SourceBusyError(f"{service} cannot be reached: {said}")
     if code in _LATER:

@@ -21,7 +21,7 @@ from keras_reprogram.source.errors import (
     SourceRefusedError,
     SourceUnavailableError,
 )
-from keras_reprogram.source.remote.client import ServiceClient, hide_key, key_from
+from keras_reprogram.source.remote.client import ServiceClient, hide_key, key_from, untrusted
 from keras_reprogram.source.remote.remote_source import RemoteSource
 
 _TOO_MANY = 429
@@ -315,10 +315,7 @@ class HTTPPool:
             raise SourceBusyError(f"{place} cannot be reached: {error}") from error
         except failures.SSLError as error:
             if "certificate" in str(error).lower():
-                raise SourceRefusedError(
-                    f"{place} cannot be trusted. Received: {error}. Check the URL and the "
-                    "certificates of this machine."
-                ) from error
+                raise untrusted(place, error) from error
             raise SourceUnavailableError(f"{place} broke off: {error}") from error
         except failures.HTTPError as error:
             what = f"{type(error).__name__} {error}"

@@ -17,7 +17,7 @@ from keras_reprogram.source.errors import (
     SourceRefusedError,
     SourceUnavailableError,
 )
-from keras_reprogram.source.remote.client import ServiceClient, check_images_per_request
+from keras_reprogram.source.remote.client import ServiceClient, check_images_per_request, untrusted
 from keras_reprogram.source.remote.http_source import checked_url
 from keras_reprogram.source.remote.remote_source import RemoteSource
 
@@ -253,10 +253,7 @@ def failure_of(error: Exception, place: str) -> Exception:
     from botocore import exceptions
 
     if isinstance(error, exceptions.SSLError) and "certificate" in str(error).lower():
-        return SourceRefusedError(
-            f"{place} cannot be trusted. Received: {error}. Check the address and the "
-            "certificates of this machine."
-        )
+        return untrusted(place, error)
     if _host_is_unknown(error):
         return SourceRefusedError(
             f"{place} is at no address. Received: {error}. Check `region`: Rekognition is not in "
