@@ -1,4 +1,4 @@
-"""How many steps a network should take: those after which it was best on validation."""
+"""Training of a network: batches, augmentation, and the number of steps best on validation."""
 
 from __future__ import annotations
 

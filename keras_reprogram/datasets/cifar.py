@@ -1,4 +1,4 @@
-"""CIFAR-10: photographs of 32x32 in ten classes."""
+"""CIFAR-10 and CIFAR-100: photographs of 32x32."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files of a data set as its publisher packs them: in zips, or in the folders out of them."""
+"""Files of data sets: where they are, how publishers pack them, and downloads."""
 
 from __future__ import annotations
 

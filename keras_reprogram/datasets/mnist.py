@@ -1,4 +1,4 @@
-"""MNIST: handwritten digits of 28x28."""
+"""MNIST and Fashion-MNIST: grey images of 28x28."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RandomDirections: BAR's averaged finite differences along random directions."""
+"""RandomDirections: averaged finite differences along random directions, as in BAR."""
 
 from __future__ import annotations
 
@@ -91,15 +91,11 @@ class RandomDirections(GradientEstimator):
         clip: str | float | None = None,
         differences: str = "loss",
     ) -> None:
-        if distribution not in _DISTRIBUTIONS:
-            raise ValueError(
-                f"`distribution` must be one of {_DISTRIBUTIONS}. Received: {distribution!r}."
-            )
+        self.distribution = one_of("distribution", distribution, _DISTRIBUTIONS)
         self.num_directions = positive_integer("num_directions", num_directions)
         self.smoothing = positive_number("smoothing", smoothing)
         self.per_image = per_image
         self.two_sided = two_sided
-        self.distribution = distribution
         self.clip = check_clip(clip)
         self.differences = one_of("differences", differences, DIFFERENCES)
 

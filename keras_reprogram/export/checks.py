@@ -1,4 +1,4 @@
-"""A written export, loaded by a process that knows nothing of this package, and compared."""
+"""Checks of an export: what blocks it, and whether a fresh process answers as the model does."""
 
 from __future__ import annotations
 

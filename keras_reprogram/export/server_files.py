@@ -1,4 +1,4 @@
-"""How to start TF Serving on an export: sample configurations and the docker command."""
+"""Files for servers in and beside an export: facts, warm-up requests, configurations."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from keras_reprogram.arguments import one_of
 from keras_reprogram.fitting.map_fitting import MapFit, fit_logistic_regression
 
 # Ridge penalties for one image, as shares of the mean squared norm of its features.
@@ -218,8 +219,7 @@ def solve_views(
     assert np.allclose(fit.kernel[:4], fit.kernel[4:])
     ```
     """
-    if reading not in READINGS:
-        raise ValueError(f"`reading` must be one of {READINGS}. Received: reading={reading!r}.")
+    one_of("reading", reading, READINGS)
     views = features.reshape(len(features), num_views, -1)
     shares = np.full(num_views, 1.0 / num_views)
     if reading == "first view":

@@ -1,4 +1,4 @@
-"""elsayed_2019: adversarial reprogramming as it was first published."""
+"""Adversarial reprogramming as first published (Elsayed 2019), and Kloberdanz (2020)."""
 
 from __future__ import annotations
 

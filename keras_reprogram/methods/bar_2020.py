@@ -1,4 +1,4 @@
-"""bar_2020_white_box: BAR's program, map and loss with true gradients."""
+"""bar_2020_white_box: BAR's program, map and focal loss with true gradients."""
 
 from __future__ import annotations
 

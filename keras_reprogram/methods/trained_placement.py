@@ -1,4 +1,4 @@
-"""autovp_2024: a prompt around an image of trained scale, and a dense map."""
+"""Prompts with a trained scale (autovp_2024) or trained masks (smm_2024)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ilm_vp_2023: a padded prompt, and source labels chosen anew after each epoch."""
+"""Padded prompts and their label maps: bahng_2022, ilm_vp_2023, blm_2024, blmp_2024."""
 
 from __future__ import annotations
 

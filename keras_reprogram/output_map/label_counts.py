@@ -1,4 +1,4 @@
-"""label_counts: how stored answers fall on the target classes. Pure NumPy."""
+"""Counts of stored answers by target class, and the label maps that follow from them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
+
+from keras_reprogram.arguments import one_of, positive_integer
 
 # Share of the classes that BLM+ looks at in each answer (Cai et al. 2024).
 _TOP_SHARE = 0.15
@@ -163,8 +165,7 @@ def assign_labels(
     if method == "random":
         drawn = np.random.default_rng(seed).permutation(num_source_labels)
         return drawn[: num_classes * labels_per_class].reshape(num_classes, labels_per_class)
-    if method != "frequency":
-        raise ValueError(f"`method` must be one of {ASSIGNMENT_METHODS}. Received: {method!r}.")
+    one_of("method", method, ASSIGNMENT_METHODS)
     if scores is None or labels is None:
         raise ValueError(
             '"frequency" counts stored answers: pass `scores=` and `labels=`. '
@@ -182,8 +183,7 @@ def assign_labels(
 
 def check_label_budget(num_classes: int, num_source_labels: int, labels_per_class: int) -> None:
     """Raises a ValueError if the source has too few labels for `num_classes * m`."""
-    if labels_per_class < 1:
-        raise ValueError(f"`labels_per_class` must be at least 1. Received: {labels_per_class}.")
+    positive_integer("labels_per_class", labels_per_class)
     if num_classes * labels_per_class > num_source_labels:
         largest = num_source_labels // num_classes
         advice = "Use a `DenseMap` (--output-map dense)"
@@ -265,8 +265,7 @@ def bayesian_weights(
         Cai, Ye, Feng, Qi, Liu, "Bayesian-Guided Label Mapping for Visual Reprogramming",
         NeurIPS 2024.
     """
-    if method not in BAYESIAN_METHODS:
-        raise ValueError(f"`method` must be one of {BAYESIAN_METHODS}. Received: {method!r}.")
+    one_of("method", method, BAYESIAN_METHODS)
     if not smoothing >= 0:
         raise ValueError(f"`smoothing` must be at least 0. Received: {smoothing}.")
     scores = np.asarray(scores, np.float64)

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_reprogram.arguments import one_of
 from keras_reprogram.output_map.label_counts import (
     BAYESIAN_METHODS,
     assign_labels,
@@ -261,8 +262,7 @@ ASSIGNMENTS = (*PICKED, *BAYESIAN, SELF_DEFINED)
 
 def check_arguments(assignment: str, labels_per_class: int, label_table: Any, weights: Any) -> None:
     """Refuses arguments of a `MultiLabelMap` that exclude each other."""
-    if assignment not in ASSIGNMENTS:
-        raise ValueError(f"`assignment` must be one of {ASSIGNMENTS}. Received: {assignment!r}.")
+    one_of("assignment", assignment, ASSIGNMENTS)
     if (assignment == SELF_DEFINED) != (label_table is not None):
         raise ValueError(
             f'`label_table` and `assignment="{SELF_DEFINED}"` belong together. Received: '

@@ -1,4 +1,4 @@
-"""DenseMap: softmax of an affine map of standardised log-scores over all views."""
+"""DenseMap and NewHead: softmax of an affine map of log-scores, or of features."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ServingError: what a server says no with, over HTTP and gRPC alike."""
+"""ServingError: the error that a request is refused with, over HTTP and gRPC."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bodies of answers, laid out as TF Serving lays them out."""
+"""JSON bodies: requests parsed, and answers laid out byte for byte as TF Serving does."""
 
 from __future__ import annotations
 

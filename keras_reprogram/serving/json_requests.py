@@ -1,4 +1,4 @@
-"""Nested JSON lists as arrays of one of TensorFlow's types."""
+"""The JSON of predict requests as arrays of TensorFlow's types."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a request goes with a signature, before the model sees it."""
+"""Checks of requests and outputs against the signature."""
 
 from __future__ import annotations
 

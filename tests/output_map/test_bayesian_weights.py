@@ -123,7 +123,7 @@ def test_counts_in_a_graph_are_those_of_stored_answers(top, form, weighted):
 
 
 WRONG = [
-    ({"method": "blm"}, "`method` must be one of.*Received: 'blm'"),
+    ({"method": "blm"}, "`method` must be one of.*Received: method='blm'"),
     ({"smoothing": -1.0}, "`smoothing` must be at least 0. Received: -1.0"),
     ({"scores": np.full((3, 4), -2.0)}, "smallest -2.0. Take the softmax of logits"),
     ({"scores": np.full((3, 4), np.nan)}, "finite and >= 0"),

@@ -99,7 +99,7 @@ def test_random_depends_on_the_seed_alone():
 
 def test_wrong_arguments_are_refused():
     facts = {"num_classes": 2, "num_source_labels": 4}
-    with pytest.raises(ValueError, match="`method` must be one of.*Received: 'bayes'"):
+    with pytest.raises(ValueError, match="`method` must be one of.*Received: method='bayes'"):
         assign_labels("bayes", **facts)
     with pytest.raises(ValueError, match="pass `scores=` and `labels=`"):
         assign_labels("frequency", **facts)

@@ -185,7 +185,7 @@ WRONG = [
     ({**OWN, "label_table": [[0], [1], [2]], "weights": np.eye(6)[:, :3]}, "Received: both"),
     ({"assignment": "bayesian", "labels_per_class": 2}, "`labels_per_class` is for.*Received: 2"),
     ({"assignment": "iterative", "labels_per_class": 3}, "Pass `labels_per_class=2`"),
-    ({"labels_per_class": 0}, "`labels_per_class` must be at least 1. Received: 0"),
+    ({"labels_per_class": 0}, "`labels_per_class` must be a positive integer"),
 ]
 
 

@@ -61,9 +61,9 @@ def test_an_unknown_log_is_refused_with_those_there_are():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"start": 0}, "`start` must be at least 1. Received: 0"),
+        ({"start": 0}, "`start` must be a positive integer"),
         ({"start": 3, "end": 2}, "`end` must be at least `start`. Received: start=3, end=2"),
-        ({"patience": 0}, "`patience` must be at least 1. Received: 0"),
+        ({"patience": 0}, "`patience` must be a positive integer"),
     ],
 )
 def test_wrong_arguments_are_refused(options, message):

@@ -84,9 +84,9 @@ def test_nothing_live_gives_nothing():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_coordinates": 0}, "`num_coordinates` must be at least 1. Received: 0"),
-        ({"smoothing": 0.0}, "`smoothing` must be greater than 0. Received: 0.0"),
-        ({"differences": "labels"}, "`differences` must be one of.*Received: 'labels'"),
+        ({"num_coordinates": 0}, "`num_coordinates` must be a positive integer"),
+        ({"smoothing": 0.0}, "`smoothing` must be a number greater than 0"),
+        ({"differences": "labels"}, "`differences` must be one of.*Received: differences='labels'"),
     ],
 )
 def test_wrong_arguments_are_refused(options, message):

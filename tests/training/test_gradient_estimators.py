@@ -162,14 +162,14 @@ def test_nothing_live_gives_nothing():
 
 
 WRONG = [
-    ({"num_directions": 0}, "`num_directions` must be at least 1. Received: 0"),
-    ({"smoothing": 0.0}, "`smoothing` must be greater than 0. Received: 0.0"),
-    ({"smoothing": float("nan")}, "`smoothing` must be greater than 0"),
+    ({"num_directions": 0}, "`num_directions` must be a positive integer"),
+    ({"smoothing": 0.0}, "`smoothing` must be a number greater than 0"),
+    ({"smoothing": float("nan")}, "`smoothing` must be a number greater than 0"),
     ({"clip": 0.0}, '`clip` must be None, "sqrt" or a number.*Received: 0.0'),
     ({"clip": "root"}, "`clip` must be .*Received: 'root'"),
     ({"clip": True}, "`clip` must be .*Received: True"),
-    ({"differences": "labels"}, "`differences` must be one of.*Received: 'labels'"),
-    ({"distribution": "cauchy"}, "`distribution` must be one of.*Received: 'cauchy'"),
+    ({"differences": "labels"}, "`differences` must be one of.*Received: differences='labels'"),
+    ({"distribution": "cauchy"}, "`distribution` must be one of.*Received: distribution='cauchy'"),
 ]
 
 
