@@ -96,7 +96,7 @@ class ServiceClient:
             what: a name, such as an endpoint.
             make: `(ExitStack)` -> anything. Closing the client closes the stack.
         """
-        kept = _kept.setdefault(self.name, _Kept())
+        kept = _kept.setdefault((os.getpid(), self.name), _Kept())
         with kept.lock:
             if what not in kept.things:
                 kept.things[what] = make(kept.closing)
@@ -104,7 +104,7 @@ class ServiceClient:
 
     def close(self) -> None:
         """Closes the connections of this process; the next request opens new ones."""
-        if kept := _kept.pop(self.name, None):
+        if kept := _kept.pop((os.getpid(), self.name), None):
             kept.closing.close()
 
 
@@ -116,8 +116,9 @@ class _Kept:
         self.things: dict[str, Any] = {}
 
 
-# By the client's name. Here and not in the client, which is pickled.
-_kept: dict[str, _Kept] = {}
+# By process and client. Here and not in the client, which is pickled; a forked process leaves the
+# connections of its parent alone.
+_kept: dict[tuple[int, str], _Kept] = {}
 
 
 def key_from(variable: str, service: str) -> str:

@@ -6,7 +6,7 @@ import pickle
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context
 
 import numpy as np
 import pytest
@@ -53,6 +53,19 @@ def test_an_executor_gets_send_and_its_process_keeps_what_it_made():
         answers = np.asarray(counting(executor=executor)(IMAGES))
     assert sorted(answers[:, 0]) == [2.0, 4.0, 6.0, 8.0, 10.0, 12.0]
     assert set(answers[:, 1]) != {os.getpid()} and len(set(answers[:, 1])) == 1
+
+
+def maker(client):
+    return client.kept("maker", lambda _: os.getpid())
+
+
+@pytest.mark.skipif("fork" not in get_all_start_methods(), reason="Windows has no forks")
+def test_a_forked_process_leaves_its_parents_connections_alone():
+    client = Counting(1.0)
+    assert maker(client) == os.getpid()
+    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as executor:
+        assert executor.submit(maker, client).result() not in (os.getpid(), None)
+    assert maker(client) == os.getpid()
 
 
 def test_copies_of_a_client_share_what_a_process_keeps_until_it_is_closed():
