@@ -24,7 +24,7 @@ LAYERS = (
     {"export", "datasets", "baselines", "report", "methods"},
     {"model"},
     {"opaque"},
-    {"asking"},
+    {"asking", "training"},
     {"program", "source", "output_map", "estimators", "fitting"},
     # Modules with no arrows of their own; every part may import them, they import no part.
     {"version", "arguments", "files", "optional_packages", "inner_networks"},

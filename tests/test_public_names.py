@@ -42,3 +42,11 @@ def test_every_registered_class_is_imported_with_the_package():
         parts = path.relative_to(FOLDER.parent).with_suffix("").parts
         names = {".".join(parts), ".".join(parts[:-1])}
         assert names & set(imported), f"{path.name} registers a class that a file may need"
+
+
+def test_the_old_place_of_estimators_and_fits_says_the_new_one():
+    with pytest.warns(DeprecationWarning, match="Import `SPSA` from `keras_reprogram.estimators`"):
+        from keras_reprogram.training import SPSA
+    assert SPSA is keras_reprogram.SPSA
+    with pytest.raises(ImportError, match="cannot import name 'Sauce'"):
+        from keras_reprogram.training import Sauce  # noqa: F401

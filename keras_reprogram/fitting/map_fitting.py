@@ -101,7 +101,7 @@ def fit_logistic_regression(
     Example:
     ```python
     import numpy as np
-    from keras_reprogram.training import fit_logistic_regression
+    from keras_reprogram.fitting import fit_logistic_regression
 
     features = np.random.default_rng(0).normal(size=(60, 4))
     fit = fit_logistic_regression(features, (features[:, 0] > 0).astype(int), num_classes=2)

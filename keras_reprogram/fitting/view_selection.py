@@ -55,7 +55,7 @@ class ViewPool:
     Example:
     ```python
     import numpy as np
-    from keras_reprogram.training import ViewPool
+    from keras_reprogram.fitting import ViewPool
 
     random = np.random.default_rng(0)
     labels = np.arange(60) % 3
@@ -211,7 +211,7 @@ def solve_views(
     Example:
     ```python
     import numpy as np
-    from keras_reprogram.training import solve_views
+    from keras_reprogram.fitting import solve_views
 
     features = np.random.default_rng(0).normal(size=(60, 2 * 4))
     labels = (features[:, 0] + features[:, 4] > 0).astype(int)

@@ -38,7 +38,7 @@ class ViewSelection:
     ```python
     import numpy as np
     from keras_reprogram import ViewSelection, draw_views
-    from keras_reprogram.training import ViewPool
+    from keras_reprogram.fitting import ViewPool
 
     pool = draw_views((8, 8, 1), (32, 32, 3), num_views=3)
     answers = np.random.default_rng(0).normal(size=(20, 3, 5))
