@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -48,6 +49,16 @@ TENSORFLOW_ALLOWED = (
 
 # Folders that only those import who ask for what the optional package does: they subclass it.
 OPTIONAL_ALLOWED = {"tensorflow_datasets": "datasets/builders/"}
+
+# Who decodes image files: in Python, in a graph; payloads that were encoded here; TFDS's sizes.
+DECODERS = (
+    "datasets/image_files.py",
+    "datasets/tfds.py",
+    "export/image_files.py",
+    "source/remote/payloads.py",
+    "testing/",
+)
+DECODING = re.compile(r"Image\.open|tf\.(io|image)\.decode_(image|png|jpeg|gif|bmp)")
 
 # Distributions whose import name is not their own name.
 IMPORT_NAMES = {
@@ -170,6 +181,8 @@ def statement_violations(tree: ast.AST, path: str) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.Attribute):
             if ast.unparse(node).startswith("keras.src"):
                 yield node.lineno, "keras.src is private to Keras"
+            if DECODING.fullmatch(ast.unparse(node)) and not path.startswith(DECODERS):
+                yield node.lineno, "use decode_image or file_decoder, which read alike"
             allowed = own | PUBLIC_IN_NAMED_TUPLES | PRIVATE_ALLOWED.get(path, set())
             allowed |= PRIVATE_NAMES if is_own_object(node.value) else set()
             if is_private(node.attr) and node.attr not in allowed:
@@ -261,6 +274,7 @@ def test_every_part_has_a_layer() -> None:
         ("program/canvas.py", "import jax", "jax is not a declared dependency"),
         ("program/canvas.py", "assert True", "assert"),
         ("program/canvas.py", "print(1)", "print"),
+        ("serving/rest.py", "import tensorflow as tf\ntf.io.decode_png(b'')", "use decode_image"),
         ("program/canvas.py", "def f(model):\n    model._losses", "private to another class"),
         ("program/canvas.py", "class A:\n    a = lambda self: self._clear_losses()", "private to"),
     ],

@@ -29,6 +29,7 @@ from keras_reprogram import (
     QueryLedger,
     ReprogrammedModel,
 )
+from keras_reprogram.asking.asker import say
 
 IMAGES, LABELS = images_and_labels(26)
 OTHERS = images_and_labels(10, seed=1)
@@ -180,6 +181,17 @@ class Own(ReprogrammedModel):
     def train_step(self, data):
         self.seen = [*self.seen, tuple(data[0].shape)]
         return super().train_step(data)
+
+
+def test_it_is_logged_where_keras_logs_its_progress(capsys, caplog) -> None:
+    keras.config.disable_interactive_logging()
+    try:
+        with caplog.at_level("INFO", "keras_reprogram"):
+            say("The source is asked once.")
+    finally:
+        keras.config.enable_interactive_logging()
+    assert caplog.messages == ["The source is asked once."]
+    assert capsys.readouterr().out == ""
 
 
 def test_programs_that_are_trained_are_none_of_its_business(capsys) -> None:
