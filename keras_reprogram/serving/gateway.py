@@ -186,18 +186,15 @@ _MEANINGS: tuple[tuple[type[Exception], str, str], ...] = (
     (UnknownFateError, "FAILED_PRECONDITION", "The ledger of the source model must be settled."),
     (SourceDriftedError, "FAILED_PRECONDITION", "The source model answers unlike before."),
     (SourceUnavailableError, "UNAVAILABLE", "The source model does not answer now."),
+    (Exception, "INTERNAL", "The source model failed."),
 )
-_OTHERS = ("INTERNAL", "The source model failed.")
 
 
 def source_failure(error: Exception) -> ServingError:
     """What a client is told when the source fails."""
     # What the source said stays in the log: it may name the service, its address and worse.
     _log.error("The source failed (%s): %s", type(error).__name__, error)
-    for kind, code, text in _MEANINGS:
-        if isinstance(error, kind):
-            return ServingError(f"{text} The server's log says more.", code)
-    code, text = _OTHERS
+    code, text = next(meaning[1:] for meaning in _MEANINGS if isinstance(error, meaning[0]))
     return ServingError(f"{text} The server's log says more.", code)
 
 

@@ -175,9 +175,7 @@ class GrpcAnswers:
         from tensorflow_serving.apis import classification_pb2
 
         answer = classification_pb2.ClassificationResponse()
-        servable, name = self._servable(request.model_spec, call)
-        self._fill_classes(answer.result, call, servable, name, request.input)
-        self._name_model(answer.model_spec, servable, name)
+        self._fill(answer, answer.result, self._classes, request.model_spec, request.input, call)
         return answer
 
     def regress(self, request: Any, call: Call) -> Any:
@@ -185,9 +183,7 @@ class GrpcAnswers:
         from tensorflow_serving.apis import regression_pb2
 
         answer = regression_pb2.RegressionResponse()
-        servable, name = self._servable(request.model_spec, call)
-        self._fill_values(answer.result, call, servable, name, request.input)
-        self._name_model(answer.model_spec, servable, name)
+        self._fill(answer, answer.result, self._values, request.model_spec, request.input, call)
         return answer
 
     def multi_inference(self, request: Any, call: Call) -> Any:
@@ -197,15 +193,12 @@ class GrpcAnswers:
         self._check_tasks(request.tasks)
         answer = inference_pb2.MultiInferenceResponse()
         for task in request.tasks:
-            servable, name = self._servable(task.model_spec, call)
-            result = answer.results.add()
+            added = answer.results.add()
             if task.method_name == CLASSIFY_METHOD:
-                result_of = result.classification_result
-                self._fill_classes(result_of, call, servable, name, request.input)
+                result, add = added.classification_result, self._classes
             else:
-                result_of = result.regression_result
-                self._fill_values(result_of, call, servable, name, request.input)
-            self._name_model(result.model_spec, servable, name)
+                result, add = added.regression_result, self._values
+            self._fill(added, result, add, task.model_spec, request.input, call)
         return answer
 
     def metadata(self, request: Any, call: Call) -> Any:
@@ -247,18 +240,21 @@ class GrpcAnswers:
         most = self._state.limits.request_bytes
         return {name: array_of_proto(proto, most) for name, proto in inputs.items()}
 
-    def _fill_classes(
-        self, result: Any, call: Call, servable: Servable, name: str, given: Any
+    def _fill(
+        self, answer: Any, result: Any, add: Callable[..., None], spec: Any, given: Any, call: Call
     ) -> None:
+        servable, name = self._servable(spec, call)
+        add(result, call, servable, name, given)
+        self._name_model(answer.model_spec, servable, name)
+
+    def _classes(self, result: Any, call: Call, servable: Servable, name: str, given: Any) -> None:
         rows = self._state.calls.classify(call, servable, name, serialized_examples(given))
         for row in rows:
             added = result.classifications.add()
             for label, score in row:
                 added.classes.add(label=label.decode("utf-8", "replace"), score=score)
 
-    def _fill_values(
-        self, result: Any, call: Call, servable: Servable, name: str, given: Any
-    ) -> None:
+    def _values(self, result: Any, call: Call, servable: Servable, name: str, given: Any) -> None:
         for value in self._state.calls.regress(call, servable, name, serialized_examples(given)):
             result.regressions.add(value=value)
 
