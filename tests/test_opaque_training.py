@@ -19,10 +19,14 @@ from small_models import (
 
 from keras_reprogram import DenseMap, MultiLabelMap, ReprogrammedModel
 from keras_reprogram.fitting import READINGS, solve_views
-from keras_reprogram.fitting.validation import split_validation, validation_score
+from keras_reprogram.fitting.validation import (
+    ValidationScore,
+    split_validation,
+    validation_score,
+)
 from keras_reprogram.methods.bar_2020 import FocalLoss
-from keras_reprogram.opaque import recipe, views
-from keras_reprogram.opaque.recipe import EstimatedSteps, OpaqueRecipe
+from keras_reprogram.opaque import fit_opaque, recipe, views
+from keras_reprogram.opaque.recipe import EstimatedSteps, Recipe
 from keras_reprogram.source import Source
 
 COUNT = 60
@@ -210,11 +214,13 @@ def test_steps_start_from_the_reading_that_is_kept(monkeypatch):
 
 
 def test_a_lower_loss_at_the_same_accuracy_is_kept(monkeypatch):
-    trial, losses = OpaqueRecipe._trial, iter([0.5, 0.4])
-    # 1 - (1 - 0.1) is less than 0.1 in floating point.
-    monkeypatch.setattr(
-        OpaqueRecipe, "_trial", lambda self, r: trial(self, r) and (next(losses), 0.1, r)
-    )
+    trial, losses = Recipe._trial, iter([0.5, 0.4])
+
+    def scored(self, reading):
+        # 1 - (1 - 0.1) is less than 0.1 in floating point.
+        return ValidationScore(next(losses), 0.1), *trial(self, reading)[1:]
+
+    monkeypatch.setattr(Recipe, "_trial", scored)
     model = model_for(opaque_source())
     x, y = images_and_labels(COUNT)
     # Answers, and one epoch: 48 images under 1 + 2 directions and 12 held-out ones.
@@ -304,7 +310,7 @@ def test_pilot_takes_one_image_of_a_group(monkeypatch):
     x, y, groups = (np.repeat(part, 5, axis=0) for part in (x, y, np.arange(COUNT)))
     model, seen = model_for(opaque_source(), 2), []
     monkeypatch.setattr(
-        recipe,
+        fit_opaque,
         "pool_answers",
         lambda model, pool, images, *rest: (
             seen.append(images) or views.pool_answers(model, pool, images, *rest)
@@ -467,7 +473,7 @@ def test_the_pilot_counts_images_by_weight(monkeypatch):
     x, y = noisy(60, 0)
     weight, seen = np.random.default_rng(0).uniform(0.1, 5, 60), []
     monkeypatch.setattr(
-        recipe, "view_pool", lambda *data: seen.append(views.view_pool(*data)) or seen[-1]
+        fit_opaque, "view_pool", lambda *data: seen.append(views.view_pool(*data)) or seen[-1]
     )
     for given in (None, weight):
         model = model_for(opaque_source(), 2)

@@ -18,7 +18,8 @@ from selenium.webdriver import ActionChains, Chrome, ChromeOptions, ChromeServic
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-from keras_reprogram.command_line.demo_methods import exact_map, transparent_source
+from keras_reprogram.command_line.demo_methods import exact_map
+from keras_reprogram.command_line.keras_sources import embedded_keras
 from keras_reprogram.datasets import load_target
 from keras_reprogram.export import export_saved_model
 from keras_reprogram.serving import ModelServer
@@ -36,7 +37,7 @@ def export_digits(folder: Path) -> Path:
     """A version folder's parent, with version 1 in it."""
     data = load_target("digits").draw(1000, None, seed=0)
     model = exact_map(4)(data, 0).model
-    export_saved_model(model, folder / "digits", source=transparent_source())
+    export_saved_model(model, folder / "digits", source=embedded_keras())
     return folder / "digits"
 
 

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from keras_reprogram.files import whole_file
+from keras_reprogram.fitting.weight_copy import WeightCopy
 
 # Bytes. What is more is kept in files only.
 MOST_MEMORY = 2**31
@@ -134,11 +135,10 @@ def check_standing(program: keras.layers.Layer, images: np.ndarray) -> np.ndarra
     # Keras keeps the state of random layers among the variables, but not among the weights.
     if len(program.variables) > len(program.weights):
         raise MovingAnswersError("the program draws random numbers (augmentation)")
-    before = [variable.numpy() for variable in program.weights]
+    before = WeightCopy(program.weights)
     some = images[:_PROBED_IMAGES]
     in_training = np.asarray(program(some, training=True))
-    for variable, value in zip(program.weights, before, strict=True):
-        variable.assign(value)
+    before.restore()
     shown = np.asarray(program(some, training=False))
     if not np.allclose(in_training, shown, atol=1e-3):
         raise MovingAnswersError("the program gives other images in training (augmentation)")

@@ -181,16 +181,23 @@ class Asker:
         return np.concatenate(answers), _joined(labels), _joined(weights)
 
     def each(
-        self, batches: Iterable[np.ndarray], num_images: int | None, verbose: Any
+        self,
+        batches: Iterable[np.ndarray],
+        num_images: int | None,
+        verbose: Any = "auto",
+        progress: Callable[[int], None] | None = None,
     ) -> Iterator[np.ndarray]:
-        """Scores `(rows, V, S)` of one batch of float32 images after the other, under a bar."""
+        """Scores `(rows, V, S)` of one batch of float32 images after the other.
+
+        Under a bar, or with calls of `progress` with the queries so far in its place.
+        """
         total = None if num_images is None else num_images * self.num_views
-        bar = QueryBar(self.source, total, verbose)
+        bar = QueryBar(self.source, total, verbose if progress is None else 0)
         before = self.count.asked
         for images in batches:
             with self.counting(len(images)):
                 scores = np.asarray(self._answer_batch(tf.constant(images)))
-            bar.update(self.count.asked - before)
+            (progress or bar.update)(self.count.asked - before)
             yield scores
         if self.count.asked > before:
             bar.finish()

@@ -267,18 +267,19 @@ class LabelledImages:
 
 
 def joined(one: LabelledImages, other: LabelledImages) -> LabelledImages:
-    """Two parts as one, the first one's rows first; weights and groups only if both have them."""
-    return LabelledImages(
-        np.concatenate([one.images, other.images]),
-        np.concatenate([one.labels, other.labels]),
-        np.concatenate([one.targets, other.targets]),
-        _both(one.weight, other.weight),
-        _both(one.groups, other.groups),
-    )
+    """Two parts as one, the first one's rows first, with integers for targets.
 
-
-def _both(one: np.ndarray | None, other: np.ndarray | None) -> np.ndarray | None:
-    return None if one is None or other is None else np.concatenate([one, other])
+    Where one part only has weights, an image of the other counts 1.
+    """
+    labels = np.concatenate([one.labels, other.labels])
+    weight = groups = None
+    if one.weight is not None or other.weight is not None:
+        weights = (np.ones(len(p)) if p.weight is None else p.weight for p in (one, other))
+        weight = np.concatenate(list(weights))
+    if one.groups is not None and other.groups is not None:
+        groups = np.concatenate([one.groups, other.groups])
+    images = np.concatenate([one.images, other.images])
+    return LabelledImages(images, labels, labels, weight, groups)
 
 
 def split_last(

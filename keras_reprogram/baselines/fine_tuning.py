@@ -16,6 +16,7 @@ from keras_reprogram.baselines.training_loop import (
 )
 from keras_reprogram.fitting.map_fitting import MapFit, fit_logistic_regression
 from keras_reprogram.fitting.validation import split_validation
+from keras_reprogram.fitting.weight_copy import WeightCopy
 from keras_reprogram.inner_networks import float32_policy
 from keras_reprogram.output_map.linear_maps import NewHead
 from keras_reprogram.program.program_layer import ProgramLayer
@@ -210,14 +211,14 @@ class FineTunedNetwork:
                 self._optimizer, "sparse_categorical_crossentropy", jit_compile=False
             )
             self._optimizer.build(self._model.trainable_variables)
-        self._start = self._values()
+        self._start = WeightCopy(self._variables)
 
     def start_at_linear_head(
         self, images: np.ndarray, labels: np.ndarray, groups: np.ndarray | None = None
     ) -> None:
         """Restores the source's weights, with the best linear head for its features."""
         # A head drawn at random would send noise through all layers, and spoil them first.
-        self._go_back()
+        self._start.restore()
         features = in_parts(self._features.predict_on_batch, images, ROWS_AT_ONCE)[:, None]
 
         def solve(rows: np.ndarray, labels: np.ndarray, weight: np.ndarray | None) -> MapFit:
@@ -231,11 +232,11 @@ class FineTunedNetwork:
             )
 
         self._head.fit_answers(features, labels, solver=solve)
-        self._start = self._values()
+        self._start = WeightCopy(self._variables)
 
     def learn_at(self, learning_rate: float) -> None:
         """Restores the start, to train with Adam at another learning rate."""
-        self._go_back()
+        self._start.restore()
         self._optimizer.learning_rate = learning_rate
         random = np.random.default_rng(self.seed)
         self._training = BatchTraining(self._model, BATCH_SIZE, self.augmentation, random)
@@ -260,13 +261,6 @@ class FineTunedNetwork:
     @property
     def _variables(self) -> list[keras.Variable]:
         return self._model.weights + self._optimizer.variables
-
-    def _values(self) -> list[np.ndarray]:
-        return [variable.numpy() for variable in self._variables]
-
-    def _go_back(self) -> None:
-        for variable, value in zip(self._variables, self._start, strict=True):
-            variable.assign(value)
 
 
 class _InInference(keras.layers.Layer):

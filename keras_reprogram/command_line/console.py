@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from rich import progress
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -21,21 +21,18 @@ from rich.text import Text
 _PIPE_WIDTH = 200
 
 
-class Talk:
-    """Progress bars and notes on stderr.
-
-    Args:
-        quiet: say nothing at all.
+class Progress:
+    """Progress bars and notes on stderr, none if `quiet`.
 
     Example:
     ```python
-    from keras_reprogram.command_line.console import Talk
+    from keras_reprogram.command_line.console import Progress
 
-    talk = Talk(quiet=False)
-    talk.note("Reading the images.")
-    with talk.bar("asking the source", total=3) as advance:
-        for _ in range(3):
-            advance(1)
+    progress = Progress(quiet=False)
+    progress.note("Reading the images.")
+    with progress.bar("asking the source", total=3) as update:
+        for done in (1, 2, 3):
+            update(done)
     ```
     """
 
@@ -43,55 +40,26 @@ class Talk:
         self.quiet = quiet
 
     def note(self, text: str) -> None:
-        """Writes a line.
-
-        Args:
-            text: shown as it is.
-        """
+        """Writes a line."""
         if not self.quiet:
             print(text, file=sys.stderr, flush=True)
 
     @contextlib.contextmanager
     def bar(self, description: str, total: int) -> Iterator[Callable[[int], None]]:
-        """Shows a progress bar while the block runs.
-
-        Args:
-            description: what is being done.
-            total: steps until it is done.
-
-        Yields:
-            A function that takes the number of steps done since its last call.
-        """
+        """A bar while the block runs, which gets a function of how much of the total is done."""
         columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
+            progress.TextColumn("{task.description}", markup=False),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TimeElapsedColumn(),
         )
         console = Console(stderr=True)
         # Left alone, rich would send to stderr what a command prints on stdout meanwhile.
-        with Progress(
+        with progress.Progress(
             *columns, console=console, redirect_stdout=False, disable=self.quiet
-        ) as progress:
-            task = progress.add_task(description, total=total)
-            yield lambda steps: progress.advance(task, steps)
-
-    def slices(self, description: str, total: int, size: int) -> Iterator[slice]:
-        """Slices of `range(total)` in order, with a bar that counts them.
-
-        Args:
-            description: what is being done.
-            total: rows in all.
-            size: rows a slice.
-
-        Yields:
-            Slices of at most `size` rows.
-        """
-        with self.bar(description, total) as advance:
-            for start in range(0, total, size):
-                rows = slice(start, min(start + size, total))
-                yield rows
-                advance(rows.stop - rows.start)
+        ) as shown:
+            task = shown.add_task(description, total=total)
+            yield lambda done: shown.update(task, completed=done)
 
 
 def print_table(table: Table) -> None:

@@ -17,9 +17,9 @@ from keras_reprogram.command_line.demo_methods import (
     FREQUENCY,
     METHODS,
     WHITE_BOX,
-    Outcome,
-    transparent_source,
 )
+from keras_reprogram.command_line.keras_sources import embedded_keras
+from keras_reprogram.command_line.recipe import Outcome
 from keras_reprogram.datasets import TargetData, load_target
 from keras_reprogram.export import export_litert, export_saved_model
 from keras_reprogram.report import (
@@ -118,11 +118,13 @@ def _write_outputs(
         "Exporting. A .tflite source cannot become part of a graph: the export is handed the same "
         "network as a Keras model, and checks that both answer alike."
     )
-    twin = transparent_source()
-    saved_model = export_saved_model(model, output / "digits", source=twin)
-    # Later demos write beside the first one, under the SavedModel's version.
+    equivalent = embedded_keras()
+    saved_model = export_saved_model(model, output / "digits", source=equivalent)
+    # Later demos keep the first one's files: theirs have the SavedModel's version.
     suffix = "" if saved_model.name == "1" else f"-{saved_model.name}"
-    litert = export_litert(model, output / f"digits{suffix}.tflite", source=twin, overwrite=True)
+    litert = export_litert(
+        model, output / f"digits{suffix}.tflite", source=equivalent, overwrite=True
+    )
     report = output / f"report{suffix}.html"
     write_demo_report(report, outcomes, rows, data)
     console.print(

@@ -4,74 +4,49 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import keras
 
-from keras_reprogram.baselines import fit_linear_head, fit_no_source
+from keras_reprogram.asking.data import LabelledImages
+from keras_reprogram.command_line.console import Progress
+from keras_reprogram.command_line.keras_sources import embedded_keras
+from keras_reprogram.command_line.recipe import Outcome, SeedRun, linear_head, no_source
+from keras_reprogram.command_line.sources import resolve_source
 from keras_reprogram.datasets import TargetData
 from keras_reprogram.estimators import RandomDirections
-from keras_reprogram.fitting.validation import split_validation, validation_score
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
-from keras_reprogram.output_map import DenseMap, MultiLabelMap, NewHead
+from keras_reprogram.opaque.plan import plan_epochs
+from keras_reprogram.opaque.recipe import Recipe, fit_epochs
+from keras_reprogram.output_map import DenseMap, MultiLabelMap
 from keras_reprogram.program import ProgramLayer
-from keras_reprogram.source import FrozenSource, LiteRTSource, Source, embedded_path
-from keras_reprogram.source.embedded import TRAFFIC_SIGN_LABELS
+from keras_reprogram.source import Source
 
 NUM_VIEWS = 8
 BEST = f"exact map, {NUM_VIEWS} views"
 FREQUENCY = "frequency map, 4 to 1"
 ZEROTH_ORDER = "1 view + zeroth-order"
 WHITE_BOX = "white box: true gradients"
-_VALUE_RANGE = (0.0, 255.0)
 _ZEROTH_ORDER_EPOCHS = 2
 _WHITE_BOX_EPOCHS = 5
+_BATCH_SIZE = 25
 # Where the image does not fill the canvas ("center"), the program has room around it.
 _CENTERED_SIZE = 24
 
 
-@dataclass
-class Outcome:
-    """What one method reached with one seed."""
-
-    accuracy: float
-    seconds: float
-    training_queries: int | None = None
-    queries_per_prediction: int | None = None
-    # Only methods that train a model leave one, with its answers to the test images.
-    model: Any = None
-    probabilities: Any = None
-    note: str = ""
-
-
 Method = Callable[[TargetData, int], Outcome]
 
+QUIET = Progress(quiet=True)
 
-def opaque_source() -> LiteRTSource:
+
+def opaque_source() -> Source:
     """The embedded classifier as a black box: only scores come out of the `.tflite` file."""
-    return LiteRTSource(
-        embedded_path("traffic_signs.tflite"), value_range=_VALUE_RANGE, labels=TRAFFIC_SIGN_LABELS
-    )
+    return resolve_source("traffic-signs", opaque=True).source
 
 
-def transparent_source(output: str = "scores") -> FrozenSource:
-    """The same classifier as a Keras model: gradients and features can be had."""
-    network = keras.models.load_model(embedded_path("traffic_signs.keras"))
-    return FrozenSource(
-        network, value_range=_VALUE_RANGE, output=output, labels=TRAFFIC_SIGN_LABELS
-    )
-
-
-def no_source(data: TargetData, seed: int) -> Outcome:
+def without_source(data: TargetData, seed: int) -> Outcome:
     """The better of logistic regression and RBF-SVM on the pixels, chosen on validation."""
-    start = time.perf_counter()
-    baseline = fit_no_source(
-        data.train_images, data.train_labels, num_classes=len(data.class_names), seed=seed
-    )
-    seconds = time.perf_counter() - start
-    accuracy = baseline.evaluate(data.test_images, data.test_labels)
-    return Outcome(accuracy, seconds, note=baseline.name)
+    return no_source(data, seed, QUIET)
 
 
 def frequency_map(data: TargetData, seed: int) -> Outcome:
@@ -101,35 +76,29 @@ def zeroth_order(data: TargetData, seed: int) -> Outcome:
         grid=8,
         masked=False,
     )
-    return _refine_and_test(model, data, seed, _ZEROTH_ORDER_EPOCHS, 0.01, 0.001)
+    return _refine_and_test(model, data, _ZEROTH_ORDER_EPOCHS, 0.01, 0.001)
 
 
 def white_box(data: TargetData, seed: int) -> Outcome:
     """The same source with its true gradients, for a program of one weight a pixel."""
-    model = _model(data, transparent_source(), DenseMap(10), seed, placement="center", masked=False)
-    return _refine_and_test(model, data, seed, _WHITE_BOX_EPOCHS, 0.02, 0.003)
+    model = _model(data, embedded_keras(), DenseMap(10), seed, placement="center", masked=False)
+    return _refine_and_test(model, data, _WHITE_BOX_EPOCHS, 0.02, 0.003)
 
 
-def linear_head(data: TargetData, seed: int) -> Outcome:
+def new_head(data: TargetData, seed: int) -> Outcome:
     """Logistic regression on the source's own features: plain transfer learning."""
-    start = time.perf_counter()
-    model = _model(data, transparent_source("features"), NewHead(10), seed)
-    features = model.collect_scores(data.train_images, verbose=0)[:, 0]
-    head = fit_linear_head(features, data.train_labels, num_classes=10, seed=seed)
-    seconds, queries = time.perf_counter() - start, model.queries_used
-    test = model.collect_scores(data.test_images, verbose=0)[:, 0]
-    return Outcome(head.evaluate(test, data.test_labels), seconds, queries, 1)
+    return linear_head(embedded_keras, data, seed, QUIET)
 
 
 # In the order of the table.
 METHODS: dict[str, Method] = {
-    "no source": no_source,
+    "no source": without_source,
     FREQUENCY: frequency_map,
     "exact map, 1 view": exact_map(1),
     **{f"exact map, {views} views": exact_map(views) for views in (2, 4, NUM_VIEWS)},
     ZEROTH_ORDER: zeroth_order,
     WHITE_BOX: white_box,
-    "white box: linear head": linear_head,
+    "white box: linear head": new_head,
 }
 
 
@@ -166,41 +135,21 @@ def _fit_map_and_test(model: ReprogrammedModel, data: TargetData) -> Outcome:
 def _refine_and_test(
     model: ReprogrammedModel,
     data: TargetData,
-    seed: int,
     epochs: int,
     program_rate: float,
     map_rate: float,
 ) -> Outcome:
-    """An exact map, then steps for program and map; what is best on validation is kept.
-
-    The map alone is one of the candidates, so that the result is never worse on validation.
-    """
+    """An exact map, then steps for program and map; what is best on validation is kept."""
     start = time.perf_counter()
-    train, held_out = split_validation(data.train_images, data.train_labels, seed=seed)
-    x, y = data.train_images[train], data.train_labels[train]
-    validation = data.train_images[held_out], data.train_labels[held_out]
-    scores = model.collect_scores(data.train_images, verbose=0)
-    model.fit_output_map(y=y, scores=scores[train])
-    of_map = keras.ops.convert_to_numpy(model.output_map(scores[held_out]))
-    best = validation_score(of_map, validation[1])
-    kept, weights = 0, model.get_weights()
-    model.compile(
-        _two_rates(program_rate, map_rate),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-    )
-    for epoch in range(1, epochs + 1):
-        model.fit(x, y, batch_size=25, epochs=epoch, initial_epoch=epoch - 1, verbose=0)
-        score = validation_score(model.predict(validation[0], verbose=0), validation[1])
-        if score.beats(best):
-            best, kept, weights = score, epoch, model.get_weights()
-    model.set_weights(weights)
-    if not kept:
-        # The map alone: on all answers, which are paid for.
-        model.fit_output_map(y=data.train_labels, scores=scores)
-    outcome = _tested(model, data, time.perf_counter() - start)
-    outcome.note = f"epoch {kept} of {epochs}"
-    return outcome
+    labels, plan = data.train_labels, plan_epochs(model, data.train_labels, epochs)
+    images = LabelledImages(data.train_images, labels, labels, None)
+    recipe = Recipe(model, images, plan.train, plan.validation, exact_map=False)
+    model.compile(_two_rates(program_rate, map_rate), loss="sparse_categorical_crossentropy")
+    recipe.ask()
+    recipe.judge("map")
+    recipe.improve(fit_epochs(recipe, epochs, _BATCH_SIZE))
+    note = f"epoch {recipe.kept_epoch} of {epochs}"
+    return _tested(model, data, time.perf_counter() - start, note)
 
 
 def _two_rates(program_rate: float, map_rate: float) -> keras.optimizers.Optimizer:
@@ -211,8 +160,9 @@ def _two_rates(program_rate: float, map_rate: float) -> keras.optimizers.Optimiz
     )
 
 
-def _tested(model: ReprogrammedModel, data: TargetData, seconds: float) -> Outcome:
-    queries = model.queries_used
-    probabilities = model.predict(data.test_images, verbose=0)
-    accuracy = float((probabilities.argmax(axis=1) == data.test_labels).mean())
-    return Outcome(accuracy, seconds, queries, model.queries_per_prediction, model, probabilities)
+def _tested(model: ReprogrammedModel, data: TargetData, seconds: float, note: str = "") -> Outcome:
+    run = SeedRun(model, data)
+    outcome = run.add("demo", seconds, note)
+    run.test(outcome, QUIET)
+    outcome.model = model
+    return outcome

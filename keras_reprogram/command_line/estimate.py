@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keras_reprogram.command_line.console import Talk, facts_table, print_table, with_exit_codes
+from keras_reprogram.command_line.console import Progress, facts_table, print_table, with_exit_codes
 from keras_reprogram.command_line.run_folder import check_json_path, write_json
 from keras_reprogram.command_line.source_settings import (
     DataFormat,
@@ -140,7 +140,7 @@ def estimate(
         options, resolved, data.target_shape, data.class_names, seed, data.target_range
     )
     found = replace(
-        reckon(model, data, options), price_per_thousand=price, queries_per_second=per_second
+        train_queries(model, data, options), price_per_thousand=price, queries_per_second=per_second
     )
     title = f"{data.name} from {source}: {len(data.train_labels):,} training images"
     rows: dict[str, object] = {
@@ -157,7 +157,7 @@ def estimate(
             data,
             options,
             seed,
-            Talk(quiet=False),
+            Progress(quiet=False),
             price_per_thousand=price,
             queries_per_second=per_second,
         )
@@ -177,52 +177,37 @@ def _shown(tried: DryRun) -> dict[str, object]:
     }
 
 
-def reckon(model: ReprogrammedModel, data: TargetData, options: TrainOptions) -> QueryEstimate:
+def train_queries(
+    model: ReprogrammedModel, data: TargetData, options: TrainOptions
+) -> QueryEstimate:
     """What `train` will ask: exactly that for training with a given number of epochs.
 
     Within a budget, steps may end earlier; and test images are asked once less where no epoch is
     better than the map alone.
-
-    Args:
-        model: as `build_model` made it.
-        data: the images that were drawn.
-        options: the recipe's settings.
-
-    Returns:
-        A `QueryEstimate` without a price.
     """
-    from keras_reprogram.command_line.recipe import hold_out
+    from keras_reprogram.opaque.plan import plan_epochs
     from keras_reprogram.opaque.query_estimate import QueryEstimate
 
-    count, views = len(data.train_labels), model.queries_per_prediction
-    test = len(data.test_labels) * views
+    labels, groups = data.train_labels, data.train_groups
+    test = len(data.test_labels) * model.queries_per_prediction
+    epochs = options.resolved_epochs(model.source)
     if options.query_budget is not None:
-        spent = model.estimate_queries(
-            count,
+        found = model.estimate_queries(
+            len(labels),
             recipe="fit_opaque",
             query_budget=options.query_budget,
-            y=data.train_labels,
-            groups=data.train_groups,
+            y=labels,
+            groups=groups,
         )
-        return replace(spent, test=test)
-    epochs = options.resolved_epochs(model.source)
-    if not epochs:
-        return QueryEstimate(
-            count * views if model.output_map.trains else 0,
-            test=test,
-            per_prediction=views,
-        )
-    # Each epoch is a `fit` of its own, so that no answers are kept for the next.
-    learned = len(hold_out(model, data)[0])
-    steps = model.estimate_queries(learned, recipe="fit", epochs=epochs, cache_features=None)
-    return replace(
-        steps,
-        output_map=count * views,
-        # After each epoch all images are asked again, for the map and for validation.
-        validation=epochs * count * views,
+    elif epochs:
+        found = plan_epochs(model, labels, epochs, groups=groups).estimate()
         # The map alone, and the program if an epoch of it was kept.
-        test=2 * test,
-    )
+        test *= 2
+    elif model.output_map.trains:
+        found = model.estimate_queries(len(labels))
+    else:
+        found = QueryEstimate(per_prediction=model.queries_per_prediction)
+    return replace(found, test=test)
 
 
 _IMAGES_A_REQUEST = 16
@@ -250,7 +235,7 @@ def dry_run(
     data: TargetData,
     options: TrainOptions,
     seed: int,
-    talk: Talk,
+    progress: Progress,
     *,
     price_per_thousand: float | None,
     queries_per_second: float | None,
@@ -262,7 +247,7 @@ def dry_run(
         data: the images that were drawn.
         options: the recipe's settings.
         seed: decides everything that is drawn.
-        talk: shows progress.
+        progress: shows progress.
         price_per_thousand: of 1,000 queries, or `None`.
         queries_per_second: that the service is said to allow, or `None`.
 
@@ -306,7 +291,7 @@ def dry_run(
         model = build_model(
             options, remote(None), data.target_shape, data.class_names, seed, data.target_range
         )
-        allowed = reckon(model, data, options).total
+        allowed = train_queries(model, data, options).total
         with QueryLedger(Path(folder) / "dry-run.ledger", allowed) as ledger:
-            run = train_seed(remote(ledger), data, options, seed, talk, lambda model: None)
+            run = train_seed(remote(ledger), data, options, seed, progress, lambda model: None)
     return DryRun(fake.bill, allowed, money_for(fake.bill, price_per_thousand), run.result.accuracy)

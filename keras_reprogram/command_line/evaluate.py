@@ -12,7 +12,7 @@ import typer
 
 from keras_reprogram.command_line.console import (
     INPUT_ERROR,
-    Talk,
+    Progress,
     facts_table,
     print_table,
     with_exit_codes,
@@ -57,10 +57,10 @@ def evaluate(
     """
     check_json_path(json_file)
     opened = read_run(run)
-    talk = Talk(quiet)
+    progress = Progress(quiet)
     data = _images(opened, target, test_images)
-    talk.note("\n".join((data.origin, *data.notes)))
-    metrics, queries = _measure(opened, data, talk)
+    progress.note("\n".join((data.origin, *data.notes)))
+    metrics, queries = _measure(opened, data, progress)
     _print(opened, data, metrics, queries)
     if json_file is not None:
         facts = {"run": str(opened.folder), "origin": data.origin, "notes": list(data.notes)}
@@ -98,12 +98,12 @@ def _images(run: Run, target: str | None, test_images: int | None) -> TargetData
     return data
 
 
-def _measure(run: Run, data: TargetData, talk: Talk) -> tuple[ClassificationMetrics, int]:
+def _measure(run: Run, data: TargetData, progress: Progress) -> tuple[ClassificationMetrics, int]:
     from keras_reprogram.command_line.asking import predict
     from keras_reprogram.report import classification_metrics
 
     model = run.load_model(run.open_source())
-    probabilities = predict(model, data.test_images, talk, "asking the source")
+    probabilities = predict(model, data.test_images, progress, "asking the source")
     metrics = classification_metrics(data.test_labels, probabilities, data.class_names)
     return metrics, model.queries_used
 
@@ -156,7 +156,7 @@ def predict(
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(("file", "class", "probability"))
     every, unread = [], 0
-    for file, row in _probabilities(opened, files, Talk(quiet)):
+    for file, row in _probabilities(opened, files, Progress(quiet)):
         if isinstance(row, ValueError):
             typer.echo(f"Error: {row}", err=True)
             unread += 1
@@ -195,7 +195,7 @@ def _image_files(paths: list[Path]) -> list[Path]:
 
 
 def _probabilities(
-    run: Run, files: list[Path], talk: Talk
+    run: Run, files: list[Path], progress: Progress
 ) -> Iterator[tuple[Path, np.ndarray | ValueError]]:
     """Decodes and asks a few images at a time: a folder need not fit into memory.
 
@@ -204,17 +204,21 @@ def _probabilities(
     """
     import numpy as np
 
-    from keras_reprogram.command_line.asking import read, rows_at_once
+    from keras_reprogram.command_line.asking import predict, rows_at_once
 
     model = run.load_model(run.open_source())
-    for rows in talk.slices("asking the source", len(files), rows_at_once(model)):
-        images = [_decoded(file, model) for file in files[rows]]
-        readable = [image for image in images if not isinstance(image, ValueError)]
-        answers: Iterator[np.ndarray] = iter(())
-        if readable:
-            answers = iter(read(model, model.collect_scores(np.stack(readable), verbose=0)))
-        for file, image in zip(files[rows], images, strict=True):
-            yield file, image if isinstance(image, ValueError) else next(answers)
+    size, silent = rows_at_once(model), Progress(quiet=True)
+    with progress.bar("asking the source", len(files)) as update:
+        for start in range(0, len(files), size):
+            some = files[start : start + size]
+            images = [_decoded(file, model) for file in some]
+            readable = [image for image in images if not isinstance(image, ValueError)]
+            rows: Iterator[np.ndarray] = iter(())
+            if readable:
+                rows = iter(predict(model, np.stack(readable), silent, ""))
+            for file, image in zip(some, images, strict=True):
+                yield file, image if isinstance(image, ValueError) else next(rows)
+            update(start + len(some))
 
 
 def _decoded(file: Path, model: ReprogrammedModel) -> np.ndarray | ValueError:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from keras_reprogram.command_line.console import Talk, stdout_is_for_data, with_exit_codes
+from keras_reprogram.command_line.console import Progress, stdout_is_for_data, with_exit_codes
 from keras_reprogram.command_line.options import check_folder
 from keras_reprogram.command_line.run_folder import read_run
 from keras_reprogram.command_line.source_settings import (
@@ -138,14 +138,14 @@ def export(
     resolved = opened.open_source()
     model = opened.load_model(resolved)
     twin = None if kind == ExportFormat.HALVES else _twin(opened, model, resolved, source, settings)
-    talk = Talk(quiet)
-    talk.note("Writing, reading back and comparing with the model.")
+    progress = Progress(quiet)
+    progress.note("Writing, reading back and comparing with the model.")
     written: list[Path] = []
     with stdout_is_for_data():
         if kind == ExportFormat.HALVES:
-            written += _write_halves(opened, model, folder, talk)
+            written += _write_halves(opened, model, folder, progress)
         if kind in (ExportFormat.SAVED_MODEL, ExportFormat.BOTH):
-            written.append(_write_saved_model(opened, model, folder, twin, talk))
+            written.append(_write_saved_model(opened, model, folder, twin, progress))
         if kind in (ExportFormat.LITERT, ExportFormat.BOTH):
             how = {"overwrite": overwrite, "force": force}
             written.append(_write_litert(opened, model, litert, twin, litert_form, how))
@@ -201,13 +201,13 @@ def _twin_settings(opened: Run, source: str, settings: SourceSettings) -> Source
 
 
 def _write_saved_model(
-    opened: Run, model: ReprogrammedModel, folder: Path, twin: Source | None, talk: Talk
+    opened: Run, model: ReprogrammedModel, folder: Path, twin: Source | None, progress: Progress
 ) -> Path:
     from keras_reprogram.export import export_saved_model
 
     metrics = opened.facts.get("metrics")
     exported = export_saved_model(model, folder, source=twin, metrics=metrics)
-    talk.note(exported.summary)
+    progress.note(exported.summary)
     return exported.folder
 
 
@@ -225,10 +225,12 @@ def _write_litert(
     return export_litert(model, path, form=form, calibration_images=images, source=twin, **how)
 
 
-def _write_halves(opened: Run, model: ReprogrammedModel, folder: Path, talk: Talk) -> list[Path]:
+def _write_halves(
+    opened: Run, model: ReprogrammedModel, folder: Path, progress: Progress
+) -> list[Path]:
     from keras_reprogram.export import export_halves
 
     exported = export_halves(model, folder, metrics=opened.facts.get("metrics"))
-    talk.note(exported.summary)
+    progress.note(exported.summary)
     folders = [exported.program, exported.output_map]
     return [*folders, exported.program_file, exported.output_map_file]

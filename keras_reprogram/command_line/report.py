@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from keras_reprogram.command_line.console import Talk, stdout_is_for_data, with_exit_codes
+from keras_reprogram.command_line.console import Progress, stdout_is_for_data, with_exit_codes
 from keras_reprogram.command_line.run_folder import REPORT, Run, read_run
 
 if TYPE_CHECKING:
@@ -63,11 +63,11 @@ def report(
     from keras_reprogram.command_line.run_page import write_run_page
 
     with stdout_is_for_data():
-        contents = _contents(opened, price, no_pictures, Talk(quiet))
+        contents = _contents(opened, price, no_pictures, Progress(quiet))
         written = write_run_page(path, contents, overwrite=overwrite)
     print(written)
     if open_it and not webbrowser.open(written.resolve().as_uri()):
-        Talk(quiet).note("No browser was found.")
+        Progress(quiet).note("No browser was found.")
 
 
 def _free_path(run: Run, output: Path | None, overwrite: bool) -> Path:
@@ -87,27 +87,27 @@ def _free_path(run: Run, output: Path | None, overwrite: bool) -> Path:
     return path
 
 
-def _contents(run: Run, price: float | None, no_pictures: bool, talk: Talk) -> RunContents:
+def _contents(run: Run, price: float | None, no_pictures: bool, progress: Progress) -> RunContents:
     from keras_reprogram.command_line.run_page import RunContents
 
     model, no_model = _try(
-        "the source", lambda: run.load_model(run.open_source(), check_probe=False), talk
+        "the source", lambda: run.load_model(run.open_source(), check_probe=False), progress
     )
     if no_pictures:
         target, no_target = None, _LEFT_OUT
     else:
-        target, no_target = _try("the images", lambda: _target(run), talk)
+        target, no_target = _try("the images", lambda: _target(run), progress)
     return RunContents(run.facts, model, target, no_model, no_target, price)
 
 
-def _try(what: str, load: Callable[[], Opened], talk: Talk) -> tuple[Opened | None, str]:
+def _try(what: str, load: Callable[[], Opened], progress: Progress) -> tuple[Opened | None, str]:
     """What is loaded, or why it is not: a report is worth having without it."""
-    talk.note(f"Opening {what}.")
+    progress.note(f"Opening {what}.")
     try:
         return load(), ""
     except Exception as error:  # A source of one's own may raise anything.
         reason = f"Not shown: {what} cannot be opened. {type(error).__name__}: {error}"
-        talk.note(reason)
+        progress.note(reason)
         return None, reason
 
 

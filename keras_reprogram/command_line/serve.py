@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keras_reprogram.command_line.console import Talk, with_exit_codes
+from keras_reprogram.command_line.console import Progress, with_exit_codes
 from keras_reprogram.command_line.source_settings import (
     DataFormat,
     ScoreOutput,
@@ -131,7 +131,7 @@ def serve(
     with server:
         _say(server, ui)
         ended.wait()
-        Talk(quiet=False).note("Ending: requests that run are answered, new ones refused.")
+        Progress(quiet=False).note("Ending: requests that run are answered, new ones refused.")
 
 
 def _source(text: str | None, settings: SourceSettings) -> Source | None:
@@ -183,7 +183,7 @@ def _when_asked_to_end() -> threading.Event:
 def _say(server: ModelServer, ui: bool) -> None:
     name, served = server.versions.model_name, server.versions.latest()
     url = f"{server.rest_address}/v1/models/{name}"
-    Talk(quiet=False).note(_BANNER)
+    Progress(quiet=False).note(_BANNER)
     lines = [
         f"{name}, version {served.version}",
         f"REST  {url}",

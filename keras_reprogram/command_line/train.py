@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from keras_reprogram.command_line.console import Talk, with_exit_codes
+from keras_reprogram.command_line.console import Progress, with_exit_codes
 from keras_reprogram.command_line.source_settings import (
     DataFormat,
     ScoreOutput,
@@ -221,9 +221,9 @@ def train(
         data_format=data_format,
         source_size=source_size,
     )
-    from keras_reprogram.command_line.training_run import Job, run_job
+    from keras_reprogram.command_line.training_run import TrainConfig, run_training
 
-    job = Job(
+    config = TrainConfig(
         source=source,
         target=target,
         opaque=opaque,
@@ -239,4 +239,4 @@ def train(
         overwrite=overwrite,
         json_file=json_file,
     )
-    run_job(job, Talk(quiet))
+    run_training(config, Progress(quiet))

@@ -1,4 +1,4 @@
-"""The job behind `train`: load, train every seed, print the table, leave a run folder."""
+"""The work behind `train`: load, train every seed, print the table, leave a run folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from keras_reprogram.command_line.console import INTERRUPTED, Talk, print_table
+from keras_reprogram.command_line.console import INTERRUPTED, Progress, print_table
 from keras_reprogram.command_line.options import is_skewed
 from keras_reprogram.command_line.recipe import (
     LINEAR_HEAD,
@@ -46,12 +46,12 @@ if TYPE_CHECKING:
     from keras_reprogram.source import Source
 
 
-def run_job(job: Job, talk: Talk) -> Path:
+def run_training(config: TrainConfig, progress: Progress) -> Path:
     """Trains, prints the table on stdout and writes the run folder.
 
     Args:
-        job: what to do.
-        talk: shows progress.
+        config: what to do.
+        progress: shows progress.
 
     Returns:
         The run folder.
@@ -60,10 +60,10 @@ def run_job(job: Job, talk: Talk) -> Path:
         ValueError: for a source or target that cannot be used.
         typer.Exit: with code 130 after Ctrl-C, when it was said what is kept.
     """
-    check_json_path(job.json_file)
-    draft = RunDraft(job.output, job.run_name, job.overwrite)
+    check_json_path(config.json_file)
+    draft = RunDraft(config.output, config.run_name, config.overwrite)
     try:
-        rows, facts = _Training(job, draft, talk).run()
+        rows, facts = _Training(config, draft, progress).run()
         folder = draft.finish()
     except KeyboardInterrupt:
         typer.echo(_keep(draft), err=True)
@@ -76,36 +76,36 @@ def run_job(job: Job, talk: Talk) -> Path:
         raise
     finally:
         draft.discard()
-    target, kind = facts["target"], " (opaque)" if job.opaque else ""
-    print_table(results_table(rows, f"{target['name']} from {job.source}{kind}"))
+    target, kind = facts["target"], " (opaque)" if config.opaque else ""
+    print_table(results_table(rows, f"{target['name']} from {config.source}{kind}"))
     print(f"data    {' '.join((target['origin'], *target['notes']))}")
     print(f"run     {folder}")
     if (folder / draft.report.name).is_file():
         print(f"report  {folder / draft.report.name}")
-    if job.json_file is not None:
-        write_json(job.json_file, {"run": str(folder), **facts})
+    if config.json_file is not None:
+        write_json(config.json_file, {"run": str(folder), **facts})
     return folder
 
 
 class _Training:
-    """One job on its way: what is loaded, and the outcomes so far."""
+    """A training on its way: what is loaded, and the outcomes so far."""
 
-    def __init__(self, job: Job, draft: RunDraft, talk: Talk) -> None:
-        self.job, self.draft, self.talk = job, draft, talk
+    def __init__(self, config: TrainConfig, draft: RunDraft, progress: Progress) -> None:
+        self.config, self.draft, self.progress = config, draft, progress
         self.facts: dict[str, Any] = {}
         self.outcomes: dict[str, list[Outcome]] = {}
         self.skewed = False
-        self.target = self._drawn(job.seeds[0])
+        self.target = self._drawn(config.seeds[0])
         self.resolved = resolve_source(
-            job.source, opaque=job.opaque, settings=job.settings, features=job.features
+            config.source, opaque=config.opaque, settings=config.settings, features=config.features
         )
 
     def run(self) -> tuple[list[ResultRow], dict[str, Any]]:
         """Trains all seeds; what the run folder keeps is the first one's."""
-        first = self._seed(self.job.seeds[0], keep=True)
-        for seed in self.job.seeds[1:]:
+        first = self._seed(self.config.seeds[0], keep=True)
+        for seed in self.config.seeds[1:]:
             self._seed(seed, keep=False)
-        balanced = self.skewed or self.job.options.class_weight is not None
+        balanced = self.skewed or self.config.options.class_weight is not None
         rows = [_row(name, results, balanced) for name, results in self.outcomes.items()]
         self._write(first, rows)
         return rows, self.facts
@@ -113,30 +113,32 @@ class _Training:
     def _seed(self, seed: int, keep: bool) -> SeedRun:
         target = self.target if keep else self._drawn(seed)
         if keep:
-            self.facts = self.job.facts(self.resolved.source, target)
-            self.talk.note("\n".join((target.origin, *target.notes)))
-        elif not self.talk.quiet:
-            self.talk.note(f"Seed {seed}.")
-        source, options = self.resolved.source, self.job.options
+            self.facts = self.config.facts(self.resolved.source, target)
+            self.progress.note("\n".join((target.origin, *target.notes)))
+        elif not self.progress.quiet:
+            self.progress.note(f"Seed {seed}.")
+        source, options = self.resolved.source, self.config.options
         weights = options.weights(target.train_labels, target.class_names)
         self.skewed |= is_skewed(target.train_labels) or is_skewed(target.test_labels)
         outcomes = {}
-        if self.job.baseline:
-            outcomes[NO_SOURCE] = no_source(target, seed, self.talk, weights)
+        if self.config.baseline:
+            outcomes[NO_SOURCE] = no_source(target, seed, self.progress, weights)
         checkpoint = self._checkpoint if keep else _forget
-        run = train_seed(source, target, options, seed, self.talk, checkpoint)
+        run = train_seed(source, target, options, seed, self.progress, checkpoint)
         outcomes |= run.outcomes
-        if self.job.baseline and self.resolved.keras_source is not None:
+        if self.config.baseline and self.resolved.keras_source is not None:
             load = self.resolved.keras_source
-            outcomes[LINEAR_HEAD] = linear_head(load, target, seed, self.talk, weights)
+            outcomes[LINEAR_HEAD] = linear_head(load, target, seed, self.progress, weights)
         for name, outcome in outcomes.items():
             self.outcomes.setdefault(name, []).append(outcome)
         return run
 
     def _drawn(self, seed: int) -> TargetData:
-        job = self.job
-        draw = Draw(job.train_images, job.test_images, seed)
-        return load_target(job.target, image_size=job.target_size, seed=job.seeds[0], draw=draw)
+        config = self.config
+        draw = Draw(config.train_images, config.test_images, seed)
+        return load_target(
+            config.target, image_size=config.target_size, seed=config.seeds[0], draw=draw
+        )
 
     def _checkpoint(self, model: ReprogrammedModel) -> None:
         """What Ctrl-C leaves behind."""
@@ -201,7 +203,7 @@ _VERSIONS_OF = ("keras", "tensorflow", "numpy", "scikit-learn")
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainConfig:
     """Everything `train` was told.
 
     Args:

@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_reprogram.fitting.weight_copy import WeightCopy, trained_variables
+
 
 class BatchOrder(keras.callbacks.Callback):
     """Batches of arrays in an order drawn from `[seed, epoch]`.
@@ -120,32 +122,19 @@ class BudgetStop(keras.callbacks.Callback):
     def __init__(self) -> None:
         super().__init__()
         self.best_loss, self.best_epoch = np.inf, -1
-        self._best_weights: list[np.ndarray] = []
+        self._best_weights: WeightCopy | None = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         loss = (logs or {}).get("val_loss")
         if loss is not None and loss < self.best_loss:
             self.best_loss, self.best_epoch = loss, epoch
-            self._best_weights = [v.numpy() for v in self._variables]
-
-    @property
-    def _variables(self) -> list[Any]:
-        # A map that observes has weights that are not trained.
-        return [*self.model.trainable_variables, *self.model.output_map.weights]
+            self._best_weights = WeightCopy(trained_variables(self.model))
 
     def stop(self, error: Exception) -> str:
-        """Goes back to the best epoch.
-
-        Args:
-            error: what the ledger said.
-
-        Returns:
-            What was done, in words.
-        """
-        if not self._best_weights:
+        """Goes back to the best epoch; returns what was done, in words."""
+        if self._best_weights is None:
             return f"{error} Training ended; the weights are those of the last step."
-        for variable, value in zip(self._variables, self._best_weights, strict=True):
-            variable.assign(value)
+        self._best_weights.restore()
         return (
             f"{error} Training ended; the weights are those of epoch {self.best_epoch + 1}, "
             f"val_loss {self.best_loss:.4f}."

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from keras_reprogram.files import write_whole_file
+from keras_reprogram.fitting.weight_copy import WeightCopy, trained_variables
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source.source import Source
 from keras_reprogram.version import __version__
@@ -113,7 +114,7 @@ def load_program(
         class_names=described["class_names"],
         seed=described["seed"],
     )
-    variables = _small_part(model)
+    variables = trained_variables(model)
     if [list(v.shape) for v in variables] != [list(w.shape) for w in weights]:
         raise ValueError(
             f"{path} is corrupt: its weights do not fit its own description. Received: shapes "
@@ -147,10 +148,6 @@ def read_description(path: str | Path) -> dict[str, Any]:
     return _read(Path(path))[0]
 
 
-def _small_part(model: ReprogrammedModel) -> list[Any]:
-    return model.program.weights + model.output_map.weights
-
-
 def _describe(model: ReprogrammedModel) -> dict[str, Any]:
     serialize = keras.saving.serialize_keras_object
     return {
@@ -168,9 +165,8 @@ def _describe(model: ReprogrammedModel) -> dict[str, Any]:
 
 
 def _weights_bytes(model: ReprogrammedModel) -> bytes:
-    arrays = [keras.ops.convert_to_numpy(v.value) for v in _small_part(model)]
     buffer = io.BytesIO()
-    np.savez(buffer, *arrays)
+    np.savez(buffer, *WeightCopy(trained_variables(model)).values)
     return buffer.getvalue()
 
 

@@ -1,21 +1,30 @@
-"""fit_opaque: data and budget are checked and planned, then the recipe runs."""
+"""fit_opaque: checks data and budget, plans, then chooses views and runs the recipe."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_reprogram.asking.asker import QueryBar
-from keras_reprogram.asking.data import LabelledImages
+from keras_reprogram.asking.data import LabelledImages, joined
 from keras_reprogram.asking.exact_fit import check_groups, image_weights
 from keras_reprogram.asking.images import check_every_class, most_probable_labels
 from keras_reprogram.asking.label_forms import labels_for
-from keras_reprogram.opaque.plan import plan_opaque
-from keras_reprogram.opaque.recipe import OpaqueRecipe
+from keras_reprogram.fitting.view_selection import READINGS
+from keras_reprogram.fitting.weight_copy import WeightCopy
+from keras_reprogram.opaque.plan import OpaquePlan, plan_opaque
+from keras_reprogram.opaque.recipe import EstimatedSteps, Recipe
 from keras_reprogram.opaque.result import OpaqueFit
+from keras_reprogram.opaque.step_check import warn_if_steps_drown
+from keras_reprogram.opaque.views import draw_pool, pool_answers, view_pool
+from keras_reprogram.program.placement import Placement
+
+# Epochs in a row without a better validation loss after which steps are given up.
+_PATIENCE = 2
 
 
 def fit_opaque(
@@ -42,6 +51,9 @@ def fit_opaque(
     if validation_data is not None:
         held_x, held_y, weight = keras.utils.unpack_x_y_sample_weight(validation_data)
         held_out = _labelled(model, held_x, held_y, weight, class_weight)
+        if everything.groups is not None:
+            # Nothing is learned from them: any groups will do.
+            held_out.groups = np.resize(everything.groups, len(held_out))
     plan = plan_opaque(
         model,
         everything.labels,
@@ -54,19 +66,28 @@ def fit_opaque(
     )
     train, validation = everything.take(plan.train), held_out.take(plan.validation)
     _check_weights(train, validation)
-    bar = QueryBar(model.source, int(query_budget), verbose)
-    fit = OpaqueRecipe(
+    query_bar = QueryBar(model.source, int(query_budget), verbose)
+    show = progress or query_bar.update
+
+    @contextmanager
+    def bar(description: str, total: int) -> Iterator[Callable[[int], None]]:
+        del description, total
+        yield lambda done: show(recipe.used)
+
+    learned = np.arange(len(train))
+    recipe = Recipe(
         model,
-        plan,
-        train,
-        validation,
-        refit_on_all=validation_data is None,
-        query_budget=int(query_budget),
+        joined(train, validation),
+        learned,
+        len(train) + np.arange(len(validation)),
+        refit=learned if validation_data is not None else None,
+        readings=_readings(model),
         batch_size=batch_size,
-        progress=progress or bar.update,
-    ).run()
+        bar=bar,
+    )
+    fit = _run(recipe, train, plan, int(query_budget))
     if progress is None:
-        bar.finish()
+        query_bar.finish()
     return fit
 
 
@@ -91,3 +112,90 @@ def _check_weights(train: LabelledImages, validation: LabelledImages) -> None:
                 f"Received: weights of which all {len(part)} images {said} have 0. Pass "
                 "`validation_data` of your own, or leave images of weight 0 out."
             )
+
+
+def _readings(model: Any) -> tuple[str, ...]:
+    several = model.queries_per_prediction > 1 and hasattr(model.output_map, "kernel")
+    return READINGS if several else READINGS[:1]
+
+
+def _run(recipe: Recipe, train: LabelledImages, plan: OpaquePlan, query_budget: int) -> OpaqueFit:
+    """Views, map, steps."""
+    model, used_before = recipe.model, recipe.model.queries_used
+    with _undone_if_it_fails(model):
+        views = _choose_views(recipe, train, plan)
+        recipe.ask(recipe.train)
+        recipe.ask(recipe.validation)
+        recipe.judge("map")
+    recipe.improve(_estimated_epochs(recipe, train, plan, query_budget), _PATIENCE)
+    return OpaqueFit(
+        query_budget,
+        model.queries_used - used_before,
+        len(recipe.data),
+        recipe.stages,
+        views,
+        recipe.reading,
+        recipe.ended_by,
+    )
+
+
+@contextmanager
+def _undone_if_it_fails(model: Any) -> Iterator[None]:
+    """New views under an old map would answer nonsense: both stay, or both are new."""
+    placement = model.program.placement
+    weights = WeightCopy(model.output_map.weights)
+    try:
+        yield
+    except BaseException:
+        if placement is not model.program.placement:
+            model.use_placement(placement)
+        weights.restore()
+        raise
+
+
+def _choose_views(recipe: Recipe, train: LabelledImages, plan: OpaquePlan) -> str:
+    """Changes the views for better ones of a pool, where the plan has a pilot."""
+    model, pilot, pool_size = recipe.model, plan.pilot, plan.pool_views
+    if not plan.chooses_views:
+        return "views as they were"
+    if not pool_size:
+        return "no room in the budget to choose views"
+    own = model.program.placement.views
+    extra = draw_pool(model, pool_size, "mixed").views
+    pool = Placement([*own, *[view for view in extra if view not in own][: pool_size - len(own)]])
+    part = train.take(pilot)
+    with recipe.bar("choosing views", plan.pilot_queries) as update:
+        answers = pool_answers(model, pool, part.images, recipe.batch_size)
+        update(plan.pilot_queries)
+    weight = part.weight
+    if weight is not None and np.count_nonzero(weight) < 2:
+        weight = None
+    found = view_pool(model, answers, part.labels, weight)
+    order = found.choose(plan.num_views)
+    asked = f"{pool.num_views} views, {len(pilot)} images"
+    if order.errors[-1] >= found.error(tuple(range(plan.num_views))):
+        return f"own views kept ({asked})"
+    model.use_placement(Placement([pool.views[view] for view in order.views]))
+    return f"chosen {list(order.views)} of a pool ({asked})"
+
+
+def _estimated_epochs(
+    recipe: Recipe, train: LabelledImages, plan: OpaquePlan, query_budget: int
+) -> Iterator[str]:
+    """Epochs of estimated steps as the plan has them, whose clean answers are the next map's."""
+    if not plan.epochs:
+        return
+    if plan.check:
+        warn_if_steps_drown(recipe.model, train.images)
+    steps = EstimatedSteps(recipe.model)
+    for epoch in range(1, plan.epochs + 1):
+        if query_budget - recipe.used < plan.epoch_queries:
+            # What is planned fits; repetitions after failures may have eaten it.
+            recipe.ended_by = "this budget, of which repetitions took a part"
+            return
+        with recipe.bar(f"epoch {epoch}", len(train)) as update:
+            for rows, answers in steps.epoch(train, epoch):
+                recipe.take_answers(recipe.train[rows], answers)
+                update(len(rows))
+        recipe.ask(recipe.validation)
+        yield f"steps, epoch {epoch}"

@@ -31,7 +31,7 @@ _PILOT_BUDGET = 0.5
 
 @dataclass(frozen=True)
 class OpaquePlan:
-    """What one run of `fit_opaque` asks. `estimate_queries` prints it, and the run follows it.
+    """What a recipe asks. `estimate_queries` prints it, and the run follows it.
 
     Args:
         train: positions in `x` that are learned from.
@@ -44,6 +44,8 @@ class OpaquePlan:
         queries_a_step: for one training image in one estimated step, 0 where none are taken.
         check: queries of the check before the first step.
         epochs: of steps that the budget pays for. Validation may end them earlier.
+        asks_all: whether all images are asked after each epoch, as those of Keras's `fit` keep no
+            answers for the next map.
 
     Example:
     ```python
@@ -64,6 +66,7 @@ class OpaquePlan:
     queries_a_step: int = 0
     check: int = 0
     epochs: int = 0
+    asks_all: bool = False
 
     @property
     def pilot_queries(self) -> int:
@@ -92,11 +95,14 @@ class OpaquePlan:
             queries_per_second: that the source allows.
         """
         check = self.check if self.epochs else 0
+        held_out = len(self.validation) * self.num_views
+        # Where all are asked for the map, those that are held out cost nothing more.
+        judged = self.epochs * self.base_queries if self.asks_all else (1 + self.epochs) * held_out
         return QueryEstimate(
-            output_map=len(self.train) * self.num_views,
+            output_map=self.base_queries - (0 if self.asks_all else held_out),
             views=self.pilot_queries,
             estimates=self.epochs * len(self.train) * self.queries_a_step + check,
-            validation=(1 + self.epochs) * len(self.validation) * self.num_views,
+            validation=judged,
             per_prediction=self.num_views,
             price_per_thousand=price_per_thousand,
             queries_per_second=queries_per_second,
@@ -234,6 +240,30 @@ def plan_opaque(
         pilot = pilot_rows(labels[train], groups, weight, size, model.seed)
     plan = OpaquePlan(train, validation, pilot, pool, choose_views, views)
     return _with_steps(model, plan, spare)
+
+
+def plan_epochs(
+    model: Any,
+    labels: np.ndarray,
+    epochs: int,
+    *,
+    groups: np.ndarray | None = None,
+    validation_split: float = 0.2,
+) -> OpaquePlan:
+    """What a recipe with epochs of Keras's `fit` will ask, see `fit_epochs`."""
+    train, validation = _split(labels, validation_split, groups, model.seed)
+    views, extra = model.queries_per_prediction, 0
+    if model.steps.estimates:
+        extra = model.gradient_estimator.queries_per_image
+    return OpaquePlan(
+        train,
+        validation,
+        num_views=views,
+        queries_a_step=views * (1 + extra),
+        check=check_queries(model, len(train)),
+        epochs=epochs,
+        asks_all=True,
+    )
 
 
 def _with_steps(model: Any, plan: OpaquePlan, spare: int) -> OpaquePlan:

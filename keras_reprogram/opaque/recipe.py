@@ -1,9 +1,9 @@
-"""OpaqueRecipe: exact map, then views, then estimated steps, within a budget of queries."""
+"""Recipe: the map first, then the program; of all candidates validation keeps the best."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any
 
@@ -11,91 +11,72 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_reprogram.asking.data import LabelledImages, joined
-from keras_reprogram.fitting.validation import validation_score
+from keras_reprogram.asking.data import LabelledImages
+from keras_reprogram.fitting.validation import NOTHING_YET, ValidationScore, validation_score
 from keras_reprogram.fitting.view_selection import READINGS, solve_views
-from keras_reprogram.opaque.plan import OpaquePlan
-from keras_reprogram.opaque.result import OpaqueFit, OpaqueStage
-from keras_reprogram.opaque.step_check import warn_if_steps_drown
-from keras_reprogram.opaque.views import draw_pool, pool_answers, view_pool
-from keras_reprogram.program.placement import Placement
+from keras_reprogram.fitting.weight_copy import WeightCopy, trained_variables
+from keras_reprogram.opaque.result import OpaqueStage
 from keras_reprogram.source.errors import BudgetSpentError
 
-# Epochs without a better validation loss after which steps are given up.
-_PATIENCE = 2
+# `(description, total)` -> a block with a function that takes how much of the total is done.
+Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 
 
-class OpaqueRecipe:
-    """One run of `ReprogrammedModel.fit_opaque`.
+@contextmanager
+def no_bar(description: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Shows nothing."""
+    del description, total
+    yield lambda done: None
+
+
+class Recipe:
+    """How `fit_opaque`, `keras-reprogram train` and the demo learn.
+
+    The first candidate is the map alone, fitted exactly on the answers to the training images.
+    Each epoch of steps for the program makes another one. A candidate is kept if its loss on the
+    validation images is lower than that of the best before it and its error no higher, images
+    counted by their weights: what is kept is never worse there than the map alone. In the end the
+    best one's map is fitted on all images that may be learned from.
 
     Args:
         model: a `ReprogrammedModel`.
-        plan: what is asked.
-        train: what may be learned from.
-        validation: what decides, and is asked within the budget too.
-        refit_on_all: whether validation images are ours to learn from in the end.
-        query_budget: image queries that may be asked.
-        batch_size: images at once.
-        progress: called with the number of queries asked so far, often.
+        data: all images, those that decide included.
+        train: positions in `data` that are learned from.
+        validation: positions that decide.
+        refit: positions that the best map is fitted on in the end; `None` for all.
+        readings: ways to read the views that the first candidate chooses from, see `READINGS`.
+        exact_map: whether the map is fitted anew after each epoch and stands still under the
+            steps. Otherwise it takes steps too, and only the map alone is fitted again in the end.
+        batch_size: images asked at once.
+        bar: shows progress.
     """
 
     def __init__(
         self,
         model: Any,
-        plan: OpaquePlan,
-        train: LabelledImages,
-        validation: LabelledImages,
+        data: LabelledImages,
+        train: np.ndarray,
+        validation: np.ndarray,
         *,
-        refit_on_all: bool,
-        query_budget: int,
-        batch_size: int,
-        progress: Callable[[int], None],
+        refit: np.ndarray | None = None,
+        readings: tuple[str, ...] = READINGS[:1],
+        exact_map: bool = True,
+        batch_size: int = 64,
+        bar: Bar = no_bar,
     ) -> None:
-        self.model, self.plan = model, plan
-        self.train, self.validation = train, validation
-        self.refit_on_all, self.batch_size = refit_on_all, batch_size
-        self.views = plan.num_views
-        self.start, self.used_before = self._counted, model.queries_used
-        self.fit = OpaqueFit(query_budget, num_images=len(train) + len(validation))
-        self.progress = progress
-
-    def run(self) -> OpaqueFit:
-        """The whole recipe."""
-        self.best_loss, self.best_error = np.inf, 1.0
-        with self._undone_if_it_fails():
-            self.fit.views = self._choose_views()
-            self.train_answers = self._ask(self.train)
-            self.validation_answers = self._ask(self.validation)
-            self._try("map")
-        try:
-            self._take_steps()
-        except BudgetSpentError:
-            # The source's own budget, shared with other runs, ended before this fit's.
-            self.fit.ended_by = "the ledger's budget"
-        finally:
-            # Ctrl-C and a failing source keep the best that was found.
-            self._finish()
-        return self.fit
-
-    @contextmanager
-    def _undone_if_it_fails(self) -> Iterator[None]:
-        """New views under an old map would answer nonsense: both stay, or both are new."""
-        model = self.model
-        placement = model.program.placement
-        trained = [(variable, variable.numpy()) for variable in model.output_map.weights]
-        try:
-            yield
-        except BaseException:
-            if placement is not model.program.placement:
-                model.use_placement(placement)
-            for variable, value in trained:
-                variable.assign(value)
-            raise
-
-    # === Budget ===
+        self.model, self.data, self.train, self.validation = model, data, train, validation
+        self.refit = np.arange(len(data)) if refit is None else refit
+        self.readings, self.exact_map = readings, exact_map
+        self.batch_size, self.bar = batch_size, bar
+        self.stages: list[OpaqueStage] = []
+        self.history: dict[str, list[float]] = {}
+        self.ended_by = ""
+        self.answers: np.ndarray | None = None
+        self.best = NOTHING_YET
+        self._asked_before = self._asked
 
     @property
-    def _counted(self) -> int:
+    def _asked(self) -> int:
         # What a ledger answers counts too, and repetitions do not: a resumed run decides like an
         # uninterrupted one. The ledger's own budget counts every attempt.
         by_ledger = self.model.source.ledger is not None
@@ -104,137 +85,147 @@ class OpaqueRecipe:
 
     @property
     def used(self) -> int:
-        """Image queries of this run so far."""
-        return self._counted - self.start
+        """Image queries of this recipe so far."""
+        return self._asked - self._asked_before
 
     @property
-    def left(self) -> int:
-        """Image queries that may still be asked."""
-        return self.fit.query_budget - self.used
+    def reading(self) -> str:
+        """How the map reads the views."""
+        return self.readings[0]
 
-    def _ask(self, part: LabelledImages) -> np.ndarray:
-        """Clean answers `(n, V, S)` under the program as it is."""
-        starts = range(0, len(part), self.batch_size)
-        batches = (part.images[start : start + self.batch_size] for start in starts)
-        answers = []
-        for answer in self.model.asker.each(batches, len(part), verbose=0):
-            answers.append(answer)
-            self.progress(self.used)
-        if not all(np.isfinite(answer).all() for answer in answers):
+    @property
+    def kept_epoch(self) -> int:
+        """The epoch of the best candidate, 0 for the map alone."""
+        return max(number for number, stage in enumerate(self.stages) if stage.kept)
+
+    # === Answers and maps ===
+
+    def ask(self, rows: np.ndarray | None = None, description: str = "asking the source") -> None:
+        """Asks for the answers to some images, `None` for all, under the program as it is."""
+        model, rows = self.model, np.arange(len(self.data)) if rows is None else rows
+        parts = [rows[s : s + self.batch_size] for s in range(0, len(rows), self.batch_size)]
+        images = (model.data_checks.images(self.data.images[part]) for part in parts)
+        with self.bar(description, len(rows) * model.queries_per_prediction) as update:
+            asked = model.asker.each(images, len(rows), progress=update)
+            for part, answers in zip(parts, asked, strict=True):
+                self.take_answers(part, answers)
+        if self.answers is not None and not np.isfinite(self.answers[rows]).all():
             raise ValueError(
                 "The source must answer with finite scores. Received: NaN or infinity. Check the "
                 "value range that it expects."
             )
-        return np.concatenate(answers)
 
-    # === Views ===
+    def take_answers(self, rows: np.ndarray, answers: np.ndarray) -> None:
+        """Replaces the answers `(rows, V, S)` to some images."""
+        if self.answers is None:
+            self.answers = np.zeros((len(self.data), *answers.shape[1:]), np.float32)
+        self.answers[rows] = answers
 
-    def _choose_views(self) -> str:
-        """Changes the views for better ones of a pool, where the plan has a pilot."""
-        pilot, pool_size = self.plan.pilot, self.plan.pool_views
-        if not self.plan.chooses_views:
-            return "views as they were"
-        if not pool_size:
-            return "no room in the budget to choose views"
-        own = self.model.program.placement.views
-        extra = draw_pool(self.model, pool_size, "mixed").views
-        pool = Placement(
-            [*own, *[view for view in extra if view not in own][: pool_size - len(own)]]
+    def fit_map(self, rows: np.ndarray | None = None, reading: str | None = None) -> None:
+        """Fits the map exactly on the answers to some images, `None` for `refit`."""
+        model, rows = self.model, self.refit if rows is None else rows
+        part = self.data.take(rows)
+        how = {"num_classes": model.output_map.num_classes, "seed": model.seed}
+        solver = partial(
+            solve_views,
+            model.queries_per_prediction,
+            reading or self.reading,
+            groups=part.groups,
+            **how,
         )
-        answers = pool_answers(self.model, pool, self.train.images[pilot], self.batch_size)
-        self.progress(self.used)
-        weight = None if self.train.weight is None else self.train.weight[pilot]
-        if weight is not None and np.count_nonzero(weight) < 2:
-            weight = None
-        found = view_pool(self.model, answers, self.train.labels[pilot], weight)
-        order = found.choose(self.views)
-        asked = f"{pool.num_views} views, {len(pilot)} images"
-        if order.errors[-1] >= found.error(tuple(range(self.views))):
-            return f"own views kept ({asked})"
-        self.model.use_placement(Placement([pool.views[view] for view in order.views]))
-        return f"chosen {list(order.views)} of a pool ({asked})"
+        model.output_map.fit_answers(
+            self._answers_to(rows), part.labels, solver=solver, sample_weight=part.weight
+        )
 
-    # === Maps ===
+    def _answers_to(self, rows: np.ndarray) -> np.ndarray:
+        if self.answers is None:
+            raise ValueError("The source must be asked first. Received: no answers. Call `ask`.")
+        return self.answers[rows]
 
-    def _try(self, stage: str) -> bool:
-        """Fits the map on the training answers, and keeps it if validation says so."""
-        readings = [self.fit.reading] if self.fit.stages else self._readings()
-        loss, error, reading = min(self._trial(reading) for reading in readings)
-        # The first candidate is the map alone: what is kept later is never worse than it.
-        kept = loss < self.best_loss and error <= self.best_error
-        self.fit.stages.append(OpaqueStage(stage, self.used, 1.0 - error, loss, kept))
+    # === Candidates ===
+
+    def judge(self, stage: str) -> None:
+        """Makes a candidate of the answers that are there, and keeps it if it is the best."""
+        trials = [self._trial(reading) for reading in self.readings]
+        score, reading, weights = min(trials, key=lambda trial: trial[:2])
+        weights.restore()
+        self.readings = (reading,)
+        kept = score.beats(self.best)
+        figures = (score.accuracy, score.loss, kept)
+        self.stages.append(OpaqueStage(stage, self.used, *figures))
         if kept:
-            self.best_loss, self.best_error = loss, error
-            self.fit.reading = reading
-            self.best_weights = [v.numpy() for v in self.model.program.trainable_variables]
-            self.best_answers = self.train_answers.copy(), self.validation_answers.copy()
-        return kept
+            self.best, self._best_weights = score, weights
+            self._best_answers = np.array(self.answers)
 
-    def _readings(self) -> list[str]:
-        """How the map may read the views; see `OpaqueFit`."""
-        return list(READINGS) if self._is_dense and self.views > 1 else [READINGS[0]]
+    def _trial(self, reading: str) -> tuple[ValidationScore, str, WeightCopy]:
+        if self.exact_map or not self.stages:
+            self.fit_map(self.train, reading)
+        held_out = self.validation
+        read = keras.ops.convert_to_numpy(self.model.output_map(self._answers_to(held_out)))
+        weight = None if self.data.weight is None else self.data.weight[held_out]
+        score = validation_score(read, self.data.labels[held_out], weight)
+        return score, reading, WeightCopy(trained_variables(self.model))
 
-    @property
-    def _is_dense(self) -> bool:
-        return hasattr(self.model.output_map, "kernel")
+    def improve(self, epochs: Iterable[str], patience: int | None = None) -> None:
+        """Judges what each epoch of steps leaves; the model ends as the best candidate.
 
-    def _trial(self, reading: str) -> tuple[float, float, str]:
-        """Validation loss and error of a map that reads the views in this way."""
-        self._fit_map(self.train, self.train_answers, reading)
-        probabilities = keras.ops.convert_to_numpy(
-            self.model.output_map(np.asarray(self.validation_answers, np.float32))
-        )
-        score = validation_score(probabilities, self.validation.labels, self.validation.weight)
-        return score.loss, score.error, reading
-
-    def _fit_map(self, part: LabelledImages, answers: np.ndarray, reading: str) -> None:
-        model = self.model
-        classes = model.output_map.num_classes
-        how = {"num_classes": classes, "seed": model.seed, "groups": part.groups}
-        solver = partial(solve_views, self.views, reading, **how)
-        model.output_map.fit_answers(answers, part.labels, solver=solver, sample_weight=part.weight)
-
-    def _finish(self) -> None:
-        """The best program, and its map fitted on everything that was paid for it."""
-        for variable, value in zip(
-            self.model.program.trainable_variables, self.best_weights, strict=True
-        ):
-            variable.assign(value)
-        part, answers = self.train, self.best_answers[0]
-        if self.refit_on_all:
-            part = joined(self.train, self.validation)
-            answers = np.concatenate(self.best_answers)
-        self._fit_map(part, answers, self.fit.reading)
-        self.fit.queries_used = self.model.queries_used - self.used_before
-
-    # === Estimated steps ===
-
-    def _take_steps(self) -> None:
-        """Epochs of estimated steps, as long as the budget lasts and validation improves."""
-        model, plan = self.model, self.plan
-        if not plan.epochs:
-            return
-        # Whatever reading was tried last, the steps start from the one that is kept.
-        self._fit_map(self.train, self.train_answers, self.fit.reading)
-        if plan.check:
-            warn_if_steps_drown(model, self.train.images)
-        waited, steps = 0, EstimatedSteps(model)
-        for epoch in range(1, plan.epochs + 1):
-            if waited == _PATIENCE:
-                return
-            if self.left < plan.epoch_queries:
-                # What is planned fits; repetitions after failures may have eaten it.
-                self.fit.ended_by = "this budget, of which repetitions took a part"
-                return
-            for rows, answers in steps.epoch(self.train, epoch):
-                # Their clean answers are the next map's.
-                self.train_answers[rows] = answers
-                self.progress(self.used)
-            self.validation_answers = self._ask(self.validation)
-            waited = 0 if self._try(f"steps, epoch {epoch}") else waited + 1
+        Ctrl-C and a failing source keep the best that was found; a ledger's budget that is spent
+        is an end like any other. `patience` epochs in a row that were not kept end it too.
+        """
+        waited = 0
+        try:
+            for stage in epochs:
+                self.judge(stage)
+                waited = 0 if self.stages[-1].kept else waited + 1
+                if waited == patience:
+                    break
+        except BudgetSpentError:
+            # The source's own budget, shared with other runs, ended before this one's.
+            self.ended_by = "the ledger's budget"
+        finally:
+            self._best_weights.restore()
+            self.answers = self._best_answers
+            if self.exact_map or not self.kept_epoch:
+                self.fit_map()
 
 
 _BATCH_SIZE = 32
+
+
+def fit_epochs(recipe: Recipe, epochs: int, batch_size: int = _BATCH_SIZE) -> Iterator[str]:
+    """Epochs of Keras's `fit` with the model's own gradients, exact or estimated ones.
+
+    What `fit` asks is not kept: after each epoch the answers that the next candidate needs are
+    asked anew. Yields the name of each candidate.
+    """
+    model, part = recipe.model, recipe.data.take(recipe.train)
+    trainable, steps = model.output_map.trainable, -(-len(part) // batch_size)
+    for epoch in range(1, epochs + 1):
+        name = f"epoch {epoch}/{epochs}"
+        with recipe.bar(f"{name}: training the program", steps) as update:
+            shown = keras.callbacks.LambdaCallback(
+                on_train_batch_end=lambda batch, logs, update=update: update(batch + 1)
+            )
+            model.output_map.trainable = trainable and not recipe.exact_map
+            try:
+                logs = model.fit(
+                    part.images,
+                    part.targets,
+                    sample_weight=part.weight,
+                    batch_size=batch_size,
+                    epochs=epoch,
+                    initial_epoch=epoch - 1,
+                    callbacks=[shown],
+                    verbose=0,
+                ).history
+            finally:
+                model.output_map.trainable = trainable
+        for metric in ("loss", "accuracy"):
+            recipe.history.setdefault(metric, []).extend(map(float, logs.get(metric, ())))
+        recipe.ask(None if recipe.exact_map else recipe.validation, f"{name}: asking for the map")
+        yield f"steps, epoch {epoch}"
+
+
 _LEARNING_RATE = 0.02
 
 
@@ -257,12 +248,7 @@ class EstimatedSteps:
     def epoch(self, part: LabelledImages, epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """One pass over the images, in an order drawn from the model's seed and the epoch.
 
-        Args:
-            part: what is learned from.
-            epoch: its number.
-
-        Yields:
-            Rows of a batch, and the clean answers `(rows, V, S)` that its step asked.
+        Yields the rows of each batch, and the clean answers `(rows, V, S)` that its step asked.
         """
         model = self.model
         order = np.random.default_rng([model.seed, epoch]).permutation(len(part))

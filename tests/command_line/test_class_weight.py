@@ -9,15 +9,14 @@ from PIL import Image
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.utils.class_weight import compute_class_weight
 
-from keras_reprogram.command_line.asking import read
-from keras_reprogram.command_line.console import Talk
+from keras_reprogram.command_line.console import Progress
 from keras_reprogram.command_line.options import (
     balanced_accuracy,
     class_weights,
     is_skewed,
     parse_class_weight,
 )
-from keras_reprogram.command_line.recipe import LINEAR_HEAD, NO_SOURCE, hold_out, refine
+from keras_reprogram.command_line.recipe import LINEAR_HEAD, NO_SOURCE, recipe_for
 from keras_reprogram.command_line.sources import resolve_source
 from keras_reprogram.command_line.train_options import TrainOptions, build_model
 from keras_reprogram.datasets import load_target
@@ -98,8 +97,8 @@ def test_weights_reach_what_is_trained(command: Command, skewed_folder, tmp_path
     for number, weights in enumerate(((), ("--class-weight", "balanced"))):
         place = tmp_path / str(number)
         ended, run, figures = trained(command, skewed_folder, place, *how, *weights)
-        beside = (NO_SOURCE, LINEAR_HEAD)
-        row = [row for row in figures["results"] if row["method"] not in beside][-1]
+        baselines = (NO_SOURCE, LINEAR_HEAD)
+        row = [row for row in figures["results"] if row["method"] not in baselines][-1]
         metrics = figures["metrics"]
         assert row["balanced_accuracies"] == pytest.approx([metrics["balanced_accuracy"]])
         assert "balanced" in ended.out and f"{metrics['balanced_accuracy']:.3f}"[1:] in ended.out
@@ -115,17 +114,21 @@ def test_weights_reach_what_is_trained(command: Command, skewed_folder, tmp_path
 def test_epochs_are_judged_by_weight():
     target = load_target("digits").draw(80, 10, 0)
     source = resolve_source("traffic-signs", opaque=True).source
-    options = TrainOptions(epochs=0, class_weight="0=20,1=0")
+    options = TrainOptions(epochs=1, class_weight="0=20,1=0")
     model = build_model(options, source, target.target_shape, target.class_names, 0)
-    answers = model.collect_scores(target.train_images, verbose=0)
-    found = refine(model, target, answers, options, Talk(True))
-    train, held_out = hold_out(model, target)
+    recipe = recipe_for(model, target, options, Progress(True))
+    recipe.ask()
+    recipe.judge("map")
+    train, held_out = recipe.train, recipe.validation
     labels = target.train_labels
     weight = np.where(labels == 0, 20.0, np.where(labels == 1, 0.0, 1.0))
+    answers = model.collect_scores(target.train_images, verbose=0)
     model.fit_output_map(scores=answers[train], y=labels[train], sample_weight=weight[train])
-    right = read(model, answers[held_out]).argmax(axis=1) == labels[held_out]
+    read = np.asarray(model.output_map(answers[held_out]))
+    right = read.argmax(axis=1) == labels[held_out]
     expected = np.average(right, weights=weight[held_out])
-    assert found.curve == [(80, pytest.approx(expected))]
+    assert recipe.stages[0].queries_used == 80
+    assert recipe.stages[0].validation_accuracy == pytest.approx(expected)
     assert expected != pytest.approx(right.mean(), abs=0.01)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from command_runs import Command
 
-from keras_reprogram.command_line.console import Talk
+from keras_reprogram.command_line.console import Progress
 from keras_reprogram.command_line.recipe import train_seed
 from keras_reprogram.command_line.sources import resolve_source
 from keras_reprogram.command_line.train_options import TrainOptions
@@ -108,7 +108,7 @@ def test_test_images_are_asked_once_where_no_epoch_was_kept(monkeypatch) -> None
     target = load_target("digits").draw(60, 20, 0)
     source = resolve_source("traffic-signs", opaque=True).source
     options = TrainOptions(epochs=1, learning_rate=1e3)
-    run = train_seed(source, target, options, 0, Talk(True), lambda model: None)
+    run = train_seed(source, target, options, 0, Progress(True), lambda model: None)
     map_only, program = run.outcomes.values()
     assert "no epoch beat" in program.note and program.accuracy == map_only.accuracy
     assert run.model.queries_used == program.training_queries + 20

@@ -1,0 +1,51 @@
+"""WeightCopy: values of variables, to go back to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+
+class WeightCopy:
+    """Values of variables as they are now.
+
+    Args:
+        variables: of Keras; those of `trained_variables` hold all that a model learned.
+
+    Example:
+    ```python
+    import keras
+    from keras_reprogram.fitting.weight_copy import WeightCopy
+
+    variable = keras.Variable([1.0, 2.0])
+    copy = WeightCopy([variable])
+    variable.assign([3.0, 4.0])
+    copy.restore()
+    assert copy == WeightCopy([variable])
+    ```
+    """
+
+    def __init__(self, variables: Iterable[Any]) -> None:
+        self._variables = list(variables)
+        # NumPy may share the variable's memory.
+        self.values = [np.array(ops.convert_to_numpy(variable)) for variable in self._variables]
+
+    def restore(self) -> None:
+        """Gives the variables these values again."""
+        for variable, value in zip(self._variables, self.values, strict=True):
+            variable.assign(value)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, WeightCopy) or len(self.values) != len(other.values):
+            return False
+        return all(map(np.array_equal, self.values, other.values))
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def trained_variables(model: Any) -> list[Any]:
+    """Weights of a model's program and output map: all but the source's."""
+    return [*model.program.weights, *model.output_map.weights]
