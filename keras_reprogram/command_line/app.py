@@ -13,7 +13,7 @@ from keras_reprogram.command_line.estimate import estimate
 from keras_reprogram.command_line.evaluate import evaluate, predict
 from keras_reprogram.command_line.export import export
 from keras_reprogram.command_line.inspect import inspect
-from keras_reprogram.command_line.options import check_folder
+from keras_reprogram.command_line.options import JsonFile, Quiet, check_folder
 from keras_reprogram.command_line.report import report
 from keras_reprogram.command_line.serve import serve
 from keras_reprogram.command_line.train import train
@@ -65,10 +65,8 @@ def demo(
             min=1, metavar="N", help="Runs with different seeds; the table shows their spread."
         ),
     ] = 3,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the figures here too.")
-    ] = None,
+    quiet: Quiet = False,
+    json_file: JsonFile = None,
 ) -> None:
     """See it work, offline, in minutes.
 

@@ -10,21 +10,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from keras_reprogram.command_line.console import Progress, facts_table, print_table, with_exit_codes
-from keras_reprogram.command_line.run_folder import check_json_path, write_json
-from keras_reprogram.command_line.source_settings import (
-    DataFormat,
-    ScoreOutput,
-    Scores,
-    ScoreStep,
-    Signature,
-    SourceSize,
-    SumTolerance,
-    ValueRange,
-    read_settings,
+from keras_reprogram.command_line.options import (
+    JsonFile,
+    Opaque,
+    Price,
+    SourceName,
+    TargetName,
+    TargetSize,
+    TestImages,
+    TrainImages,
 )
+from keras_reprogram.command_line.run_folder import check_json_path, write_json
+from keras_reprogram.command_line.source_settings import SourceSettings, with_source_settings
 from keras_reprogram.command_line.train_options import (
+    Epochs,
+    NumViews,
     OutputMapKind,
+    OutputMapOption,
     PlacementKind,
+    PlacementOption,
+    QueryBudget,
     TrainOptions,
     build_model,
 )
@@ -37,47 +42,21 @@ if TYPE_CHECKING:
 
 
 @with_exit_codes
+@with_source_settings
 def estimate(
-    source: Annotated[
-        str, typer.Option(metavar="NAME|PATH", help="The classifier, as train takes it.")
-    ],
-    target: Annotated[
-        str, typer.Option(metavar="NAME|PATH", help="The task to learn, as train takes it.")
-    ],
-    opaque: Annotated[bool, typer.Option("--opaque", help="Use the source's scores only.")] = False,
-    value_range: ValueRange = None,
-    scores: Scores = None,
-    sum_tolerance: SumTolerance = None,
-    score_step: ScoreStep = None,
-    score_output: ScoreOutput = None,
-    signature: Signature = None,
-    data_format: DataFormat = None,
-    source_size: SourceSize = None,
-    output_map: Annotated[
-        OutputMapKind, typer.Option(metavar="MAP", help="As train takes it.")
-    ] = OutputMapKind.DENSE,
-    num_views: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Source images that one image becomes.")
-    ] = 1,
-    placement: Annotated[
-        PlacementKind, typer.Option(metavar="WHERE", help="As train takes it.")
-    ] = PlacementKind.VIEWS,
-    target_size: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Side that images of a folder get.")
-    ] = None,
-    train_images: Annotated[
-        int | None, typer.Option(min=2, metavar="N", help="Training images. [default: all]")
-    ] = None,
-    test_images: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Test images. [default: all]")
-    ] = None,
-    epochs: Annotated[
-        int | None,
-        typer.Option(min=0, metavar="N", help="For the program. [default: 5, with --opaque 0]"),
-    ] = None,
-    query_budget: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="As train takes it.")
-    ] = None,
+    *,
+    source: SourceName,
+    target: TargetName,
+    opaque: Opaque = False,
+    settings: SourceSettings,
+    output_map: OutputMapOption = OutputMapKind.DENSE,
+    num_views: NumViews = 1,
+    placement: PlacementOption = PlacementKind.VIEWS,
+    target_size: TargetSize = None,
+    train_images: TrainImages = None,
+    test_images: TestImages = None,
+    epochs: Epochs = None,
+    query_budget: QueryBudget = None,
     seed: Annotated[
         int,
         typer.Option(
@@ -86,9 +65,7 @@ def estimate(
             help="As train takes it. With --seeds N, train asks about N times as much.",
         ),
     ] = 0,
-    price: Annotated[
-        float | None, typer.Option(min=0, metavar="MONEY", help="Of 1,000 queries.")
-    ] = None,
+    price: Price = None,
     per_second: Annotated[
         float | None, typer.Option(min=1e-9, metavar="N", help="Queries that the source allows.")
     ] = None,
@@ -98,9 +75,7 @@ def estimate(
             "--dry-run", help="Train through a fake service on this machine and read its bill."
         ),
     ] = False,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the figures here too.")
-    ] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Show what train would ask, and what that costs, without asking.
 
@@ -117,16 +92,6 @@ def estimate(
         placement=placement,
         epochs=epochs,
         query_budget=query_budget,
-    )
-    settings = read_settings(
-        value_range=value_range,
-        scores=scores,
-        sum_tolerance=sum_tolerance,
-        score_step=score_step,
-        score_output=score_output,
-        signature=signature,
-        data_format=data_format,
-        source_size=source_size,
     )
     from keras_reprogram.command_line.sources import resolve_source
     from keras_reprogram.datasets import load_target

@@ -17,6 +17,7 @@ from keras_reprogram.command_line.console import (
     print_table,
     with_exit_codes,
 )
+from keras_reprogram.command_line.options import JsonFile, Quiet, RunFolder, TestImages
 from keras_reprogram.command_line.run_folder import Run, check_json_path, read_run, write_json
 
 if TYPE_CHECKING:
@@ -29,9 +30,7 @@ if TYPE_CHECKING:
 
 @with_exit_codes
 def evaluate(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="The folder that train left, as runs/NAME.")
-    ],
+    run: RunFolder,
     target: Annotated[
         str | None,
         typer.Option(
@@ -40,14 +39,9 @@ def evaluate(
             "measured. [default: the run's own test images]",
         ),
     ] = None,
-    test_images: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Draw this many test images. [default: all]"),
-    ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the figures here too.")
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+    test_images: TestImages = None,
+    json_file: JsonFile = None,
+    quiet: Quiet = False,
 ) -> None:
     """Measure a training run again.
 
@@ -128,9 +122,7 @@ def _print(run: Run, data: TargetData, metrics: ClassificationMetrics, queries: 
 
 @with_exit_codes
 def predict(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="The folder that train left, as runs/NAME.")
-    ],
+    run: RunFolder,
     images: Annotated[
         list[Path],
         typer.Argument(metavar="IMAGES...", help="Image files, or folders of them."),
@@ -139,7 +131,7 @@ def predict(
         Path | None,
         typer.Option("--json", metavar="FILE", help="Write every class's probability here."),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Name the class of image files.
 

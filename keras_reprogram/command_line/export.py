@@ -10,20 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from keras_reprogram.command_line.console import Progress, stdout_is_for_data, with_exit_codes
-from keras_reprogram.command_line.options import check_folder
+from keras_reprogram.command_line.options import Quiet, RunFolder, check_folder
 from keras_reprogram.command_line.run_folder import read_run
-from keras_reprogram.command_line.source_settings import (
-    DataFormat,
-    ScoreOutput,
-    Scores,
-    ScoreStep,
-    Signature,
-    SourceSettings,
-    SourceSize,
-    SumTolerance,
-    ValueRange,
-    read_settings,
-)
+from keras_reprogram.command_line.source_settings import SourceSettings, with_source_settings
 
 if TYPE_CHECKING:
     from keras_reprogram.command_line.run_folder import Run
@@ -51,10 +40,10 @@ class LiteRTNumbers(StrEnum):
 
 
 @with_exit_codes
+@with_source_settings
 def export(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="The folder that train left, as runs/NAME.")
-    ],
+    *,
+    run: RunFolder,
     kind: Annotated[
         ExportFormat,
         typer.Option(
@@ -80,14 +69,7 @@ def export(
             "opaque source cannot leave Python; both must answer alike.",
         ),
     ] = None,
-    value_range: ValueRange = None,
-    scores: Scores = None,
-    sum_tolerance: SumTolerance = None,
-    score_step: ScoreStep = None,
-    score_output: ScoreOutput = None,
-    signature: Signature = None,
-    data_format: DataFormat = None,
-    source_size: SourceSize = None,
+    settings: SourceSettings,
     litert_form: Annotated[
         LiteRTNumbers,
         typer.Option(
@@ -103,7 +85,7 @@ def export(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace DIR.tflite. Versions are never replaced.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write a training run as one model, or as the two halves around its source.
 
@@ -123,16 +105,6 @@ def export(
         raise FileExistsError(
             f"{litert} exists. Pass --overwrite to replace it, or choose another --output."
         )
-    settings = read_settings(
-        value_range=value_range,
-        scores=scores,
-        sum_tolerance=sum_tolerance,
-        score_step=score_step,
-        score_output=score_output,
-        signature=signature,
-        data_format=data_format,
-        source_size=source_size,
-    )
     if source is None:
         settings.refuse("a run", "without --source there is no other file to describe")
     resolved = opened.open_source()

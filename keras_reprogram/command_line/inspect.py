@@ -8,25 +8,17 @@ from typing import Annotated, Any
 import typer
 
 from keras_reprogram.command_line.console import facts_table, print_table, with_exit_codes
+from keras_reprogram.command_line.options import JsonFile
 from keras_reprogram.command_line.run_folder import check_json_path, is_run, read_run, write_json
-from keras_reprogram.command_line.source_settings import (
-    DataFormat,
-    ScoreOutput,
-    Scores,
-    ScoreStep,
-    Signature,
-    SourceSettings,
-    SourceSize,
-    SumTolerance,
-    ValueRange,
-    read_settings,
-)
+from keras_reprogram.command_line.source_settings import SourceSettings, with_source_settings
 
 _SHOWN_LABELS = 5
 
 
 @with_exit_codes
+@with_source_settings
 def inspect(
+    *,
     what: Annotated[
         str,
         typer.Argument(
@@ -34,17 +26,8 @@ def inspect(
             help="A run folder, a .reprogram file, or a source as train --source takes it.",
         ),
     ],
-    value_range: ValueRange = None,
-    scores: Scores = None,
-    sum_tolerance: SumTolerance = None,
-    score_step: ScoreStep = None,
-    score_output: ScoreOutput = None,
-    signature: Signature = None,
-    data_format: DataFormat = None,
-    source_size: SourceSize = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the facts here too.")
-    ] = None,
+    settings: SourceSettings,
+    json_file: JsonFile = None,
 ) -> None:
     """Show what a run or a source is.
 
@@ -55,16 +38,6 @@ def inspect(
     keras-reprogram inspect MobileNetV2
     """
     check_json_path(json_file)
-    settings = read_settings(
-        value_range=value_range,
-        scores=scores,
-        sum_tolerance=sum_tolerance,
-        score_step=score_step,
-        score_output=score_output,
-        signature=signature,
-        data_format=data_format,
-        source_size=source_size,
-    )
     path = Path(what).expanduser()
     if is_run(path):
         facts = _run_facts(path)

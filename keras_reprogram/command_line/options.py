@@ -1,15 +1,63 @@
-"""`--class-weight`: what images of each class count, in training and in everything chosen."""
+"""Options of several commands, and what `--class-weight` means."""
 
 from __future__ import annotations
 
 import difflib
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 if TYPE_CHECKING:
     import numpy as np
 
+SourceName = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME|PATH",
+        help="The classifier to re-use: traffic-signs (built in), an application of Keras "
+        "such as MobileNetV2 or MobileNet:alpha=0.25,input_shape=128, a .keras or .tflite "
+        "file, or a SavedModel folder.",
+    ),
+]
+TargetName = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME|PATH",
+        help="The task to learn: digits, mnist, fashion_mnist, cifar10, cifar100, gtsrb, "
+        "ham10000, abide, aptos2019, squares_counting, a folder with a folder of images for "
+        "each class, or a name in TensorFlow Datasets (tfds:NAME), caltech101_thesis included. "
+        "Files are looked for in the folders that KERAS_REPROGRAM_DATA and TFDS_DATA_DIR name, "
+        "else downloaded.",
+    ),
+]
+Opaque = Annotated[
+    bool,
+    typer.Option("--opaque", help="Use the source's scores only, as if it were a web service."),
+]
+TargetSize = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="N", help="Side that images of a folder get if they come in several sizes."
+    ),
+]
+TrainImages = Annotated[
+    int | None,
+    typer.Option(min=2, metavar="N", help="Draw this many training images. [default: all]"),
+]
+TestImages = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Draw this many test images. [default: all]"),
+]
+RunFolder = Annotated[
+    Path, typer.Argument(metavar="RUN", help="The folder that train left, as runs/NAME.")
+]
+Price = Annotated[float | None, typer.Option(min=0, metavar="MONEY", help="Of 1,000 queries.")]
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Write the figures here too.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
 
 BALANCED = "balanced"
 # Above this ratio of the largest class to the smallest, accuracy alone misleads.

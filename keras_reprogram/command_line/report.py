@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from keras_reprogram.command_line.console import Progress, stdout_is_for_data, with_exit_codes
+from keras_reprogram.command_line.options import Price, Quiet, RunFolder
 from keras_reprogram.command_line.run_folder import REPORT, Run, read_run
 
 if TYPE_CHECKING:
@@ -24,9 +25,7 @@ Opened = TypeVar("Opened")
 
 @with_exit_codes
 def report(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="The folder that train left, as runs/NAME.")
-    ],
+    run: RunFolder,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -44,11 +43,9 @@ def report(
             help="Leave the target images out, where their licence forbids to pass them on.",
         ),
     ] = False,
-    price: Annotated[
-        float | None, typer.Option(min=0, metavar="MONEY", help="Of 1,000 queries.")
-    ] = None,
+    price: Price = None,
     open_it: Annotated[bool, typer.Option("--open", help="Show it in a browser.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write a training run's report as one HTML file.
 

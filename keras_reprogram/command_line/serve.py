@@ -12,18 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from keras_reprogram.command_line.console import Progress, with_exit_codes
-from keras_reprogram.command_line.source_settings import (
-    DataFormat,
-    ScoreOutput,
-    Scores,
-    ScoreStep,
-    Signature,
-    SourceSettings,
-    SourceSize,
-    SumTolerance,
-    ValueRange,
-    read_settings,
-)
+from keras_reprogram.command_line.source_settings import SourceSettings, with_source_settings
 
 if TYPE_CHECKING:
     from keras_reprogram.serving import ModelServer
@@ -36,7 +25,9 @@ _BANNER = (
 
 
 @with_exit_codes
+@with_source_settings
 def serve(
+    *,
     folder: Annotated[
         Path,
         typer.Argument(
@@ -52,14 +43,7 @@ def serve(
             "for one that Python code makes.",
         ),
     ] = None,
-    value_range: ValueRange = None,
-    scores: Scores = None,
-    sum_tolerance: SumTolerance = None,
-    score_step: ScoreStep = None,
-    score_output: ScoreOutput = None,
-    signature: Signature = None,
-    data_format: DataFormat = None,
-    source_size: SourceSize = None,
+    settings: SourceSettings,
     model_name: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="What clients call it. [default: the folder's name]"),
@@ -99,16 +83,6 @@ def serve(
 
     keras-reprogram serve saved_models/digits --ui
     """
-    settings = read_settings(
-        value_range=value_range,
-        scores=scores,
-        sum_tolerance=sum_tolerance,
-        score_step=score_step,
-        score_output=score_output,
-        signature=signature,
-        data_format=data_format,
-        source_size=source_size,
-    )
     from keras_reprogram.serving import ModelServer, ServerLimits
 
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)

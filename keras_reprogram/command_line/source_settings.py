@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -178,33 +181,16 @@ class SourceSettings:
 
 def read_settings(
     *,
-    value_range: str | None,
-    scores: str | None,
-    sum_tolerance: str | None,
-    score_step: float | None,
-    score_output: str | None,
-    signature: str | None,
-    data_format: str | None,
-    source_size: str | None,
+    value_range: ValueRange = None,
+    scores: Scores = None,
+    sum_tolerance: SumTolerance = None,
+    score_step: ScoreStep = None,
+    score_output: ScoreOutput = None,
+    signature: Signature = None,
+    data_format: DataFormat = None,
+    source_size: SourceSize = None,
 ) -> SourceSettings:
-    """Reads the options.
-
-    Args:
-        value_range: two numbers.
-        scores: a kind of scores.
-        sum_tolerance: a number, `auto` or `none`.
-        score_step: a number.
-        score_output: a name.
-        signature: a name.
-        data_format: an order of axes.
-        source_size: one or two integers.
-
-    Returns:
-        The settings.
-
-    Raises:
-        ValueError: for what is none of these.
-    """
+    """The options as settings; a ValueError says which of them cannot be read."""
     return SourceSettings(
         value_range=None if value_range is None else parse_value_range(value_range),
         scores=scores,
@@ -215,6 +201,23 @@ def read_settings(
         data_format=data_format,
         source_size=None if source_size is None else _size(source_size),
     )
+
+
+def with_source_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options of `read_settings`, in place of its parameter `settings`."""
+    own = inspect.signature(command, eval_str=True)
+    options = inspect.signature(read_settings, eval_str=True).parameters
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        said = {name: given.pop(name) for name in options}
+        command(settings=read_settings(**said), **given)
+
+    parameters: list[inspect.Parameter] = []
+    for parameter in own.parameters.values():
+        parameters += options.values() if parameter.name == "settings" else [parameter]
+    run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return run
 
 
 def parse_value_range(text: str) -> tuple[float, float]:

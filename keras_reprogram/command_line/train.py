@@ -8,63 +8,38 @@ from typing import Annotated
 import typer
 
 from keras_reprogram.command_line.console import Progress, with_exit_codes
-from keras_reprogram.command_line.source_settings import (
-    DataFormat,
-    ScoreOutput,
-    Scores,
-    ScoreStep,
-    Signature,
-    SourceSize,
-    SumTolerance,
-    ValueRange,
-    read_settings,
+from keras_reprogram.command_line.options import (
+    JsonFile,
+    Opaque,
+    Quiet,
+    SourceName,
+    TargetName,
+    TargetSize,
+    TestImages,
+    TrainImages,
 )
-from keras_reprogram.command_line.train_options import OutputMapKind, PlacementKind, TrainOptions
+from keras_reprogram.command_line.source_settings import SourceSettings, with_source_settings
+from keras_reprogram.command_line.train_options import (
+    Epochs,
+    NumViews,
+    OutputMapKind,
+    OutputMapOption,
+    PlacementKind,
+    PlacementOption,
+    QueryBudget,
+    TrainOptions,
+)
 
 
 @with_exit_codes
+@with_source_settings
 def train(
-    source: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME|PATH",
-            help="The classifier to re-use: traffic-signs (built in), an application of Keras "
-            "such as MobileNetV2 or MobileNet:alpha=0.25,input_shape=128, a .keras or .tflite "
-            "file, or a SavedModel folder.",
-        ),
-    ],
-    target: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME|PATH",
-            help="The task to learn: digits, mnist, fashion_mnist, cifar10, cifar100, gtsrb, "
-            "ham10000, abide, aptos2019, squares_counting, a folder with a folder of images for "
-            "each class, or a name in TensorFlow Datasets (tfds:NAME), caltech101_thesis included. "
-            "Files are looked for in the folders that KERAS_REPROGRAM_DATA and TFDS_DATA_DIR name, "
-            "else downloaded.",
-        ),
-    ],
-    opaque: Annotated[
-        bool,
-        typer.Option("--opaque", help="Use the source's scores only, as if it were a web service."),
-    ] = False,
-    value_range: ValueRange = None,
-    scores: Scores = None,
-    sum_tolerance: SumTolerance = None,
-    score_step: ScoreStep = None,
-    score_output: ScoreOutput = None,
-    signature: Signature = None,
-    data_format: DataFormat = None,
-    source_size: SourceSize = None,
-    output_map: Annotated[
-        OutputMapKind,
-        typer.Option(
-            metavar="MAP",
-            help="How scores are read as classes: dense weighs all source labels, frequency, "
-            "iterative (again after each epoch) and random assign some to each class, bayesian "
-            "and bayesian-plus count how much each says, new-head replaces the last layer.",
-        ),
-    ] = OutputMapKind.DENSE,
+    *,
+    source: SourceName,
+    target: TargetName,
+    opaque: Opaque = False,
+    settings: SourceSettings,
+    output_map: OutputMapOption = OutputMapKind.DENSE,
     labels_per_class: Annotated[
         int | None,
         typer.Option(
@@ -73,65 +48,19 @@ def train(
             help="Source labels a class, for frequency, iterative and random. [default: 10]",
         ),
     ] = None,
-    num_views: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Source images that one target image becomes. More cost more queries, for each "
-            "prediction too, and help where the source has few labels.",
-        ),
-    ] = 1,
-    placement: Annotated[
-        PlacementKind,
-        typer.Option(
-            metavar="WHERE",
-            help="views: the first view fills the source's canvas, others differ in size, place "
-            "and colour. gentle-views: others are mirrored or zoomed, for colour images and "
-            "sources of many labels. full: fills it. center: in its own size, the program around "
-            "it.",
-        ),
-    ] = PlacementKind.VIEWS,
+    num_views: NumViews = 1,
+    placement: PlacementOption = PlacementKind.VIEWS,
     image_size: Annotated[
         int | None,
         typer.Option(
             min=1, metavar="N", help="Side of the image on the canvas, for --placement center."
         ),
     ] = None,
-    target_size: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Side that images of a folder get if they come in several sizes.",
-        ),
-    ] = None,
-    train_images: Annotated[
-        int | None,
-        typer.Option(min=2, metavar="N", help="Draw this many training images. [default: all]"),
-    ] = None,
-    test_images: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Draw this many test images. [default: all]"),
-    ] = None,
-    epochs: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            metavar="N",
-            help="Epochs for the program, after the map was fitted. Without gradients they cost "
-            "many queries. [default: 5, with --opaque 0]",
-        ),
-    ] = None,
-    query_budget: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Learn from at most N queries, validation included: the map first, then better "
-            "views, then the program while it pays. [default: one query an image and view]",
-        ),
-    ] = None,
+    target_size: TargetSize = None,
+    train_images: TrainImages = None,
+    test_images: TestImages = None,
+    epochs: Epochs = None,
+    query_budget: QueryBudget = None,
     class_weight: Annotated[
         str | None,
         typer.Option(
@@ -181,10 +110,8 @@ def train(
             "source's features.",
         ),
     ] = False,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the figures here too.")
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+    json_file: JsonFile = None,
+    quiet: Quiet = False,
 ) -> None:
     """Teach a classifier a new task.
 
@@ -210,16 +137,6 @@ def train(
         learning_rate=learning_rate,
         query_budget=query_budget,
         class_weight=class_weight,
-    )
-    settings = read_settings(
-        value_range=value_range,
-        scores=scores,
-        sum_tolerance=sum_tolerance,
-        score_step=score_step,
-        score_output=score_output,
-        signature=signature,
-        data_format=data_format,
-        source_size=source_size,
     )
     from keras_reprogram.command_line.training_run import TrainConfig, run_training
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from keras_reprogram.command_line.options import class_weights, parse_class_weight
 
@@ -48,6 +50,54 @@ class PlacementKind(StrEnum):
     GENTLE_VIEWS = "gentle-views"
     FULL = "full"
     CENTER = "center"
+
+
+OutputMapOption = Annotated[
+    OutputMapKind,
+    typer.Option(
+        metavar="MAP",
+        help="How scores are read as classes: dense weighs all source labels, frequency, "
+        "iterative (again after each epoch) and random assign some to each class, bayesian "
+        "and bayesian-plus count how much each says, new-head replaces the last layer.",
+    ),
+]
+NumViews = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Source images that one target image becomes. More cost more queries, for each "
+        "prediction too, and help where the source has few labels.",
+    ),
+]
+PlacementOption = Annotated[
+    PlacementKind,
+    typer.Option(
+        metavar="WHERE",
+        help="views: the first view fills the source's canvas, others differ in size, place "
+        "and colour. gentle-views: others are mirrored or zoomed, for colour images and "
+        "sources of many labels. full: fills it. center: in its own size, the program around "
+        "it.",
+    ),
+]
+Epochs = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        metavar="N",
+        help="Epochs for the program, after the map was fitted. Without gradients they cost "
+        "many queries. [default: 5, with --opaque 0]",
+    ),
+]
+QueryBudget = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Learn from at most N queries, validation included: the map first, then better "
+        "views, then the program while it pays. [default: one query an image and view]",
+    ),
+]
 
 
 @dataclass(frozen=True)
