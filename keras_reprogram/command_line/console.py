@@ -22,19 +22,7 @@ _PIPE_WIDTH = 200
 
 
 class Progress:
-    """Progress bars and notes on stderr, none if `quiet`.
-
-    Example:
-    ```python
-    from keras_reprogram.command_line.console import Progress
-
-    progress = Progress(quiet=False)
-    progress.note("Reading the images.")
-    with progress.bar("asking the source", total=3) as update:
-        for done in (1, 2, 3):
-            update(done)
-    ```
-    """
+    """Progress bars and notes on stderr, none if `quiet`."""
 
     def __init__(self, quiet: bool) -> None:
         self.quiet = quiet
@@ -63,40 +51,13 @@ class Progress:
 
 
 def print_table(table: Table) -> None:
-    """Prints a table on stdout, whole even where stdout is a pipe.
-
-    Args:
-        table: any rich table.
-
-    Example:
-    ```python
-    from rich.table import Table
-    from keras_reprogram.command_line.console import print_table
-
-    print_table(Table("name", "value", title="facts"))
-    ```
-    """
+    """Prints a table on stdout, whole even where stdout is a pipe."""
     width = None if sys.stdout.isatty() else _PIPE_WIDTH
     Console(width=width).print(table)
 
 
 def facts_table(title: str, facts: dict[str, Any]) -> Table:
-    """A table of names and values.
-
-    Args:
-        title: above the table.
-        facts: shown in their order; `None` as "-".
-
-    Returns:
-        A table for `print_table`.
-
-    Example:
-    ```python
-    from keras_reprogram.command_line.console import facts_table, print_table
-
-    print_table(facts_table("source", {"labels": 43}))
-    ```
-    """
+    """A table of names and values."""
     table = Table(title=Text(title), show_header=False)
     for name, value in facts.items():
         shown = f"{value:,}" if type(value) is int else "-" if value is None else str(value)
@@ -106,16 +67,7 @@ def facts_table(title: str, facts: dict[str, Any]) -> Table:
 
 @contextlib.contextmanager
 def stdout_is_for_data() -> Iterator[None]:
-    """Sends to stderr what libraries print inside, such as Keras's downloads.
-
-    Example:
-    ```python
-    from keras_reprogram.command_line.console import stdout_is_for_data
-
-    with stdout_is_for_data():
-        print("this goes to stderr")
-    ```
-    """
+    """Sends to stderr what libraries print inside, such as Keras's downloads."""
     with contextlib.redirect_stdout(sys.stderr):
         yield
 
@@ -132,27 +84,6 @@ def with_exit_codes(command: Callable[..., None]) -> Callable[..., None]:
     Known are the errors that this package raises on purpose, whatever the operating system
     refuses (a missing file, a full disk, no network), and Ctrl-C. Anything else is a fault of the
     program and keeps its traceback.
-
-    Args:
-        command: a function that typer runs.
-
-    Returns:
-        A function with the same signature.
-
-    Example:
-    ```python
-    import typer
-    from keras_reprogram.command_line.console import with_exit_codes
-
-    @with_exit_codes
-    def command(path: str) -> None:
-        open(path)
-
-    try:
-        command("no such file")
-    except typer.Exit as end:
-        assert end.exit_code == 2
-    ```
     """
 
     @functools.wraps(command)
@@ -197,15 +128,6 @@ def notes_for_warnings() -> Iterator[None]:
     """Shows a warning as one line on stderr, without the place in the code that it came from.
 
     Only what is meant for users (`UserWarning`); the rest is left as it is.
-
-    Example:
-    ```python
-    import warnings
-    from keras_reprogram.command_line.console import notes_for_warnings
-
-    with notes_for_warnings():
-        warnings.warn("The image is shrunk.")
-    ```
     """
     with warnings.catch_warnings():
         usual = warnings.showwarning

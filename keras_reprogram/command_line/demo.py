@@ -46,17 +46,7 @@ def run_demo(
     quiet: bool = False,
     json_file: Path | None = None,
 ) -> None:
-    """Runs every method, prints the table, writes SavedModel, LiteRT file and report.
-
-    Args:
-        output: folder for what is written, e.g. `saved_models`.
-        seeds: how many draws of training images, >= 1.
-        quiet: no progress bar.
-        json_file: where to write the figures, or `None`.
-
-    Raises:
-        ValueError: if `seeds` is smaller than 1.
-    """
+    """Runs every method, prints the table, writes SavedModel, LiteRT file and report."""
     if seeds < 1:
         raise ValueError(f"`seeds` must be at least 1. Received: {seeds}.")
     progress, console = Console(stderr=True, quiet=quiet), Console()
@@ -135,17 +125,7 @@ def _write_outputs(
 def write_demo_report(
     path: Path, outcomes: dict[str, list[Outcome]], rows: list[ResultRow], data: TargetData
 ) -> Path:
-    """Writes one self-contained HTML file.
-
-    Args:
-        path: where to.
-        outcomes: method -> one outcome a seed; pictures show the first seed.
-        rows: the table.
-        data: the first seed's data.
-
-    Returns:
-        The path.
-    """
+    """Writes one self-contained HTML file."""
     sections = [
         ReportSection("Accuracy and price", text=_READING, table=rows),
         ReportSection("Accuracy over queries", figure=_curves(rows)),

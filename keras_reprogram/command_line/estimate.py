@@ -205,24 +205,7 @@ def dry_run(
     price_per_thousand: float | None,
     queries_per_second: float | None,
 ) -> DryRun:
-    """Trains through a fake TF Serving that hosts the source, under a ledger and its budget.
-
-    Args:
-        source: what the fake answers with.
-        data: the images that were drawn.
-        options: the recipe's settings.
-        seed: decides everything that is drawn.
-        progress: shows progress.
-        price_per_thousand: of 1,000 queries, or `None`.
-        queries_per_second: that the service is said to allow, or `None`.
-
-    Returns:
-        A `DryRun`.
-
-    Raises:
-        BudgetSpentError: if the training asks more than was estimated.
-        ImportError: if the extra `http` is not installed.
-    """
+    """Trains through a fake TF Serving that hosts the source, under a ledger and its budget."""
     from keras_reprogram.command_line.recipe import train_seed
     from keras_reprogram.command_line.train_options import build_model
     from keras_reprogram.source import QueryLedger

@@ -164,6 +164,9 @@ def predict(
 
 
 def _image_files(paths: list[Path]) -> list[Path]:
+    for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(f"There is no image {path}. Check the path.")
     from keras_reprogram.datasets.image_files import DICOM_ADVICE, is_dicom
     from keras_reprogram.datasets.image_folder import IMAGE_SUFFIXES
 
@@ -179,21 +182,15 @@ def _image_files(paths: list[Path]) -> list[Path]:
                     f"Expected files ending in {', '.join(sorted(IMAGE_SUFFIXES))}."
                 )
             files += inside
-        elif path.is_file():
-            files.append(path)
         else:
-            raise FileNotFoundError(f"There is no image {path}. Check the path.")
+            files.append(path)
     return files
 
 
 def _probabilities(
     run: Run, files: list[Path], progress: Progress
 ) -> Iterator[tuple[Path, np.ndarray | ValueError]]:
-    """Decodes and asks a few images at a time: a folder need not fit into memory.
-
-    Yields:
-        Each file with its probabilities, or with what is wrong with it.
-    """
+    """Decodes and asks a few images at a time: a folder need not fit into memory."""
     import numpy as np
 
     from keras_reprogram.command_line.asking import predict, rows_at_once

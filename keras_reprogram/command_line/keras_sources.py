@@ -24,44 +24,13 @@ PIXELS = (0.0, 255.0)
 
 
 def embedded_keras() -> FrozenSource:
-    """The traffic-sign classifier that ships with the package, as a Keras model.
-
-    Returns:
-        A transparent source.
-
-    Example:
-    ```python
-    from keras_reprogram.command_line.keras_sources import embedded_keras
-
-    assert embedded_keras().num_labels == 43
-    ```
-    """
+    """The traffic-sign classifier that ships with the package, as a Keras model."""
     model = keras.saving.load_model(embedded_path("traffic_signs.keras"), compile=False)
     return FrozenSource(model, value_range=PIXELS, labels=TRAFFIC_SIGN_LABELS)
 
 
 def keras_application(text: str) -> FrozenSource:
-    """An application of Keras with its options.
-
-    Args:
-        text: its name, or its name and options: `MobileNet:alpha=0.25,input_shape=128`.
-            `weights=none` takes random weights, `weights=FILE` a file's.
-
-    Returns:
-        A transparent source.
-
-    Raises:
-        ValueError: for options that the application does not take.
-        ConnectionError: if weights must be downloaded and cannot.
-
-    Example:
-    ```python
-    from keras_reprogram.command_line.keras_sources import keras_application
-
-    source = keras_application("MobileNet:alpha=0.25,input_shape=128,weights=none")
-    assert source.source_shape == (128, 128, 3)
-    ```
-    """
+    """An application of Keras, `NAME` or `NAME:option=value,...`."""
     name, _, options = text.partition(":")
     try:
         with stdout_is_for_data():
@@ -102,28 +71,7 @@ def _value(text: str) -> Any:
 
 
 def keras_file(path: Path, settings: SourceSettings) -> FrozenSource:
-    """A Keras model's file as a source.
-
-    Args:
-        path: a `.keras`, `.h5` or `.hdf5` file.
-        settings: what was said of it.
-
-    Returns:
-        A transparent source.
-
-    Raises:
-        ValueError: if it cannot be loaded, or its pixels were not described.
-
-    Example:
-    ```python
-    from keras_reprogram import embedded_path
-    from keras_reprogram.command_line.keras_sources import keras_file
-    from keras_reprogram.command_line.source_settings import SourceSettings
-
-    settings = SourceSettings(value_range=(0.0, 255.0))
-    assert keras_file(embedded_path("traffic_signs.keras"), settings).num_labels == 43
-    ```
-    """
+    """A Keras model's file as a source."""
     names = ("value_range", "scores", "sum_tolerance", "data_format", "source_size")
     why = "a Keras model has one output, whose scores are floats"
     settings.refuse(str(path), why, *(f"--{name.replace('_', '-')}" for name in names))
@@ -137,23 +85,7 @@ def keras_file(path: Path, settings: SourceSettings) -> FrozenSource:
 
 
 def scores_only(frozen: FrozenSource, text: str) -> Source:
-    """A black box around a Keras model: compiled, and without a gradient.
-
-    Args:
-        frozen: the model.
-        text: how it was named on the command line.
-
-    Returns:
-        A source whose identity is that name with the fingerprint of the weights.
-
-    Example:
-    ```python
-    from keras_reprogram.command_line.keras_sources import embedded_keras, scores_only
-
-    source = scores_only(embedded_keras(), "traffic-signs")
-    assert not source.differentiable and source.identity.startswith("traffic-signs:")
-    ```
-    """
+    """A black box around a Keras model: compiled, and without a gradient."""
     image = keras.Input(frozen.source_shape)
     model = keras.Model(image, frozen(image))
     # Without the folder: a file that moves is the same source.
@@ -172,21 +104,7 @@ def scores_only(frozen: FrozenSource, text: str) -> Source:
 
 
 def features_of(frozen: FrozenSource) -> FrozenSource:
-    """The same network, answering with its penultimate features.
-
-    Args:
-        frozen: a source that answers with scores.
-
-    Returns:
-        A source that answers with features.
-
-    Example:
-    ```python
-    from keras_reprogram.command_line.keras_sources import embedded_keras, features_of
-
-    assert features_of(embedded_keras()).scores == "features"
-    ```
-    """
+    """The same network, answering with its penultimate features."""
     return FrozenSource(
         frozen.model,
         value_range=frozen.value_range,

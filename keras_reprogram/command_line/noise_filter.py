@@ -23,11 +23,7 @@ _NOISE = re.compile(
 
 
 def is_noise(line: bytes) -> bool:
-    """Whether a line is nothing that a person who runs a command wants to know.
-
-    Args:
-        line: with or without its end.
-    """
+    """Whether a line is startup noise of a library."""
     return _NOISE.match(line) is not None
 
 

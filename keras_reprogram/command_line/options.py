@@ -65,24 +65,7 @@ _SKEWED = 1.5
 
 
 def parse_class_weight(text: str | None) -> str | dict[str, float] | None:
-    """Reads the option, before anything is loaded.
-
-    Args:
-        text: `"balanced"`, `"NAME=WEIGHT,NAME=WEIGHT"`, or `None`.
-
-    Returns:
-        `"balanced"`, class name -> weight, or `None`.
-
-    Raises:
-        ValueError: for anything else.
-
-    Example:
-    ```python
-    from keras_reprogram.command_line.options import parse_class_weight
-
-    assert parse_class_weight("melanoma=5,nevus=0.5") == {"melanoma": 5.0, "nevus": 0.5}
-    ```
-    """
+    """Parses the option: `"balanced"`, class name -> weight, or `None`."""
     if text is None or text == BALANCED:
         return text
     weights: dict[str, float] = {}
@@ -104,29 +87,7 @@ def parse_class_weight(text: str | None) -> str | dict[str, float] | None:
 def class_weights(
     asked: str | dict[str, float] | None, labels: np.ndarray, class_names: tuple[str, ...]
 ) -> dict[int, float] | None:
-    """What the option means for these images.
-
-    Args:
-        asked: what `parse_class_weight` returned.
-        labels: `(n,)` integers of the training images.
-        class_names: names of the classes; a position may be given instead of a name.
-
-    Returns:
-        Weight for each class, by position, or `None`. Balanced ones are `n / (K * images of the
-        class)`: every class counts alike, and an image 1 on average.
-
-    Raises:
-        ValueError: for a class that there is not, or weights that leave one class.
-
-    Example:
-    ```python
-    import numpy as np
-    from keras_reprogram.command_line.options import class_weights
-
-    labels = np.array([0, 0, 0, 1])
-    assert class_weights("balanced", labels, ("no", "yes")) == {0: 4 / 6, 1: 2.0}
-    ```
-    """
+    """Weight for each class, by position; balanced ones are n / (K * images of the class)."""
     import numpy as np
 
     if asked is None:
@@ -159,11 +120,7 @@ def _position(name: str, class_names: tuple[str, ...]) -> int:
 
 
 def is_skewed(labels: np.ndarray) -> bool:
-    """Whether some classes have so many more images than others that accuracy flatters.
-
-    Args:
-        labels: `(n,)` integers.
-    """
+    """Whether some classes have so many more images than others that accuracy flatters."""
     import numpy as np
 
     counts = np.unique(labels, return_counts=True)[1]
@@ -171,12 +128,7 @@ def is_skewed(labels: np.ndarray) -> bool:
 
 
 def balanced_accuracy(predicted: np.ndarray, labels: np.ndarray) -> float:
-    """Mean share that is read right of each class that occurs.
-
-    Args:
-        predicted: `(n,)` integers.
-        labels: `(n,)` integers.
-    """
+    """Mean share that is read right of each class that occurs."""
     import numpy as np
 
     hits = predicted == labels
@@ -184,22 +136,7 @@ def balanced_accuracy(predicted: np.ndarray, labels: np.ndarray) -> float:
 
 
 def check_folder(path: Path) -> None:
-    """Refuses a folder that cannot be made, before anything is computed for it.
-
-    Args:
-        path: what `--output` named; it may exist or not.
-
-    Raises:
-        ValueError: if it, or a folder above it, is a file.
-
-    Example:
-    ```python
-    from pathlib import Path
-    from keras_reprogram.command_line.options import check_folder
-
-    check_folder(Path("runs/of/today"))
-    ```
-    """
+    """Refuses a folder that cannot be made, before anything is computed for it."""
     path = path.expanduser()
     for one in (path, *path.parents):
         if one.exists():

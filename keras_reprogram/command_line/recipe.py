@@ -111,11 +111,7 @@ def train_seed(
     progress: Progress,
     checkpoint: Checkpoint,
 ) -> SeedRun:
-    """Trains by the recipe and tests once; `checkpoint` is called with a model worth keeping.
-
-    Raises:
-        ValueError: where source, target and options do not fit together.
-    """
+    """Trains by the recipe and tests once; `checkpoint` is called with a model worth keeping."""
     model = build_model(
         options, source, target.target_shape, target.class_names, seed, target.target_range
     )

@@ -37,11 +37,7 @@ class Run:
     facts: dict[str, Any]
 
     def open_source(self) -> ResolvedSource:
-        """Loads the source that the run was trained on.
-
-        Raises:
-            ValueError: if it is no longer there.
-        """
+        """Loads the source that the run was trained on."""
         from keras_reprogram.command_line.sources import resolve_source
 
         source = self.facts["source"]
@@ -62,16 +58,7 @@ class Run:
     def load_model(
         self, resolved: ResolvedSource, *, check_probe: bool = True
     ) -> ReprogrammedModel:
-        """Joins the run's program to its source.
-
-        Args:
-            resolved: what `open_source` returned.
-            check_probe: whether a source written in Python is asked one query, whether it answers
-                as it did.
-
-        Raises:
-            ValueError: if the source is another one than the program was trained on.
-        """
+        """Joins the run's program to its source."""
         from keras_reprogram.model.program_file import load_program
 
         return load_program(self.folder / PROGRAM, resolved.source, check_probe=check_probe)
@@ -88,11 +75,7 @@ class Run:
         return float(low), float(high)
 
     def load_target(self) -> TargetData:
-        """Loads the images that the run was trained and tested on.
-
-        Raises:
-            ValueError: if they are no longer there.
-        """
+        """Loads the images that the run was trained and tested on."""
         from keras_reprogram.datasets import load_target
         from keras_reprogram.datasets.target_data import Draw
 
@@ -107,29 +90,7 @@ class Run:
 
 
 def read_run(folder: str | Path) -> Run:
-    """Reads a run folder.
-
-    Args:
-        folder: what `train` wrote.
-
-    Returns:
-        A `Run`.
-
-    Raises:
-        FileNotFoundError: if there is no such folder.
-        ValueError: if it is not a run folder, or one of another version.
-
-    Example:
-    ```python
-    from keras_reprogram.command_line.run_folder import RunDraft
-    from keras_reprogram.command_line.run_folder import read_run
-
-    draft = RunDraft("runs", "example", overwrite=True)
-    draft.program.touch()
-    draft.write_facts({"seed": 0})
-    assert read_run(draft.finish()).facts["seed"] == 0
-    ```
-    """
+    """Reads a run folder."""
     folder = Path(folder).expanduser()
     if folder.is_file():
         raise ValueError(
@@ -158,11 +119,7 @@ def read_run(folder: str | Path) -> Run:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder holds what a training run leaves.
-
-    Args:
-        folder: any path.
-    """
+    """Whether a folder holds what a training run leaves."""
     return (folder / FACTS).is_file() and (folder / PROGRAM).is_file()
 
 
@@ -172,6 +129,15 @@ REPORT = "report.html"
 FORMAT = 1
 
 
+def check_run_name(name: str) -> None:
+    """Refuses a name that is not one folder's."""
+    if not name or Path(name).name != name or name.startswith("."):
+        raise ValueError(
+            "A run's name must be the name of a folder, without a path or a leading dot. "
+            f"Received: {name!r}. Say where it goes with --output."
+        )
+
+
 class RunDraft:
     """A run folder in the making: hidden beside its place until it is worth a name.
 
@@ -179,28 +145,10 @@ class RunDraft:
         output: holds the run folders; made if needed.
         name: the run's name. If it is taken, `-2`, `-3` ... is added.
         overwrite: replace the folder of that name instead.
-
-    Raises:
-        ValueError: for a name that is not one folder's name.
-        FileExistsError: if `overwrite` would replace something that is not a run folder.
-        OSError: if the folder cannot be made.
-
-    Example:
-    ```python
-    from keras_reprogram.command_line.run_folder import RunDraft
-
-    draft = RunDraft("runs", "digits", overwrite=False)
-    draft.write_facts({"seed": 0})
-    print(draft.finish())  # runs/digits
-    ```
     """
 
     def __init__(self, output: str | Path, name: str, overwrite: bool) -> None:
-        if not name or Path(name).name != name or name.startswith("."):
-            raise ValueError(
-                "A run's name must be the name of a folder, without a path or a leading dot. "
-                f"Received: {name!r}. Say where it goes with --output."
-            )
+        check_run_name(name)
         self.output, self.name, self.overwrite = Path(output).expanduser(), name, overwrite
         check_folder(self.output)
         self._refuse_foreign_folder()
@@ -219,19 +167,11 @@ class RunDraft:
         return self.folder / REPORT
 
     def write_facts(self, facts: dict[str, Any]) -> None:
-        """Writes `run.json`.
-
-        Args:
-            facts: plain values.
-        """
+        """Writes `run.json`."""
         write_json(self.folder / FACTS, {"format": FORMAT, **facts})
 
     def finish(self) -> Path:
-        """Gives the folder its name.
-
-        Returns:
-            Where it is now.
-        """
+        """Gives the folder its name."""
         if self.overwrite:
             self._refuse_foreign_folder()
             return replace_folder(self.folder, self.output / self.name)
@@ -253,25 +193,13 @@ class RunDraft:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes figures, whole or not at all.
-
-    Args:
-        path: its folder exists; an older file is replaced.
-        content: plain values, no NaN.
-    """
+    """Writes figures, whole or not at all."""
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     write_whole_file(path, f"{text}\n".encode())
 
 
 def check_json_path(path: Path | None) -> None:
-    """Refuses a path for figures that cannot be written, before anything is measured.
-
-    Args:
-        path: what `--json` named, or `None`.
-
-    Raises:
-        ValueError: if it is a folder, or its folder does not exist.
-    """
+    """Refuses a path for figures that cannot be written, before anything is measured."""
     if path is not None and (path.is_dir() or not path.parent.is_dir()):
         raise ValueError(
             "--json must be a file in a folder that exists. "

@@ -79,19 +79,7 @@ class RunContents:
 
 
 def write_run_page(path: Path, contents: RunContents, *, overwrite: bool = False) -> Path:
-    """Writes one self-contained HTML file.
-
-    Args:
-        path: where to.
-        contents: what there is; with `target` the page holds target images.
-        overwrite: replace an existing file.
-
-    Returns:
-        The path.
-
-    Raises:
-        FileExistsError: if the file exists and `overwrite` is false.
-    """
+    """Writes one self-contained HTML file."""
     contents = _passed_on(contents)
     facts = contents.facts
     return write_html_report(
@@ -117,14 +105,7 @@ def _passed_on(contents: RunContents) -> RunContents:
 
 
 def run_sections(contents: RunContents) -> list[ReportSection]:
-    """All sections of a run's report; those that cannot be made say why.
-
-    Args:
-        contents: what there is.
-
-    Returns:
-        The sections in order.
-    """
+    """All sections of a run's report; those that cannot be made say why."""
     model, target, facts = contents.model, contents.target, contents.facts
     if model is None:
         shown = [_absent("The program", contents.no_model), _absent("The map", contents.no_model)]
@@ -261,15 +242,7 @@ _LICENCE = (
 
 
 def pictures(model: ReprogrammedModel, target: TargetData) -> ReportSection:
-    """The first test image of each class, over the source images that it becomes.
-
-    Args:
-        model: whose program makes them; nothing is asked.
-        target: the images.
-
-    Returns:
-        A section; it holds target images.
-    """
+    """The first test image of each class, over the source images that it becomes."""
     _, first = np.unique(target.test_labels, return_index=True)
     rows = first[:_MOST_PICTURES]
     images = target.test_images[rows]
@@ -286,14 +259,7 @@ def pictures(model: ReprogrammedModel, target: TargetData) -> ReportSection:
 
 
 def program(model: ReprogrammedModel) -> ReportSection:
-    """The program of each view, as the source would see it without an image.
-
-    Args:
-        model: whose program is drawn.
-
-    Returns:
-        A section; where there is nothing to draw it says so.
-    """
+    """The program of each view, as the source would see it without an image."""
     heading, layer = "The program", model.program
     images = layer.program_images()
     if images is None:
@@ -316,15 +282,7 @@ def program(model: ReprogrammedModel) -> ReportSection:
 
 
 def label_map(model: ReprogrammedModel, class_names: Sequence[str]) -> list[ReportSection]:
-    """How the source's labels are read as classes.
-
-    Args:
-        model: whose output map is shown.
-        class_names: of the target.
-
-    Returns:
-        Sections with the strongest labels of each class, and all weights or a table.
-    """
+    """How the source's labels are read as classes."""
     output_map, source = model.output_map, model.source
     heading = "Which source labels stand for which class"
     if isinstance(output_map, MultiLabelMap):
@@ -372,24 +330,7 @@ _FOLDERS = re.compile(
 
 
 def without_folders(value: Any, known: tuple[str, ...] = ()) -> Any:
-    """A text without the folders of the paths in it; values in dictionaries and lists likewise.
-
-    Args:
-        value: a text, or a dictionary or list that holds texts; other things stay as they are.
-        known: paths whose folders may hold spaces.
-
-    Returns:
-        The same with the last part of each path.
-
-    Example:
-    ```python
-    from keras_reprogram.command_line.run_page import without_folders
-
-    assert without_folders("3 files in /data/of mine/signs.", ("/data/of mine/signs",)) == (
-        "3 files in signs."
-    )
-    ```
-    """
+    """A text without the folders of the paths in it; values in dictionaries and lists likewise."""
     if isinstance(value, dict):
         return {key: without_folders(part, known) for key, part in value.items()}
     if isinstance(value, list | tuple):

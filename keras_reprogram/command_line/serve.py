@@ -83,19 +83,22 @@ def serve(
 
     keras-reprogram serve saved_models/digits --ui
     """
+    chosen, labels = _versions(versions), _labels(version_label or [])
+    if source is None:
+        settings.refuse("a folder", "without --source the models in the folder say it all")
     from keras_reprogram.serving import ModelServer, ServerLimits
 
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("keras_reprogram.serving").setLevel(logging.INFO)
     server = ModelServer(
         folder,
-        source=_source(source, settings),
+        source=None if source is None else _source(source, settings),
         model_name=model_name,
         host=host,
         rest_port=rest_port,
         grpc_port=grpc_port,
-        versions=_versions(versions),
-        version_labels=_labels(version_label or []),
+        versions=chosen,
+        version_labels=labels,
         limits=ServerLimits(rows=max_rows, in_flight=max_in_flight),
         poll_seconds=poll_seconds,
         drain_seconds=drain_seconds,
@@ -108,12 +111,9 @@ def serve(
         Progress(quiet=False).note("Ending: requests that run are answered, new ones refused.")
 
 
-def _source(text: str | None, settings: SourceSettings) -> Source | None:
+def _source(text: str, settings: SourceSettings) -> Source:
     from keras_reprogram.command_line.sources import resolve_source
 
-    if text is None:
-        settings.refuse("a folder", "without --source the models in the folder say it all")
-        return None
     return resolve_source(text, opaque=True, settings=settings).source
 
 

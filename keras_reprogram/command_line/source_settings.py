@@ -95,14 +95,6 @@ class SourceSettings:
         signature: name of the signature.
         data_format: order of its axes.
         source_size: `(height, width)` of source images.
-
-    Example:
-    ```python
-    from keras_reprogram.command_line.source_settings import SourceSettings
-
-    settings = SourceSettings(value_range=(0.0, 1.0))
-    assert SourceSettings.from_facts(settings.as_facts()) == settings
-    ```
     """
 
     value_range: tuple[float, float] | None = None
@@ -124,16 +116,7 @@ class SourceSettings:
         )
 
     def refuse(self, text: str, why: str, *allowed: str) -> None:
-        """Refuses options that a kind of source does not take.
-
-        Args:
-            text: `--source` as given.
-            why: what the source is, and that it says these things itself.
-            allowed: options that it takes all the same.
-
-        Raises:
-            ValueError: if there is another one among those given.
-        """
+        """Refuses options that a kind of source does not take."""
         wrong = [option for option in self.given if option not in allowed]
         if wrong:
             raise ValueError(
@@ -142,11 +125,7 @@ class SourceSettings:
             )
 
     def arguments(self, *names: str) -> dict[str, Any]:
-        """Those that were given as a source's arguments.
-
-        Args:
-            names: of fields that the source takes.
-        """
+        """The given ones among `names`, as arguments of a source."""
         renamed = {"score_output": "output", "source_size": "image_size"}
         found = {
             renamed.get(name, name): getattr(self, name)
@@ -167,11 +146,7 @@ class SourceSettings:
 
     @classmethod
     def from_facts(cls, facts: dict[str, Any]) -> SourceSettings:
-        """What `as_facts` wrote; other keys are left alone.
-
-        Args:
-            facts: of a source in `run.json`.
-        """
+        """The settings that `as_facts` wrote; ignores other keys."""
         found: dict[str, Any] = {}
         for field in fields(cls):
             value = facts.get(field.name)
@@ -221,24 +196,7 @@ def with_source_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def parse_value_range(text: str) -> tuple[float, float]:
-    """Reads `--value-range`.
-
-    Args:
-        text: two numbers, such as `"0,255"` or `"-1,1"`.
-
-    Returns:
-        `(low, high)`.
-
-    Raises:
-        ValueError: for anything else.
-
-    Example:
-    ```python
-    from keras_reprogram.command_line.source_settings import parse_value_range
-
-    assert parse_value_range("-1,1") == (-1.0, 1.0)
-    ```
-    """
+    """Parses `--value-range`."""
     try:
         low, high = (float(part) for part in text.split(","))
     except ValueError:
@@ -252,11 +210,7 @@ def parse_value_range(text: str) -> tuple[float, float]:
 
 
 def needs_value_range(path: Path) -> str:
-    """What to say of a file whose pixels nobody described.
-
-    Args:
-        path: the file or folder.
-    """
+    """The error message for a file without `--value-range`."""
     return (
         f"{path} takes pixels in a range that it does not say. Received: no --value-range. Add "
         "--value-range 0,255 or 0,1 or -1,1, whatever its maker says; a wrong one costs accuracy."

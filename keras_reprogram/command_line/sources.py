@@ -47,31 +47,7 @@ def resolve_source(
     settings: SourceSettings | None = None,
     features: bool = False,
 ) -> ResolvedSource:
-    """Loads the source model that `--source` names.
-
-    Args:
-        text: `traffic-signs`, an application such as `MobileNetV2` or
-            `MobileNet:alpha=0.25,input_shape=128`, a `.keras` or `.tflite` file, a SavedModel
-            folder, or `FILE.py:NAME` or `MODULE:NAME` for a `Source` that Python code makes.
-        opaque: use its scores only.
-        settings: what was said of a file; applications, `traffic-signs` and Python code know it.
-        features: penultimate features instead of scores, for a new head.
-
-    Returns:
-        A `ResolvedSource`.
-
-    Raises:
-        ValueError: if there is no such source, or it cannot do what is asked.
-        ConnectionError: if weights must be downloaded and cannot.
-
-    Example:
-    ```python
-    from keras_reprogram.command_line.sources import resolve_source
-
-    source = resolve_source("traffic-signs", opaque=True).source
-    assert source.num_labels == 43 and not source.differentiable
-    ```
-    """
+    """Loads the source model that `--source` names."""
     from keras_reprogram.command_line.keras_sources import keras_application, keras_file
 
     settings = settings or SourceSettings()
@@ -210,19 +186,7 @@ def _no_features(what: str) -> str:
 
 
 def is_python_source(text: str) -> bool:
-    """Whether a text has one of the two forms.
-
-    Args:
-        text: what follows `--source`.
-
-    Example:
-    ```python
-    from keras_reprogram.command_line.sources import is_python_source
-
-    assert is_python_source("service.py:make_source") and is_python_source("package.service:SOURCE")
-    assert not is_python_source("MobileNet:alpha=0.25")
-    ```
-    """
+    """Whether a text is `FILE.py:NAME` or `MODULE:NAME`."""
     place, _, name = text.rpartition(":")
     if not name.isidentifier():
         return False
@@ -230,32 +194,7 @@ def is_python_source(text: str) -> bool:
 
 
 def python_source(text: str) -> Source:
-    r"""Imports a file or a module, and takes the source from it.
-
-    Args:
-        text: what `is_python_source` is true for. The name is that of a `Source`, or of a function
-            without arguments that returns one. A module may lie in the current folder.
-
-    Returns:
-        The source.
-
-    Raises:
-        ValueError: if there is no such file, module or name, or it is no source.
-
-    Example:
-    ```python
-    from pathlib import Path
-    from keras_reprogram.command_line.sources import python_source
-
-    Path("signs.py").write_text(
-        "from keras_reprogram import LiteRTSource, embedded_path\n"
-        "def signs():\n"
-        "    path = embedded_path('traffic_signs.tflite')\n"
-        "    return LiteRTSource(path, value_range=(0, 255))\n"
-    )
-    assert python_source("signs.py:signs").num_labels == 43
-    ```
-    """
+    """The source that Python code names: a `Source`, or a function without arguments for one."""
     from keras_reprogram.source import Source
 
     place, _, name = text.rpartition(":")
@@ -335,11 +274,7 @@ _MOST_CHARACTERS = 300
 
 
 def other_file(path: Path) -> str:
-    """What to say of a file of another kind.
-
-    Args:
-        path: it exists.
-    """
+    """The error message for a file of another kind."""
     said = f"--source must be {_KINDS}. Received: {path}, a file of another kind."
     if path.name == "saved_model.pb":
         return f"{said} Pass its folder: {path.parent}."
@@ -352,12 +287,7 @@ def other_file(path: Path) -> str:
 
 
 def unknown_source(text: str, names: Sequence[str]) -> str:
-    """What to say of a name that is none.
-
-    Args:
-        text: what follows `--source`.
-        names: of sources that are known.
-    """
+    """The error message for an unknown name."""
     name = text.partition(":")[0]
     same = [one for one in names if one.lower() == name.lower()]
     close = same or difflib.get_close_matches(name, names, n=3, cutoff=0.5)
@@ -368,12 +298,7 @@ def unknown_source(text: str, names: Sequence[str]) -> str:
 
 
 def cannot_be_loaded(path: Path, error: Exception) -> str:
-    """What to say of a Keras file that Keras does not load.
-
-    Args:
-        path: the file.
-        error: what Keras said, which may be very long.
-    """
+    """The error message for a Keras file that Keras does not load."""
     reason = " ".join(str(error).split())
     if len(reason) > _MOST_CHARACTERS:
         reason = f"{reason[:_MOST_CHARACTERS]} ..."

@@ -17,7 +17,9 @@ from keras_reprogram.command_line.options import (
     TargetSize,
     TestImages,
     TrainImages,
+    check_folder,
 )
+from keras_reprogram.command_line.run_folder import check_json_path, check_run_name
 from keras_reprogram.command_line.source_settings import SourceSettings, with_source_settings
 from keras_reprogram.command_line.train_options import (
     Epochs,
@@ -138,6 +140,10 @@ def train(
         query_budget=query_budget,
         class_weight=class_weight,
     )
+    check_json_path(json_file)
+    check_folder(output)
+    if name is not None:
+        check_run_name(name)
     from keras_reprogram.command_line.training_run import TrainConfig, run_training
 
     config = TrainConfig(

@@ -117,16 +117,6 @@ class TrainOptions:
         query_budget: image queries that training may ask; `None` for as many as the other
             settings need.
         class_weight: what images of each class count, as `parse_class_weight` reads it.
-
-    Raises:
-        ValueError: for settings that contradict each other.
-
-    Example:
-    ```python
-    from keras_reprogram.command_line.train_options import TrainOptions
-
-    assert TrainOptions(num_views=8).num_views == 8
-    ```
     """
 
     output_map: OutputMapKind = OutputMapKind.DENSE
@@ -164,35 +154,19 @@ class TrainOptions:
             )
 
     def resolved_epochs(self, source: Source) -> int:
-        """Epochs for this source.
-
-        Args:
-            source: whose gradient can be had or not.
-        """
+        """Epochs for this source."""
         if self.epochs is not None:
             return self.epochs
         return _TRANSPARENT_EPOCHS if source.differentiable else 0
 
     def resolved_learning_rate(self, source: Source) -> float:
-        """The program's learning rate for this source.
-
-        Args:
-            source: whose gradient can be had or not.
-        """
+        """The program's learning rate for this source."""
         if self.learning_rate is not None:
             return self.learning_rate
         return _TRUE_LEARNING_RATE if source.differentiable else _ESTIMATED_LEARNING_RATE
 
     def weights(self, labels: np.ndarray, class_names: tuple[str, ...]) -> dict[int, float] | None:
-        """Weight for each class, by position; `None` if all count alike.
-
-        Args:
-            labels: `(n,)` of the training images.
-            class_names: of the target.
-
-        Raises:
-            ValueError: for a class that there is not.
-        """
+        """Weight for each class, by position; `None` if all count alike."""
         return class_weights(parse_class_weight(self.class_weight), labels, class_names)
 
     def as_facts(self) -> dict[str, Any]:
@@ -211,32 +185,7 @@ def build_model(
     seed: int,
     target_range: tuple[float, float] = (0.0, 255.0),
 ) -> ReprogrammedModel:
-    """Joins program, source and output map as the options say.
-
-    Args:
-        options: the recipe's settings.
-        source: the source model.
-        target_shape: `(h, w, c)` of the target images.
-        class_names: names of the target classes.
-        seed: draws views, labels, batches and directions.
-        target_range: `(low, high)` of the target images.
-
-    Returns:
-        An untrained model.
-
-    Raises:
-        ValueError: if the source has too few labels, or the image does not fit.
-
-    Example:
-    ```python
-    from keras_reprogram.command_line.sources import resolve_source
-    from keras_reprogram.command_line.train_options import TrainOptions, build_model
-
-    source = resolve_source("traffic-signs", opaque=True).source
-    model = build_model(TrainOptions(num_views=2), source, (8, 8, 1), ("no", "yes"), seed=0)
-    assert model.queries_per_prediction == 2
-    ```
-    """
+    """Joins program, source and output map as the options say."""
     from keras_reprogram.estimators import RandomDirections
     from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 

@@ -23,7 +23,7 @@ from keras_reprogram.command_line.recipe import (
     no_source,
     train_seed,
 )
-from keras_reprogram.command_line.run_folder import RunDraft, check_json_path, write_json
+from keras_reprogram.command_line.run_folder import RunDraft, write_json
 from keras_reprogram.command_line.run_page import RunContents, write_run_page
 from keras_reprogram.command_line.source_settings import SourceSettings
 from keras_reprogram.command_line.sources import resolve_source
@@ -47,20 +47,7 @@ if TYPE_CHECKING:
 
 
 def run_training(config: TrainConfig, progress: Progress) -> Path:
-    """Trains, prints the table on stdout and writes the run folder.
-
-    Args:
-        config: what to do.
-        progress: shows progress.
-
-    Returns:
-        The run folder.
-
-    Raises:
-        ValueError: for a source or target that cannot be used.
-        typer.Exit: with code 130 after Ctrl-C, when it was said what is kept.
-    """
-    check_json_path(config.json_file)
+    """Trains, prints the table on stdout and writes the run folder."""
     draft = RunDraft(config.output, config.run_name, config.overwrite)
     try:
         rows, facts = _Training(config, draft, progress).run()
@@ -253,15 +240,7 @@ class TrainConfig:
         return self.options.output_map == OutputMapKind.NEW_HEAD
 
     def facts(self, source: Source, target: TargetData) -> dict[str, Any]:
-        """What `run.json` says before anything is measured.
-
-        Args:
-            source: the loaded source.
-            target: the images of the first seed.
-
-        Returns:
-            Plain values.
-        """
+        """What `run.json` says before anything is measured."""
         return {
             "source": {
                 "given": self.source,

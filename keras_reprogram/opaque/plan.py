@@ -46,15 +46,6 @@ class OpaquePlan:
         epochs: of steps that the budget pays for. Validation may end them earlier.
         asks_all: whether all images are asked after each epoch, as those of Keras's `fit` keep no
             answers for the next map.
-
-    Example:
-    ```python
-    import numpy as np
-    from keras_reprogram.opaque.plan import OpaquePlan
-
-    plan = OpaquePlan(np.arange(48), np.arange(48, 60), num_views=2, queries_a_step=6, epochs=2)
-    assert plan.estimate().total == 60 * 2 + 2 * (48 * 6 + 12 * 2)
-    ```
     """
 
     train: np.ndarray = field(repr=False)
@@ -88,12 +79,7 @@ class OpaquePlan:
         price_per_thousand: float | None = None,
         queries_per_second: float | None = None,
     ) -> QueryEstimate:
-        """The plan in figures, by what queries are for.
-
-        Args:
-            price_per_thousand: of 1,000 queries.
-            queries_per_second: that the source allows.
-        """
+        """The plan in figures, by what queries are for."""
         check = self.check if self.epochs else 0
         held_out = len(self.validation) * self.num_views
         # Where all are asked for the map, those that are held out cost nothing more.
@@ -116,21 +102,7 @@ def payable_rows(
     num_classes: int,
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As much of both parts as a budget pays for, in their proportion, with the classes' shares.
-
-    Args:
-        train_labels: `(n,)` integers.
-        validation_labels: `(m,)` integers.
-        payable: images that can be paid for.
-        num_classes: K.
-        seed: draws the images.
-
-    Returns:
-        Positions in either part.
-
-    Raises:
-        ValueError: if fewer than four images of every class can be paid for.
-    """
+    """As much of both parts as a budget pays for, in their proportion, with the classes' shares."""
     total = len(train_labels) + len(validation_labels)
     if payable >= total:
         return np.arange(len(train_labels)), np.arange(len(validation_labels))
@@ -151,18 +123,7 @@ def pilot_rows(
     size: int,
     seed: int,
 ) -> np.ndarray:
-    """Images to choose views by: one of each group, since twins make every view look good.
-
-    Args:
-        labels: `(n,)` of the training images.
-        groups: `(n,)` or `None`.
-        weight: `(n,)` or `None`.
-        size: images, if there are as many.
-        seed: draws them.
-
-    Returns:
-        Positions among the training images.
-    """
+    """Images to choose views by: one of each group, since twins make every view look good."""
     rows = np.arange(len(labels))
     if weight is not None and np.count_nonzero(weight) >= size:
         # Images without weight say nothing about views.
@@ -177,17 +138,7 @@ def pilot_rows(
 
 
 def plan_pilot(spare: int, num_train: int, num_views: int, num_classes: int) -> tuple[int, int]:
-    """Images and views of the pilot: as large a pool as the spare queries pay.
-
-    Args:
-        spare: queries of the budget beyond those for the base answers.
-        num_train: training images.
-        num_views: that will be chosen.
-        num_classes: K.
-
-    Returns:
-        `(images, pool)`, both 0 where the budget has no room for a pool worth asking.
-    """
+    """Images and views of the pilot: as large a pool as the spare queries pay."""
     smallest = min(PILOT_IMAGES_A_CLASS * num_classes, num_train)
     images = max(smallest, int(_PILOT_SHARE * num_train))
     for count in (images, smallest):
@@ -208,12 +159,7 @@ def plan_opaque(
     query_budget: int,
     choose_views: bool | None,
 ) -> OpaquePlan:
-    """What `fit_opaque` will ask: the one place where it is computed.
-
-    Raises:
-        ValueError: for a budget that does not pay for four images of every class, a split that
-            leaves one class, or a program without views to choose.
-    """
+    """What `fit_opaque` will ask: the one place where it is computed."""
     views, classes = model.queries_per_prediction, model.output_map.num_classes
     if choose_views is None:
         choose_views = _fills_the_canvas(model.program)

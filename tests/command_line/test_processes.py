@@ -1,5 +1,6 @@
 """The command as a process: exit codes, streams, Ctrl-C, and how fast it starts."""
 
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from command_runs import Command
+from test_help import COMMANDS
 
 import keras_reprogram
 
@@ -43,35 +45,79 @@ def run_python(code: str, cwd: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [["--version"], ["--help"], ["train", "--help"], ["predict", "--help"], ["export", "--help"]],
-    ids=" ".join,
-)
-def test_help_does_not_wait_for_tensorflow(tmp_path: Path, arguments: list[str]) -> None:
-    # The package's own `__init__` is left out: this is about the command line.
+# What a command answers before it has anything to load.
+ANSWERED_AT_ONCE = """
+--help
+--version
+{}
+nothing
+train
+{train} --nope
+{train} --num-views 0
+{train} --output-map x
+{train} --value-range 3
+{train} --source-size x
+{train} --class-weight much
+{train} --epochs 1 --query-budget 5
+{train} --num-views 2 --placement full
+{train} --output file
+{train} --name a/b
+{train} --json no/where
+estimate --source traffic-signs --target digits --json no/where
+evaluate nowhere
+evaluate file
+predict nowhere x
+predict run
+predict run nowhere
+export nowhere
+export run --output file
+export run --format halves --source x
+export run --value-range 0,1
+report nowhere
+report run --output file
+serve
+serve . --versions x
+serve . --version-label x
+serve . --scores logits
+inspect run --json no/where
+demo --output file
+demo --seeds 0
+"""
+
+
+def test_help_and_usage_errors_do_not_wait_for_tensorflow(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "program.reprogram").touch()
+    (tmp_path / "run" / "run.json").write_text('{"format": 1}')
+    helps = "\n".join(f"{name} --help" for name in COMMANDS)
+    train = "train --source traffic-signs --target digits"
+    asked = ANSWERED_AT_ONCE.format(helps, train=train).strip().splitlines()
     printed = run_python(
         f"""
-        import importlib.util, sys, types
-
-        package = types.ModuleType("keras_reprogram")
-        found = importlib.util.find_spec("keras_reprogram")
-        package.__path__ = list(found.submodule_search_locations)
-        sys.modules["keras_reprogram"] = package
+        import contextlib, io, json, sys
         from keras_reprogram.command_line import main
 
-        try:
-            main({arguments})
-        except SystemExit as end:
-            assert not end.code, end.code
-        slow = {{"tensorflow", "keras", "sklearn", "matplotlib", "numpy"}} & sys.modules.keys()
-        print("slow:", sorted(slow))
+        slow = {{"tensorflow", "keras", "sklearn", "matplotlib", "numpy"}}
+        answers = []
+        for line in {asked}:
+            out, code = io.StringIO(), 0
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+                try:
+                    main(line.split())
+                except SystemExit as end:
+                    code = end.code
+            answers.append((line, code, bool(out.getvalue()), sorted(slow & sys.modules.keys())))
+        print(json.dumps(answers))
         """,
         tmp_path,
     )
-
-    assert printed.endswith("slow: []\n")
-    assert len(printed) > len("slow: []\n")
+    for line, code, answered, slow in json.loads(printed):
+        assert (code, answered, slow) == (
+            0 if line.startswith("-") or "--help" in line else 2,
+            True,
+            [],
+        ), line
 
 
 @pytest.mark.slow
