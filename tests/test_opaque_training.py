@@ -305,6 +305,33 @@ def test_groups_reach_the_choice_of_the_regularisation(monkeypatch):
         model_for(opaque_source()).fit_opaque(x, y, query_budget=60, groups=groups[:9], verbose=0)
 
 
+def test_validation_data_without_groups_and_weights_leave_those_of_the_training(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        recipe,
+        "solve_views",
+        lambda *data, groups, **how: (
+            seen.append((groups, data[-1])) or solve_views(*data, groups=groups, **how)
+        ),
+    )
+    x, y = images_and_labels(COUNT)
+    groups, weight = np.array([f"patient {i // 2}" for i in range(COUNT)]), 1.0 + np.arange(COUNT)
+    held_out = images_and_labels(20, seed=5)
+    model = model_for(opaque_source())
+    fit = model.fit_opaque(
+        *(x, np.eye(NUM_CLASSES)[y]),
+        query_budget=COUNT + 20,
+        validation_data=held_out,
+        groups=groups,
+        sample_weight=weight,
+        verbose=0,
+    )
+    for of_map, weights in seen:
+        assert of_map.tolist() == groups.tolist() and weights.tolist() == weight.tolist()
+    read = validation_score(model.predict(held_out[0], verbose=0), held_out[1])
+    assert fit.stages[0].validation_loss == pytest.approx(read.loss, rel=1e-4)
+
+
 def test_pilot_takes_one_image_of_a_group(monkeypatch):
     x, y = images_and_labels(COUNT)
     x, y, groups = (np.repeat(part, 5, axis=0) for part in (x, y, np.arange(COUNT)))
