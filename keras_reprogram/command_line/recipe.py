@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import keras
 import numpy as np
@@ -58,7 +59,7 @@ class Outcome:
     note: str = ""
     probabilities: np.ndarray | None = field(default=None, repr=False)
     balanced_accuracy: float | None = None
-    model: ReprogrammedModel | None = field(default=None, repr=False)
+    model: Any = field(default=None, repr=False)
 
     def measure(self, predicted: np.ndarray, labels: np.ndarray) -> Outcome:
         """Takes the accuracies of predicted classes `(n,)`."""
