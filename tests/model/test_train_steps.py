@@ -166,7 +166,7 @@ for ask in (model.fit_output_map, model.train_on_batch):
 
 @pytest.mark.slow
 def test_mirrored_strategy_is_refused() -> None:
-    here = Path(__file__).parent
+    here = Path(__file__).parent.parent
     command = [sys.executable, "-c", TWO_DEVICES]
     printed = subprocess.run(command, cwd=here, check=True, capture_output=True, text=True).stdout
     lines = printed.strip().splitlines()
