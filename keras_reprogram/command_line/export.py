@@ -109,7 +109,11 @@ def export(
         settings.refuse("a run", "without --source there is no other file to describe")
     resolved = opened.open_source()
     model = opened.load_model(resolved)
-    twin = None if kind == ExportFormat.HALVES else _twin(opened, model, resolved, source, settings)
+    equivalent = (
+        None
+        if kind == ExportFormat.HALVES
+        else _equivalent(opened, model, resolved, source, settings)
+    )
     progress = Progress(quiet)
     progress.note("Writing, reading back and comparing with the model.")
     written: list[Path] = []
@@ -117,10 +121,10 @@ def export(
         if kind == ExportFormat.HALVES:
             written += _write_halves(opened, model, folder, progress)
         if kind in (ExportFormat.SAVED_MODEL, ExportFormat.BOTH):
-            written.append(_write_saved_model(opened, model, folder, twin, progress))
+            written.append(_write_saved_model(opened, model, folder, equivalent, progress))
         if kind in (ExportFormat.LITERT, ExportFormat.BOTH):
             how = {"overwrite": overwrite, "force": force}
-            written.append(_write_litert(opened, model, litert, twin, litert_form, how))
+            written.append(_write_litert(opened, model, litert, equivalent, litert_form, how))
     for path in written:
         print(path)
 
@@ -138,7 +142,7 @@ def _refuse_with_halves(source: str | None, litert_form: LiteRTNumbers) -> None:
         )
 
 
-def _twin(
+def _equivalent(
     opened: Run,
     model: ReprogrammedModel,
     resolved: ResolvedSource,
@@ -148,11 +152,13 @@ def _twin(
     from keras_reprogram.command_line.sources import resolve_source
 
     if source is not None:
-        return resolve_source(source, settings=_twin_settings(opened, source, settings)).source
+        return resolve_source(
+            source, settings=_equivalent_settings(opened, source, settings)
+        ).source
     if model.source.exportable:
         return None
-    if resolved.twin is not None:
-        way = f"You have the same network as a Keras model: add --source {resolved.twin}."
+    if resolved.equivalent is not None:
+        way = f"You have the same network as a Keras model: add --source {resolved.equivalent}."
     else:
         way = "If you have the same network as a Keras model or a SavedModel, add --source PATH."
     raise ValueError(
@@ -161,8 +167,8 @@ def _twin(
     )
 
 
-def _twin_settings(opened: Run, source: str, settings: SourceSettings) -> SourceSettings:
-    """A twin in a file takes the pixels that the run's source takes, and answers alike."""
+def _equivalent_settings(opened: Run, source: str, settings: SourceSettings) -> SourceSettings:
+    """An equivalent file takes the pixels that the run's source takes, and answers alike."""
     path, facts = Path(source).expanduser(), opened.facts["source"]
     if path.exists() and settings.value_range is None:
         low, high = facts["value_range"]
@@ -173,12 +179,16 @@ def _twin_settings(opened: Run, source: str, settings: SourceSettings) -> Source
 
 
 def _write_saved_model(
-    opened: Run, model: ReprogrammedModel, folder: Path, twin: Source | None, progress: Progress
+    opened: Run,
+    model: ReprogrammedModel,
+    folder: Path,
+    equivalent: Source | None,
+    progress: Progress,
 ) -> Path:
     from keras_reprogram.export import export_saved_model
 
     metrics = opened.facts.get("metrics")
-    exported = export_saved_model(model, folder, source=twin, metrics=metrics)
+    exported = export_saved_model(model, folder, source=equivalent, metrics=metrics)
     progress.note(exported.summary)
     return exported.folder
 
@@ -187,14 +197,16 @@ def _write_litert(
     opened: Run,
     model: ReprogrammedModel,
     path: Path,
-    twin: Source | None,
+    equivalent: Source | None,
     form: LiteRTNumbers,
     how: dict[str, bool],
 ) -> Path:
     from keras_reprogram.export import export_litert
 
     images = None if form == LiteRTNumbers.FLOAT32 else opened.load_target().train_images
-    return export_litert(model, path, form=form, calibration_images=images, source=twin, **how)
+    return export_litert(
+        model, path, form=form, calibration_images=images, source=equivalent, **how
+    )
 
 
 def _write_halves(

@@ -179,8 +179,8 @@ def _run_details(contents: RunContents) -> dict[str, Any]:
 
 def _last_asked(facts: dict[str, Any]) -> dict[str, Any]:
     """The row of the program that the folder keeps: the last one but the baselines."""
-    beside = (NO_SOURCE, LINEAR_HEAD)
-    kept = [row for row in facts.get("results", []) if row["method"] not in beside]
+    baselines = (NO_SOURCE, LINEAR_HEAD)
+    kept = [row for row in facts.get("results", []) if row["method"] not in baselines]
     return kept[-1] if kept else {}
 
 

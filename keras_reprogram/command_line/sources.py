@@ -32,12 +32,12 @@ class ResolvedSource:
         source: the source model, opaque or not.
         keras_source: loads the same network as a transparent Keras model, or `None` where there
             is only a file or a black box. It serves baselines and exports, never the training.
-        twin: what `export --source` takes where `source` itself cannot be exported, or `None`.
+        equivalent: what `export --source` takes where `source` cannot be exported, or `None`.
     """
 
     source: Source
     keras_source: Callable[[], FrozenSource] | None = None
-    twin: str | None = None
+    equivalent: str | None = None
 
 
 def resolve_source(
@@ -96,7 +96,7 @@ def _keras(
     if features:
         return ResolvedSource(features_of(frozen), lambda: frozen)
     if opaque:
-        return ResolvedSource(scores_only(frozen, text), lambda: frozen, twin=text)
+        return ResolvedSource(scores_only(frozen, text), lambda: frozen, equivalent=text)
     return ResolvedSource(frozen, lambda: frozen)
 
 
@@ -113,7 +113,7 @@ def _embedded(opaque: bool, features: bool) -> ResolvedSource:
     source = LiteRTSource(
         embedded_path("traffic_signs.tflite"), value_range=PIXELS, labels=TRAFFIC_SIGN_LABELS
     )
-    return ResolvedSource(source, embedded_keras, twin=EMBEDDED)
+    return ResolvedSource(source, embedded_keras, equivalent=EMBEDDED)
 
 
 def _tflite(path: Path, settings: SourceSettings, features: bool) -> ResolvedSource:

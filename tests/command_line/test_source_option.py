@@ -36,7 +36,7 @@ def test_embedded_source_is_keras_or_litert() -> None:
     assert isinstance(transparent.source, FrozenSource)
     assert transparent.source.differentiable
     assert isinstance(opaque.source, LiteRTSource)
-    assert opaque.twin == "traffic-signs"
+    assert opaque.equivalent == "traffic-signs"
     images = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
     np.testing.assert_allclose(opaque.source(images), transparent.source(images), atol=1e-5)
 
@@ -57,7 +57,7 @@ def test_opaque_keras_source_answers_alike_and_refuses_gradients() -> None:
     np.testing.assert_allclose(opaque.source(images), transparent(images), atol=1e-5)
     assert opaque.source.queries_used == 3
     assert opaque.source.identity == f"traffic_signs.keras:{transparent.fingerprint}"
-    assert opaque.twin == path
+    assert opaque.equivalent == path
 
 
 def test_features_are_what_enters_the_last_layer() -> None:
@@ -125,7 +125,7 @@ def test_python_code_makes_a_source(
 
     assert isinstance(resolved.source, LiteRTSource)
     assert resolved.source.num_labels == 43
-    assert resolved.twin is None
+    assert resolved.equivalent is None
 
 
 def test_python_code_may_make_a_transparent_source(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_python_code_may_make_a_transparent_source(tmp_path: Path) -> None:
     assert resolve_source(text).source.differentiable
     opaque = resolve_source(text, opaque=True)
     assert not opaque.source.differentiable
-    assert opaque.twin == text
+    assert opaque.equivalent == text
 
 
 @pytest.mark.parametrize(
