@@ -207,7 +207,6 @@ def dry_run(
 ) -> DryRun:
     """Trains through a fake TF Serving that hosts the source, under a ledger and its budget."""
     from keras_reprogram.command_line.recipe import train_seed
-    from keras_reprogram.command_line.train_options import build_model
     from keras_reprogram.source import QueryLedger
     from keras_reprogram.source.ledger.query_ledger import money_for
     from keras_reprogram.source.remote import TFServingSource

@@ -10,23 +10,7 @@ from keras import ops
 
 
 class WeightCopy:
-    """Values of variables as they are now.
-
-    Args:
-        variables: of Keras; those of `trained_variables` hold all that a model learned.
-
-    Example:
-    ```python
-    import keras
-    from keras_reprogram.fitting.weight_copy import WeightCopy
-
-    variable = keras.Variable([1.0, 2.0])
-    copy = WeightCopy([variable])
-    variable.assign([3.0, 4.0])
-    copy.restore()
-    assert copy == WeightCopy([variable])
-    ```
-    """
+    """Values that variables have now; `trained_variables` are all that a model learned."""
 
     def __init__(self, variables: Iterable[Any]) -> None:
         self._variables = list(variables)

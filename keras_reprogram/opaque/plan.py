@@ -198,14 +198,11 @@ def plan_epochs(
 ) -> OpaquePlan:
     """What a recipe with epochs of Keras's `fit` will ask, see `fit_epochs`."""
     train, validation = _split(labels, validation_split, groups, model.seed)
-    views, extra = model.queries_per_prediction, 0
-    if model.steps.estimates:
-        extra = model.gradient_estimator.queries_per_image
     return OpaquePlan(
         train,
         validation,
-        num_views=views,
-        queries_a_step=views * (1 + extra),
+        num_views=model.queries_per_prediction,
+        queries_a_step=_queries_a_step(model),
         check=check_queries(model, len(train)),
         epochs=epochs,
         asks_all=True,
@@ -216,10 +213,16 @@ def _with_steps(model: Any, plan: OpaquePlan, spare: int) -> OpaquePlan:
     """The epochs of steps that the rest of the budget pays for."""
     if not model.steps.estimates:
         return plan
-    each = plan.num_views * (1 + model.gradient_estimator.queries_per_image)
-    plan = replace(plan, queries_a_step=each, check=check_queries(model, len(plan.train)))
+    check = check_queries(model, len(plan.train))
+    plan = replace(plan, queries_a_step=_queries_a_step(model), check=check)
     left = max(0, spare - plan.pilot_queries - plan.check)
     return replace(plan, epochs=left // plan.epoch_queries)
+
+
+def _queries_a_step(model: Any) -> int:
+    """For one training image: its clean answers, and those that an estimate differences."""
+    extra = model.gradient_estimator.queries_per_image if model.steps.estimates else 0
+    return model.queries_per_prediction * (1 + extra)
 
 
 def _split(
@@ -311,12 +314,12 @@ def _of_fit(
     check = check_queries(model, num_images)
     if validation_split and num_validation is None:
         num_images, num_validation = split_counts(num_images, validation_split)
-    extra = model.gradient_estimator.queries_per_image if model.steps.estimates else 0
-    queries = num_images * model.queries_per_prediction
-    held_out = (num_validation or 0) * model.queries_per_prediction
+    queries, held_out = (
+        count * model.queries_per_prediction for count in (num_images, num_validation or 0)
+    )
     passes = partial(_passes, model, epochs, cache_features)
     return QueryEstimate(
-        estimates=passes(queries) * queries * (1 + extra) + check,
+        estimates=passes(queries) * num_images * _queries_a_step(model) + check,
         validation=passes(held_out) * held_out,
     )
 
