@@ -1,11 +1,16 @@
-"""Checks of arguments, and the 8-bit code of a pixel."""
+"""Argument checks, renamed arguments, and the 8-bit code of a pixel."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import functools
+import inspect
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import numpy as np
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def image_shape(name: str, shape: Sequence[int]) -> tuple[int, int, int]:
@@ -135,3 +140,70 @@ def check_channels_last(name: str, shape: Sequence[int], way: str) -> None:
             f"`{name}` must be (height, width, channels). Received: {name}={tuple(shape)}, which "
             f"seems to have its channels first. Pass {(height, width, first)}, {way}."
         )
+
+
+class KeepsOldNames:
+    """Renamed arguments and attributes of a class and its subclasses work for one more version."""
+
+    # Old name -> new name; using an old one is a DeprecationWarning.
+    old_names: ClassVar[dict[str, str]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        init = cls.__dict__.get("__init__")
+        own = inspect.signature(init).parameters if init else ()
+        # A user's subclass may have arguments of the old names itself.
+        names = {old: new for old, new in cls.old_names.items() if old not in own}
+        if init and not set(own).isdisjoint(names.values()):
+            cls.__init__ = takes_old_names(**names)(init)  # type: ignore[method-assign]
+
+    @classmethod
+    def config_in_new_names(cls, config: dict[str, Any]) -> dict[str, Any]:
+        """A config of any version, with the names that this class's constructor has."""
+        config, own = dict(config), inspect.signature(cls.__init__).parameters
+        for old, new in cls.old_names.items():
+            wanted, other = (old, new) if old in own else (new, old)
+            if other in config:
+                config[wanted] = config.pop(other)
+        return config
+
+    if not TYPE_CHECKING:
+        # No properties: Keras asks for the value of each when it saves a layer.
+        def __getattr__(self, name: str) -> Any:
+            if name not in self.old_names:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            return getattr(self, _new_name(name, self.old_names[name], stacklevel=3))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.old_names:
+            name = _new_name(name, self.old_names[name], stacklevel=3)
+        super().__setattr__(name, value)
+
+
+def takes_old_names(**old_names: str) -> Callable[[_Function], _Function]:
+    """Decorates a function whose arguments were renamed, old name -> new name."""
+
+    def decorate(function: _Function) -> _Function:
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            for old in old_names.keys() & kwargs.keys():
+                new = _new_name(old, old_names[old], stacklevel=3)
+                if new in kwargs:
+                    raise TypeError(f"`{old}` is the old name of `{new}`. Received: both.")
+                kwargs[new] = kwargs.pop(old)
+            return function(*args, **kwargs)
+
+        # Keras reads the names of a layer's arguments without following `__wrapped__`.
+        call.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+        return cast(_Function, call)
+
+    return decorate
+
+
+def _new_name(old: str, new: str, stacklevel: int) -> str:
+    warnings.warn(
+        f"`{old}` is `{new}` now. The next version will not know the old name.",
+        DeprecationWarning,
+        stacklevel=stacklevel,
+    )
+    return new

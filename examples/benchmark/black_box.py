@@ -39,8 +39,8 @@ def black_box(frozen: FrozenSource, name: str) -> OpaqueSource:
         frozen.num_labels,
         value_range=frozen.value_range,
         identity=f"{name} {frozen.fingerprint}",
-        labels=frozen.labels,
-        scores=frozen.scores,
+        class_names=frozen.class_names,
+        score_kind=frozen.score_kind,
         max_batch=MAX_BATCH,
     )
 
@@ -61,7 +61,10 @@ def _copy(frozen: FrozenSource) -> LiteRTSource:
         with contextlib.redirect_stdout(io.StringIO()):
             path.write_bytes(converter.convert())
         _copies[key] = LiteRTSource(
-            path, value_range=frozen.value_range, scores=frozen.scores, num_threads=_threads()
+            path,
+            value_range=frozen.value_range,
+            score_kind=frozen.score_kind,
+            num_threads=_threads(),
         )
     return _copies[key]
 

@@ -41,8 +41,8 @@ class Remembered:
             like.num_labels,
             value_range=like.value_range,
             identity=like.identity,
-            labels=like.labels,
-            scores=like.scores,
+            class_names=like.class_names,
+            score_kind=like.score_kind,
             max_batch=MAX_BATCH,
         )
 

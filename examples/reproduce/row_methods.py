@@ -124,7 +124,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 def _fitted_map(run: Run, answers: np.ndarray, reading: str) -> tuple[MapFit, DenseMap]:
     source, data = run.source(), run.data
     output_map = DenseMap(run.num_classes)
-    output_map.attach(source.scores, source.score_step)
+    output_map.attach(source.score_kind, source.score_step)
     solver = partial(
         solve_views,
         answers.shape[1],

@@ -53,13 +53,13 @@ class StoredAnswers:
         return answers[order[np.searchsorted(known, digests, sorter=order)]]
 
     def _ask(self, images: np.ndarray) -> np.ndarray:
-        output_map = NewHead(2) if self.source.scores == "features" else DenseMap(2)
+        output_map = NewHead(2) if self.source.score_kind == "features" else DenseMap(2)
         model = ReprogrammedModel(self.program, self._fastest(), output_map)
         return model.collect_scores(images, batch_size=_BATCH_SIZE, verbose=0)[:, 0]
 
     def _fastest(self) -> Any:
         """Without a GPU, a LiteRT copy: the same to 1e-6, several times as fast."""
-        if self.source.scores == "features" or tf.config.list_physical_devices("GPU"):
+        if self.source.score_kind == "features" or tf.config.list_physical_devices("GPU"):
             return self.source
         return black_box(self.source, self.source.name)
 

@@ -182,7 +182,7 @@ def _pictures(outcomes: dict[str, list[Outcome]], data: TargetData) -> list[Repo
         ReportSection(
             "Which traffic signs stand for which digit",
             text="The papers' frequency map. The exact map weighs all 43 scores instead.",
-            figure=draw_label_map(weights, mapped.source.labels, data.class_names),
+            figure=draw_label_map(weights, mapped.source.class_names, data.class_names),
         ),
     ]
 

@@ -223,7 +223,7 @@ def dry_run(
                 fake.address,
                 "dry-run",
                 source.source_shape,
-                hosted.labels,
+                hosted.class_names,
                 value_range=source.value_range,
                 identity=f"dry run of {source.fingerprint}",
                 ledger=ledger,
@@ -231,7 +231,7 @@ def dry_run(
                 queries_per_second=queries_per_second,
                 signature_name="image_bytes",
                 input_format="encoded",
-                scores=source.scores,
+                score_kind=source.score_kind,
                 score_step=source.score_step,
             )
 

@@ -26,7 +26,7 @@ PIXELS = (0.0, 255.0)
 def embedded_keras() -> FrozenSource:
     """The traffic-sign classifier that ships with the package, as a Keras model."""
     model = keras.saving.load_model(embedded_path("traffic_signs.keras"), compile=False)
-    return FrozenSource(model, value_range=PIXELS, labels=TRAFFIC_SIGN_LABELS)
+    return FrozenSource(model, value_range=PIXELS, class_names=TRAFFIC_SIGN_LABELS)
 
 
 def keras_application(text: str) -> FrozenSource:
@@ -96,8 +96,8 @@ def scores_only(frozen: FrozenSource, text: str) -> Source:
         frozen.num_labels,
         value_range=frozen.value_range,
         identity=f"{name}:{frozen.fingerprint}",
-        labels=frozen.labels,
-        scores=frozen.scores,
+        class_names=frozen.class_names,
+        score_kind=frozen.score_kind,
         sum_tolerance=frozen.sum_tolerance,
         max_batch=frozen.max_batch,
     )

@@ -287,18 +287,18 @@ def label_map(model: ReprogrammedModel, class_names: Sequence[str]) -> list[Repo
     heading = "Which source labels stand for which class"
     if isinstance(output_map, MultiLabelMap):
         weights = keras.ops.convert_to_numpy(output_map.label_weights.value)
-        text, table = "", _label_table(weights, source.labels, class_names)
+        text, table = "", _label_table(weights, source.class_names, class_names)
         more = []
     elif isinstance(output_map, DenseMap):
         kernel = keras.ops.convert_to_numpy(output_map.kernel.value)
         weights = kernel.reshape(-1, source.num_labels, output_map.num_classes).sum(axis=0)
         text, table = "Weights of the standardised log-scores, summed over the views.", None
-        figure = draw_weight_map(weights, source.labels, class_names)
+        figure = draw_weight_map(weights, source.class_names, class_names)
         more = [ReportSection("The weights of the map", text, figure=figure)]
     else:
         text = f"No picture: a {type(output_map).__name__} does not read the source's labels."
         return [ReportSection(heading, text=text)]
-    figure = draw_label_map(weights, source.labels, class_names)
+    figure = draw_label_map(weights, source.class_names, class_names)
     return [ReportSection(heading, text, text_table=table, figure=figure), *more]
 
 

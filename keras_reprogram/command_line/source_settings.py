@@ -126,7 +126,7 @@ class SourceSettings:
 
     def arguments(self, *names: str) -> dict[str, Any]:
         """The given ones among `names`, as arguments of a source."""
-        renamed = {"score_output": "output", "source_size": "image_size"}
+        renamed = {"scores": "score_kind", "score_output": "output", "source_size": "image_size"}
         found = {
             renamed.get(name, name): getattr(self, name)
             for name in names

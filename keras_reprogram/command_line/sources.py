@@ -111,7 +111,7 @@ def _embedded(opaque: bool, features: bool) -> ResolvedSource:
     if features:
         raise ValueError(_no_features("a source used with --opaque"))
     source = LiteRTSource(
-        embedded_path("traffic_signs.tflite"), value_range=PIXELS, labels=TRAFFIC_SIGN_LABELS
+        embedded_path("traffic_signs.tflite"), value_range=PIXELS, class_names=TRAFFIC_SIGN_LABELS
     )
     return ResolvedSource(source, embedded_keras, equivalent=EMBEDDED)
 

@@ -232,8 +232,8 @@ def _sample_scores(model: ReprogrammedModel) -> np.ndarray:
     shape = (_NUM_ROWS, model.queries_per_prediction, model.source.num_labels)
     scores = np.random.default_rng(0).normal(0.0, 2.0, shape)
     odds = np.exp(scores)
-    if model.source.scores == "probabilities":
+    if model.source.score_kind == "probabilities":
         scores = odds / odds.sum(axis=-1, keepdims=True)
-    elif model.source.scores == "independent":
+    elif model.source.score_kind == "independent":
         scores = odds / (1 + odds)
     return scores.astype(np.float32)

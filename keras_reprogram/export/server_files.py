@@ -134,7 +134,7 @@ def write_facts(
 
 
 def _facts_of(source: Source) -> dict[str, Any]:
-    labels = list(source.labels) if source.labels is not None else None
+    labels = list(source.class_names) if source.class_names is not None else None
     return {"fingerprint": source.fingerprint, **source.describe(), "labels": labels}
 
 

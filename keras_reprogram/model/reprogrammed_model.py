@@ -90,7 +90,7 @@ class ReprogrammedModel(keras.Model):
         # === Functional model ===
         program = as_program(program)
         check_parts(program, source, output_map, class_names)
-        output_map.attach(source.scores, source.score_step)
+        output_map.attach(source.score_kind, source.score_step)
         image = keras.Input(program.target_shape, name="image", dtype="float32")
         source_images = program(image)
         check_source_images(source_images.shape, source)

@@ -135,9 +135,9 @@ def view_pool(
     """What answers `(n, P, S)` of a pool tell, on the features that a `DenseMap` reads."""
     source, num_classes = model.source, model.output_map.num_classes
     features = answers
-    if source.scores in DenseMap.accepted_scores:
+    if source.score_kind in DenseMap.accepted_scores:
         reading = DenseMap(num_classes)
-        reading.attach(source.scores, source.score_step)
+        reading.attach(source.score_kind, source.score_step)
         reading.adapt(answers)
         features = keras.ops.convert_to_numpy(reading.features(answers))
     flat = np.reshape(features, answers.shape)

@@ -169,9 +169,9 @@ class MultiLabelMap(OutputMap):
         return keras.activations.softmax(ops.log(ops.maximum(mass, _SMALLEST_MASS)))
 
     def _probabilities(self, scores: Any) -> Any:
-        if self.scores == "logits":
+        if self.score_kind == "logits":
             return ops.softmax(scores, axis=-1)
-        return ops.sigmoid(scores) if self.scores == "independent_logits" else scores
+        return ops.sigmoid(scores) if self.score_kind == "independent_logits" else scores
 
     def fit_answers(
         self,

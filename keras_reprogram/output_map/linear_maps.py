@@ -118,7 +118,7 @@ class DenseMap(OutputMap):
     @property
     def reads(self) -> str:
         """The kind of scores that it reads."""
-        return self._reads or self.scores or "probabilities"
+        return self._reads or self.score_kind or "probabilities"
 
     @property
     def epsilon(self) -> Any:
@@ -151,7 +151,7 @@ class DenseMap(OutputMap):
         return solution
 
     def get_config(self) -> dict[str, Any]:
-        reads = {} if self._from_before else {"reads": self._reads or self.scores}
+        reads = {} if self._from_before else {"reads": self._reads or self.score_kind}
         return self.base_config() | reads
 
     @classmethod

@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_reprogram.arguments import KeepsOldNames, takes_old_names
+
 # exp(-32): a float32 softmax is exact in its small values, and its logarithm stays tame.
 SMALLEST_FLOAT_SCORE = 1e-14
 # Steps of services and files: decimals, percent, bytes, 16-bit codes, float16 (whose small values
@@ -35,7 +37,7 @@ _FEWEST_SCORES = 10
 Solver = Callable[[np.ndarray, np.ndarray, np.ndarray | None], Any]
 
 
-class OutputMap(keras.layers.Layer):
+class OutputMap(KeepsOldNames, keras.layers.Layer):
     """Source scores of all views -> target probabilities.
 
     Contract: exactly `(n, views, S) -> (n, num_classes)`; the softmax is the last operation, so
@@ -76,6 +78,7 @@ class OutputMap(keras.layers.Layer):
     ```
     """
 
+    old_names = {"scores": "score_kind"}
     # Which kinds of source scores the map can read.
     accepted_scores: tuple[str, ...] = (
         "probabilities", "independent", "logits", "independent_logits"
@@ -86,7 +89,7 @@ class OutputMap(keras.layers.Layer):
         if num_classes < 2:
             raise ValueError(f"`num_classes` must be at least 2. Received: {num_classes}.")
         self.num_classes = int(num_classes)
-        self.scores: str | None = None
+        self.score_kind: str | None = None
         self.score_step = 0.0
 
     @property
@@ -104,23 +107,24 @@ class OutputMap(keras.layers.Layer):
         """Whether the map wants to see the answers that training steps got, see `observe`."""
         return False
 
-    def attach(self, scores: str, score_step: float) -> None:
+    @takes_old_names(scores="score_kind")
+    def attach(self, score_kind: str, score_step: float) -> None:
         """Tells the map what the source's scores are. `ReprogrammedModel` calls it once.
 
         Args:
-            scores: kind of the scores, see `Source`.
+            score_kind: kind of the scores, see `Source`.
             score_step: distance of neighbouring scores, 0 for floats.
 
         Raises:
             ValueError: if the map cannot read such scores.
         """
-        if scores not in self.accepted_scores:
+        if score_kind not in self.accepted_scores:
             raise ValueError(
                 f"{type(self).__name__} reads {' or '.join(self.accepted_scores)}. "
-                f'Received: a source with scores={scores!r}. `NewHead` needs `output="features"` '
-                "on the source; the other maps need its scores."
+                f"Received: a source with score_kind={score_kind!r}. `NewHead` needs "
+                '`output="features"` on the source; the other maps need its scores.'
             )
-        self.scores, self.score_step = scores, float(score_step)
+        self.score_kind, self.score_step = score_kind, float(score_step)
 
     def fit_answers(
         self,

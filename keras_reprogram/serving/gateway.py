@@ -159,7 +159,7 @@ def _differences(facts: dict[str, Any], source: Source) -> list[str]:
         "value_range": list(source.value_range),
         "num_labels": source.num_labels,
         "scores": source.fingerprinted_scores,
-        "labels": list(source.labels) if source.labels else None,
+        "labels": list(source.class_names) if source.class_names else None,
     }
     wrong = [
         f"{name} {_cut(value)}, expected {_cut(facts[name])}"

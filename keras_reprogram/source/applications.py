@@ -74,7 +74,7 @@ class LoadedApplication:
 
     model: keras.Model
     preprocessing: Preprocessing
-    labels: tuple[str, ...] | None
+    class_names: tuple[str, ...] | None
 
 
 def application_names() -> tuple[str, ...]:
@@ -105,8 +105,8 @@ def load_application(name: str, *, weights: str | None, **options: Any) -> Loade
     # Under a policy of half precision its weights would be rounded.
     with float32_policy():
         model = getattr(keras.applications, name)(weights=weights, **options)
-    labels = imagenet_labels() if weights == "imagenet" else None
-    return LoadedApplication(model, preprocessing, labels)
+    class_names = imagenet_labels() if weights == "imagenet" else None
+    return LoadedApplication(model, preprocessing, class_names)
 
 
 def imagenet_labels() -> tuple[str, ...]:

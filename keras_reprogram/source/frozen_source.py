@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_reprogram.arguments import takes_old_names
 from keras_reprogram.inner_networks import network_config, network_from
 from keras_reprogram.source.applications import load_application
 from keras_reprogram.source.fingerprints import network_facts
@@ -52,9 +53,9 @@ class FrozenSource(Source):
         channel_order: `"rgb"`, or `"bgr"` to turn the channels round before that.
         output: `"scores"`, or `"features"` for what enters the last layer with weights
             (Kloberdanz 2020, ch. 4), for `NewHead`.
-        scores: `"probabilities"`, `"independent"`, `"logits"`, `"independent_logits"`, or `None`
-            to ask the last layer's activation; see `Source`.
-        labels: names of the scores, or `None`.
+        score_kind: `"probabilities"`, `"independent"`, `"logits"`, `"independent_logits"`;
+            `None` reads it off the last layer's activation. See `Source`.
+        class_names: names of the scores, or `None`.
         sum_tolerance: how far a row may sum from 1; `None` turns the check off.
         max_batch: most images at once while estimating gradients.
         data_format: `"channels_first"` for a model that takes `(n, C, H, W)`; callers send
@@ -94,8 +95,8 @@ class FrozenSource(Source):
         preprocessing: tuple[Any, Any] | None = None,
         channel_order: str = "rgb",
         output: str = "scores",
-        scores: str | None = None,
-        labels: Sequence[str] | None = None,
+        score_kind: str | None = None,
+        class_names: Sequence[str] | None = None,
         sum_tolerance: float | str | None = "auto",
         max_batch: int | None = 256,
         data_format: str | None = None,
@@ -120,13 +121,13 @@ class FrozenSource(Source):
                 f"`{model.name}`, whose last layer takes more of them from larger images. Rebuild "
                 "it with an `Input((H, W, C))` of the size that it was trained on."
             )
-        kind = "features" if output == "features" else scores or score_kind_of(model)
+        kind = "features" if output == "features" else score_kind or score_kind_of(model)
         super().__init__(
             source_shape,
             answering.output_shape[-1],
             value_range=value_range,
-            labels=None if output == "features" else labels,
-            scores=kind,
+            class_names=None if output == "features" else class_names,
+            score_kind=kind,
             sum_tolerance=sum_tolerance,
             max_batch=max_batch,
             name=name,
@@ -149,13 +150,14 @@ class FrozenSource(Source):
             self._check_predict()
 
     @classmethod
+    @takes_old_names(scores="score_kind")
     def from_application(
         cls,
         application: str,
         *,
         weights: str | None = "imagenet",
         output: str = "scores",
-        scores: str | None = None,
+        score_kind: str | None = None,
         max_batch: int | None = 256,
         **options: Any,
     ) -> FrozenSource:
@@ -165,7 +167,7 @@ class FrozenSource(Source):
             application: a name such as `"MobileNetV2"`; see `application_names()`.
             weights: `"imagenet"`, a path, or `None` for random weights.
             output: `"scores"` or `"features"`.
-            scores: as above; `None` asks the last layer's activation.
+            score_kind: as above; `None` asks the last layer's activation.
             max_batch: most images at once while estimating gradients.
             **options: for the application itself, e.g. `alpha=0.25, input_shape=(128, 128, 3)`.
 
@@ -190,8 +192,8 @@ class FrozenSource(Source):
             preprocessing=(loaded.preprocessing.scale, loaded.preprocessing.offset),
             channel_order=loaded.preprocessing.channel_order,
             output=output,
-            scores=scores,
-            labels=loaded.labels,
+            score_kind=score_kind,
+            class_names=loaded.class_names,
             max_batch=max_batch,
         )
 
@@ -228,7 +230,7 @@ class FrozenSource(Source):
             "preprocessing": [np.asarray(part).tolist() for part in self.preprocessing],
             "channel_order": self.channel_order,
             "output": self.output_kind,
-            "scores": None if self.scores == "features" else self.scores,
+            "score_kind": None if self.score_kind == "features" else self.score_kind,
             "data_format": self.data_format,
             "image_size": self.image_size,
         }
@@ -239,7 +241,7 @@ class FrozenSource(Source):
         config["model"] = network_from(config["model"])
         config["value_range"] = tuple(config["value_range"])
         config["preprocessing"] = tuple(config["preprocessing"])
-        return cls(**config)
+        return cls(**cls.config_in_new_names(config))
 
     def _asked_network(self, network: keras.Model) -> keras.Model:
         """What is asked: the network in float32 from its image on, if it takes floats at all."""
@@ -272,7 +274,9 @@ class FrozenSource(Source):
         middle = sum(self.value_range) / 2
         image = np.full((1, *self.source_shape), middle, np.float32)
         answer = ops.convert_to_numpy(self.answer(image))
-        check_answer(answer, 1, self.num_labels, self.sum_tolerance, self.model.name, self.scores)
+        check_answer(
+            answer, 1, self.num_labels, self.sum_tolerance, self.model.name, self.score_kind
+        )
 
 
 def _channel_values(part: Any, channels: int) -> float | tuple[float, ...]:
@@ -298,7 +302,7 @@ def join_sources(sources: Sequence[FrozenSource], *, name: str = "source") -> Fr
         name: layer name.
 
     Returns:
-        A `FrozenSource` with the labels of all, in the order of `sources`. Of N sources'
+        A `FrozenSource` with the class names of all, in the order of `sources`. Of N sources'
         probabilities each is divided by N, so that a row sums to 1 again; others stay.
 
     Raises:
@@ -324,18 +328,20 @@ def join_sources(sources: Sequence[FrozenSource], *, name: str = "source") -> Fr
     image = keras.Input(first.source_shape)
     answers = [_named(source, number)(image) for number, source in enumerate(sources)]
     scores = keras.layers.Concatenate()(answers)
-    kinds = {source.scores for source in sources}
+    kinds = {source.score_kind for source in sources}
     if kinds == {"probabilities"}:
         scores = keras.layers.Rescaling(1 / len(sources))(scores)
-    labels = [source.labels for source in sources if source.labels is not None]
+    class_names = [source.class_names for source in sources if source.class_names is not None]
     tolerances = [source.sum_tolerance for source in sources if source.sum_tolerance is not None]
     batches = [source.max_batch for source in sources if source.max_batch is not None]
     return FrozenSource(
         keras.Model(image, scores),
         value_range=first.value_range,
         # Beside scores that need not sum to 1 the others' do not either.
-        scores=first.scores if len(kinds) == 1 else "independent",
-        labels=list(chain.from_iterable(labels)) if len(labels) == len(sources) else None,
+        score_kind=first.score_kind if len(kinds) == 1 else "independent",
+        class_names=list(chain.from_iterable(class_names))
+        if len(class_names) == len(sources)
+        else None,
         sum_tolerance=max(tolerances) if len(tolerances) == len(sources) else None,
         max_batch=min(batches, default=None),
         name=name,
@@ -361,7 +367,7 @@ def _check_fits(source: Any, first: Any) -> None:
             f"`join_sources` takes `FrozenSource`s. Received: {type(source).__name__}. Ask opaque "
             "sources in one function, concatenate their scores, and give it to `OpaqueSource`."
         )
-    if source.scores == "features":
+    if source.score_kind == "features":
         raise ValueError(
             "`join_sources` joins scores. Received: a source of features. "
             "Build it with `output='scores'`."
@@ -372,7 +378,7 @@ def _check_fits(source: Any, first: Any) -> None:
             f"`{source.model.name}`, which counts with {source.whole_numbers}. Ask them in one "
             "function, concatenate their scores, and give it to `OpaqueSource`."
         )
-    for fact in ("source_shape", "value_range", "scores"):
+    for fact in ("source_shape", "value_range", "score_kind"):
         own, others = getattr(source, fact), getattr(first, fact)
         if own != others and {own, others} != {"probabilities", "independent"}:
             raise ValueError(

@@ -36,8 +36,8 @@ class LiteRTSource(PythonSource):
         value_range: `(low, high)` of the pixels that the network expects. An 8-bit input takes
             `(0, 255)` if this is `None`; a float input needs to be told.
         sha256: the file's expected hash, or `None`.
-        labels: names of the scores, or `None`.
-        scores: `"probabilities"`, `"independent"`, `"logits"` or `"independent_logits"`; see
+        class_names: names of the scores, or `None`.
+        score_kind: `"probabilities"`, `"independent"`, `"logits"` or `"independent_logits"`; see
             `Source`. `None` takes probabilities, or what `sum_tolerance=None` says.
         sum_tolerance: how far a row may sum from 1; `"auto"` knows the scores' step.
         max_batch: most images a call.
@@ -68,8 +68,8 @@ class LiteRTSource(PythonSource):
         *,
         value_range: tuple[float, float] | None = None,
         sha256: str | None = None,
-        labels: Sequence[str] | None = None,
-        scores: str | None = None,
+        class_names: Sequence[str] | None = None,
+        score_kind: str | None = None,
         sum_tolerance: float | str | None = "auto",
         max_batch: int | None = 256,
         num_threads: int | None = None,
@@ -96,8 +96,8 @@ class LiteRTSource(PythonSource):
             self.network_input.source_shape,
             int(self.output_details["shape"][-1]),
             value_range=value_range or (0.0, 255.0),
-            labels=labels,
-            scores=scores,
+            class_names=class_names,
+            score_kind=score_kind,
             score_step=_step(self.output_details),
             sum_tolerance=sum_tolerance,
             max_batch=max_batch,

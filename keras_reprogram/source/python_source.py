@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_reprogram.arguments import check_channels_last
+from keras_reprogram.arguments import check_channels_last, takes_old_names
 from keras_reprogram.source.ledger.asking import Asking, ask_through_ledger
 from keras_reprogram.source.ledger.query_ledger import QueryLedger, query_key
 from keras_reprogram.source.source import Source, check_answer
@@ -60,6 +60,7 @@ class PythonSource(Source):
     exportable = False
     queries_used: int
 
+    @takes_old_names(**Source.old_names)
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.supports_jit = False
@@ -117,7 +118,7 @@ class PythonSource(Source):
 
     def _even_answer(self) -> np.ndarray:
         """An answer that says nothing, for queries that are not to be asked again."""
-        even = 0.0 if self.scores.endswith("logits") else 1.0 / max(self.num_labels, 2)
+        even = 0.0 if self.score_kind.endswith("logits") else 1.0 / max(self.num_labels, 2)
         return np.full(self.num_labels, even, np.float32)
 
     def _send(self, images: np.ndarray) -> np.ndarray:
@@ -127,7 +128,7 @@ class PythonSource(Source):
 
     def _check(self, answer: Any, num_images: int) -> np.ndarray:
         return check_answer(
-            answer, num_images, self.num_labels, self.sum_tolerance, self.name, self.scores
+            answer, num_images, self.num_labels, self.sum_tolerance, self.name, self.score_kind
         )
 
     def _as_array(self, images: Any) -> np.ndarray:
@@ -166,8 +167,8 @@ class OpaqueSource(PythonSource):
         value_range: `(low, high)` of the pixels it expects.
         identity: a string that names the service and its version. It is the source's
             fingerprint: change it when the service changes.
-        labels: names of the scores, or `None`.
-        scores: `"probabilities"`, `"independent"`, `"logits"` or `"independent_logits"`; see
+        class_names: names of the scores, or `None`.
+        score_kind: `"probabilities"`, `"independent"`, `"logits"` or `"independent_logits"`; see
             `Source`. `None` takes probabilities, or what `sum_tolerance=None` says.
         score_step: distance of neighbouring scores where they are rounded; a `DenseMap` sees
             common roundings in the answers by itself. The maps take scores below half of it for
@@ -207,8 +208,8 @@ class OpaqueSource(PythonSource):
         *,
         value_range: tuple[float, float],
         identity: str,
-        labels: Sequence[str] | None = None,
-        scores: str | None = None,
+        class_names: Sequence[str] | None = None,
+        score_kind: str | None = None,
         score_step: float = 0.0,
         sum_tolerance: float | str | None = "auto",
         max_batch: int | None = 256,
@@ -221,8 +222,8 @@ class OpaqueSource(PythonSource):
             source_shape,
             num_labels,
             value_range=value_range,
-            labels=labels,
-            scores=scores,
+            class_names=class_names,
+            score_kind=score_kind,
             score_step=score_step,
             sum_tolerance=sum_tolerance,
             max_batch=max_batch,

@@ -37,8 +37,8 @@ class SavedModelSource(Source):
         signature: which signature to call.
         output: which of its outputs holds the scores; may be left out if there is one.
         opaque: refuse gradients.
-        labels: names of the scores, or `None`.
-        scores: `"probabilities"`, `"independent"`, `"logits"` or `"independent_logits"`; see
+        class_names: names of the scores, or `None`.
+        score_kind: `"probabilities"`, `"independent"`, `"logits"` or `"independent_logits"`; see
             `Source`. `None` takes probabilities, or what `sum_tolerance=None` says.
         score_step: distance of neighbouring scores where they are rounded.
         sum_tolerance: how far a row may sum from 1; `None` for partial lists of scores.
@@ -76,8 +76,8 @@ class SavedModelSource(Source):
         signature: str = "serving_default",
         output: str | None = None,
         opaque: bool = False,
-        labels: Sequence[str] | None = None,
-        scores: str | None = None,
+        class_names: Sequence[str] | None = None,
+        score_kind: str | None = None,
         score_step: float = 0.0,
         sum_tolerance: float | str | None = "auto",
         max_batch: int | None = 256,
@@ -105,8 +105,8 @@ class SavedModelSource(Source):
             network_input.source_shape,
             probe.shape[-1],
             value_range=value_range,
-            labels=labels,
-            scores=scores,
+            class_names=class_names,
+            score_kind=score_kind,
             score_step=score_step,
             sum_tolerance=sum_tolerance,
             max_batch=max_batch,
@@ -121,7 +121,7 @@ class SavedModelSource(Source):
         # own variables, so nothing here becomes trainable.
         self.loaded = loaded
         self._call = call
-        check_answer(probe, 1, self.num_labels, self.sum_tolerance, str(path), self.scores)
+        check_answer(probe, 1, self.num_labels, self.sum_tolerance, str(path), self.score_kind)
 
     @property
     def differentiable(self) -> bool:  # type: ignore[override]

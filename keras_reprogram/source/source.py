@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_reprogram.arguments import KeepsOldNames
 from keras_reprogram.source.ledger.query_ledger import QueryLedger
 
 SCORE_KINDS = ("probabilities", "independent", "logits", "independent_logits", "features")
@@ -16,18 +17,18 @@ SCORE_KINDS = ("probabilities", "independent", "logits", "independent_logits", "
 _FINGERPRINTED = {"independent": "probabilities", "independent_logits": "logits"}
 
 
-def fingerprinted_kind(scores: str) -> str:
+def fingerprinted_kind(score_kind: str) -> str:
     """Whether scores are probabilities, logits or features, however a row is normalised."""
-    return _FINGERPRINTED.get(scores, scores)
+    return _FINGERPRINTED.get(score_kind, score_kind)
 
 
-class Source(keras.layers.Layer):
+class Source(KeepsOldNames, keras.layers.Layer):
     """A frozen classifier: source images -> source scores. Never trained.
 
     A subclass implements `answer((n, H, W, C)) -> (n, num_labels)` and states facts about itself.
     Preprocessing belongs to the source: callers speak raw pixels in `value_range`.
 
-    Facts: `source_shape`, `value_range`, `num_labels`, `labels`, `scores`, `score_step`,
+    Facts: `source_shape`, `value_range`, `num_labels`, `class_names`, `score_kind`, `score_step`,
     `sum_tolerance`, `max_batch`, `differentiable` (gradients may be taken), `in_graph` (may run
     inside a compiled graph; others run eagerly, one call at a time), `exportable` (can become
     part of an exported model), `fingerprint` (a string that changes when the source does).
@@ -36,8 +37,8 @@ class Source(keras.layers.Layer):
         source_shape: `(H, W, C)`.
         num_labels: scores a source image gets.
         value_range: `(low, high)` of the pixels it expects.
-        labels: names of the scores, or `None`.
-        scores: what the scores of an answer are to each other, which decides how maps read them.
+        class_names: names of the scores, or `None`.
+        score_kind: how the scores of an answer relate to each other; maps read them accordingly.
             `"probabilities"`: rows sum to 1. `"independent"`: each from 0 to 1 for itself, such as
             sigmoids, findings, or a partial list of labels. `"logits"`: before a softmax.
             `"independent_logits"`: before sigmoids. `"features"`: no scores. `None` is
@@ -78,6 +79,7 @@ class Source(keras.layers.Layer):
     ```
     """
 
+    old_names = {"labels": "class_names", "scores": "score_kind"}
     differentiable = False
     in_graph = True
     exportable = True
@@ -93,21 +95,22 @@ class Source(keras.layers.Layer):
         num_labels: int,
         *,
         value_range: tuple[float, float],
-        labels: Sequence[str] | None = None,
-        scores: str | None = None,
+        class_names: Sequence[str] | None = None,
+        score_kind: str | None = None,
         score_step: float = 0.0,
         sum_tolerance: float | str | None = "auto",
         max_batch: int | None = None,
         name: str = "source",
     ) -> None:
         super().__init__(name=name, dtype="float32", trainable=False)
-        if scores is not None and scores not in SCORE_KINDS:
+        if score_kind is not None and score_kind not in SCORE_KINDS:
             raise ValueError(
-                f"`scores` (--scores) must be one of {SCORE_KINDS}. Received: {scores!r}."
+                f"`score_kind` (--scores) must be one of {SCORE_KINDS}. Received: {score_kind!r}."
             )
-        if labels is not None and len(labels) != num_labels:
+        if class_names is not None and len(class_names) != num_labels:
             raise ValueError(
-                f"`labels` must name all {num_labels} scores. Received: {len(labels)} names."
+                f"`class_names` must name all {num_labels} scores. "
+                f"Received: {len(class_names)} names."
             )
         if max_batch is not None and max_batch < 1:
             raise ValueError(f"`max_batch` must be at least 1. Received: {max_batch}.")
@@ -118,11 +121,11 @@ class Source(keras.layers.Layer):
         self.source_shape = (int(height), int(width), int(channels))
         self.value_range = (low, high)
         self.num_labels = int(num_labels)
-        self.labels = tuple(labels) if labels is not None else None
-        self.scores = resolve_score_kind(scores, self.num_labels, sum_tolerance)
+        self.class_names = tuple(class_names) if class_names is not None else None
+        self.score_kind = resolve_score_kind(score_kind, self.num_labels, sum_tolerance)
         self.score_step = float(score_step)
         self.sum_tolerance = resolve_sum_tolerance(
-            sum_tolerance, self.scores, self.num_labels, self.score_step
+            sum_tolerance, self.score_kind, self.num_labels, self.score_step
         )
         self.max_batch = max_batch
 
@@ -150,7 +153,7 @@ class Source(keras.layers.Layer):
     @property
     def fingerprinted_scores(self) -> str:
         """The kind of scores as it enters a fingerprint: how a row is normalised does not."""
-        return fingerprinted_kind(self.scores)
+        return fingerprinted_kind(self.score_kind)
 
     @property
     def trainable(self) -> bool:
@@ -194,8 +197,8 @@ class Source(keras.layers.Layer):
         """The part of `get_config` that all sources share."""
         return {
             "value_range": self.value_range,
-            "labels": self.labels,
-            "scores": self.scores,
+            "class_names": self.class_names,
+            "score_kind": self.score_kind,
             "sum_tolerance": self.sum_tolerance,
             "max_batch": self.max_batch,
             "name": self.name,
@@ -207,7 +210,7 @@ class Source(keras.layers.Layer):
 
         Keras's own would turn every error (a moved or another file) into a TypeError.
         """
-        return cls(**config)
+        return cls(**cls.config_in_new_names(config))
 
     def describe(self) -> dict[str, Any]:
         """The facts as plain values, for files and reports."""
@@ -216,7 +219,7 @@ class Source(keras.layers.Layer):
             "source_shape": list(self.source_shape),
             "value_range": list(self.value_range),
             "num_labels": self.num_labels,
-            "scores": self.scores,
+            "scores": self.score_kind,
             "differentiable": self.differentiable,
         }
 
@@ -228,23 +231,23 @@ _UNIT_SLACK = 0.1
 
 
 def resolve_score_kind(
-    scores: str | None, num_labels: int, sum_tolerance: float | str | None
+    score_kind: str | None, num_labels: int, sum_tolerance: float | str | None
 ) -> str:
     """The kind of scores, see `Source`: probabilities, unless they need not sum to 1."""
     # A single score has no others to share a normalisation with.
     alone = num_labels == 1
-    if scores in (None, "probabilities"):
+    if score_kind in (None, "probabilities"):
         return "independent" if alone or sum_tolerance is None else "probabilities"
-    return "independent_logits" if alone and scores == "logits" else str(scores)
+    return "independent_logits" if alone and score_kind == "logits" else str(score_kind)
 
 
 def resolve_sum_tolerance(
-    sum_tolerance: float | str | None, scores: str, num_labels: int, score_step: float
+    sum_tolerance: float | str | None, score_kind: str, num_labels: int, score_step: float
 ) -> float | None:
     """How far a row of scores may sum from 1: rounding, or `None` where the sum means nothing."""
     if sum_tolerance == "auto":
         # Each of the scores may be off by half a step.
-        if scores != "probabilities":
+        if score_kind != "probabilities":
             return None
         return _FLOAT_TOLERANCE + num_labels * score_step / 2
     if isinstance(sum_tolerance, str) or (sum_tolerance is not None and not sum_tolerance >= 0):
@@ -300,8 +303,8 @@ def _check_sums(answer: np.ndarray, sum_tolerance: float, who: str) -> None:
         raise ValueError(
             f"{who} declares probabilities, whose rows sum to 1 within {sum_tolerance:.4g}. "
             f"Received: a row that sums to {sums[worst]:.6g}, smallest score "
-            f'{answer.min():.4g}. Pass `scores="logits"` (--scores logits) if these are logits, '
-            '`scores="independent"` (--scores independent) if each score stands for itself '
+            f'{answer.min():.4g}. Pass `score_kind="logits"` (--scores logits) if these are '
+            'logits, `score_kind="independent"` (--scores independent) if each score stands alone '
             "(sigmoids, several findings, partial lists), or `score_step=` (--score-step, of a "
             "SavedModel) if scores are rounded; `sum_tolerance=` (--sum-tolerance) allows other "
             "sums."
@@ -313,6 +316,6 @@ def _check_unit_range(answer: np.ndarray, who: str) -> None:
     if low < -_UNIT_SLACK or high > 1 + _UNIT_SLACK:
         raise ValueError(
             f"{who} declares independent scores, each from 0 to 1. Received: scores from {low:.4g} "
-            f'to {high:.4g}. Pass `scores="independent_logits"` (--scores independent_logits) if '
-            "these are logits, or divide percentages by 100."
+            f'to {high:.4g}. Pass `score_kind="independent_logits"` (--scores '
+            "independent_logits) if these are logits, or divide percentages by 100."
         )

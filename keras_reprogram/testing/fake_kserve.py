@@ -112,7 +112,11 @@ class FakeKServe(HTTPFake):
             "platform": "fake",
             "inputs": [{"name": self.input_name, "datatype": self.datatype, "shape": shape}],
             "outputs": [
-                {"name": name, "datatype": _type_of(name), "shape": [-1, len(self.hosted.labels)]}
+                {
+                    "name": name,
+                    "datatype": _type_of(name),
+                    "shape": [-1, len(self.hosted.class_names)],
+                }
                 for name in self.output_names
             ],
         }

@@ -175,7 +175,7 @@ class ServedModel:
     def _definition(self, input_name: str, kind: str) -> Any:
         is_text = kind != "pixels"
         shape = () if is_text else self.hosted.source_shape
-        labels = (len(self.hosted.labels),)
+        labels = (len(self.hosted.class_names),)
         return signature_definition(
             {input_name: tensor_info(is_text=is_text, row_shape=shape)},
             {

@@ -13,21 +13,21 @@ from typing import Any, Self
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from keras_reprogram.arguments import pixels_of_codes
+from keras_reprogram.arguments import KeepsOldNames, pixels_of_codes
 
 
 class BadImageError(ValueError):
     """What was sent is no image."""
 
 
-class HostedModel:
+class HostedModel(KeepsOldNames):
     """Decodes images, lets a real model answer, and writes down every image that it is paid for.
 
     Args:
         model: a `Source`, or anything that turns `(n, H, W, C)` float32 pixels into
             `(n, num_labels)` scores.
         source_shape: `(H, W, C)`; images of another size are resized, as services do.
-        labels: names of the scores.
+        class_names: names of the scores.
         value_range: `(low, high)` of the pixels that `model` takes.
 
     Attributes:
@@ -44,28 +44,32 @@ class HostedModel:
     ```
     """
 
+    old_names = {"labels": "class_names"}
+
     def __init__(
         self,
         model: Callable[[np.ndarray], Any],
         source_shape: tuple[int, int, int],
-        labels: Sequence[str],
+        class_names: Sequence[str],
         *,
         value_range: tuple[float, float] = (0.0, 255.0),
     ) -> None:
-        self.model, self.source_shape, self.labels = model, source_shape, tuple(labels)
+        self.model, self.source_shape, self.class_names = model, source_shape, tuple(class_names)
         self.value_range = value_range
         self.billed: Counter[bytes] = Counter()
         self._lock = threading.Lock()
 
     @classmethod
     def of(cls, source: Any) -> HostedModel:
-        """Hosts a source, with its shape, range and labels.
+        """Hosts a source, with its shape, range and class names.
 
         Args:
-            source: a `Source`; labels that it lacks become `"label 0"`, `"label 1"`, ...
+            source: a `Source`; names that it lacks become `"label 0"`, `"label 1"`, ...
         """
-        labels = source.labels or [f"label {number}" for number in range(source.num_labels)]
-        return cls(source, source.source_shape, labels, value_range=source.value_range)
+        class_names = source.class_names or [
+            f"label {number}" for number in range(source.num_labels)
+        ]
+        return cls(source, source.source_shape, class_names, value_range=source.value_range)
 
     @property
     def bill(self) -> int:
@@ -93,8 +97,8 @@ class HostedModel:
         if fault == "nan":
             scores[:] = np.nan
         if fault == "wrong labels":
-            return scores[:, :-1], [f"other {name}" for name in self.labels[:-1]]
-        return scores, list(self.labels)
+            return scores[:, :-1], [f"other {name}" for name in self.class_names[:-1]]
+        return scores, list(self.class_names)
 
     def _decode(self, encoded: bytes) -> np.ndarray:
         height, width, channels = self.source_shape

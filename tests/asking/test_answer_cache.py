@@ -39,7 +39,7 @@ SAID = "The source is asked once"
 
 def features_source(seed=7):
     """A few NumPy lines, which need no tracing."""
-    return opaque_source(seed, scores="features", identity=f"features {seed}")
+    return opaque_source(seed, score_kind="features", identity=f"features {seed}")
 
 
 def dead_program(source, **options):
@@ -462,14 +462,14 @@ def test_more_than_memory_is_meant_to_hold_is_asked_in_every_epoch(monkeypatch, 
 @pytest.mark.parametrize(("budget", "asked"), [(26, 26), (60, 52)])
 def test_a_ledger_pays_for_one_pass_or_for_what_it_can(budget, asked, tmp_path) -> None:
     with QueryLedger(tmp_path / "ledger", budget=budget) as ledger:
-        model = model_of(opaque_source(scores="features", ledger=ledger))
+        model = model_of(opaque_source(score_kind="features", ledger=ledger))
         fit(model, validation_data=(255 - IMAGES, LABELS) if budget == 60 else None)
         assert ledger.spent == asked
 
 
 def test_a_budget_below_one_pass_leaves_fit_as_it_was(tmp_path, capsys) -> None:
     with QueryLedger(tmp_path / "ledger", budget=16) as ledger:
-        model = model_of(opaque_source(scores="features", ledger=ledger))
+        model = model_of(opaque_source(score_kind="features", ledger=ledger))
         with pytest.warns(UserWarning, match="Training ended"):
             fit(model, verbose=2)
         assert ledger.spent == 16

@@ -382,7 +382,7 @@ def test_parts_that_do_not_fit_together() -> None:
         r"6 classes .*Received: a source with 5. Use a `DenseMap`": {
             "output_map": MultiLabelMap(6)
         },
-        r"NewHead reads features.*Received: a source with scores='probabilities'": {
+        r"NewHead reads features.*Received: a source with score_kind='probabilities'": {
             "output_map": NewHead(NUM_CLASSES)
         },
     }.items():

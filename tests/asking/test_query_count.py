@@ -124,7 +124,7 @@ def test_nothing_is_traced_again_after_the_first_batches(steps_per_execution, es
     source = FrozenSource(
         keras.Sequential([keras.Input(SOURCE_SHAPE), counted, network()]),
         value_range=(0, 255),
-        scores="probabilities",
+        score_kind="probabilities",
     )
     model = small_model(source, estimator=estimator)
     model.compile("sgd", "sparse_categorical_crossentropy", steps_per_execution=steps_per_execution)

@@ -40,8 +40,8 @@ def check_facts(source):
     assert source.source_shape == (8, 8, 3)
     low, high = source.value_range
     assert low < high
-    assert source.scores in ("probabilities", "logits", "features")
-    assert source.labels is None or len(source.labels) == source.num_labels
+    assert source.score_kind in ("probabilities", "logits", "features")
+    assert source.class_names is None or len(source.class_names) == source.num_labels
     assert source.max_batch is None or source.max_batch >= 1
     assert isinstance(source.fingerprint, str)
     assert source.dtype == "float32"
@@ -113,7 +113,7 @@ def check_fit_leaves_it_alone(source, weights):
 def small_model(source, estimator=None):
     """A compiled model of a program with few weights and a map that needs no fit."""
     program = ProgramLayer((6, 6, 3), source.source_shape, source_range=source.value_range, grid=3)
-    is_features = source.scores == "features"
+    is_features = source.score_kind == "features"
     output_map = NewHead(3) if is_features else MultiLabelMap(3, assignment="random")
     if estimator is None and not source.differentiable:
         estimator = RandomDirections(num_directions=2)

@@ -186,7 +186,7 @@ def test_labels_of_a_class_are_listed_with_their_weights() -> None:
     weights[[4, 7], 0] = 0.25, 0.75
     weights[:, 1] = 0.01
     output_map.label_weights.assign(weights)
-    source = SimpleNamespace(labels=[f"sign {i}" for i in range(12)], num_labels=12)
+    source = SimpleNamespace(class_names=[f"sign {i}" for i in range(12)], num_labels=12)
     (shown,) = label_map(SimpleNamespace(output_map=output_map, source=source), ["no", "yes"])
 
     assert shown.text_table.rows[0] == ("no", "sign 7 (0.75), sign 4 (0.25)")

@@ -200,7 +200,7 @@ def test_settings_describe_a_keras_file(files: Path) -> None:
     path = str(files / "sigmoid.keras")
     settings = dataclasses.replace(BYTES, scores="logits", sum_tolerance="none")
     source = resolve_source(path, settings=settings).source
-    assert (source.scores, source.sum_tolerance) == ("logits", None)
+    assert (source.score_kind, source.sum_tolerance) == ("logits", None)
     with pytest.raises(ValueError, match="--signature is not for this source"):
         resolve_source(path, settings=dataclasses.replace(BYTES, signature="x"))
 
@@ -221,7 +221,7 @@ def test_settings_describe_a_saved_model(tmp_path: Path) -> None:
         resolve_source(str(tmp_path), settings=settings)
     settings = dataclasses.replace(settings, score_output="mean", scores="logits", score_step=0.5)
     source = resolve_source(str(tmp_path), settings=settings).source
-    assert (source.scores, source.score_step, source.num_labels) == ("logits", 0.5, 3)
+    assert (source.score_kind, source.score_step, source.num_labels) == ("logits", 0.5, 3)
     images = np.full((3, 8, 8, 3), 7.0, np.float32)
     np.testing.assert_allclose(source(images), np.full((3, 3), 7.0))
 

@@ -347,7 +347,7 @@ def test_classes_that_weigh_alike_find_more_of_the_rare_one(parts: SimpleNamespa
     for options in ({}, {"class_balanced": True}):
         run = SimpleNamespace(
             row=SimpleNamespace(options=options),
-            source=lambda: SimpleNamespace(scores="probabilities", score_step=0.0),
+            source=lambda: SimpleNamespace(score_kind="probabilities", score_step=0.0),
             data=SimpleNamespace(train_labels=labels, train_groups=None),
             num_classes=2,
             seed=0,

@@ -22,7 +22,7 @@ def test_labels_are_an_asset(digits) -> None:
     file = digits.exported.folder / "assets" / "labels.txt"
     assert file.read_text().splitlines() == list(digits.model.class_names)
     loaded = tf.saved_model.load(str(digits.exported))
-    assert loaded.labels.asset_path.numpy().decode() == str(file)
+    assert loaded.class_names.asset_path.numpy().decode() == str(file)
 
 
 def test_facts_say_where_the_model_comes_from(digits_three_views) -> None:
@@ -52,7 +52,7 @@ def test_facts_say_where_the_model_comes_from(digits_three_views) -> None:
 
 def test_the_source_s_labels_are_facts(unchecked, tmp_path) -> None:
     labels = ["roads", "signs", "trees", "two words", "Ü"]
-    model = small_model(frozen_source(labels=labels))
+    model = small_model(frozen_source(class_names=labels))
     assert facts_of(export_saved_model(model, tmp_path))["source"]["labels"] == labels
 
 

@@ -146,7 +146,7 @@ def test_other_maps_take_any_number_of_classes(name):
 def test_wrong_arguments():
     with pytest.raises(ValueError, match="must be one of elsayed_2019, .*name='vp'"):
         method_for("vp")
-    with pytest.raises(ValueError, match="a source with scores='probabilities'"):
+    with pytest.raises(ValueError, match="a source with score_kind='probabilities'"):
         build_method("kloberdanz_2020", frozen_source(), TARGET_SHAPE, NUM_CLASSES)
     with pytest.raises(ValueError, match="`variant` must be one of"):
         from keras_reprogram.methods import kloberdanz_2020_variant

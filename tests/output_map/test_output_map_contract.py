@@ -43,7 +43,7 @@ def test_map_keeps_the_contract(name, kind, views):
 @pytest.mark.parametrize("name", MAPS)
 def test_other_scores_are_refused(name):
     wrong = "probabilities" if name == "head" else "features"
-    with pytest.raises(ValueError, match=f"reads .*Received: a source with scores='{wrong}'"):
+    with pytest.raises(ValueError, match=f"reads .*Received: a source with score_kind='{wrong}'"):
         MAPS[name]().attach(wrong, 0.0)
 
 

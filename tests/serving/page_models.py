@@ -15,7 +15,7 @@ NUM_VIEWS = 3
 
 def exported(folder, **options):
     """A model that tells brightness, through three views."""
-    source = frozen_source(labels=LABELS)
+    source = frozen_source(class_names=LABELS)
     model = small_model(source, num_views=NUM_VIEWS, class_names=CLASS_NAMES)
     export_saved_model(model, folder / "brightness", **options)
     return folder / "brightness"

@@ -164,7 +164,10 @@ def test_what_is_no_image_is_refused_and_not_asked(gateway, stubs, contents, sai
 def test_a_source_it_was_not_made_for(exported):
     for source, said in (
         (opaque_source(), r"source_shape \[8, 8, 3\], expected \[32, 32, 3\]; .*num_labels 5"),
-        (sign_source(labels=LABELS, scores="logits"), "scores logits, expected probabilities"),
+        (
+            sign_source(class_names=LABELS, score_kind="logits"),
+            "scores logits, expected probabilities",
+        ),
     ):
         with pytest.raises(ValueError, match=said):
             ModelServer(exported[0], source=source).start()
@@ -186,7 +189,7 @@ def test_halves_need_a_source_and_whole_models_have_theirs(exported, brightness_
 
 @pytest.fixture(scope="module")
 def service():
-    signs = HostedModel.of(sign_source(labels=LABELS))
+    signs = HostedModel.of(sign_source(class_names=LABELS))
     with FakeTFServing(signs, "signs", key=KEY) as fake:
         yield fake
 

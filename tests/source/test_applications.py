@@ -88,7 +88,7 @@ def test_built_application_answers_as_on_preprocessed_pixels(name, options, monk
     source = FrozenSource.from_application(name, weights=None, **options)
     assert source.source_shape == (32, 32, 3)
     assert source.value_range == (0.0, 255.0)
-    assert source.scores == "probabilities"
+    assert source.score_kind == "probabilities"
     pixels = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
     module = MODULES[getattr(keras.applications, name)]
     expected = source.model(module.preprocess_input(pixels.copy()), training=False)
@@ -106,13 +106,13 @@ def test_default_size_is_the_tables():
     source = FrozenSource.from_application("MobileNet", weights=None, alpha=0.25)
     assert source.source_shape == (224, 224, 3)
     assert source.num_labels == 1000
-    assert source.labels is None
+    assert source.class_names is None
 
 
 def test_logits_of_an_application():
     options = {"alpha": 0.25, "input_shape": (32, 32, 3), "classifier_activation": None}
     source = FrozenSource.from_application("MobileNet", weights=None, **options)
-    assert source.scores == "logits"
+    assert source.score_kind == "logits"
 
 
 def test_unknown_name_lists_the_choices():
@@ -152,6 +152,6 @@ def test_real_weights(name, options, width, keras_home):
     np.testing.assert_allclose(scores, expected, rtol=2e-5, atol=1e-6)
     np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-5)
     assert scores.max() > 0.05, "random weights answer evenly"
-    assert len(source.labels) == 1000
+    assert len(source.class_names) == 1000
     features = FrozenSource.from_application(name, output="features", **options)
     assert features.num_labels == width

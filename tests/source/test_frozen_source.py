@@ -50,11 +50,11 @@ def test_features_of_a_classifier_inside_a_model():
 
 
 def test_kind_of_scores_is_read_off_the_model():
-    assert frozen().scores == "probabilities"
-    assert frozen(tiny_classifier("linear")).scores == "logits"
+    assert frozen().score_kind == "probabilities"
+    assert frozen(tiny_classifier("linear")).score_kind == "logits"
     inner = tiny_classifier("linear")
-    assert frozen(keras.Sequential([keras.Input(SHAPE), inner])).scores == "logits"
-    assert frozen(output="features").scores == "features"
+    assert frozen(keras.Sequential([keras.Input(SHAPE), inner])).score_kind == "logits"
+    assert frozen(output="features").score_kind == "features"
 
 
 def test_the_users_model_cannot_unfreeze_the_source():
@@ -169,7 +169,11 @@ REFUSED = [
     (without_top, {}, "needs `include_top=True`"),
     (without_weights, {"output": "features"}, "no layer with weights"),
     (summing_to_three, {}, "a row that sums to 3"),
-    (lambda: tiny_classifier("linear"), {"scores": "probabilities"}, 'Pass `scores="logits"`'),
+    (
+        lambda: tiny_classifier("linear"),
+        {"score_kind": "probabilities"},
+        'Pass `score_kind="logits"`',
+    ),
     (with_nan, {}, "NaN or infinity"),
     (tiny_classifier, {"output": "logits"}, "`output` must be 'scores' or 'features'"),
     (tiny_classifier, {"channel_order": "grb"}, "`channel_order` must be 'rgb' or 'bgr'"),

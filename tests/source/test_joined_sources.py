@@ -50,15 +50,15 @@ def test_logits_stay_as_they_are():
     sources = two("linear")
     images = random_images(4)
     joined = join_sources(sources)
-    assert joined.scores == "logits"
+    assert joined.score_kind == "logits"
     expected = np.concatenate([scores_of(source, images) for source in sources], axis=1)
     np.testing.assert_allclose(scores_of(joined, images), expected, atol=1e-6)
 
 
 def test_facts_are_those_of_all():
-    named = [frozen(labels=list(names)) for names in ("abcdef", "ghijkl")]
-    assert join_sources(named).labels == tuple("abcdefghijkl")
-    assert join_sources([named[0], frozen(seed=1)]).labels is None
+    named = [frozen(class_names=list(names)) for names in ("abcdef", "ghijkl")]
+    assert join_sources(named).class_names == tuple("abcdefghijkl")
+    assert join_sources([named[0], frozen(seed=1)]).class_names is None
     first, second, third = (frozen(max_batch=most) for most in (None, 7, 20))
     assert join_sources([first, second, third]).max_batch == 7
     assert join_sources([first, first]).max_batch is None

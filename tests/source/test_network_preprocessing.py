@@ -66,7 +66,7 @@ def test_scores_are_those_of_predict(activation) -> None:
     model = classifier(Converter(), activation=activation)
     source = source_of(model)
     assert source.source_shape == (8, 8, 3)
-    assert source.scores == ("probabilities" if activation else "logits")
+    assert source.score_kind == ("probabilities" if activation else "logits")
     scores = assert_as_predict(source, model)
     assert np.abs(scores - keras.ops.convert_to_numpy(model(PIXELS))).max() > 0.1
 
@@ -128,7 +128,7 @@ def test_a_classifier_of_keras_hub(tmp_path) -> None:
         preprocessor=hub.models.ResNetImageClassifierPreprocessor(converter),
     )
     source = source_of(model)
-    assert source.source_shape == (16, 16, 3) and source.scores == "logits"
+    assert source.source_shape == (16, 16, 3) and source.score_kind == "logits"
     images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3)).astype("uint8")
     assert_as_predict(source, model, images)
     reprogrammed = small_model(source)

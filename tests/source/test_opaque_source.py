@@ -144,7 +144,7 @@ FINE = [
     (with_first(1 / NUM_LABELS + 0.01), {"score_step": 1 / 256}),
     (with_first(0.5), {"sum_tolerance": None}),
     (with_first(0.5), {"sum_tolerance": 0.4}),
-    (with_first(-7.0), {"scores": "logits"}),
+    (with_first(-7.0), {"score_kind": "logits"}),
     (lambda images: even(images).tolist(), {}),
 ]
 
@@ -160,7 +160,7 @@ def test_fingerprint_names_the_service_and_its_facts():
         source_of().fingerprint,
         source_of(identity="test 2").fingerprint,
         source_of(value_range=(0, 1)).fingerprint,
-        source_of(scores="logits").fingerprint,
+        source_of(score_kind="logits").fingerprint,
     }
     assert len(prints) == 4
     # Another callable under the same name is the same service.

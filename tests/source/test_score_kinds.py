@@ -29,50 +29,50 @@ DECLARED = [
     (3, {}, "probabilities"),
     (3, {"sum_tolerance": 0.5}, "probabilities"),
     (3, {"sum_tolerance": None}, "independent"),
-    (3, {"scores": "probabilities", "sum_tolerance": None}, "independent"),
-    (3, {"scores": "independent"}, "independent"),
+    (3, {"score_kind": "probabilities", "sum_tolerance": None}, "independent"),
+    (3, {"score_kind": "independent"}, "independent"),
     (1, {}, "independent"),
-    (1, {"scores": "logits"}, "independent_logits"),
-    (3, {"scores": "logits"}, "logits"),
-    (3, {"scores": "independent_logits"}, "independent_logits"),
+    (1, {"score_kind": "logits"}, "independent_logits"),
+    (3, {"score_kind": "logits"}, "logits"),
+    (3, {"score_kind": "independent_logits"}, "independent_logits"),
 ]
 
 
 @pytest.mark.parametrize(("num_labels", "options", "kind"), DECLARED)
 def test_kind_of_scores_that_are_declared(num_labels, options, kind):
     source = opaque([1 / num_labels] * num_labels, num_labels, **options)
-    assert source.scores == kind
+    assert source.score_kind == kind
     assert (source.sum_tolerance is None) == (kind != "probabilities")
 
 
 def test_unknown_kinds_are_refused():
     with pytest.raises(ValueError, match=r"must be one of .*'independent', .*'odds'"):
-        opaque([1.0], 1, scores="odds")
+        opaque([1.0], 1, score_kind="odds")
 
 
 def test_fingerprints_are_those_from_before_kinds_were_told_apart():
     """Answers that a ledger holds must stay answers of the same source."""
     partial = opaque([0.2] * 3, 3, sum_tolerance=None)
     assert partial.fingerprint == opaque([0.2] * 3, 3).fingerprint
-    assert partial.fingerprint != opaque([0.2] * 3, 3, scores="logits").fingerprint
+    assert partial.fingerprint != opaque([0.2] * 3, 3, score_kind="logits").fingerprint
 
 
 @pytest.mark.parametrize(("score", "advice"), [(87.5, "divide percentages"), (-3.0, "_logits")])
 def test_independent_scores_beyond_their_range_are_refused(score, advice):
-    source = opaque([0.1, score], 2, scores="independent")
+    source = opaque([0.1, score], 2, score_kind="independent")
     with pytest.raises(ValueError, match=rf"each from 0 to 1. Received: scores .*{advice}"):
         source(np.zeros((1, *SHAPE), "float32"))
 
 
 def test_noise_at_the_ends_of_independent_scores_passes():
-    source = opaque([-0.02, 1.03], 2, scores="independent")
+    source = opaque([-0.02, 1.03], 2, score_kind="independent")
     found = np.asarray(source(np.zeros((1, *SHAPE), "float32")))
     np.testing.assert_allclose(found, [[-0.02, 1.03]])
 
 
 def test_rows_that_do_not_sum_to_one_are_told_what_they_may_be():
     source = opaque([0.7, 0.6], 2)
-    message = r"sums to 1.3.*`scores=\"independent\"` .--scores independent. if each"
+    message = r"sums to 1.3.*`score_kind=\"independent\"` .--scores independent. if each"
     with pytest.raises(ValueError, match=message):
         source(np.zeros((1, *SHAPE), "float32"))
 
@@ -106,8 +106,8 @@ NETWORKS = [
 @pytest.mark.parametrize(("model", "kind"), NETWORKS)
 def test_kind_of_a_keras_model(model, kind):
     source = FrozenSource(model, value_range=(0, 1))
-    assert source.scores == kind
-    assert FrozenSource.from_config(source.get_config()).scores == kind
+    assert source.score_kind == kind
+    assert FrozenSource.from_config(source.get_config()).score_kind == kind
 
 
 def test_vendors_say_what_their_scores_are():
@@ -120,7 +120,7 @@ def test_vendors_say_what_their_scores_are():
         RekognitionSource((96, 96, 3), ["Tree", "Person"], **named): "independent",
         CustomVisionSource(*signs, SHAPE, ["stop", "yield"], **named): "probabilities",
         CustomVisionSource(
-            *signs, SHAPE, ["stop", "wet"], scores="independent", **named
+            *signs, SHAPE, ["stop", "wet"], score_kind="independent", **named
         ): "independent",
     }
-    assert [source.scores for source in kinds] == list(kinds.values())
+    assert [source.score_kind for source in kinds] == list(kinds.values())

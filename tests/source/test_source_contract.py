@@ -34,7 +34,7 @@ def frozen(activation="softmax", **options):
 
 
 SOURCES = {
-    "frozen": frozen(labels=list("abcdef")),
+    "frozen": frozen(class_names=list("abcdef")),
     "frozen logits": frozen("linear"),
     "frozen features": frozen(output="features"),
     "frozen preprocessing": frozen(preprocessing=((0.5, 1, 2), (1, 2, 3)), channel_order="bgr"),
@@ -42,7 +42,7 @@ SOURCES = {
     "opaque": opaque,
     "litert float": lambda files: LiteRTSource(files.float, value_range=RANGE),
     "litert uint8": lambda files: LiteRTSource(files.uint8),
-    "litert int8": lambda files: LiteRTSource(files.int8, labels=list("abcdef")),
+    "litert int8": lambda files: LiteRTSource(files.int8, class_names=list("abcdef")),
     "litert one at a time": lambda files: LiteRTSource(files.fixed, value_range=RANGE),
     "saved model": lambda files: SavedModelSource(files.saved, value_range=RANGE),
     "saved model opaque": lambda files: SavedModelSource(
@@ -134,8 +134,8 @@ def test_differentiable_means_what_it_says(name, differentiable, files):
 
 
 WRONG_FACTS = [
-    ({"scores": "percent"}, "`scores` .* must be one of"),
-    ({"labels": ["a"]}, "`labels` must name all 6 scores. Received: 1 names"),
+    ({"score_kind": "percent"}, "`score_kind` .* must be one of"),
+    ({"class_names": ["a"]}, "`class_names` must name all 6 scores. Received: 1 names"),
     ({"max_batch": 0}, "`max_batch` must be at least 1. Received: 0"),
     ({"value_range": (255, 0)}, "`value_range` must be \\(low, high\\). Received: \\(255, 0\\)"),
     ({"sum_tolerance": "none"}, "`sum_tolerance` must be a number"),

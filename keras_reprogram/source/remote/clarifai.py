@@ -39,7 +39,7 @@ class ClarifaiClient(ServiceClient):
     model_version_id: str | None
     concepts_by: str
     use_predict_cache: bool
-    labels: tuple[str, ...]
+    class_names: tuple[str, ...]
 
     @property
     def request_options(self) -> str:
@@ -72,10 +72,10 @@ class ClarifaiClient(ServiceClient):
         """The `PostModelOutputsRequest` of some images."""
         service, resources = _messages()
         config = resources.OutputConfig(
-            max_concepts=min(len(self.labels), _MOST_CONCEPTS),
+            max_concepts=min(len(self.class_names), _MOST_CONCEPTS),
             min_value=0.0,
             select_concepts=[
-                resources.Concept(**{self.concepts_by: label}) for label in self.labels
+                resources.Concept(**{self.concepts_by: label}) for label in self.class_names
             ],
         )
         images = [resources.Data(image=resources.Image(base64=image)) for image in payloads]
@@ -129,20 +129,20 @@ class ClarifaiSource(RemoteSource):
     Args:
         model_id: such as `"nsfw-recognition"`.
         source_shape: `(H, W, C)`.
-        labels: names of the model's concepts, all or some; only these are asked for. Of more than
-            200, Clarifai lists the best 200: choose `missing`.
+        class_names: names of the model's concepts, all or some; only these are asked for. Of more
+            than 200, Clarifai lists the best 200: choose `missing`.
         user_id: whose model it is.
         app_id: of the model.
         model_version_id: a fixed version. With `None` Clarifai may exchange the model under way.
         key_variable: the environment variable that holds a personal access token.
         address: `host` or `host:port`, reached with TLS; on this machine without, for dry runs.
-        concepts_by: `"name"` or `"id"`: what `labels` are.
+        concepts_by: `"name"` or `"id"`: what `class_names` are.
         use_predict_cache: let Clarifai answer again what it answered before.
         timeout: seconds that a request may take.
         options: as of `RemoteSource`: `value_range`, `ledger`, `images_per_request` (at most
             128), `concurrency`, `queries_per_second`, `missing`, ... `identity` is made of the
             model's names unless given. Concepts need not sum to 1: they are
-            `"independent"` unless `scores` says otherwise.
+            `"independent"` unless `score_kind` says otherwise.
 
     Raises:
         ImportError: if clarifai-grpc is not installed.
@@ -165,7 +165,7 @@ class ClarifaiSource(RemoteSource):
         self,
         model_id: str,
         source_shape: tuple[int, int, int],
-        labels: Sequence[str],
+        class_names: Sequence[str],
         *,
         user_id: str = "clarifai",
         app_id: str = "main",
@@ -182,12 +182,12 @@ class ClarifaiSource(RemoteSource):
         if concepts_by not in ("name", "id"):
             raise ValueError(f"`concepts_by` must be 'name' or 'id'. Received: {concepts_by!r}.")
         where = f"{user_id}/{app_id}/{model_id}/{model_version_id or 'newest'}"
-        options = {"identity": f"Clarifai {where}", "scores": "independent"} | options
+        options = {"identity": f"Clarifai {where}", "score_kind": "independent"} | options
         options["client"] = ClarifaiClient(
             model_id, user_id, app_id, model_version_id, concepts_by, use_predict_cache,
-            tuple(labels), key_variable=key_variable, timeout=timeout,
+            tuple(class_names), key_variable=key_variable, timeout=timeout,
         )  # fmt: skip
-        super().__init__(source_shape, labels, endpoints=[address or _ADDRESS], **options)
+        super().__init__(source_shape, class_names, endpoints=[address or _ADDRESS], **options)
 
     def read(self, answer: dict[str, Any]) -> list[list[float]]:
         rows = [self._row(output) for output in answer["outputs"]]
@@ -206,10 +206,10 @@ class ClarifaiSource(RemoteSource):
             (concept[self.client.concepts_by], concept.get("value", 0.0)) for concept in concepts
         ]
         names = [name for name, _ in pairs]
-        if not set(names) & set(self.labels or ()):
+        if not set(names) & set(self.class_names or ()):
             raise ValueError(
-                f"Expected concepts out of {list(self.labels or ())[:8]}. Received: {names[:8]}. "
-                "Declare the concepts of the model that answers."
+                f"Expected concepts out of {list(self.class_names or ())[:8]}. Received: "
+                f"{names[:8]}. Declare the concepts of the model that answers."
             )
         return self.row_of(pairs)
 

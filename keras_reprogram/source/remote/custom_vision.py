@@ -54,14 +54,14 @@ class CustomVisionSource(HTTPSource):
     """A classifier that was trained and published in Azure Custom Vision, one image a request.
 
     Scores of a multiclass project sum to 1. Those of a multilabel project do not: pass
-    `scores="independent"`. Microsoft ends the service on 2028-09-25.
+    `score_kind="independent"`. Microsoft ends the service on 2028-09-25.
 
     Args:
         endpoint: of the prediction resource, `https://<name>.cognitiveservices.azure.com`.
         project_id: of the project, a UUID.
         iteration: the name that the iteration was published under.
         source_shape: `(H, W, C)`; Azure itself enlarges images below 256 pixels.
-        labels: names of the project's tags.
+        class_names: names of the project's tags.
         key_variable: the environment variable that holds the prediction key.
         store: let Azure keep the images, for its owner to look at and train with.
         options: as of `HTTPSource` (`timeout`, `certificates`) and `RemoteSource`.
@@ -79,7 +79,7 @@ class CustomVisionSource(HTTPSource):
         "6a5b3c1e-2f4d-4e6a-9b8c-7d6e5f4a3b2c",
         "Iteration3",
         (64, 64, 3),
-        labels=["stop", "yield"],
+        class_names=["stop", "yield"],
         value_range=(0, 255),
         identity="signs, Iteration3",
     )
@@ -93,7 +93,7 @@ class CustomVisionSource(HTTPSource):
         project_id: str,
         iteration: str,
         source_shape: tuple[int, int, int],
-        labels: Sequence[str],
+        class_names: Sequence[str],
         *,
         key_variable: str = "VISION_PREDICTION_KEY",
         store: bool = False,
@@ -103,7 +103,7 @@ class CustomVisionSource(HTTPSource):
         super().__init__(
             _url_of(endpoint, project_id, iteration, store),
             source_shape,
-            labels,
+            class_names,
             key_variable=key_variable,
             key_header="Prediction-Key",
             key_prefix="",

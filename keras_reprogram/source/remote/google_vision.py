@@ -77,9 +77,9 @@ class GoogleVisionSource(RemoteSource):
 
     Args:
         source_shape: `(H, W, C)`.
-        labels: of thousands of names that label detection knows, those that count; others in an
-            answer are left out. For SafeSearch some or all of adult, spoof, medical, violence,
-            racy.
+        class_names: of the thousands of names that label detection knows, those that count; other
+            names in an answer are ignored. For SafeSearch some or all of adult, spoof, medical,
+            violence, racy.
         feature: `"labels"` or `"safe_search"`.
         max_results: most names that label detection lists for an image; choose `missing` for
             labels it does not list.
@@ -115,7 +115,7 @@ class GoogleVisionSource(RemoteSource):
     def __init__(
         self,
         source_shape: tuple[int, int, int],
-        labels: Sequence[str],
+        class_names: Sequence[str],
         *,
         feature: str = "labels",
         max_results: int = 50,
@@ -127,18 +127,20 @@ class GoogleVisionSource(RemoteSource):
     ) -> None:
         vision_package()
         check_images_per_request(options, _MOST_IMAGES, "Google Vision")
-        _check_arguments(feature, labels, max_results, ordinal)
+        _check_arguments(feature, class_names, max_results, ordinal)
         within_unit = all(0 <= level <= 1 for level in ordinal)
         chosen: dict[str, Any] = {
             "identity": f"Google Cloud Vision, {feature}",
             # Levels of the caller's own are numbers as they are, no probabilities.
-            "scores": "independent" if within_unit else "independent_logits",
+            "score_kind": "independent" if within_unit else "independent_logits",
             "ignore_undeclared": feature == "labels",
         }
         chosen["client"] = GoogleVisionClient(
             feature, max_results, tuple(ordinal), key_variable=key_variable, timeout=timeout
         )
-        super().__init__(source_shape, labels, endpoints=[address or _ADDRESS], **chosen | options)
+        super().__init__(
+            source_shape, class_names, endpoints=[address or _ADDRESS], **chosen | options
+        )
 
     def read(self, answer: dict[str, Any]) -> list[list[float]]:
         return [self._row(response) for response in answer["responses"]]
@@ -151,7 +153,7 @@ class GoogleVisionSource(RemoteSource):
             return self.row_of((one["description"], one.get("score", 0.0)) for one in found)
         levels = {
             label: response["safeSearchAnnotation"].get(label, "UNKNOWN")
-            for label in self.labels or ()
+            for label in self.class_names or ()
         }
         return self.row_of(
             (label, self.client.ordinal[LEVELS.index(level)])
@@ -161,11 +163,11 @@ class GoogleVisionSource(RemoteSource):
 
 
 def _check_arguments(
-    feature: str, labels: Sequence[str], max_results: int, ordinal: Sequence[float]
+    feature: str, class_names: Sequence[str], max_results: int, ordinal: Sequence[float]
 ) -> None:
     if feature not in _FEATURES:
         raise ValueError(f"`feature` must be one of {tuple(_FEATURES)}. Received: {feature!r}.")
-    if feature == "safe_search" and (others := set(labels) - set(SAFE_SEARCH_LABELS)):
+    if feature == "safe_search" and (others := set(class_names) - set(SAFE_SEARCH_LABELS)):
         raise ValueError(
             f"SafeSearch knows the labels {', '.join(SAFE_SEARCH_LABELS)}. Received: "
             f"{', '.join(sorted(others))}. Pass some or all of them."

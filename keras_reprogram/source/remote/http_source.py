@@ -147,7 +147,7 @@ class HTTPSource(RemoteSource):
     Args:
         url: where requests are posted to; a list of URLs for replicas that answer alike.
         source_shape: `(H, W, C)`.
-        labels: names of the scores, in order.
+        class_names: names of the scores, in order.
         build_request: encoded images -> the request's JSON. `None` for TF Serving's
             `{"instances": [{"b64": ...}, ...]}`.
         read_answer: the answer's JSON -> one row of scores an image. `None` for TF Serving's
@@ -175,7 +175,7 @@ class HTTPSource(RemoteSource):
     source = HTTPSource(
         "http://127.0.0.1:8501/v1/models/signs:predict",
         (32, 32, 3),
-        labels=[f"sign {number}" for number in range(43)],
+        class_names=[f"sign {number}" for number in range(43)],
         value_range=(0, 255),
         identity="signs, version 1",
         ledger=QueryLedger("signs.ledger", budget=10_000, price_per_thousand=1.5),
@@ -190,7 +190,7 @@ class HTTPSource(RemoteSource):
         self,
         url: str | Sequence[str],
         source_shape: tuple[int, int, int],
-        labels: Sequence[str],
+        class_names: Sequence[str],
         *,
         build_request: Callable[[list[bytes]], Any] | None = None,
         read_answer: Callable[[Any], Any] | None = None,
@@ -219,7 +219,9 @@ class HTTPSource(RemoteSource):
             certificates=certificates,
             connections=concurrency,
         )
-        super().__init__(source_shape, labels, endpoints=urls, concurrency=concurrency, **options)
+        super().__init__(
+            source_shape, class_names, endpoints=urls, concurrency=concurrency, **options
+        )
         self.read_answer = read_answer or _predictions
         # Missing packages and wrong certificates are found before the first request.
         self.client.pool(urls[0])

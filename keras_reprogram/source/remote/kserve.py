@@ -79,7 +79,7 @@ class KServeSource(HTTPSource):
         url: `"http://host:8000"`; a list of them for replicas that answer alike.
         model_name: as the server calls it.
         source_shape: `(H, W, C)`.
-        labels: names of the scores, in order.
+        class_names: names of the scores, in order.
         value_range: `(low, high)` of the pixels that callers send.
         input_name: the model's input.
         output_name: the output with the scores; a model with one output needs none.
@@ -101,7 +101,7 @@ class KServeSource(HTTPSource):
         "http://127.0.0.1:8000",
         "signs",
         (32, 32, 3),
-        labels=[f"sign {number}" for number in range(43)],
+        class_names=[f"sign {number}" for number in range(43)],
         input_name="image",
         datatype="UINT8",
         value_range=(0, 255),
@@ -118,7 +118,7 @@ class KServeSource(HTTPSource):
         url: str | Sequence[str],
         model_name: str,
         source_shape: tuple[int, int, int],
-        labels: Sequence[str],
+        class_names: Sequence[str],
         *,
         value_range: tuple[float, float],
         input_name: str,
@@ -144,7 +144,7 @@ class KServeSource(HTTPSource):
         options |= {"value_range": value_range, "client": partial(KServeClient, *facts)}
         # `None` is given here, so that a caller who passes the two hears that there is no room.
         super().__init__(
-            urls, source_shape, labels, build_request=None, read_answer=None, **options
+            urls, source_shape, class_names, build_request=None, read_answer=None, **options
         )
 
     def read(self, answer: bytes) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from PIL import Image
 
-from keras_reprogram.arguments import eight_bit_codes, pixels_of_codes
+from keras_reprogram.arguments import eight_bit_codes, pixels_of_codes, takes_old_names
 
 
 def decoded(payloads: Sequence[bytes]) -> np.ndarray:
@@ -53,9 +53,10 @@ def encode_image(image: np.ndarray, value_range: tuple[float, float], encoding: 
 MISSING_WORDS = ("floor", "spread")
 
 
+@takes_old_names(labels="class_names")
 def named_scores(
     pairs: Iterable[tuple[str, float]],
-    labels: Sequence[str],
+    class_names: Sequence[str],
     *,
     missing: float | str = 0.0,
     ignore_undeclared: bool = False,
@@ -66,14 +67,14 @@ def named_scores(
 
     Args:
         pairs: `(name, score)`; of a name that is listed twice, the higher score.
-        labels: the declared names.
+        class_names: the declared names.
         missing: the score of a declared label that is not listed: a number; `"floor"`, the lowest
             score listed; or `"spread"`, an equal part of what the listed ones leave of 1.
         ignore_undeclared: leave names out that are not declared, for services that choose from
             thousands of names. Otherwise such a name is an error: the model was exchanged.
 
     Returns:
-        Scores in the order of `labels`.
+        Scores in the order of `class_names`.
 
     Raises:
         ValueError: for a name that is not declared, or another word.
@@ -88,15 +89,15 @@ def named_scores(
     found: dict[str, float] = {}
     for name, score in pairs:
         found[name] = max(float(score), found.get(name, float("-inf")))
-    if undeclared := sorted(set(found) - set(labels)):
+    if undeclared := sorted(set(found) - set(class_names)):
         if not ignore_undeclared:
             raise ValueError(
-                f"Expected the labels {', '.join(labels[:8])}. Received: "
+                f"Expected the labels {', '.join(class_names[:8])}. Received: "
                 f"{', '.join(undeclared[:8])}. Declare the labels of the model that answers."
             )
         found = {name: score for name, score in found.items() if name not in undeclared}
-    rest = _missing_score(found, len(labels), missing)
-    return [found.get(label, rest) for label in labels]
+    rest = _missing_score(found, len(class_names), missing)
+    return [found.get(label, rest) for label in class_names]
 
 
 def check_missing(missing: float | str, *, unit_range: bool = False) -> float | str:

@@ -109,7 +109,7 @@ class RekognitionSource(RemoteSource):
 
     Args:
         source_shape: `(H, W, C)`, 80 to 10,000 pixels a side.
-        labels: names of the scores, as Rekognition writes them; for moderation, of any level.
+        class_names: names of the scores, as Rekognition writes them; for moderation, of any level.
         operation: `"labels"`, `"moderation"` or `"custom_labels"`.
         project_version_arn: the model of custom labels, or an adapter of moderation.
         region: such as `"eu-west-1"`; `None` for the SDK's default.
@@ -131,7 +131,7 @@ class RekognitionSource(RemoteSource):
 
     source = RekognitionSource(
         (96, 96, 3),
-        labels=["Road Sign", "Tree", "Person"],
+        class_names=["Road Sign", "Tree", "Person"],
         region="eu-west-1",
         value_range=(0, 255),
         identity="Rekognition labels, 3.0",
@@ -145,7 +145,7 @@ class RekognitionSource(RemoteSource):
     def __init__(
         self,
         source_shape: tuple[int, int, int],
-        labels: Sequence[str],
+        class_names: Sequence[str],
         *,
         operation: str = "labels",
         project_version_arn: str | None = None,
@@ -167,14 +167,16 @@ class RekognitionSource(RemoteSource):
                 f"`min_confidence` must be from 0 to 100 percent. Received: {min_confidence}."
             )
         options.setdefault("ignore_undeclared", operation != "custom_labels")
-        options.setdefault("scores", "independent")
-        most = max_labels or (_MOST_LABELS if operation == "labels" else len(labels))
+        options.setdefault("score_kind", "independent")
+        most = max_labels or (_MOST_LABELS if operation == "labels" else len(class_names))
         options["client"] = RekognitionClient(
             operation, project_version_arn, region, float(min_confidence), most, concurrency,
             timeout=timeout,
         )  # fmt: skip
         places = [checked_url(endpoint_url) if endpoint_url else ""]
-        super().__init__(source_shape, labels, concurrency=concurrency, endpoints=places, **options)
+        super().__init__(
+            source_shape, class_names, concurrency=concurrency, endpoints=places, **options
+        )
 
     def read(self, answer: bytes) -> list[list[float]]:
         listed = json.loads(answer)[_OPERATIONS[self.client.operation][1]]

@@ -40,7 +40,7 @@ class RemoteSource(PythonSource):
 
     Args:
         source_shape: `(H, W, C)`.
-        labels: names of the scores, in order.
+        class_names: names of the scores, in order.
         value_range: `(low, high)` of the pixels that callers send; encoded as 8 bits.
         identity: a string that names the service and its version.
         client: a `ServiceClient`, whose `send` talks to the service.
@@ -52,7 +52,7 @@ class RemoteSource(PythonSource):
         retries: repetitions of a request that failed in a way that may pass.
         endpoints: addresses of replicas that give the same answers.
         missing: score of a label that an answer does not list, as of `named_scores`.
-        ignore_undeclared: leave names in answers out that `labels` does not have.
+        ignore_undeclared: leave names in answers out that `class_names` does not have.
         drift_tolerance: with a ledger, ask one fixed image in each run that sends something, and
             stop if a score of it moved further than this since the ledger began; `None` asks
             nothing.
@@ -61,7 +61,7 @@ class RemoteSource(PythonSource):
             stay here. What waits in its queue stands in the ledger as sent: let it have as many
             workers as there may be requests in flight (a pool of Python's with fewer is never
             given more than it has).
-        options: as of `PythonSource`: `scores`, `score_step`, `sum_tolerance`, `name`.
+        options: as of `PythonSource`: `score_kind`, `score_step`, `sum_tolerance`, `name`.
 
     Raises:
         ImportError: if tenacity is not installed.
@@ -78,7 +78,7 @@ class RemoteSource(PythonSource):
     def __init__(
         self,
         source_shape: tuple[int, int, int],
-        labels: Sequence[str],
+        class_names: Sequence[str],
         *,
         value_range: tuple[float, float],
         identity: str,
@@ -106,11 +106,15 @@ class RemoteSource(PythonSource):
         way = "and let the service turn the images, or write a source of your own that does"
         check_channels_last("source_shape", source_shape, way)
         super().__init__(
-            source_shape, len(labels), value_range=value_range, labels=labels, **options
+            source_shape,
+            len(class_names),
+            value_range=value_range,
+            class_names=class_names,
+            **options,
         )
         self.identity, self.ledger, self.encoding = identity, ledger, encoding
         self.images_per_request = images_per_request
-        self.missing = check_missing(missing, unit_range=self.scores == "independent")
+        self.missing = check_missing(missing, unit_range=self.score_kind == "independent")
         self.ignore_undeclared = ignore_undeclared
         self.drift_tolerance, self._drift_checked = drift_tolerance, False
         self.client = client or ServiceClient()
@@ -143,10 +147,10 @@ class RemoteSource(PythonSource):
         return answer
 
     def row_of(self, pairs: Any) -> list[float]:
-        """Scores in the order of `labels` from `(name, score)` pairs; see `named_scores`."""
+        """Scores in the order of `class_names` from `(name, score)` pairs; see `named_scores`."""
         return named_scores(
             pairs,
-            self.labels or (),
+            self.class_names or (),
             missing=self.missing,
             ignore_undeclared=self.ignore_undeclared,
         )
@@ -158,7 +162,7 @@ class RemoteSource(PythonSource):
 
     @property
     def fingerprint(self) -> str:
-        reading = f"{self.labels} {self.missing} {self.ignore_undeclared}"
+        reading = f"{self.class_names} {self.missing} {self.ignore_undeclared}"
         return query_key(self.identity, f"{self.encoding} {reading}", b"").hex()
 
     def payload(self, image: np.ndarray) -> bytes:

@@ -106,7 +106,7 @@ class TFServingSource(HTTPSource):
         address: `"http://host:8501"`; a list of them for replicas that answer alike.
         model_name: `--model_name` of the server.
         source_shape: `(H, W, C)`.
-        labels: names of the scores, in order.
+        class_names: names of the scores, in order.
         value_range: `(low, high)` of the pixels that callers send.
         version: of the model; `None` for the one that the server chooses, the newest.
         version_label: a label of the server's configuration instead of a number.
@@ -129,7 +129,7 @@ class TFServingSource(HTTPSource):
         ["http://127.0.0.1:8501", "http://127.0.0.1:8502"],
         "signs",
         (32, 32, 3),
-        labels=[f"sign {number}" for number in range(43)],
+        class_names=[f"sign {number}" for number in range(43)],
         version=1,
         value_range=(0, 255),
         identity="signs, version 1",
@@ -145,7 +145,7 @@ class TFServingSource(HTTPSource):
         address: str | Sequence[str],
         model_name: str,
         source_shape: tuple[int, int, int],
-        labels: Sequence[str],
+        class_names: Sequence[str],
         *,
         value_range: tuple[float, float],
         version: int | None = None,
@@ -165,7 +165,7 @@ class TFServingSource(HTTPSource):
         urls = [f"{one.rstrip('/')}{model.path}:predict" for one in addresses]
         options |= {"value_range": value_range, "client": partial(TFServingClient, model=model)}
         super().__init__(
-            urls, source_shape, labels, build_request=None, read_answer=None, **options
+            urls, source_shape, class_names, build_request=None, read_answer=None, **options
         )
 
     def read(self, answer: bytes) -> Any:

@@ -138,7 +138,7 @@ class TFServingGRPCSource(RemoteSource):
         address: `"host:8500"`; a list of them for replicas that answer alike.
         model_name: `--model_name` of the server.
         source_shape: `(H, W, C)`.
-        labels: names of the scores, in order.
+        class_names: names of the scores, in order.
         value_range: `(low, high)` of the pixels that callers send.
         version: of the model; `None` for the one that the server chooses, the newest.
         version_label: a label of the server's configuration instead of a number.
@@ -169,7 +169,7 @@ class TFServingGRPCSource(RemoteSource):
         "127.0.0.1:8500",
         "signs",
         (32, 32, 3),
-        labels=[f"sign {number}" for number in range(43)],
+        class_names=[f"sign {number}" for number in range(43)],
         signature_name="image_bytes",
         input_format="encoded",
         value_range=(0, 255),
@@ -186,7 +186,7 @@ class TFServingGRPCSource(RemoteSource):
         address: str | Sequence[str],
         model_name: str,
         source_shape: tuple[int, int, int],
-        labels: Sequence[str],
+        class_names: Sequence[str],
         *,
         value_range: tuple[float, float],
         version: int | None = None,
@@ -215,7 +215,7 @@ class TFServingGRPCSource(RemoteSource):
             key_variable=key_variable, timeout=timeout,
         )  # fmt: skip
         options |= {"value_range": value_range, "client": client, "endpoints": addresses}
-        super().__init__(source_shape, labels, **options)
+        super().__init__(source_shape, class_names, **options)
         # Missing packages and wrong certificates are found before the first request.
         for one in addresses:
             client.stub(one)

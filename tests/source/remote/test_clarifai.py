@@ -69,7 +69,11 @@ def images_of(count, seed=0):
 
 
 def source_of(fake, **options):
-    facts = {"value_range": (0, 255), "address": fake.address, "labels": fake.hosted.labels}
+    facts = {
+        "value_range": (0, 255),
+        "address": fake.address,
+        "class_names": fake.hosted.class_names,
+    }
     facts |= options
     return ClarifaiSource("general-image-recognition", (32, 32, 3), **facts)
 
@@ -100,9 +104,14 @@ def test_the_fake_answers_the_vendors_client(hosted, signs):
         assert answer.status.code == StatusCode.SUCCESS
         for output, row in zip(answer.outputs, np.asarray(signs(images)), strict=True):
             best = np.argsort(-row)[:20]
-            assert [one.name for one in output.data.concepts] == [hosted.labels[n] for n in best]
+            assert [one.name for one in output.data.concepts] == [
+                hosted.class_names[n] for n in best
+            ]
             np.testing.assert_allclose([c.value for c in output.data.concepts], row[best])
-        chosen = [resources_pb2.Concept(name=hosted.labels[3]), resources_pb2.Concept(id="ai_7")]
+        chosen = [
+            resources_pb2.Concept(name=hosted.class_names[3]),
+            resources_pb2.Concept(id="ai_7"),
+        ]
         few = ask_as_vendor(fake, payloads[:1], select_concepts=chosen)
         assert {one.id for one in few.outputs[0].data.concepts} == {"ai_3", "ai_7"}
         assert len(ask_as_vendor(fake, payloads[:1], max_concepts=5).outputs[0].data.concepts) == 5
@@ -134,9 +143,9 @@ def test_the_fake_refuses_what_the_vendor_refuses(hosted):
 def test_answers_are_those_of_the_model_behind_it(hosted, signs, concepts_by):
     images = images_of(7)
     ids = [f"ai_{number}" for number in range(43)]
-    labels = hosted.labels if concepts_by == "name" else ids
+    labels = hosted.class_names if concepts_by == "name" else ids
     with FakeClarifai(hosted, key=KEY) as fake:
-        source = source_of(fake, images_per_request=3, concepts_by=concepts_by, labels=labels)
+        source = source_of(fake, images_per_request=3, concepts_by=concepts_by, class_names=labels)
         np.testing.assert_allclose(source(images), signs(images), atol=1e-6)
         assert source.queries_used == fake.bill == 7
         assert fake.requests == 3
@@ -145,7 +154,7 @@ def test_answers_are_those_of_the_model_behind_it(hosted, signs, concepts_by):
 def test_some_labels_only(hosted, signs):
     images = images_of(2)
     with FakeClarifai(hosted) as fake:
-        source = source_of(fake, labels=hosted.labels[5:8])
+        source = source_of(fake, class_names=hosted.class_names[5:8])
         np.testing.assert_allclose(source(images), np.asarray(signs(images))[:, 5:8], atol=1e-6)
 
 
@@ -232,7 +241,7 @@ def test_a_mixed_success_is_asked_again_and_counted(tmp_path, hosted, signs):
 
 def test_a_label_that_the_model_lacks_is_named_early(tmp_path, hosted, signs):
     with FakeClarifai(hosted) as fake, QueryLedger(tmp_path / "l") as ledger:
-        source = source_of(fake, ledger=ledger, labels=[*hosted.labels[:3], "unicorn"])
+        source = source_of(fake, ledger=ledger, class_names=[*hosted.class_names[:3], "unicorn"])
         with pytest.raises(ValueError, match="must know all labels. Received: a mixed success"):
             source(images_of(1))
         assert ledger.spent == fake.bill == 2
@@ -246,7 +255,7 @@ def test_an_image_that_fails_among_others_is_shown_and_counted(tmp_path, hosted,
         return ParseDict(answer, service_pb2.MultiOutputResponse())
 
     with FakeClarifai(hosted) as fake, QueryLedger(tmp_path / "l") as ledger:
-        source = source_of(fake, ledger=ledger, labels=["nsfw", "sfw"], images_per_request=2)
+        source = source_of(fake, ledger=ledger, class_names=["nsfw", "sfw"], images_per_request=2)
         monkeypatch.setattr(ClarifaiClient, "method", lambda *_: answers)
         with pytest.raises(ValueError, match="47104 MP_IMAGE_DECODE_ERROR"):
             source(images_of(2))

@@ -37,7 +37,7 @@ class Counting(ServiceClient):
 
 
 def counting(**options):
-    facts = FACTS | {"scores": "logits", "concurrency": 1}
+    facts = FACTS | {"score_kind": "logits", "concurrency": 1}
     return RemoteSource((2, 2, 3), ["a", "b"], client=Counting(2.0), **facts, **options)
 
 
@@ -103,7 +103,7 @@ class OldSource(RemoteSource):
     request_fields = ("factor",)
 
     def __init__(self, factor, **options):
-        super().__init__((2, 2, 3), ["a", "b"], scores="logits", **FACTS, **options)
+        super().__init__((2, 2, 3), ["a", "b"], score_kind="logits", **FACTS, **options)
         self.factor = factor
 
     def request(self, payloads, endpoint):

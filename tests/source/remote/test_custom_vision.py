@@ -59,7 +59,7 @@ def source_of(fake, **changes):
         "project_id": fake.project_id,
         "iteration": fake.iteration,
         "source_shape": (32, 32, 3),
-        "labels": fake.hosted.labels,
+        "class_names": fake.hosted.class_names,
         "value_range": (0, 255),
         "identity": "signs, Iteration1",
     } | changes
@@ -88,7 +88,7 @@ def test_azures_client_understands_the_fake(hosted, signs, store):
     scores = {tag.tag_name: tag.probability for tag in answer.predictions}
     assert list(scores.values()) == sorted(scores.values(), reverse=True)
     expected = np.asarray(signs(image[None]))[0]
-    np.testing.assert_allclose([scores[label] for label in hosted.labels], expected, atol=1e-6)
+    np.testing.assert_allclose([scores[label] for label in hosted.class_names], expected, atol=1e-6)
     assert len({tag.tag_id for tag in answer.predictions}) == 43
     assert {tag.tag_type for tag in answer.predictions} == {"Regular"}
 
@@ -156,18 +156,18 @@ RECORDED = {
 
 def test_documented_answers(hosted):
     with FakeCustomVision(hosted) as fake:
-        source = source_of(fake, labels=["Japanese Cherry", "Hemlock"])
+        source = source_of(fake, class_names=["Japanese Cherry", "Hemlock"])
     assert source.read(json.dumps(RECORDED).encode()) == [[0.020345867, 0.979654133]]
 
 
 def test_a_multilabel_project_sums_to_anything(signs):
     both = HostedModel(lambda images: np.full((len(images), 2), 0.9), (32, 32, 3), ["stop", "wet"])
     with FakeCustomVision(both, key=KEY) as fake:
-        with pytest.raises(ValueError, match='Pass .*`scores="independent"`'):
+        with pytest.raises(ValueError, match='Pass .*`score_kind="independent"`'):
             source_of(fake)(images_of(1))
-        source = source_of(fake, scores="independent")
+        source = source_of(fake, score_kind="independent")
         scores = source(images_of(1))
-        assert source_of(fake, sum_tolerance=None).scores == source.scores
+        assert source_of(fake, sum_tolerance=None).score_kind == source.score_kind
     np.testing.assert_allclose(scores, [[0.9, 0.9]])
 
 

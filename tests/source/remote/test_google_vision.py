@@ -69,7 +69,11 @@ def images_of(count, seed=0):
 
 
 def source_of(fake, **options):
-    facts = {"value_range": (0, 255), "address": fake.address, "labels": fake.hosted.labels}
+    facts = {
+        "value_range": (0, 255),
+        "address": fake.address,
+        "class_names": fake.hosted.class_names,
+    }
     facts |= options
     return GoogleVisionSource((32, 32, 3), **facts)
 
@@ -94,7 +98,7 @@ def test_the_fake_answers_the_vendors_client(hosted, signs):
         answer = client.label_detection(image=vision.Image(content=payloads[0]), max_results=4)
         best = np.argsort(-scores[0])[:4]
         assert [one.description for one in answer.label_annotations] == [
-            hosted.labels[number] for number in best
+            hosted.class_names[number] for number in best
         ]
         np.testing.assert_allclose(
             [one.score for one in answer.label_annotations], scores[0][best], rtol=1e-6
@@ -138,12 +142,12 @@ def test_a_score_for_the_missing_must_be_one(hosted):
 def test_safe_search_levels_become_scores(hosted, signs):
     images = images_of(4)
     with FakeGoogleVision(hosted) as fake:
-        source = source_of(fake, feature="safe_search", labels=SAFE_SEARCH_LABELS)
+        source = source_of(fake, feature="safe_search", class_names=SAFE_SEARCH_LABELS)
         np.testing.assert_allclose(source(images), levels_of(signs(images)))
         two = source_of(
-            fake, feature="safe_search", labels=["racy", "adult"], ordinal=(1, 2, 3, 4, 5)
+            fake, feature="safe_search", class_names=["racy", "adult"], ordinal=(1, 2, 3, 4, 5)
         )
-        assert source.scores == "independent" and two.scores == "independent_logits"
+        assert source.score_kind == "independent" and two.score_kind == "independent_logits"
         np.testing.assert_allclose(two(images), 1 + 4 * levels_of(signs(images))[:, [4, 0]])
 
 
@@ -192,8 +196,8 @@ def test_what_may_pass_is_repeated(tmp_path, hosted, signs, fault, feature):
         QueryLedger(tmp_path / "l") as ledger,
     ):
         safe = feature == "safe_search"
-        labels = SAFE_SEARCH_LABELS if safe else hosted.labels
-        source = source_of(fake, ledger=ledger, concurrency=1, feature=feature, labels=labels)
+        labels = SAFE_SEARCH_LABELS if safe else hosted.class_names
+        source = source_of(fake, ledger=ledger, concurrency=1, feature=feature, class_names=labels)
         expected = levels_of(signs(images)) if safe else signs(images)
         np.testing.assert_allclose(source(images), expected, atol=1e-6)
         surely_free = fault == 429 or isinstance(fault, tuple)
@@ -216,7 +220,7 @@ def test_nothing_is_repeated_behind_the_ledger(hosted):
     [
         ("nan", {}),
         ("wrong labels", {"ignore_undeclared": False}),
-        ("wrong labels", {"feature": "safe_search", "labels": SAFE_SEARCH_LABELS}),
+        ("wrong labels", {"feature": "safe_search", "class_names": SAFE_SEARCH_LABELS}),
     ],
 )
 def test_malformed_answers_are_billed_asked_once_more_and_shown(tmp_path, hosted, fault, options):
@@ -343,7 +347,7 @@ def test_wrong_addresses(hosted):
     server = grpc.server(ThreadPoolExecutor(1))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    facts = {"labels": ["a"], "value_range": (0, 255), "address": f"127.0.0.1:{port}"}
+    facts = {"class_names": ["a"], "value_range": (0, 255), "address": f"127.0.0.1:{port}"}
     with pytest.raises(SourceRefusedError, match="UNIMPLEMENTED.*another kind of service"):
         GoogleVisionSource((32, 32, 3), **facts)(images_of(1))
     server.stop(None).wait()

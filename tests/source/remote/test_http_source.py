@@ -54,7 +54,7 @@ def test_answers_are_those_of_the_model_behind_it():
         source = source_of(service, images_per_request=3)
         np.testing.assert_allclose(source(images), service.model(images), atol=1e-6)
         assert source.queries_used == sum(service.billed.values()) == 7
-        assert source.labels == LABELS
+        assert source.class_names == LABELS
 
 
 @pytest.mark.parametrize("fault", TRANSPORT_FAULTS, ids=str)

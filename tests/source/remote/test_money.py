@@ -53,10 +53,12 @@ def test_another_value_range_is_another_request(tmp_path, protocol):
         for value_range in ((0, 255), (-1, 1)):
             facts = {"value_range": value_range, "identity": "m", "ledger": ledger}
             if protocol == "rest":
-                source = TFServingSource(fake.address, "m", (4, 4, 3), hosted.labels, **facts)
+                source = TFServingSource(fake.address, "m", (4, 4, 3), hosted.class_names, **facts)
             else:
                 named = {"input_name": "image"}
-                source = KServeSource(fake.address, "m", (4, 4, 3), hosted.labels, **named, **facts)
+                source = KServeSource(
+                    fake.address, "m", (4, 4, 3), hosted.class_names, **named, **facts
+                )
             answers.append(np.asarray(source(black + value_range[0])))
         assert fake.bill == 2
         assert answers[0].argmax() == 1 and answers[1].argmax() == 0
@@ -186,7 +188,7 @@ def test_a_key_is_hidden_before_a_text_is_cut(tmp_path, monkeypatch):
         raise ValueError(f"strange: {answer}")
 
     with SignService() as service, QueryLedger(tmp_path / "l") as ledger:
-        service.hosted.labels = (*LABELS[:-1], key)
+        service.hosted.class_names = (*LABELS[:-1], key)
         source = source_of(
             service, ledger=ledger, key_variable="SERVICE_KEY", read_answer=lambda _: echo(key)
         )

@@ -91,7 +91,7 @@ def png(image):
 def source_of(fake, **options):
     facts = {
         "source_shape": (96, 96, 3),
-        "labels": fake.hosted.labels,
+        "class_names": fake.hosted.class_names,
         "region": "eu-west-1",
         "endpoint_url": fake.address,
         "value_range": (0, 255),
@@ -131,7 +131,7 @@ def check_shape(shape, value):
 def test_amazons_client_understands_the_fake(hosted, signs, operation):
     method, name, listed = LISTS[operation]
     image = images_of(1)[0]
-    parents = {hosted.labels[1]: hosted.labels[0]}
+    parents = {hosted.class_names[1]: hosted.class_names[0]}
     with FakeRekognition(hosted, project_version_arn=ARN, key=KEY_ID, parents=parents) as fake:
         client, raw = amazons_client(fake), []
         client.meta.events.register(
@@ -142,14 +142,14 @@ def test_amazons_client_understands_the_fake(hosted, signs, operation):
         check_shape(client.meta.service_model.operation_model(name).output_shape, json.loads(*raw))
     scores = {label["Name"]: label["Confidence"] for label in answer[listed]}
     np.testing.assert_allclose(
-        [scores[label] for label in hosted.labels],
+        [scores[label] for label in hosted.class_names],
         100 * expected_of(signs, image[None])[0],
         atol=1e-4,
     )
     assert list(scores.values()) == sorted(scores.values(), reverse=True)
     if operation == "moderation":
-        child = next(one for one in answer[listed] if one["Name"] == hosted.labels[1])
-        assert (child["ParentName"], child["TaxonomyLevel"]) == (hosted.labels[0], 2)
+        child = next(one for one in answer[listed] if one["Name"] == hosted.class_names[1])
+        assert (child["ParentName"], child["TaxonomyLevel"]) == (hosted.class_names[0], 2)
 
 
 def test_the_fake_keeps_to_the_limits_asked_for(hosted):
@@ -214,7 +214,7 @@ def test_partial_lists_and_undeclared_names(hosted, signs):
         few = source_of(fake, max_labels=1, missing=0.25)(image)[0]
         assert float(few[best]) == pytest.approx(expected[best], abs=1e-5)
         assert set(np.delete(np.asarray(few), best).tolist()) == {0.25}
-        one = source_of(fake, labels=hosted.labels[best : best + 1])(image)
+        one = source_of(fake, class_names=hosted.class_names[best : best + 1])(image)
         np.testing.assert_allclose(one, [[expected[best]]], atol=1e-5)
 
 
@@ -273,7 +273,7 @@ def test_documented_answers(hosted, operation, labels, row):
     check_shape(model.operation_model(LISTS[operation][1]).output_shape, RECORDED[operation])
     with FakeRekognition(hosted) as fake:
         arn = ARN if operation == "custom_labels" else None
-        source = source_of(fake, operation=operation, labels=labels, project_version_arn=arn)
+        source = source_of(fake, operation=operation, class_names=labels, project_version_arn=arn)
     assert source.read(json.dumps(RECORDED[operation]).encode())[0] == pytest.approx(row)
 
 
