@@ -126,7 +126,14 @@ def check_config_round_trip(source):
     """Through JSON and back: the same facts, the same answers."""
     text = json.dumps(keras.saving.serialize_keras_object(source))
     again = keras.saving.deserialize_keras_object(json.loads(text))
-    for fact in ("source_shape", "value_range", "num_labels", "labels", "scores", "score_step"):
+    for fact in (
+        "source_shape",
+        "value_range",
+        "num_labels",
+        "class_names",
+        "score_kind",
+        "score_step",
+    ):
         assert getattr(again, fact) == getattr(source, fact), fact
     for fact in ("sum_tolerance", "max_batch", "differentiable", "in_graph", "exportable", "name"):
         assert getattr(again, fact) == getattr(source, fact), fact

@@ -22,7 +22,7 @@ def test_labels_are_an_asset(digits) -> None:
     file = digits.exported.folder / "assets" / "labels.txt"
     assert file.read_text().splitlines() == list(digits.model.class_names)
     loaded = tf.saved_model.load(str(digits.exported))
-    assert loaded.class_names.asset_path.numpy().decode() == str(file)
+    assert loaded.labels.asset_path.numpy().decode() == str(file)
 
 
 def test_facts_say_where_the_model_comes_from(digits_three_views) -> None:

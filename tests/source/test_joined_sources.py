@@ -125,7 +125,7 @@ def test_a_map_reads_both_and_the_saved_model_answers_the_same(tmp_path):
     [
         (lambda: [], "two or more.*Received: 0"),
         (lambda: [frozen()], "two or more.*Received: 1"),
-        (lambda: [frozen(), frozen("linear")], "same `scores`.*probabilities and logits"),
+        (lambda: [frozen(), frozen("linear")], "same `score_kind`.*probabilities and logits"),
         (lambda: [frozen(), frozen(value_range=(0, 1))], "same `value_range`"),
         (lambda: [frozen(output="features")] * 2, "joins scores.*output='scores'"),
         (lambda: [frozen(), "MobileNet"], "Received: str"),
