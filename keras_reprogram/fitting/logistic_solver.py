@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.optimize import minimize
-from threadpoolctl import threadpool_limits
+
+from keras_reprogram.fitting.one_thread import one_thread
 
 # Where the gradient of the mean loss, in preconditioned unknowns, counts as zero. The Hessian is
 # nearly the identity there, so the objective is within about 1e-8 of its minimum.
@@ -70,7 +71,7 @@ def solve_logistic(
     iterations = 0
     # Products this small cost less than waking threads for them: on a busy machine one thread is
     # eighty times faster than two.
-    with threadpool_limits(1):
+    with one_thread():
         for precision in (np.float32, np.float64):
             objective = _Objective(rows.astype(precision), codes, share, penalty, scale)
             found = minimize(
@@ -153,7 +154,7 @@ def _softmax(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _product(rows: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    with threadpool_limits(1):
+    with one_thread():
         return rows @ kernel
 
 
@@ -211,7 +212,7 @@ def _flat(inputs: np.ndarray) -> np.ndarray:
 
 def _axes(rows: np.ndarray) -> np.ndarray:
     # With rows = U S V^T, rows rows^T = U S^2 U^T is the small matrix, and V = rows^T U / S.
-    with threadpool_limits(1):
+    with one_thread():
         variances, directions = np.linalg.eigh((rows @ rows.T).astype(np.float64))
     kept = variances > SMALLEST_SHARE * max(variances[-1], np.finfo(np.float64).tiny)
     # Rows that are all alike have no axis of their own; one keeps the shapes.

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from keras_reprogram.fitting.logistic_solver import (
     LogisticSolution,
     LosslessRotation,
     solve_logistic,
 )
+from keras_reprogram.fitting.one_thread import one_thread
 from keras_reprogram.fitting.validation import split_validation
 
 # Inverse regularisation C for features of mean squared norm 1, from a strong prior to hardly any.
@@ -136,7 +136,7 @@ def _principal_axes(rotation: LosslessRotation, rows: np.ndarray) -> tuple[np.nd
     """Axes `(d, r)` and the rows along them; a rotation has them already."""
     if rotation.axes is not None:
         return rotation.axes, rows
-    with threadpool_limits(1):
+    with one_thread():
         _, axes = np.linalg.eigh(rows.T @ rows)
     return axes, rows @ axes
 
@@ -176,9 +176,6 @@ def _choose(
     train: np.ndarray,
     validation: np.ndarray,
 ) -> tuple[float, float, float]:
-    # Half of the time that `import keras_reprogram` would otherwise add to that of Keras.
-    from sklearn.metrics import log_loss
-
     trials = []
     share = weight[validation] if weight[validation].any() else None
     for power in SPREAD_POWERS:
@@ -190,12 +187,7 @@ def _choose(
                 scaled[train], labels[train], weight[train], regularization, start=solution
             )
             probabilities = solution.probabilities(scaled[validation])
-            loss = log_loss(
-                labels[validation],
-                probabilities,
-                labels=solution.classes,
-                sample_weight=share,
-            )
+            loss = _cross_entropy(probabilities, solution.classes, labels[validation], share)
             predicted = solution.classes[probabilities.argmax(axis=1)]
             hits = predicted == labels[validation]
             accuracy = float(np.average(hits, weights=share))
@@ -205,6 +197,19 @@ def _choose(
                 break
     _, power, regularization, accuracy = min(trials)
     return power, regularization, accuracy
+
+
+def _cross_entropy(
+    probabilities: np.ndarray,
+    classes: np.ndarray,
+    labels: np.ndarray,
+    weight: np.ndarray | None,
+) -> float:
+    """Weighted mean over labels that are all among the sorted classes."""
+    # What scikit-learn's `log_loss` gives, whose checks take longer than the fits between them.
+    own = probabilities[np.arange(len(labels)), np.searchsorted(classes, labels)]
+    smallest = np.finfo(own.dtype).eps
+    return float(np.average(-np.log(np.clip(own, smallest, 1 - smallest)), weights=weight))
 
 
 def _scaled(rows: np.ndarray, scales: np.ndarray) -> np.ndarray:

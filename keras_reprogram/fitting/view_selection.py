@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from keras_reprogram.arguments import one_of
 from keras_reprogram.fitting.map_fitting import MapFit, fit_logistic_regression
+from keras_reprogram.fitting.one_thread import one_thread
 
 # Ridge penalties for one image, as shares of the mean squared norm of its features.
 _PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
@@ -114,7 +114,7 @@ class ViewPool:
         chosen: list[int] = []
         gram = np.zeros_like(self._grams[0])
         errors, accuracies = [], []
-        with threadpool_limits(1):  # waking threads costs more than products of this size
+        with one_thread():  # waking threads costs more than products of this size
             for _ in range(num_views):
                 trials = {view: self._left_out(gram + self._grams[view]) for view in left}
                 best = min(left, key=lambda view: trials[view])
@@ -127,7 +127,7 @@ class ViewPool:
 
     def error(self, views: tuple[int, ...]) -> float:
         """Leave-one-out squared error of a given set of views."""
-        with threadpool_limits(1):
+        with one_thread():
             return self._left_out(self._grams[list(views)].sum(axis=0))[0]
 
     @cached_property
@@ -149,7 +149,7 @@ class ViewPool:
     def _grams(self) -> np.ndarray:
         features = np.moveaxis(np.asarray(self.features, np.float64)[self._counted], 1, 0)
         features = self._roots * features
-        with threadpool_limits(1):
+        with one_thread():
             return features @ np.swapaxes(features, 1, 2)
 
     def _left_out(self, gram: np.ndarray) -> tuple[float, float]:
