@@ -116,7 +116,19 @@ PRINT_SITE_PACKAGES = "import sysconfig; print(sysconfig.get_path('purelib'))"
 PRINT_ORIGIN = "import keras_reprogram as k; print(k.__version__, k.__file__, len(k.__all__) > 0)"
 
 
-@pytest.mark.parametrize("kind", ["wheel", pytest.param("sdist", marks=pytest.mark.slow)])
+def test_unpacked_wheel_runs_outside_the_repository(built: dict[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "unpacked"
+    with zipfile.ZipFile(built["wheel"]) as archive:
+        archive.extractall(folder)
+    code = f"import sys; sys.path.insert(0, {str(folder)!r}); {PRINT_ORIGIN}"
+
+    version, origin, has_names = run(sys.executable, "-c", code, cwd=tmp_path).split()
+    assert (version, has_names) == (VERSION, "True")
+    assert Path(origin).is_relative_to(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["wheel", "sdist"])
 def test_installed_package_runs_outside_the_repository(
     built: dict[str, Path], tmp_path: Path, kind: str
 ) -> None:

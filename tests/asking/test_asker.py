@@ -46,7 +46,7 @@ def learn(source):
     return model
 
 
-@pytest.mark.parametrize("limit", [1, 2, 7])
+@pytest.mark.parametrize("limit", [pytest.param(1, marks=pytest.mark.slow), 2, 7])
 def test_a_callable_never_gets_more_than_its_limit(limit) -> None:
     sizes = []
     source = opaque_source(record=sizes, max_batch=limit)
@@ -57,7 +57,7 @@ def test_a_callable_never_gets_more_than_its_limit(limit) -> None:
     assert sum(sizes) == model.queries_used == 3 * (26 + 13 * (1 + 3 + 1 + 1))
 
 
-@pytest.mark.parametrize("limit", [2, 7])
+@pytest.mark.parametrize("limit", [pytest.param(2, marks=pytest.mark.slow), 7])
 def test_a_source_in_the_graph_never_gets_more_than_its_limit(limit) -> None:
     source = RecordedSource(limit)
     learn(source)

@@ -6,6 +6,8 @@ import pytest
 from command_runs import Command, TrainedRun, run_command
 from matplotlib.figure import Figure
 
+from keras_reprogram.command_line import training_run
+
 
 @pytest.fixture(scope="session")
 def command() -> Command:
@@ -23,6 +25,12 @@ def opaque_run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
         *("--output", place, "--name", "run", "--json", figures),
     )
     return TrainedRun(place / "run", ended, figures)
+
+
+@pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs without their page, which takes longer than a small training."""
+    monkeypatch.setattr(training_run, "write_run_page", lambda *arguments: None)
 
 
 @pytest.fixture

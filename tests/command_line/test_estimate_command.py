@@ -17,7 +17,7 @@ COMMON = ("--source", "traffic-signs", "--target", "digits", "--opaque")
 IMAGES = ("--train-images", 60, "--test-images", 30, "--num-views", 2)
 
 
-@pytest.mark.usefixtures("undrawn_figures")
+@pytest.mark.usefixtures("no_report")
 @pytest.mark.parametrize(
     "extra",
     [
@@ -75,7 +75,7 @@ def test_contradictions_are_refused(command: Command) -> None:
     assert ended.code == 2 and "Leave one of them out" in ended.err
 
 
-@pytest.mark.usefixtures("undrawn_figures")
+@pytest.mark.usefixtures("no_report")
 @pytest.mark.parametrize(
     "extra", [pytest.param((), marks=pytest.mark.slow), ("--query-budget", 150)]
 )

@@ -201,6 +201,7 @@ def test_ctrl_c_during_training_keeps_the_map(command: Command, tmp_path: Path) 
     assert measured.code == 0, measured.err
 
 
+@pytest.mark.slow
 def test_ctrl_c_before_anything_was_learned(tmp_path: Path) -> None:
     # 32 views of all images take long enough to be stopped before the map is fitted.
     arguments = (*TRAIN, "--opaque", "--num-views", 32, "--output", "out")

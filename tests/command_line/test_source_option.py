@@ -250,7 +250,7 @@ def test_a_range_that_is_so_anyway_may_be_said(tmp_path: Path) -> None:
         assert resolve_source(text, settings=BYTES).source.value_range == (0, 255)
 
 
-@pytest.mark.usefixtures("undrawn_figures")
+@pytest.mark.usefixtures("no_report")
 def test_a_run_keeps_what_was_said_of_its_source(
     command: Command, files: Path, tmp_path: Path
 ) -> None:

@@ -9,7 +9,7 @@ from command_runs import Command, TrainedRun
 
 from keras_reprogram.command_line import training_run
 
-UNDRAWN = pytest.mark.usefixtures("undrawn_figures")
+NO_REPORT = pytest.mark.usefixtures("no_report")
 SMALL = ("--target", "digits", "--train-images", 60, "--test-images", 40, "--no-baseline")
 
 
@@ -64,6 +64,7 @@ def test_run_folder_holds_program_figures_and_report(opaque_run: TrainedRun) -> 
     assert report.count("data:image/png") == 4
 
 
+@pytest.mark.usefixtures("undrawn_figures")
 def test_gradients_train_a_program_that_validation_judges(command: Command, tmp_path: Path) -> None:
     ended = command(
         *("train", "--source", "traffic-signs", *SMALL, "--epochs", 2, "--output", tmp_path)
@@ -82,7 +83,7 @@ def test_gradients_train_a_program_that_validation_judges(command: Command, tmp_
     assert "Training curves" in (folder / "report.html").read_text()
 
 
-@UNDRAWN
+@NO_REPORT
 def test_kept_epoch_is_never_worse_on_validation(command: Command, tmp_path: Path) -> None:
     # A learning rate that ruins the program: the map alone must be kept.
     arguments = ("--epochs", 1, "--learning-rate", 1e3, "--output", tmp_path)
@@ -96,7 +97,7 @@ def test_kept_epoch_is_never_worse_on_validation(command: Command, tmp_path: Pat
     assert figures["results"][0]["accuracies"] == figures["results"][1]["accuracies"]
 
 
-@UNDRAWN
+@NO_REPORT
 def test_opaque_steps_cost_what_the_estimator_declares(command: Command, tmp_path: Path) -> None:
     arguments = ("--opaque", "--epochs", 1, "--output", tmp_path)
     ended = command("train", "--source", "traffic-signs", *SMALL, *arguments)
@@ -107,13 +108,17 @@ def test_opaque_steps_cost_what_the_estimator_declares(command: Command, tmp_pat
     assert result["training_queries"] == 60 + 48 * (1 + 4) + 60
 
 
-@UNDRAWN
+@NO_REPORT
 @pytest.mark.parametrize(
     ("arguments", "queries"),
     [
         (("--opaque", "--output-map", "frequency"), 60),
-        (("--opaque", "--output-map", "iterative", "--labels-per-class", 2), 60),
-        (("--opaque", "--output-map", "bayesian-plus"), 60),
+        pytest.param(
+            ("--opaque", "--output-map", "iterative", "--labels-per-class", 2),
+            60,
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(("--opaque", "--output-map", "bayesian-plus"), 60, marks=pytest.mark.slow),
         (("--opaque", "--output-map", "random", "--labels-per-class", 2), 0),
         (("--output-map", "new-head", "--epochs", 0), 60),
         (("--placement", "center", "--image-size", 20, "--epochs", 0), 60),
@@ -129,7 +134,7 @@ def test_maps_and_placements(
     assert row["training_queries"] == queries
 
 
-@UNDRAWN
+@NO_REPORT
 def test_several_seeds_show_their_spread(command: Command, tmp_path: Path) -> None:
     arguments = ("--opaque", "--seed", 3, "--seeds", 2, "--output", tmp_path)
     ended = command("train", "--source", "traffic-signs", *SMALL, *arguments)
@@ -143,7 +148,7 @@ def test_several_seeds_show_their_spread(command: Command, tmp_path: Path) -> No
     assert first != second
 
 
-@UNDRAWN
+@NO_REPORT
 @pytest.mark.slow
 def test_same_seed_gives_the_same_figures(command: Command, tmp_path: Path) -> None:
     arguments = ("--opaque", "--seed", 1, "--output", tmp_path, "--name", "same")
@@ -172,6 +177,7 @@ def test_a_report_that_fails_costs_no_figures(
     assert (folder / "program.reprogram").is_file()
 
 
+@NO_REPORT
 def test_a_later_seed_that_fails_leaves_the_first_program(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,6 +200,7 @@ def test_a_later_seed_that_fails_leaves_the_first_program(
     assert figures_of(folder)["complete"] is False
 
 
+@NO_REPORT
 def test_what_fails_takes_no_finished_run_away(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,7 +218,7 @@ def test_what_fails_takes_no_finished_run_away(
     assert figures_of(tmp_path / "digits-traffic-signs-2")["complete"] is False
 
 
-@UNDRAWN
+@NO_REPORT
 def test_quiet_says_nothing_on_stderr(command: Command, tmp_path: Path) -> None:
     arguments = ("--opaque", "--quiet", "--output", tmp_path)
     ended = command("train", "--source", "traffic-signs", *SMALL, *arguments)
@@ -221,6 +228,7 @@ def test_quiet_says_nothing_on_stderr(command: Command, tmp_path: Path) -> None:
     assert "map only" in ended.out
 
 
+@NO_REPORT
 def test_query_budget_is_kept_and_its_stages_are_reported(command: Command, tmp_path: Path) -> None:
     arguments = ("--opaque", "--query-budget", 1500, "--num-views", 2, "--output", tmp_path)
     done = command("train", "--source", "traffic-signs", *SMALL, *arguments)
@@ -235,6 +243,7 @@ def test_query_budget_is_kept_and_its_stages_are_reported(command: Command, tmp_
     assert len(figures["curve"]) >= 1
 
 
+@NO_REPORT
 def test_budget_below_a_few_images_a_class_is_refused(command: Command, tmp_path: Path) -> None:
     arguments = ("--opaque", "--query-budget", 30, "--output", tmp_path)
     done = command("train", "--source", "traffic-signs", *SMALL, *arguments)

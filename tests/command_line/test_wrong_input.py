@@ -162,7 +162,7 @@ def test_overwrite_leaves_a_foreign_folder_alone(command: Command, tmp_path: Pat
     assert (tmp_path / "precious" / "thesis.txt").read_text() == "years of work"
 
 
-@pytest.mark.usefixtures("undrawn_figures")
+@pytest.mark.usefixtures("no_report")
 def test_full_disk(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is there to keep; `test_train_command.py` has a report that finds no room."""
 

@@ -8,13 +8,13 @@ from keras_reprogram.export import saved_model
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory):
-    """One view, with all checks of the export."""
-    return export_digits(1, tmp_path_factory.mktemp("one_view"))
+    """Three views, with all checks of the export."""
+    return export_digits(3, tmp_path_factory.mktemp("three_views"))
 
 
 @pytest.fixture(scope="session")
-def digits_three_views(tmp_path_factory):
-    return export_digits(3, tmp_path_factory.mktemp("three_views"))
+def digits_one_view(tmp_path_factory):
+    return export_digits(1, tmp_path_factory.mktemp("one_view"))
 
 
 @pytest.fixture

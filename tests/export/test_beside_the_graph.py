@@ -25,8 +25,8 @@ def test_labels_are_an_asset(digits) -> None:
     assert loaded.labels.asset_path.numpy().decode() == str(file)
 
 
-def test_facts_say_where_the_model_comes_from(digits_three_views) -> None:
-    model, exported, _ = digits_three_views
+def test_facts_say_where_the_model_comes_from(digits) -> None:
+    model, exported, _ = digits
     facts = facts_of(exported)
     assert facts["versions"] == {
         "keras_reprogram": keras_reprogram.__version__,
@@ -48,12 +48,6 @@ def test_facts_say_where_the_model_comes_from(digits_three_views) -> None:
     assert (facts["num_views"], facts["output_map"]) == (3, "DenseMap")
     assert facts["class_names"] == list(model.class_names)
     assert facts["metrics"] == {"accuracy": 0.5, "confusion": [[1, 0], [0, 1]]}
-
-
-def test_the_source_s_labels_are_facts(unchecked, tmp_path) -> None:
-    labels = ["roads", "signs", "trees", "two words", "Ü"]
-    model = small_model(frozen_source(class_names=labels))
-    assert facts_of(export_saved_model(model, tmp_path))["source"]["labels"] == labels
 
 
 def test_an_embedded_twin_is_named_beside_the_source(unchecked, tmp_path) -> None:
@@ -104,15 +98,25 @@ def test_server_files_are_what_the_server_parses(digits) -> None:
     ]
 
 
-def test_server_files_that_are_there_stay(unchecked, tmp_path) -> None:
+def test_server_files_that_are_there_stay_and_facts_are_the_model_s(unchecked, tmp_path) -> None:
     folder = tmp_path / "my signs, 2"
     folder.mkdir()
     (folder / "models.config").write_text("mine")
-    exported = export_saved_model(small_model(), folder, batch_sizes=[8, 2])
+    labels = ["roads", "signs", "trees", "two words", "Ü"]
+    model = small_model(frozen_source(class_names=labels))
+    metrics = {"counts": np.arange(3), "nested": {"auc": np.float64(0.25)}}
+    exported = export_saved_model(model, folder, batch_sizes=[8, 2], metrics=metrics)
+    assert facts_of(exported)["source"]["labels"] == labels
+    assert facts_of(exported)["metrics"] == {"counts": [0, 1, 2], "nested": {"auc": 0.25}}
     assert (folder / "models.config").read_text() == "mine"
     assert "max_batch_size { value: 8 }" in (folder / "batching.config").read_text()
     assert "target=/models/my-signs--2," in exported.serve_command
     assert len(shlex.split(exported.serve_command)) == 13
+
+
+@pytest.fixture(scope="module")
+def model():
+    return small_model()
 
 
 @pytest.mark.parametrize(
@@ -126,9 +130,11 @@ def test_server_files_that_are_there_stay(unchecked, tmp_path) -> None:
         ({"batch_sizes": [1.5]}, "`batch_sizes`"),
     ],
 )
-def test_wrong_arguments_are_refused_before_anything_is_written(options, message, tmp_path) -> None:
+def test_wrong_arguments_are_refused_before_anything_is_written(
+    options, message, model, tmp_path
+) -> None:
     with pytest.raises(ValueError, match=message):
-        export_saved_model(small_model(), tmp_path / "signs", **options)
+        export_saved_model(model, tmp_path / "signs", **options)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -138,9 +144,3 @@ def test_class_names_are_lines(name, tmp_path) -> None:
     with pytest.raises(ValueError, match=r"one line.*Received: "):
         export_saved_model(model, tmp_path / "signs")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_numpy_values_are_metrics(unchecked, tmp_path) -> None:
-    metrics = {"counts": np.arange(3), "nested": {"auc": np.float64(0.25)}}
-    exported = export_saved_model(small_model(), tmp_path, metrics=metrics)
-    assert facts_of(exported)["metrics"] == {"counts": [0, 1, 2], "nested": {"auc": 0.25}}

@@ -50,7 +50,7 @@ def test_pixels_are_kept_bit_for_bit(channels, wanted) -> None:
     np.testing.assert_array_equal(in_graph(file, (9, 7, wanted)), elsewhere(file, (9, 7, wanted)))
 
 
-@pytest.mark.parametrize("size", [(5, 5), (30, 20), (9, 14)])
+@pytest.mark.parametrize("size", [(5, 5), (30, 20), pytest.param((9, 14), marks=pytest.mark.slow)])
 def test_sizes_are_changed_as_elsewhere(size) -> None:
     file = encoded(noise(18, 14, 3))
     for wanted in (1, 3):
@@ -97,7 +97,7 @@ def test_other_kinds_of_files_are_refused_by_name(kind) -> None:
         in_graph(unserved_files()[kind], (4, 4, 3))
 
 
-@pytest.mark.parametrize("depth", [8, 12, 16])
+@pytest.mark.parametrize("depth", [8, pytest.param(12, marks=pytest.mark.slow), 16])
 def test_levels_of_sixteen_bit_files_are_kept(depth) -> None:
     target_range = (0.0, 2.0**depth - 1)
     for kind, file in deep_files(2**depth - 1).items():

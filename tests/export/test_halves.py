@@ -155,6 +155,7 @@ def test_a_remote_source_is_not_asked(unchecked, tmp_path) -> None:
     assert facts["source"]["labels"] == list("abcde")
 
 
+@pytest.mark.slow
 def test_features_have_halves_too(unchecked, tmp_path) -> None:
     model = head_model()
     written = export_halves(model, tmp_path)
@@ -170,7 +171,7 @@ def test_a_map_without_answers_is_refused(tmp_path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("half", ["program", "output_map"])
+@pytest.mark.parametrize("half", ["program", pytest.param("output_map", marks=pytest.mark.slow)])
 def test_a_half_that_disagrees_is_not_kept(half, monkeypatch, tmp_path) -> None:
     model = small_model(opaque_source())
     writer = f"write_{half.removeprefix('output_')}_half"

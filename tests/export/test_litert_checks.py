@@ -53,9 +53,10 @@ def test_wrong_arguments(model, tmp_path) -> None:
         export_litert(model, tmp_path / "a.tflite", least_agreement=97)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
-    ["saved_model", *(pytest.param(k, marks=pytest.mark.slow) for k in ("features", "labels"))],
+    ["saved_model", "features", "labels"],
 )
 def test_int8_of_other_sources_and_maps(kind, tmp_path) -> None:
     if kind == "features":
@@ -81,10 +82,15 @@ def test_the_first_eighth_of_the_convolutions_stays_in_float() -> None:
     assert litert_conversion._first_layers(steps[5:12]) == set()
 
 
+@pytest.fixture(scope="module")
+def content(model):
+    """One conversion, which takes longer than what the tests do with it."""
+    return convert(model, None, form_named("float32"), IMAGES)
+
+
 @pytest.fixture
-def other_model(model, monkeypatch):
+def other_model(model, content, monkeypatch):
     """A model, and in the place of its conversion the file of one with turned classes."""
-    content = convert(model, None, form_named("float32"), IMAGES)
     monkeypatch.setattr(litert, "convert", lambda *arguments: content)
     kernel, bias = model.output_map.kernel, model.output_map.bias
     values = kernel.numpy(), bias.numpy()

@@ -38,7 +38,7 @@ def classify(*arguments):
     )
 
 
-@pytest.mark.parametrize("form", ["float32", "int8"])
+@pytest.mark.parametrize("form", ["float32", pytest.param("int8", marks=pytest.mark.slow)])
 def test_image_files_are_classified_without_tensorflow(form, tmp_path) -> None:
     model = small_model(class_names=NAMES)
     pixels = np.array([20, 40, 120, 140, 210, 230], np.uint8)

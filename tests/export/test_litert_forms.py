@@ -79,8 +79,8 @@ class Exported:
     scope="module",
     # The other maps take a minute: `make test-slow` has them.
     params=[
-        pytest.param(("dense", 1), marks=pytest.mark.slow),
-        ("dense", 3),
+        ("dense", 1),
+        pytest.param(("dense", 3), marks=pytest.mark.slow),
         pytest.param(("labels", 3), marks=pytest.mark.slow),
         pytest.param(("head", 3), marks=pytest.mark.slow),
     ],
@@ -122,6 +122,7 @@ def test_int8_is_in_the_source_and_nowhere_else(exported) -> None:
         assert {t["dtype"] for t in own} <= {np.float32, np.int32}
 
 
+@pytest.mark.slow
 def test_dynamic_int8_keeps_the_classes(exported) -> None:
     if isinstance(exported.model.output_map, NewHead):
         # The converter cannot be told to leave the new head's kernel, whose rows reach over

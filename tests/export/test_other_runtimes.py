@@ -9,7 +9,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(params=["digits", "digits_three_views"])
+@pytest.fixture(params=["digits", "digits_one_view"])
 def export(request):
     return request.getfixturevalue(request.param)
 

@@ -40,8 +40,8 @@ def tensors(infos):
 SCORES = {"scores": ("float32", [-1, 10])}
 CLASSES = {"classes": ("string", [-1, 10])}
 STEPS = {
-    "source_images": ("float32", [-1, 1, 32, 32, 3]),
-    "source_scores": ("float32", [-1, 1, 43]),
+    "source_images": ("float32", [-1, 3, 32, 32, 3]),
+    "source_scores": ("float32", [-1, 3, 43]),
 }
 
 
@@ -78,8 +78,8 @@ def test_files_score_as_their_pixels_do(digits, served) -> None:
         assert (answer["classes"].numpy() == NAMES).all()
 
 
-def test_the_steps_are_the_model_s_own(digits_three_views) -> None:
-    model, exported, images = digits_three_views
+def test_the_steps_are_the_model_s_own(digits) -> None:
+    model, exported, images = digits
     answer = signatures(exported)["steps"](image=tf.constant(images[:9]))
     source_images = keras.ops.convert_to_numpy(model.program(images[:9]))
     assert source_images.shape == (9, 3, 32, 32, 3)
@@ -135,7 +135,10 @@ def test_what_is_no_image_is_refused(served) -> None:
         served["classify"](inputs=tf.constant([tf.train.Example().SerializeToString()]))
 
 
-@pytest.mark.parametrize(("channels", "target_range"), [(3, (-1.0, 1.0)), (1, (0.0, 1.0))])
+@pytest.mark.parametrize(
+    ("channels", "target_range"),
+    [(3, (-1.0, 1.0)), pytest.param(1, (0.0, 1.0), marks=pytest.mark.slow)],
+)
 def test_files_are_scaled_to_the_target_range(channels, target_range, unchecked, tmp_path) -> None:
     source = frozen_source()
     program = ProgramLayer(
@@ -153,8 +156,8 @@ def test_files_are_scaled_to_the_target_range(channels, target_range, unchecked,
     assert answer["classes"].numpy()[0].tolist() == [b"0", b"1", b"2"]
 
 
-def test_images_of_two_channels_have_no_files(tmp_path) -> None:
-    """With the fresh process, which then has no files to ask about."""
+def two_channels(folder):
+    """The export of a model whose images have two channels."""
     network = keras.Sequential(
         [keras.Input((8, 8, 2)), keras.layers.Flatten(), keras.layers.Dense(5, "softmax")]
     )
@@ -163,8 +166,16 @@ def test_images_of_two_channels_have_no_files(tmp_path) -> None:
     images = np.random.default_rng(0).uniform(0, 255, (9, 6, 4, 2))
     model = small_model(source, program=program, fitted=False)
     model.fit_output_map(images, np.arange(9) % 3, verbose=0)
-    exported = export_saved_model(model, tmp_path)
+    return export_saved_model(model, folder)
+
+
+def test_images_of_two_channels_have_no_files(unchecked, tmp_path) -> None:
+    exported = two_channels(tmp_path)
     assert exported.signatures == ("serving_default", "steps")
     assert set(signatures(exported)) == {"serving_default", "steps"}
-    assert exported.warmup_requests == 4
     assert "1 or 3 channels, target images 2" in exported.summary
+
+
+@pytest.mark.slow
+def test_the_fresh_process_then_has_no_files_to_ask_about(tmp_path) -> None:
+    assert two_channels(tmp_path).warmup_requests == 4

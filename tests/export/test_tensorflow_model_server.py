@@ -129,7 +129,7 @@ def test_steps_over_rest(digits, server, expected) -> None:
     body = {"signature_name": "steps", "instances": digits.images[:2].tolist()}
     answers = rest(server, ":predict", body)["predictions"]
     np.testing.assert_allclose([row["scores"] for row in answers], expected[:2], atol=1e-5)
-    assert np.shape([row["source_images"] for row in answers]) == (2, 1, 32, 32, 3)
+    assert np.shape([row["source_images"] for row in answers]) == (2, 3, 32, 32, 3)
     assert np.shape([row["source_scores"] for row in answers]) == (2, 1, 43)
 
 

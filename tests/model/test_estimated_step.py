@@ -66,7 +66,9 @@ def cosine(one, other):
     return float((one * other).sum() / np.linalg.norm(one) / np.linalg.norm(other))
 
 
-@pytest.mark.parametrize("options", [{}, {"per_image": False}, {"two_sided": True}])
+@pytest.mark.parametrize(
+    "options", [{}, {"per_image": False}, pytest.param({"two_sided": True}, marks=pytest.mark.slow)]
+)
 def test_many_directions_point_along_the_true_gradient(options) -> None:
     estimated, exact = pair(directions(600, smoothing=0.002, **options))
     gradients = one_step(estimated), one_step(exact)
@@ -78,8 +80,12 @@ def test_many_directions_point_along_the_true_gradient(options) -> None:
 @pytest.mark.parametrize(
     ("loss", "weight"),
     [
-        (keras.losses.SparseCategoricalCrossentropy(reduction="mean_with_sample_weight"), None),
-        ("sparse_categorical_crossentropy", WEIGHT),
+        pytest.param(
+            keras.losses.SparseCategoricalCrossentropy(reduction="mean_with_sample_weight"),
+            None,
+            marks=pytest.mark.slow,
+        ),
+        pytest.param("sparse_categorical_crossentropy", WEIGHT, marks=pytest.mark.slow),
         (keras.losses.SparseCategoricalCrossentropy(reduction="mean"), WEIGHT),
         (keras.losses.SparseCategoricalCrossentropy(reduction="mean_with_sample_weight"), WEIGHT),
     ],
@@ -95,7 +101,13 @@ def test_weights_and_reductions_enter_as_in_keras(loss, weight) -> None:
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
-@pytest.mark.parametrize("loss", [keras.losses.CategoricalFocalCrossentropy(), "mse"])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        keras.losses.CategoricalFocalCrossentropy(),
+        pytest.param("mse", marks=pytest.mark.slow),
+    ],
+)
 def test_one_hot_losses_are_estimated_too(loss) -> None:
     one_hot = keras.utils.to_categorical(LABELS, NUM_CLASSES).astype("int64")
     estimated, exact = pair(directions(400, smoothing=0.002))
@@ -194,7 +206,7 @@ class ShiftedImages(keras.layers.Layer):
         return (self.scale * wide + self.shift)[:, None]
 
 
-@pytest.mark.parametrize("per_image", [True, False])
+@pytest.mark.parametrize("per_image", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_program_layer_of_the_user_needs_no_transform(per_image) -> None:
     models = []
     for estimator in (directions(100, smoothing=0.01, per_image=per_image), None):

@@ -119,6 +119,7 @@ def test_regulariser_and_flags_survive(tmp_path) -> None:
 
 def test_weights_go_from_one_model_to_another(tmp_path) -> None:
     one, other = head_model(), head_model(seed=4)
+    one.run_eagerly = True
     one.fit(IMAGES, LABELS, verbose=0)
     one.save_weights(tmp_path / "one.weights.h5")
     other.load_weights(tmp_path / "one.weights.h5")

@@ -79,7 +79,9 @@ def test_map_follows_a_program_that_moved(assignment, source) -> None:
     assert not any(seen.any() for seen in values(model.output_map.weights[1:]))
 
 
-@pytest.mark.parametrize(("source", "num_views"), [("frozen", 3), ("opaque", 1)])
+@pytest.mark.parametrize(
+    ("source", "num_views"), [pytest.param("frozen", 3, marks=pytest.mark.slow), ("opaque", 1)]
+)
 def test_following_asks_nothing_more(source, num_views) -> None:
     spent = []
     for assignment in ("frequency", "iterative", "bayesian_plus"):
@@ -131,7 +133,9 @@ def test_validation_sees_the_map_that_is_saved(tmp_path) -> None:
     assert again == pytest.approx([history["val_loss"][0], history["val_accuracy"][0]], abs=1e-5)
 
 
-@pytest.mark.parametrize("assignment", ["iterative", "bayesian_plus"])
+@pytest.mark.parametrize(
+    "assignment", ["iterative", pytest.param("bayesian_plus", marks=pytest.mark.slow)]
+)
 def test_weights_of_images_and_classes_enter(assignment) -> None:
     weight = np.linspace(0.1, 3, 26).astype("float32")
     followed = following_model(assignment, optimizer=still())
@@ -154,7 +158,7 @@ def test_one_hot_labels_mean_the_same() -> None:
         (one_hot, "categorical_crossentropy"),
     ):
         model = following_model("bayesian", built=False)
-        model.compile(keras.optimizers.SGD(0.1), loss)
+        model.compile(keras.optimizers.SGD(0.1), loss, run_eagerly=True)
         fit(model, labels=labels, epochs=1)
         found.append(weights_of(model))
     np.testing.assert_allclose(found[0], found[1], atol=1e-5)
@@ -259,7 +263,9 @@ def test_what_a_broken_run_saw_is_forgotten() -> None:
     np.testing.assert_allclose(weights_of(model), weights_of(expected), atol=1e-6)
 
 
-@pytest.mark.parametrize("assignment", ["iterative", "self-defined"])
+@pytest.mark.parametrize(
+    "assignment", ["iterative", pytest.param("self-defined", marks=pytest.mark.slow)]
+)
 def test_files_keep_the_map(assignment, tmp_path) -> None:
     table = {"label_table": [[4], [0, 2], [1]]} if assignment == "self-defined" else {}
     output_map = MultiLabelMap(NUM_CLASSES, assignment=assignment, **table)

@@ -77,7 +77,7 @@ def test_round_trip(kind, tmp_path) -> None:
     np.testing.assert_allclose(
         again.predict(IMAGES, verbose=0), model.predict(IMAGES, verbose=0), atol=1e-6
     )
-    again.compile("sgd", "sparse_categorical_crossentropy")
+    again.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=True)
     again.fit(IMAGES, LABELS, verbose=0)
 
 

@@ -45,7 +45,7 @@ def test_parts_are_layers_by_name_and_summary_prints() -> None:
 def test_training_lowers_the_loss_by_both_kinds_of_gradient() -> None:
     for options in ({}, {"estimator": directions(8)}):
         model = head_model(**options, learning_rate=0.05)
-        loss = model.fit(IMAGES, LABELS, epochs=6, verbose=0).history["loss"]
+        loss = eager(model).fit(IMAGES, LABELS, epochs=6, verbose=0).history["loss"]
         assert loss[-1] < 0.7 * loss[0]
         assert np.abs(values(model.program.weights)[0]).max() > 0.01
 
@@ -153,13 +153,13 @@ def test_two_learning_rates(estimator, tmp_path) -> None:
     optimizer = keras.optimizers.MultiOptimizer(slow_map)
     model = head_model(estimator=estimator, optimizer=optimizer)
     head = values(model.output_map.weights)
-    model.fit(IMAGES, LABELS, batch_size=8, epochs=2, verbose=0)
+    eager(model).fit(IMAGES, LABELS, batch_size=8, epochs=2, verbose=0)
     assert_equal_values(values(model.output_map.weights), head)
     assert np.abs(values(model.program.weights)[0]).max() > 0
     model.save(tmp_path / "two.keras")
     again = keras.models.load_model(tmp_path / "two.keras")
     for each in (model, again):
-        each.fit(IMAGES, LABELS, batch_size=8, epochs=1, verbose=0)
+        eager(each).fit(IMAGES, LABELS, batch_size=8, epochs=1, verbose=0)
     assert_equal_values(values(again.trainable_variables), values(model.trainable_variables))
 
 
@@ -272,7 +272,9 @@ def test_whatever_a_source_raises_comes_out_as_itself() -> None:
     assert model.queries_used == sum(calls)
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "policy", ["mixed_float16", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)]
+)
 def test_a_policy_of_half_precision_changes_nothing(policy) -> None:
     # A network that is built under a policy computes as the policy says.
     sources = [frozen_source(), frozen_source()]

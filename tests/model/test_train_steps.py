@@ -39,7 +39,9 @@ def standing():
     return model
 
 
-@pytest.mark.parametrize("build", [small_model, observing, standing])
+@pytest.mark.parametrize(
+    "build", [small_model, observing, pytest.param(standing, marks=pytest.mark.slow)]
+)
 def test_xla_trains_as_eager_steps_do(build) -> None:
     """Variables of optimizer and metrics are made in the first step, as they are for users."""
     model = build()
@@ -61,7 +63,10 @@ def test_estimated_steps_say_that_xla_cannot_compile_them() -> None:
     assert np.isfinite(history["loss"]).all()
 
 
-@pytest.mark.parametrize(("estimator", "compiled"), [(None, True), (directions(1), False)])
+@pytest.mark.parametrize(
+    ("estimator", "compiled"),
+    [(None, True), pytest.param(directions(1), False, marks=pytest.mark.slow)],
+)
 def test_where_tensorflow_sees_a_gpu(monkeypatch, estimator, compiled) -> None:
     """There Keras takes XLA unless it is told otherwise."""
     devices = [*tf.config.list_physical_devices(), tf.config.PhysicalDevice("GPU:0", "GPU")]
@@ -72,6 +77,7 @@ def test_where_tensorflow_sees_a_gpu(monkeypatch, estimator, compiled) -> None:
     assert 0 < loss[0] < 1
 
 
+@pytest.mark.slow
 def test_data_that_end_unannounced_take_no_step_under_xla() -> None:
     def batches():
         for start in (0, 8):

@@ -43,7 +43,7 @@ def model_for(source, num_views=1, output_map=None, **options):
     [
         ("opaque", 1, 60),
         pytest.param("opaque", 1, 400, marks=pytest.mark.slow),
-        ("opaque", 1, 900),
+        pytest.param("opaque", 1, 900, marks=pytest.mark.slow),
         pytest.param("opaque", 3, 180, marks=pytest.mark.slow),
         ("opaque", 3, 1500),
         ("frozen", 2, 1000),
@@ -138,7 +138,7 @@ def test_ctrl_c_keeps_the_map():
 
 def test_weights_one_hot_labels_and_a_users_own_loss():
     x, y = images_and_labels(COUNT)
-    model = model_for(frozen_source())
+    model = model_for(opaque_source())
     model.compile("adam", "categorical_crossentropy")
     fit = model.fit_opaque(
         x, np.eye(NUM_CLASSES)[y], query_budget=1000, class_weight={0: 2.0}, verbose=0

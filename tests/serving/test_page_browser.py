@@ -183,6 +183,7 @@ document.body.dispatchEvent(new event(arguments[0], options));
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("way", "kind"), [("drop", "png"), ("paste", "png"), ("drop", "bmp")])
 def test_files_can_be_dropped_and_pasted(page, way, kind) -> None:
     """What the server does not read is sent as PNG, pixel by pixel the same."""
@@ -192,6 +193,7 @@ def test_files_can_be_dropped_and_pasted(page, way, kind) -> None:
     assert page.wait_for_answer_to(encoded(codes)) == "bright"
 
 
+@pytest.mark.slow
 def test_it_can_be_drawn_on_with_the_keyboard(page) -> None:
     page.browser.execute_script("document.getElementById('canvas').focus()")
     keys = ActionChains(page.browser).send_keys(Keys.SPACE)
@@ -205,6 +207,7 @@ def test_it_can_be_drawn_on_with_the_keyboard(page) -> None:
     page.wait(lambda: page.shown() == ("–", ""))
 
 
+@pytest.mark.slow
 def test_an_example_and_every_control_has_a_name(page) -> None:
     page.all("#examples button")[1].click()
     page.wait_for_answer_to(page.canvas_file())
@@ -213,6 +216,7 @@ def test_an_example_and_every_control_has_a_name(page) -> None:
             assert control.accessible_name, control.get_attribute("outerHTML")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "scheme"), [(320, "dark"), (390, "light"), (1200, "dark")])
 def test_nothing_is_wider_than_the_window(page, width, scheme) -> None:
     command = page.browser.execute_cdp_cmd

@@ -63,13 +63,19 @@ PLAIN = {"joined": lambda: join_sources([frozen_source(), frozen_source()])}
 
 def trained_with(source, **options):
     model = small_model(source, **options)
+    model.run_eagerly = True
     history = model.fit(IMAGES, LABELS, verbose=0).history
     return history, model.evaluate(IMAGES, LABELS, verbose=0), trained_values(model), model
 
 
 @pytest.mark.parametrize(
     ("kind", "trained"),
-    [("compiled", False), ("compiled", True), ("nested", True), ("joined", True)],
+    [
+        ("compiled", True),
+        pytest.param("compiled", False, marks=pytest.mark.slow),
+        pytest.param("nested", True, marks=pytest.mark.slow),
+        ("joined", True),
+    ],
 )
 def test_training_is_that_of_the_uncompiled_network(kind, trained) -> None:
     history, figures, values, model = trained_with(SOURCES[kind](trained))
@@ -103,6 +109,7 @@ def test_a_loss_of_somebodys_own_is_not_needed_to_load_the_model(tmp_path) -> No
     np.testing.assert_allclose(loaded.predict(IMAGES, verbose=0), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_fine_tuning_starts_from_a_compiled_network() -> None:
     def tuned(source):
         keras.utils.set_random_seed(0)

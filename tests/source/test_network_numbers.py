@@ -77,7 +77,9 @@ def test_layers_of_half_precision_too(build) -> None:
     assert source.fingerprint == frozen_source().fingerprint
 
 
-@pytest.mark.parametrize("name", HALVES)
+@pytest.mark.parametrize(
+    "name", [HALVES[0], *(pytest.param(half, marks=pytest.mark.slow) for half in HALVES[1:])]
+)
 def test_training_is_what_it_is_without(policy, name) -> None:
     def trained():
         model, head = small_model(), head_model()

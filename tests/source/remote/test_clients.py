@@ -121,6 +121,7 @@ def test_request_of_a_source_is_deprecated_and_still_called():
         OldSource(0.0, endpoints=["east"])(IMAGES)
 
 
+@pytest.mark.slow
 def test_request_of_a_source_is_still_called_in_other_processes():
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
         with pytest.warns(DeprecationWarning):

@@ -84,6 +84,7 @@ def test_wrong_endpoints(names):
         Endpoints(names, 1)
 
 
+@pytest.mark.slow
 def test_an_executor_of_other_processes_asks(tmp_path):
     images = images_of(10)
     with (
