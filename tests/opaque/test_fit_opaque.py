@@ -461,7 +461,7 @@ def scores_by_reading(model, data, held_out, weight):
 
 def test_weighted_loss_chooses_the_reading():
     source, weight, differ = opaque_source(), np.array([1.0, 1.0, 10.0]), 0
-    for seed in range(6):
+    for seed in (1, 2, 5):  # Each chooses another reading; the last two differ without weights.
         data, held_out = noisy(60, seed), noisy(60, seed + 100)
         model = model_for(source, 3)
         fit = model.fit_opaque(
