@@ -162,11 +162,11 @@ def test_mobilenet_v2(form, keras_home, tmp_path, capsys) -> None:
     source = FrozenSource.from_application("MobileNetV2")
     program = ProgramLayer((8, 8, 1), source.source_shape, source_range=(0, 255), image_size=160)
     model = ReprogrammedModel(program, source, DenseMap(10), class_names=DIGITS.class_names)
-    model.fit_output_map(DIGITS.train_images[:400], DIGITS.train_labels[:400], verbose=0)
+    model.fit_output_map(DIGITS.train_images[:1000], DIGITS.train_labels[:1000], verbose=0)
     path = tmp_path / "digits.tflite"
-    # Near ties of a model fitted on 400 images change places; 100 images tell it coarsely. .98
-    # were measured in both forms, and .98 (int8) and 1.00 on 200 test images.
-    options = {"form": form, "calibration_images": DIGITS.train_images[400:500]}
+    # int8 measured .97 on these 100 images and .98 on 200 test images. An exact map of 400 images
+    # (C = 10,000: large weights) had .94 and .955, the rounding of int8 being what it was.
+    options = {"form": form, "calibration_images": DIGITS.train_images[1000:1100]}
     export_litert(model, path, least_agreement=0.95, **options)
     expected = model.predict(TEST_IMAGES[:200], verbose=0)
     same = np.mean(run(path, TEST_IMAGES[:200]).argmax(axis=1) == expected.argmax(axis=1))
