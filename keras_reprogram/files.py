@@ -1,4 +1,4 @@
-"""Writes files and folders whole or not at all: aside first, then renamed."""
+"""Atomic writes of files and folders: to a temporary name first, then renamed."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import BinaryIO
 
 
 def write_whole_file(path: Path, content: bytes) -> None:
-    """Writes a file so that nobody ever sees half of it; its folder exists."""
+    """Writes a file atomically; its folder must exist."""
     with whole_file(path) as file:
         file.write(content)
 
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A new file that takes the name `path` after the block, if the block ends well."""
+    """A temporary file that is renamed to `path` when the block succeeds."""
     # A full disk or Ctrl-C leaves what was there before, and nothing else.
     aside = _aside(path)
     try:
@@ -35,7 +35,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def folder_aside(parent: Path) -> Iterator[Path]:
-    """A hidden path in `parent` for a folder that is renamed when it is whole.
+    """A hidden temporary path in `parent`, for a folder to rename when complete.
 
     `parent` is made if needed. After the block nothing is left at the path, nor an empty folder
     that was made for it.

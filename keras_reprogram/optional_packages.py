@@ -1,4 +1,4 @@
-"""Which extra of this package a missing package belongs to."""
+"""Errors for missing optional packages, with the extra that installs them."""
 
 from __future__ import annotations
 

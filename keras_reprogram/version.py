@@ -1,3 +1,3 @@
-"""The version, kept in this one place: packaging and the command line both read it here."""
+"""The package's version; packaging and the command line read it here."""
 
 __version__ = "0.1.0"

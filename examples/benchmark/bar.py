@@ -3,7 +3,7 @@
 Tsai, Chen, Ho, "Transfer Learning without Knowing", ICML 2020: `P = tanh(W * M)` around the image,
 m source labels a class, focal loss with gamma 2 and class weights `1 / n_j`, one-sided differences
 averaged over q directions (eq. 5), SGD with an exponentially decaying step. Deviations, all in
-its favour: directions live on the free pixels only, the source's value range is kept, the step
+its favour: directions use the free pixels only, the source's value range is kept, the step
 size is tuned on validation.
 """
 

@@ -1,4 +1,4 @@
-"""The classifiers that are reprogrammed: each as a black box and as its white-box twin."""
+"""The classifiers that are reprogrammed: each as a black box and as its white-box equivalent."""
 
 from __future__ import annotations
 

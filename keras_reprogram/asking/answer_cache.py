@@ -1,4 +1,4 @@
-"""CachedFeatures: the source is asked once for all epochs of a fit, where its answers stay."""
+"""CachedFeatures: asks the source once for all epochs of a fit, if its answers do not change."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from keras_reprogram.asking.answer_store import MOST_MEMORY as _MOST_MEMORY
 from keras_reprogram.asking.answer_store import (
     AnswerFiles,
     AnswerMemory,
+    CacheGuard,
     MovingAnswersError,
-    StillStanding,
     answers_fingerprint,
-    check_standing,
+    check_cacheable,
     images_digest,
-    program_stands,
+    is_cacheable,
 )
 from keras_reprogram.asking.asker import say
 from keras_reprogram.asking.data import DataChecks, batches, is_array
@@ -38,7 +38,7 @@ Arrays = tuple[np.ndarray, ...]
 
 
 class CachedFeatures:
-    """Replaces the images of one `fit` by the source's answers to them.
+    """Replaces the images of one `fit` with the source's answers.
 
     That is right where nothing that is trained reaches a pixel: under a program without weights,
     or with dead or frozen ones. What cannot be replaced is handed back as it came, and a sentence
@@ -67,7 +67,7 @@ class CachedFeatures:
             return arrays
         try:
             replaced = self._array_answers(arrays, batch_size)
-            self.callbacks = [StillStanding(self.model)]
+            self.callbacks = [CacheGuard(self.model)]
             return replaced
         except MovingAnswersError as error:
             return self._turn_off(arrays, error)
@@ -78,7 +78,7 @@ class CachedFeatures:
             return x
         try:
             replaced = self._replaced(x, steps, self.epochs)
-            self.callbacks = [StillStanding(self.model)] if replaced is not x else []
+            self.callbacks = [CacheGuard(self.model)] if replaced is not x else []
             return replaced
         except MovingAnswersError as error:
             return self._turn_off(x, error)
@@ -108,7 +108,7 @@ class CachedFeatures:
     def _check_model(self) -> None:
         if not self.on:
             return
-        if not program_stands(self.model):
+        if not is_cacheable(self.model):
             self.on = False
             if self.in_files:
                 raise MovingAnswersError("the program is trained, and its images change")
@@ -122,7 +122,7 @@ class CachedFeatures:
             raise MovingAnswersError(f"{kind.__name__} has a `{own[0]}` of its own")
 
     def _saves(self, num_batches: int, steps: int | None, epochs: int) -> bool:
-        """Whether the steps would ask more than one pass does; a file may save the next fit."""
+        """Whether caching saves queries, in this fit or, with files, in the next one."""
         asked = epochs * (steps or num_batches)
         return self.on and (asked > num_batches or (self.in_files and asked == num_batches))
 
@@ -145,7 +145,7 @@ class CachedFeatures:
         self, some: np.ndarray, count: int, digest: str, batches: Iterable[np.ndarray]
     ) -> np.ndarray:
         """Answers `(count, V, S)` to all batches, kept from an earlier fit or asked now."""
-        shown = check_standing(self.model.program, some)
+        shown = check_cacheable(self.model.program, some)
         fingerprint = answers_fingerprint(self.model, digest, shown)
         shape = (count, self.model.queries_per_prediction, self.model.source.num_labels)
         answers = self.store.get(fingerprint, shape)
@@ -219,7 +219,7 @@ def _num_batches(arrays: Arrays, batch_size: int) -> int:
 
 
 class RepeatedData:
-    """The first reading of a data set: everything but its images, of which digests are kept."""
+    """One pass over a data set, kept without its images; their digests detect changes."""
 
     def __init__(self, x: Any, checks: DataChecks) -> None:
         self._data, self._checks = x, checks
@@ -235,12 +235,12 @@ class RepeatedData:
 
     @property
     def count(self) -> int:
-        """How many images there are."""
+        """The number of images."""
         return sum(len(others[0]) for others in self.others)
 
     @property
     def digest(self) -> str:
-        """The identity of all images in their order."""
+        """Digest of all images, in order."""
         return hashlib.sha256("".join(self._digests).encode()).hexdigest()
 
     def images(self) -> Iterator[np.ndarray]:

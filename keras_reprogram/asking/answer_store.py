@@ -1,4 +1,4 @@
-"""Where a source's answers are kept from one fit to the next: in memory, or in files."""
+"""Stores a source's answers between fits, in memory or in files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SETS_KEPT = 2
 
 
 class AnswerMemory:
-    """The answers of the last fit, by the fingerprint of what was asked."""
+    """Keeps the answers of the last fit in memory, by fingerprint."""
 
     def __init__(self) -> None:
         self._kept: dict[str, np.ndarray] = {}
@@ -53,7 +53,7 @@ class AnswerMemory:
 
 
 class AnswerFiles:
-    """Answers as float32 `.npy` files of a folder, mapped into memory when they are read.
+    """Stores answers as float32 `.npy` files in a folder, and memory-maps them for reading.
 
     A file is named by its fingerprint, so that answers of another source, program or data set are
     never taken for these: they lie beside them. Files that are no longer wanted may be deleted.
@@ -121,17 +121,17 @@ _DECIMALS = 1
 
 
 class MovingAnswersError(Exception):
-    """Why the source has to be asked in every epoch; `fit` says it and goes on."""
+    """Answers cannot be cached across epochs; `fit` reports why and asks in every epoch."""
 
 
-def program_stands(model: Any) -> bool:
-    """Whether no weight that `fit` trains reaches a pixel."""
+def is_cacheable(model: Any) -> bool:
+    """Whether source outputs can be cached: `fit` trains no weight that reaches a pixel."""
     trained = model.trainable and model.program.trainable_variables
     return not (trained and np.any(model.program.live_coordinates()))
 
 
-def check_standing(program: keras.layers.Layer, images: np.ndarray) -> np.ndarray:
-    """Source images of the first 16 images; raises if they differ from epoch to epoch."""
+def check_cacheable(program: keras.layers.Layer, images: np.ndarray) -> np.ndarray:
+    """Source images of the first 16 images; raises if training would change them."""
     # Keras keeps the state of random layers among the variables, but not among the weights.
     if len(program.variables) > len(program.weights):
         raise MovingAnswersError("the program draws random numbers (augmentation)")
@@ -158,17 +158,17 @@ def answers_fingerprint(model: Any, digest: str, shown: np.ndarray) -> str:
     parts += [model.source.request_options]
     low, high = model.source.value_range
     parts.append(_projections(shown * (255 / (high - low))))
-    parts += [images_digest(variable.numpy()) for variable in _standing_variables(model)]
+    parts += [images_digest(variable.numpy()) for variable in _fixed_variables(model)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-class StillStanding(keras.callbacks.Callback):
-    """Ends a fit on kept answers whose program is changed by somebody else, such as a callback."""
+class CacheGuard(keras.callbacks.Callback):
+    """Stops a fit on cached answers if a callback or other code changes the program."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         # Those of now: what else is trainable in between changes no answer.
-        self._variables = _standing_variables(model)
+        self._variables = _fixed_variables(model)
         self._expected = [images_digest(variable.numpy()) for variable in self._variables]
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -186,21 +186,21 @@ class StillStanding(keras.callbacks.Callback):
             )
 
 
-def _standing_variables(model: Any) -> list[Any]:
+def _fixed_variables(model: Any) -> list[Any]:
     # Those that are trained reach no pixel.
     program = model.program
     return program.non_trainable_weights if model.trainable else program.weights
 
 
 def _projections(images: np.ndarray) -> list[float]:
-    """A number for each image, which differs where the pixels do, and not where they round."""
+    """One number an image: changes with the pixels, but not with their rounding."""
     rows = images.reshape(len(images), -1)
     direction = np.random.default_rng(0).standard_normal(rows.shape[1])
     return np.round(rows @ direction / np.linalg.norm(direction), _DECIMALS).tolist()
 
 
 def images_digest(images: np.ndarray) -> str:
-    """The identity of an array: shape, kind of numbers, values."""
+    """Digest of an array: shape, dtype and values."""
     digest = hashlib.sha256(f"{images.shape}{images.dtype}".encode())
     digest.update(np.ascontiguousarray(images).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Asker: the one place that asks a source about many images, counts the queries and shows a bar."""
+"""Asker: asks a source about many images, counts the queries and shows a progress bar."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class QueryCount:
 
     @property
     def asked(self) -> int:
-        """Queries put to the source, those that a ledger answered included."""
+        """Queries put to the source, including those that a ledger answered."""
         # Equal in an interrupted, resumed run and an uninterrupted one, which `used` is not.
         return self._asked + int(self._in_graph.numpy())
 
     @contextmanager
     def counting(self, num_images: Any) -> Iterator[None]:
-        """Counts what is asked inside: by the source itself if it can, else the given number."""
+        """Counts queries in the block: by `num_images` in a graph, else by the source itself."""
         if self.source.in_graph:
             self._in_graph.assign_add(tf.cast(num_images, tf.int64))
             yield
@@ -237,7 +237,7 @@ class QueryBar:
         )
 
     def update(self, queries: int) -> None:
-        """Shows that so many were answered, from the ledger or by the source."""
+        """Updates the bar with the number of answered queries."""
         # The bar's own last step is the end of the run: `finish`.
         self._last = queries if self.total is None else min(queries, self.total - 1)
         self._bar.update(max(self._last, 0), self._values(queries))

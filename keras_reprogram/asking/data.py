@@ -1,4 +1,4 @@
-"""DataChecks: what a model looks at in its data before it asks its source."""
+"""DataChecks: checks a model's data before its source is asked."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class DataChecks:
         return images.astype(np.float32, copy=False)
 
     def image_set(self, x: Any) -> np.ndarray:
-        """The same for images that are learned from, which are not dark all together."""
+        """As `images`, for training images, which cannot all be dark."""
         images = self.images(x)
         check_set(self._seen(images), self.target_range)
         return images
@@ -66,7 +66,7 @@ class DataChecks:
         return (*arrays, weight.reshape(-1))
 
     def first_batch(self, x: Any, *, labelled: bool) -> None:
-        """A data set where that costs little: in its first batch."""
+        """Checks the first batch of a data set, where reading it is cheap."""
         batch = first_batch(x)
         if batch is not None:
             self._batch(*batch, labelled)
@@ -203,7 +203,7 @@ def known_length(x: Any) -> float | None:
 
 
 def check_end(x: Any, steps: int | None, *, costs: bool, argument: str = "steps") -> None:
-    """Refuses data that may never end, or whose length is unknown although images cost money."""
+    """Refuses endless data, and data of unknown length where queries cost money."""
     if steps is not None:
         if isinstance(steps, bool) or int(steps) != steps or steps < 1:
             raise ValueError(f"`{argument}` must be a whole number >= 1. Received: {steps!r}.")
@@ -225,7 +225,7 @@ def check_end(x: Any, steps: int | None, *, costs: bool, argument: str = "steps"
 
 
 def is_read_once(x: Any) -> bool:
-    """Whether what yields batches is gone when it was read, as a generator is."""
+    """Whether the data can be read only once, as a generator."""
     return isinstance(x, Iterator) and not isinstance(x, keras.utils.PyDataset)
 
 
@@ -267,7 +267,7 @@ class LabelledImages:
 
 
 def joined(one: LabelledImages, other: LabelledImages) -> LabelledImages:
-    """Two parts as one, the first one's rows first, with integers for targets.
+    """Concatenates two parts; targets become integers.
 
     Where one part only has weights, an image of the other counts 1.
     """

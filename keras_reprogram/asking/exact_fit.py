@@ -1,4 +1,4 @@
-"""The output map fitted exactly, on answers that are asked now or were paid for before."""
+"""Exact fit of the output map, on new or stored answers."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _check_before_asking(
     labelled: bool,
     steps: int | None,
 ) -> None:
-    """Everything that can be known before the first image is paid for."""
+    """Checks everything that can be known before the first query."""
     checks, costly = model.data_checks, not model.source.in_graph
     if is_array(x):
         if steps is not None:

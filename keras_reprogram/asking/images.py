@@ -1,4 +1,4 @@
-"""What images and labels must look like before a single image is spent on them."""
+"""Checks of images and labels before the first query."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _other_shape(shape: tuple[int, ...], target_shape: tuple[int, ...]) -> str:
 
 
 def check_labels(labels: Any, num_images: int, num_classes: int) -> np.ndarray:
-    """Integer or one-hot labels (or smoothed rows) as integers `(n,)`."""
+    """Integer, one-hot or smoothed labels as integers `(n,)`."""
     labels = _label_array(labels, num_classes)
     if labels.ndim == 2 and labels.shape[1] == num_classes:
         _check_rows(labels)
@@ -122,7 +122,7 @@ def _label_array(labels: Any, num_classes: int) -> np.ndarray:
 
 
 def _check_rows(rows: np.ndarray) -> None:
-    """Refuses rows that do not say one class: several findings, none, scores, NaN."""
+    """Refuses rows that name no single class: several findings, none, scores, NaN."""
     if rows.dtype.kind not in "biuf":
         raise ValueError(
             f"Label rows must be numbers. Received: dtype {rows.dtype}. Pass one-hot rows, or "
@@ -178,7 +178,7 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class SeenRange:
-    """The darkest and the brightest pixel of some images.
+    """The range of pixel values seen in some images.
 
     Args:
         darkest: smallest value.

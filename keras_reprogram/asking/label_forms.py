@@ -1,4 +1,4 @@
-"""labels_for: labels in the form that a loss reads, found by asking the loss."""
+"""labels_for: converts labels to the form that a loss accepts, found by trying the loss."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def as_form(labels: np.ndarray, form: str, num_classes: int) -> np.ndarray:
 
 
 def _failure(loss: Any, form: str, num_classes: int) -> str:
-    """Why a loss does not read labels of this form, or nothing."""
+    """The error with which a loss rejects labels of this form, or `None`."""
     rows = row_loss(loss)
     classes = np.unique(np.linspace(0, num_classes - 1, _ASKED_CLASSES).astype(int))
     right, predicted = (part.reshape(-1) for part in np.meshgrid(classes, classes, indexing="ij"))

@@ -1,4 +1,4 @@
-"""What every reprogramming result is printed beside."""
+"""Baselines: what the target's data allow without reprogramming."""
 
 from keras_reprogram.baselines.baseline import Baseline
 from keras_reprogram.baselines.fine_tuning import fit_fine_tuned

@@ -1,4 +1,4 @@
-"""What the source's owner could do: train all of its weights for the target."""
+"""Fine-tuning baseline: trains all weights of the source for the target."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def _choice(
     most_epochs: int,
     groups: np.ndarray | None,
 ) -> tuple[float, Length]:
-    """The rate that is best on validation, and its number of steps."""
+    """The best learning rate on validation, and its number of steps."""
     network.start_at_linear_head(*train, groups)
     epoch = max(len(train[0]) // BATCH_SIZE, 1)
     tried = []
@@ -247,7 +247,7 @@ class FineTunedNetwork:
         return self._training.steps_taken
 
     def train(self, images: np.ndarray, labels: np.ndarray, steps: int) -> None:
-        """Takes further steps; later calls go on where the last one ended."""
+        """Trains for more steps; later calls continue from there."""
         self._training.train(images, labels, steps)
 
     def predict_probabilities(self, images: np.ndarray) -> np.ndarray:
@@ -264,7 +264,7 @@ class FineTunedNetwork:
 
 
 class _InInference(keras.layers.Layer):
-    """A network that is trained as it predicts.
+    """A network that is trained in inference mode.
 
     In a functional model `network(pixels, training=False)` would not do: the model's own `training`
     replaces it.

@@ -1,4 +1,4 @@
-"""Chooses among classifiers on a validation split, then fits the choice on everything."""
+"""Selects a classifier on a validation split, then refits it on all data."""
 
 import warnings
 from collections.abc import Callable, Iterable

@@ -1,4 +1,4 @@
-"""What a network learns from the target's images alone, without any source model."""
+"""Baseline from scratch: a small network on the target's images, without a source model."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def _patience(num_images: int) -> int:
 
 
 def _scaling(images: np.ndarray) -> LosslessRotation:
-    """Takes the mean image off and gives pixels unit variance; no axis is turned."""
+    """Subtracts the mean image and scales pixels to unit variance, without rotation."""
     rows = images.reshape(len(images), -1).astype(np.float32)
     mean = rows.mean(axis=0)
     return LosslessRotation(mean, float(np.std(rows - mean)) or 1.0, None)
@@ -179,7 +179,7 @@ class SmallNetwork:
         return self._training.steps_taken
 
     def train(self, rows: np.ndarray, labels: np.ndarray, steps: int) -> None:
-        """Takes further steps; later calls go on where the last one ended."""
+        """Trains for more steps; later calls continue from there."""
         self._training.train(self._images(rows), labels, steps)
 
     def predict_probabilities(self, rows: np.ndarray) -> np.ndarray:

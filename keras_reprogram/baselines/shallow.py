@@ -1,4 +1,4 @@
-"""What the target's pixels give away without any source model."""
+"""Baselines without a network: linear models and SVMs on pixels or features."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training of a network: batches, augmentation, and the number of steps best on validation."""
+"""Training loop of the baselines: batches, augmentation, early stopping on validation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Length:
-    """What validation says of a training.
+    """The validation result of a training of some length.
 
     Args:
         steps: After which the network was best.
@@ -80,7 +80,7 @@ class BatchStream:
         return batch
 
     def steps_a_pass(self, count: int) -> int:
-        """Batches in one pass; what is left over comes in another one."""
+        """Batches in one pass; leftover rows come in a later pass."""
         return max(count // self.batch_size, 1)
 
 
@@ -129,7 +129,7 @@ class BatchTraining:
         self.steps_taken = 0
 
     def train(self, images: np.ndarray, labels: np.ndarray, steps: int) -> None:
-        """Takes further steps; later calls go on where the last one ended."""
+        """Trains for more steps; later calls continue from there."""
         for _ in range(steps):
             rows = self._stream.next(len(images))
             moved = self._augmentation.apply(images[rows], self._random)
@@ -138,7 +138,7 @@ class BatchTraining:
 
 
 def in_parts(function: Any, rows: np.ndarray, size: int) -> np.ndarray:
-    """`function` of rows, a part after the other: all at once would take much memory."""
+    """Applies `function` to rows in parts, to save memory."""
     starts = range(0, len(rows), size)
     parts = [function(rows[start : start + size]) for start in starts]
     return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])

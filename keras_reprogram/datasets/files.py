@@ -1,4 +1,4 @@
-"""Files of data sets: where they are, how publishers pack them, and downloads."""
+"""Data set files: where they are stored, archive formats, and downloads."""
 
 from __future__ import annotations
 

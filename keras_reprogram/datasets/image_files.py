@@ -123,7 +123,7 @@ def resize_levels(levels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _read_levels(file: Path | BinaryIO, name: str, grey: bool) -> tuple[np.ndarray, bool]:
-    """Levels `(h, w, 1 or 3)` as they are stored, and whether they have 16 bits (uint16)."""
+    """Stored levels `(h, w, 1 or 3)`, and whether they have 16 bits."""
     content = b""
     try:
         content = file.read_bytes() if isinstance(file, Path) else file.read()
@@ -275,6 +275,6 @@ def _orientation(exif: bytes) -> int:
 
 
 def _number(content: bytes, start: int, size: int, order: str = "big") -> int:
-    """An unsigned number; what lies behind the end counts as zeros."""
+    """An unsigned number; octets beyond the end count as zeros."""
     digits = content[start : start + size].ljust(size, b"\0")
     return int.from_bytes(digits, "little" if order == "little" else "big")

@@ -1,4 +1,4 @@
-"""A folder of class folders as a target."""
+"""Loads an image folder with one subfolder per class as a target."""
 
 from __future__ import annotations
 

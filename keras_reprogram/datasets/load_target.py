@@ -1,4 +1,4 @@
-"""One name to a target: a known data set, a folder, or anything in TensorFlow Datasets."""
+"""load_target: resolves a name to a known data set, a folder, or a TensorFlow Dataset."""
 
 import difflib
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""TargetData: the images and labels of a task that a source model is reprogrammed for."""
+"""TargetData: images and labels of a target task."""
 
 from __future__ import annotations
 

@@ -163,7 +163,7 @@ def _prepared(name: str) -> Any:
 
 
 def _check_network(builder: Any) -> None:
-    """Finds out in seconds that files cannot be downloaded: TFDS tries each for minutes."""
+    """Fails within seconds if files cannot be downloaded; TFDS would retry for minutes."""
     # Under `tfds.testing.mock_data` nothing is downloaded.
     is_mock = type(builder).download_and_prepare.__module__.startswith("tensorflow_datasets.test")
     urls = [url for url in _addresses(builder) if url.startswith("http")]
@@ -193,7 +193,7 @@ def _addresses(builder: Any) -> list[str]:
 
 
 def _reach(url: str, found: queue.Queue[Exception | None]) -> None:
-    """Asks for the head of a file; whatever a server says of it, it is there."""
+    """Sends a HEAD request; any answer means that the server can be reached."""
     requests = importlib.import_module("requests")
     try:
         requests.head(url, timeout=_SECONDS)
@@ -362,7 +362,7 @@ def _drawn(name: str, parts: list[Rows], draw: Draw) -> tuple[list[Rows], tuple[
 
 
 def _images(builder: Any, rows: Rows, size: tuple[int, int], image_key: str) -> np.ndarray:
-    """The images of some rows, decoded one by one: the others never are."""
+    """Decodes the images of some rows, one by one."""
     feature = builder.info.features[image_key]
     places = {int(position): place for place, position in enumerate(rows.positions)}
     images = np.empty((len(places), *size, feature.shape[-1]), feature.np_dtype)

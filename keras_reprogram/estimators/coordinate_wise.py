@@ -21,11 +21,11 @@ class CoordinateWise(GradientEstimator):
 
     `g_i = (f(W + h e_i) - f(W - h e_i)) / (2 h)` (Chen et al. 2017) for the drawn
     coordinates, divided by the chance of being drawn, and zero for the others: the estimate's
-    mean is the gradient. With all live coordinates it is the gradient itself, up to h squared.
+    mean is the gradient. With all active coordinates it is the gradient itself, up to h squared.
 
     Importance sampling (Chen et al. 2017): coordinates whose weights have moved far are
     drawn more often, here in proportion to `|W_i|`, above a floor of half of the uniform chance,
-    so that every live coordinate can be drawn. At W = 0 all chances are equal.
+    so that every active coordinate can be drawn. At W = 0 all chances are equal.
 
     Deviations from ZOO: estimates are divided by their chance and go to any optimizer, theirs
     drive one Adam a coordinate; importance follows single weights and needs no state, theirs the
@@ -35,8 +35,8 @@ class CoordinateWise(GradientEstimator):
     Memory: `num_coordinates * size` floats, twice that if two-sided.
 
     Args:
-        num_coordinates: drawn coordinates a step, >= 1; all live ones where there are not more.
-            `None` means all live ones.
+        num_coordinates: drawn coordinates a step, >= 1; all active ones where there are not more.
+            `None` means all active ones.
         smoothing: h, the step along a coordinate, > 0, in units of the weights W.
         two_sided: differences around the point instead of from it.
         importance: draw by magnitude; `False` draws uniformly.
@@ -83,24 +83,27 @@ class CoordinateWise(GradientEstimator):
         self.two_sided = two_sided
         self.importance = importance
         self.differences = one_of("differences", differences, DIFFERENCES)
-        self._num_live: int | None = None
+        self._num_active: int | None = None
 
-    def attach(self, live: np.ndarray) -> None:
-        self._num_live = int(np.sum(live))
+    def attach(self, active: np.ndarray) -> None:
+        self._num_active = int(np.sum(active))
 
     @property
     def queries_per_image(self) -> int:
         """The number of drawn coordinates, twice that if two-sided."""
-        if self._num_live is None and self.num_coordinates is None:
+        if self._num_active is None and self.num_coordinates is None:
             raise ValueError(
-                "How many coordinates are live is not known before a program is. Received: "
-                "num_coordinates=None. Make the `ReprogrammedModel` first, or call `attach(live)`."
+                "The number of active coordinates is known only once there is a program. Received: "
+                "num_coordinates=None. Make the `ReprogrammedModel` first, or call "
+                "`attach(active)`."
             )
-        known = [n for n in (self._num_live, self.num_coordinates) if n is not None]
+        known = [n for n in (self._num_active, self.num_coordinates) if n is not None]
         return min(known) * (2 if self.two_sided else 1)
 
-    def estimate(self, losses: Losses, value: Any, clean_losses: Any, live: Any, seed: Any) -> Any:
-        places = np.flatnonzero(live)
+    def estimate(
+        self, losses: Losses, value: Any, clean_losses: Any, active: Any, seed: Any
+    ) -> Any:
+        places = np.flatnonzero(active)
         number = min(self.num_coordinates or len(places), len(places))
         if number == 0:
             return ops.zeros_like(value)
@@ -125,7 +128,7 @@ class CoordinateWise(GradientEstimator):
         }
 
     def _chances(self, value: Any, number: int) -> Any:
-        """The chance of each live coordinate `(live,)` to be drawn: at most 1, sum `number`."""
+        """Probability `(num_active,)` of drawing each active coordinate; they sum to `number`."""
         size = value.shape[0]
         uniform = number / size
         if not self.importance:

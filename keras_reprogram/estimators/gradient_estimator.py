@@ -36,7 +36,7 @@ class GradientEstimator:
     from keras_reprogram import GradientEstimator
 
     class EveryCoordinate(GradientEstimator):
-        # A step along each coordinate in turn: exact and dear.
+        # A step along each coordinate in turn: exact but expensive.
 
         def __init__(self, size, step=1e-3):
             self.size, self.step = size, step
@@ -45,10 +45,10 @@ class GradientEstimator:
         def queries_per_image(self):
             return self.size
 
-        def estimate(self, losses, value, clean_losses, live, seed):
+        def estimate(self, losses, value, clean_losses, active, seed):
             ahead = losses(value + self.step * ops.eye(self.size)[:, None])
             slopes = ops.mean(ahead - clean_losses, axis=1) / self.step
-            return slopes * np.asarray(live, "float32")
+            return slopes * np.asarray(active, "float32")
 
         def get_config(self):
             return {"size": self.size, "step": self.step}
@@ -63,14 +63,14 @@ class GradientEstimator:
 
     differences = "loss"
 
-    def attach(self, live: np.ndarray) -> None:
-        """Told once, when a model is made, which coordinates reach a pixel.
+    def attach(self, active: np.ndarray) -> None:
+        """Receives, once when a model is made, the coordinates that reach a pixel.
 
         An estimator whose cost depends on their number overrides this; it then belongs to one
         model.
 
         Args:
-            live: bool array `(size,)`.
+            active: bool array `(size,)`.
         """
 
     @property
@@ -78,7 +78,9 @@ class GradientEstimator:
         """Extra source queries an image and step, for one view."""
         raise NotImplementedError(f"{type(self).__name__} must state `queries_per_image`.")
 
-    def estimate(self, losses: Losses, value: Any, clean_losses: Any, live: Any, seed: Any) -> Any:
+    def estimate(
+        self, losses: Losses, value: Any, clean_losses: Any, active: Any, seed: Any
+    ) -> Any:
         """The estimated gradient of `mean(losses)` at `value`.
 
         Args:
@@ -87,12 +89,12 @@ class GradientEstimator:
                 `batch`, one candidate an image at the same price.
             value: `(size,)`, the program's weights as one flat vector.
             clean_losses: `(batch,)`, the losses at `value`, already paid for.
-            live: bool array `(size,)`, the coordinates that reach a pixel.
+            active: bool array `(size,)`, the coordinates that reach a pixel.
             seed: a `keras.random.SeedGenerator`, set from `[seed, step]` before every step, so
                 that a resumed run asks the same questions.
 
         Returns:
-            `(size,)`, zero where `live` is not.
+            `(size,)`, zero where `active` is not.
         """
         raise NotImplementedError(f"{type(self).__name__} must implement `estimate`.")
 
@@ -147,10 +149,10 @@ def check_clip(clip: str | float | None) -> str | float | None:
     return float(clip)
 
 
-def clip_norm(gradient: Any, clip: str | float | None, num_live: int) -> Any:
-    """Scales a gradient down to length `clip`; `"sqrt"` is `sqrt(num_live)` (Park et al. 2025)."""
+def clip_norm(gradient: Any, clip: str | float | None, num_active: int) -> Any:
+    """Limits a gradient's norm to `clip`; `"sqrt"`: `sqrt(num_active)` (Park et al. 2025)."""
     if clip is None:
         return gradient
-    limit = math.sqrt(num_live) if clip == "sqrt" else float(clip)
+    limit = math.sqrt(num_active) if clip == "sqrt" else float(clip)
     length = ops.sqrt(ops.sum(ops.square(gradient)))
     return gradient * ops.minimum(1.0, limit / ops.maximum(length, 1e-12))

@@ -78,7 +78,7 @@ class ProgramSearch:
 
     @property
     def message(self) -> str:
-        """How it ended, in a sentence."""
+        """One sentence on why the search stopped."""
         return (
             f"Best loss {self.best_loss:g} after {self.evaluations:,} evaluations: "
             f"{_SENTENCES[self.stopped]}."
@@ -159,7 +159,7 @@ def search_program(
 
 
 def _search(strategy: Any, asked: _Asked, first: np.ndarray, limit: int, target: Any) -> str:
-    """Generations until there is a reason to stop, which is returned."""
+    """Runs generations until a stopping criterion holds, which is returned."""
     asked.losses([first])
     flat: list[bool] = []
     while True:

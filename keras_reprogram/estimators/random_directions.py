@@ -26,15 +26,15 @@ class RandomDirections(GradientEstimator):
     """Mean of finite differences along q random directions.
 
     One-sided (Tsai et al. 2020, eq. 5): `g_j = b * (f(W + beta u_j) - f(W)) / beta * u_j` with
-    unit vectors `u_j` and b the number of live coordinates, which makes the estimate unbiased
+    unit vectors `u_j` and b the number of active coordinates, which makes the estimate unbiased
     for small steps; the gradient is the mean over j. Two-sided (SPSA, Spall 1992) takes
     `(f(W + beta u_j) - f(W - beta u_j)) / (2 beta)` and costs twice as much.
 
     BAR's own symbols: its step length is `beta = smoothing * sqrt(d)` and its factor is b = d, for
-    d live coordinates; with `per_image=False` and the sphere the estimate is BAR's. Another b
+    d active coordinates; with `per_image=False` and the sphere the estimate is BAR's. Another b
     only rescales the estimate, so it is a factor on the learning rate, b / d.
 
-    Deviations from BAR: directions live on the coordinates that reach a pixel (theirs spend most
+    Deviations from BAR: directions use only the coordinates that reach a pixel (theirs spend most
     of their length elsewhere), and each image may have its own direction, at the same price: the
     gradients of a batch agree in part, and independent directions average the rest away.
 
@@ -43,13 +43,13 @@ class RandomDirections(GradientEstimator):
 
     Args:
         num_directions: q, >= 1.
-        smoothing: RMS step for a live coordinate, in units of the weights W. It carries over
+        smoothing: RMS step for a active coordinate, in units of the weights W. It carries over
             between dimensions, where the length beta of the whole step does not. A large step
             flattens the slope: it is 0.96 of the true one at 0.004, 0.42 at 0.05.
         per_image: a direction for each image instead of one for the batch.
         two_sided: differences around the point instead of from it.
         distribution: `"sphere"`, `"gaussian"` or `"rademacher"`.
-        clip: longest estimate: `None` (any), `"sqrt"` (the square root of the number of live
+        clip: longest estimate: `None` (any), `"sqrt"` (the square root of the number of active
             coordinates, Park et al. 2025), or a number greater than 0. A longer one is scaled down.
         differences: `"loss"`, or `"scores"` to chain differences of the source's scores with the
             exact gradient of the loss.
@@ -104,9 +104,11 @@ class RandomDirections(GradientEstimator):
         """`num_directions`, twice that if two-sided."""
         return self.num_directions * (2 if self.two_sided else 1)
 
-    def estimate(self, losses: Losses, value: Any, clean_losses: Any, live: Any, seed: Any) -> Any:
+    def estimate(
+        self, losses: Losses, value: Any, clean_losses: Any, active: Any, seed: Any
+    ) -> Any:
         rows = ops.shape(clean_losses)[0] if self.per_image else 1
-        directions = self._draw((self.num_directions, rows, value.shape[0]), live, seed)
+        directions = self._draw((self.num_directions, rows, value.shape[0]), active, seed)
         steps = self.smoothing * directions
         if self.two_sided:
             both = losses(ops.concatenate([value + steps, value - steps]))
@@ -119,7 +121,7 @@ class RandomDirections(GradientEstimator):
             slopes = ops.mean(slopes, axis=1, keepdims=True)
         count = ops.cast(ops.size(slopes), "float32")
         gradient = ops.einsum("nb,nbd->d", slopes, directions) / count
-        return clip_norm(gradient, self.clip, int(np.sum(live)))
+        return clip_norm(gradient, self.clip, int(np.sum(active)))
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -132,11 +134,11 @@ class RandomDirections(GradientEstimator):
             "differences": self.differences,
         }
 
-    def _draw(self, shape: tuple[Any, ...], live: Any, seed: Any) -> Any:
-        """Directions with `E[u u^T] = I` on the live coordinates and zero elsewhere."""
+    def _draw(self, shape: tuple[Any, ...], active: Any, seed: Any) -> Any:
+        """Directions with `E[u u^T] = I` on the active coordinates and zero elsewhere."""
         # So a slope along `u` times `u` estimates the gradient as it is: on the sphere this is the
         # factor b, since `u` has length `sqrt(b)`.
-        mask = np.asarray(live, np.float32)
+        mask = np.asarray(active, np.float32)
         if self.distribution == "rademacher":
             signs = keras.random.uniform(shape, seed=seed) < 0.5
             return mask * (2.0 * ops.cast(signs, "float32") - 1.0)
@@ -148,7 +150,7 @@ class RandomDirections(GradientEstimator):
 
 
 class GrowDirections(keras.callbacks.Callback):
-    """Asks along few directions first, along more once the loss stops falling.
+    """Starts with few directions, and adds more once the loss stops falling.
 
     Few directions make the most of each query far from the optimum; near it their noise is as
     large as the gradient, and more directions average it away (Tu et al. 2019). When

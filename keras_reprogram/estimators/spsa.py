@@ -31,7 +31,7 @@ class SPSA(GradientEstimator):
     rate. With a decaying one (`spsa_learning_rate`) Keras's velocity keeps past estimates at the
     rates of their own steps, BlackVIP's takes today's for all: they differ by the rates' ratio.
 
-    Deviations from BlackVIP: directions live on the coordinates that reach a pixel; steps count
+    Deviations from BlackVIP: directions use only the coordinates that reach a pixel; steps count
     from `k = 0` for both `c_k` and the learning rate; `per_image`, `differences` and `clip` are
     additions.
 
@@ -40,7 +40,7 @@ class SPSA(GradientEstimator):
         smoothing: `c`, the half-width of the first step's difference, > 0, in units of W.
         decay: the exponent of `c_k`, >= 0; 0.1 to 0.2 in BlackVIP.
         per_image: a direction for each image instead of one for the batch, at the same price.
-        clip: longest estimate: `None` (any), `"sqrt"` (the square root of the number of live
+        clip: longest estimate: `None` (any), `"sqrt"` (the square root of the number of active
             coordinates, Park et al. 2025), or a number greater than 0.
         differences: `"loss"`, or `"scores"` to chain differences of the source's scores with the
             exact gradient of the loss.
@@ -96,12 +96,14 @@ class SPSA(GradientEstimator):
         """Twice `num_directions`."""
         return 2 * self.num_directions
 
-    def estimate(self, losses: Losses, value: Any, clean_losses: Any, live: Any, seed: Any) -> Any:
+    def estimate(
+        self, losses: Losses, value: Any, clean_losses: Any, active: Any, seed: Any
+    ) -> Any:
         # Drawing moves the state on, so the step's number is read first.
         step_number = ops.cast(seed.state[1], "float32")
         half_width = self.smoothing / (step_number + 1.0) ** self.decay
         rows = ops.shape(clean_losses)[0] if self.per_image else 1
-        mask = np.asarray(live, np.float32)
+        mask = np.asarray(active, np.float32)
         directions = self._draw((self.num_directions, rows, value.shape[0]), seed)
         steps = half_width * mask * directions
         both = losses(ops.concatenate([value + steps, value - steps]))

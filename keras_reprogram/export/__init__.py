@@ -1,4 +1,4 @@
-"""How a trained model leaves Python: SavedModel for TF Serving, LiteRT for the edge."""
+"""Exports of a trained model: SavedModel for TF Serving, LiteRT for edge devices."""
 
 from keras_reprogram.export.checks import export_blockers
 from keras_reprogram.export.halves import ExportedHalves, export_halves

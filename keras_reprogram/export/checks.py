@@ -1,4 +1,4 @@
-"""Checks of an export: what blocks it, and whether a fresh process answers as the model does."""
+"""Checks of an export: its blockers, and whether a fresh process reproduces the model's output."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ _LARGEST_PARITY = 1e-3
 
 
 class ModelAnswers:
-    """The model's own answers to some rows, and how far they are a matter of rounding.
+    """The model's own outputs for some rows, and the rounding noise in them.
 
     Outputs may differ by 1e-5, or by four times what the model's own differ by between a batch
     and its rows one by one. Outputs that reach beyond 1 are compared as shares of the largest.
@@ -132,25 +132,26 @@ def sample_images(model: ReprogrammedModel, count: int = _NUM_PROBES) -> np.ndar
     return images.astype(np.float32)
 
 
-def check_twin(model: ReprogrammedModel, twin: Source, tolerance: float) -> None:
+def check_equivalent(model: ReprogrammedModel, other: Source, tolerance: float) -> None:
     """Compares the scores of both sources for the same images (`8 * V` queries)."""
     images = model.program(sample_images(model))
-    own, other = (keras.ops.convert_to_numpy(source(images)) for source in (model.source, twin))
-    difference = float(np.abs(own - other).max())
+    answers = [keras.ops.convert_to_numpy(source(images)) for source in (model.source, other)]
+    difference = float(np.abs(answers[0] - answers[1]).max())
     if difference > tolerance:
         raise ValueError(
-            f"`source=` is not a twin of the model's source: scores differ by {difference:.3g}, "
-            f"at most {tolerance:g} is allowed. Received: {type(twin).__name__}. Pass the same "
-            "network, or in Python a larger `twin_tolerance` if rounding explains the difference."
+            "`source=` is not equivalent to the model's source: scores differ by "
+            f"{difference:.3g}, at most {tolerance:g} is allowed. Received: "
+            f"{type(other).__name__}. Pass the same network, or in Python a larger "
+            "`twin_tolerance` if rounding explains the difference."
         )
 
 
 def export_blockers(model: ReprogrammedModel, source: Source | None = None) -> list[str]:
-    """Why a model cannot be exported, empty if it can.
+    """Reasons why a model cannot be exported, empty if it can.
 
     Args:
         model: the model to export.
-        source: an exportable twin to put in the place of `model.source`, or `None`.
+        source: an exportable source to export in place of `model.source`, or `None`.
 
     Returns:
         One sentence for each blocker.
@@ -178,7 +179,7 @@ def export_blockers(model: ReprogrammedModel, source: Source | None = None) -> l
             "in between."
         )
     blockers += half_blockers(model)
-    given, expected = _twin_facts(embedded), _twin_facts(model.source)
+    given, expected = _facts_to_match(embedded), _facts_to_match(model.source)
     blockers += [
         f"`source=` differs from the model's source in `{fact}`: {value} instead of "
         f"{expected[fact]}."
@@ -188,14 +189,14 @@ def export_blockers(model: ReprogrammedModel, source: Source | None = None) -> l
     return blockers
 
 
-def _twin_facts(source: Source) -> dict[str, Any]:
+def _facts_to_match(source: Source) -> dict[str, Any]:
     facts = {name: getattr(source, name) for name in ("source_shape", "value_range", "num_labels")}
     # The map goes on reading scores as it was fitted, whatever is said of how a row is normalised.
     return facts | {"scores": source.fingerprinted_scores}
 
 
 def half_blockers(model: ReprogrammedModel) -> list[str]:
-    """Why a model cannot be exported even without its source; empty if it can."""
+    """Blockers of a split export, empty if there are none."""
     if model.output_map.ready:
         return []
     return ["The output map was never fitted: call `model.fit_output_map(x, y)`."]

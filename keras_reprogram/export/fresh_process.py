@@ -30,7 +30,7 @@ def check(version: Path, exchange: Path) -> None:
 
 
 def ask(signature, rows) -> dict[str, np.ndarray]:  # type: ignore[no-untyped-def]  # noqa: ANN001
-    """A signature's outputs, each of which must have a row for each row of its input."""
+    """A signature's outputs, checked to have one row for each input row."""
     ((key, _),) = signature.structured_input_signature[1].items()
     outputs = {name: value.numpy() for name, value in signature(**{key: rows}).items()}
     for name, value in outputs.items():
@@ -40,7 +40,7 @@ def ask(signature, rows) -> dict[str, np.ndarray]:  # type: ignore[no-untyped-de
 
 
 def replay(signatures, file: Path) -> int:  # type: ignore[no-untyped-def]  # noqa: ANN001
-    """Puts every request of a warm-up file to its signature, and counts them."""
+    """Replays all requests of a warm-up file; returns their number."""
     count = 0
     for record in tf.data.TFRecordDataset([str(file)]).as_numpy_iterator():
         name, rows = read_request(record)
@@ -50,7 +50,7 @@ def replay(signatures, file: Path) -> int:  # type: ignore[no-untyped-def]  # no
 
 
 def read_request(record: bytes) -> tuple[str, object]:
-    """The signature that a `PredictionLog` asks, and the rows that it asks it about."""
+    """The signature and the input rows of a `PredictionLog`."""
     ((kind, log),) = fields(record)
     request = dict(fields(dict(fields(log))[1]))
     signature = dict(fields(request[1]))[3].decode()
@@ -64,7 +64,7 @@ def read_request(record: bytes) -> tuple[str, object]:
 
 
 def fields(message: bytes) -> Iterator[tuple[int, bytes]]:
-    """Number and payload of each field of a protocol buffer, all of which have a length."""
+    """Number and payload of each length-delimited field of a protocol buffer."""
     position = 0
     while position < len(message):
         tag, position = varint(message, position)
@@ -74,7 +74,7 @@ def fields(message: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def varint(message: bytes, position: int) -> tuple[int, int]:
-    """An integer in groups of seven bits, and where it ends."""
+    """A varint, and the position after it."""
     value = shift = 0
     while True:
         byte = message[position]

@@ -1,4 +1,4 @@
-"""export_halves: program and output map by themselves, for a source that stays where it is."""
+"""export_halves: split export of program and output map, without the source."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def export_halves(
     version: int | None = None,
     metrics: Mapping[str, Any] | None = None,
 ) -> ExportedHalves:
-    """Writes what comes before the source and what comes after it, and leaves the source out.
+    """Writes a split export: program and output map by themselves, without the source.
 
     For a source that cannot become part of a graph: somebody's API, a `.tflite` file, a Python
     function. A server or a device asks it between the halves:
@@ -112,7 +112,7 @@ def export_halves(
 
 
 def _convert(model: ReprogrammedModel, folder: Path, signatures: tuple[str, ...]) -> float:
-    """Writes the LiteRT files beside the halves; how far anything differs from the model."""
+    """Writes the LiteRT files; returns the largest difference from the model."""
     content = convert_folder(folder / PROGRAM)
     difference = check_program_half(model, folder / PROGRAM, signatures, content)
     (folder / litert_name(PROGRAM)).write_bytes(content)
@@ -125,7 +125,7 @@ def _convert(model: ReprogrammedModel, folder: Path, signatures: tuple[str, ...]
 
 @dataclass(frozen=True)
 class ExportedHalves:
-    """What `export_halves` returns. Wherever a path is taken, it is the folder of both halves.
+    """The result of `export_halves`, usable wherever a path is taken: the folder of the export.
 
     Attributes:
         base_dir: holds the versions of both.
@@ -228,7 +228,7 @@ def _compare(
 
 
 def _sample_scores(model: ReprogrammedModel) -> np.ndarray:
-    """Seeded answers as a source could give them, so that none has to be asked."""
+    """Random but plausible source scores, so that no query is needed."""
     shape = (_NUM_ROWS, model.queries_per_prediction, model.source.num_labels)
     scores = np.random.default_rng(0).normal(0.0, 2.0, shape)
     odds = np.exp(scores)

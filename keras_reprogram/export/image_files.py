@@ -1,4 +1,4 @@
-"""Image files inside a graph: decoded, resized, scaled."""
+"""Decodes, resizes and scales image files inside a graph."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LUMA = (19595, 38470, 7471)
 
 
 def why_no_files(model: ReprogrammedModel) -> str | None:
-    """Why a model's images cannot come as JPEG or PNG files; `None` if they can."""
+    """The reason why a model cannot take JPEG or PNG files, or `None`."""
     left_out = "Signatures that take files are left out: "
     channels = model.input_shape[-1]
     if channels not in (1, 3):
@@ -164,7 +164,7 @@ def turned(pixels: Any, orientation: Any) -> Any:
 
 
 def _jpeg_exif(octets: Any) -> tuple[Any, Any]:
-    """Where its EXIF block starts and ends; nowhere is (0, 0)."""
+    """Start and end of the EXIF block, (0, 0) if there is none."""
     name = tf.constant(_EXIF_START, tf.int64)
     head = 4 + len(_EXIF_START)
 
@@ -229,7 +229,7 @@ def _orientation(exif: Any) -> Any:
 
 
 def _padded(octets: Any) -> Any:
-    """With a zero, which stands for all that lies behind the end."""
+    """Appends a zero octet, which stands for everything beyond the end."""
     return tf.concat([octets, tf.zeros((1,), tf.uint8)], axis=0)
 
 

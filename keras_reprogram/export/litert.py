@@ -14,7 +14,7 @@ import numpy as np
 from keras_reprogram.asking.asker import say
 from keras_reprogram.asking.images import check_images
 from keras_reprogram.export.checks import (
-    check_twin,
+    check_equivalent,
     export_blockers,
     refuse_blockers,
     sample_images,
@@ -73,8 +73,8 @@ def export_litert(
             means .995 for float16 and .97 for the int8 forms. In float32 no score may differ by
             more than 1e-5; by up to 1e-4 if the model's own batches differ by a 30th of that.
         force: write a file that does not agree, with a warning.
-        source: a twin of the model's source that can be embedded; see `export_saved_model`.
-        twin_tolerance: largest difference of a score between source and twin.
+        source: an equivalent source that can be embedded; see `export_saved_model`.
+        twin_tolerance: largest difference of a score between the two sources.
         overwrite: replace an existing file.
         verbose: 1 prints size and agreement.
 
@@ -110,7 +110,7 @@ def export_litert(
     refuse_blockers(export_blockers(model, source))
     images = calibration_images_for(model, chosen, calibration_images)
     if source is not None:
-        check_twin(model, source, twin_tolerance)
+        check_equivalent(model, source, twin_tolerance)
     embedded = source or model.source
     content = convert(model, source, chosen, images)
     agreement = compare(model, embedded, content, images)
@@ -140,7 +140,7 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True)
 class LiteRTFacts:
-    """What `export_litert` found out about the file that it wrote.
+    """Facts about a file that `export_litert` wrote.
 
     Args:
         form: `"float32"`, `"float16"`, `"dynamic_int8"` or `"int8"`.

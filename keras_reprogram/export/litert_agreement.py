@@ -1,4 +1,4 @@
-"""How well a LiteRT file agrees with the model that it was made from."""
+"""Compares a LiteRT file with the model that it was converted from."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST_ROUNDING = 1e-4
 
 @dataclass(frozen=True)
 class Agreement:
-    """What the comparison found.
+    """The result of a comparison.
 
     Args:
         images: how many were compared.
@@ -82,7 +82,7 @@ def compare(
 def refuse_disagreement(
     agreement: Agreement, form: LiteRTForm, least_agreement: float | None, force: bool
 ) -> None:
-    """Refuses a file that answers otherwise than the model; warns with `force`."""
+    """Refuses a file whose outputs differ from the model's; warns with `force`."""
     least = form.least_agreement if least_agreement is None else least_agreement
     wanted = [f"at least {least:.2%} the same class"]
     # NaN compares as false, and must be refused.
@@ -134,7 +134,7 @@ class LiteRTForm:
 
     @property
     def needs_images(self) -> bool:
-        """Whether its agreement can be told on real images only."""
+        """Whether agreement can only be measured on real images."""
         return self.largest_difference is None
 
 

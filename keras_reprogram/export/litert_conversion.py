@@ -1,4 +1,4 @@
-"""From the model to the bytes of a `.tflite` file, in one of the forms."""
+"""Converts the model to the bytes of a `.tflite` file, in one of four forms."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _first_lines(error: Exception, count: int = 3) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The converter's C++ side writes pages to stderr that say nothing about the model."""
+    """Suppresses the converter's C++ output on stderr."""
     saved = os.dup(2)
     with Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), 2)

@@ -14,8 +14,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_reprogram.export.checks import (
     ModelAnswers,
+    check_equivalent,
     check_reloaded,
-    check_twin,
     export_blockers,
     images_for,
     refuse_blockers,
@@ -73,9 +73,9 @@ def export_saved_model(
     Args:
         model: a trained model.
         base_dir: holds the versions; made if needed. Its name is what the server calls the model.
-        source: a twin of the model's source that can be embedded, such as the Keras model that a
-            `.tflite` file was made from. Both are shown `8 * V` images and must agree.
-        twin_tolerance: largest difference of a score between source and twin.
+        source: an equivalent source that can be embedded, such as the Keras model that a `.tflite`
+            file was made from. Both are shown `8 * V` images and must agree.
+        twin_tolerance: largest difference of a score between the two sources.
         version: a version that is free; `None` for the next one.
         metrics: results to store in keras_reprogram.json, such as `{"accuracy": 0.97}`.
         batch_sizes: of the warm-up requests, and those that batching.config allows.
@@ -111,7 +111,7 @@ def export_saved_model(
     metrics = plain_metrics(metrics)
     class_names = scored_classes(model)
     if source is not None:
-        check_twin(model, source, twin_tolerance)
+        check_equivalent(model, source, twin_tolerance)
     embedded = source or model.source
     no_files = why_no_files(model)
     with folder_aside(base_dir) as aside:
@@ -171,7 +171,7 @@ def _check_batch_sizes(batch_sizes: Sequence[int]) -> None:
 
 @dataclass(frozen=True)
 class ExportedModel:
-    """What `export_saved_model` returns. Wherever a path is taken, it is its version folder.
+    """The result of `export_saved_model`, usable wherever a path is taken: its version folder.
 
     Attributes:
         folder: the version folder.

@@ -1,4 +1,4 @@
-"""Files for servers in and beside an export: facts, warm-up requests, configurations."""
+"""Server files of an export: facts, warm-up requests, configurations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Version folders: written aside, renamed when whole, never replaced."""
+"""Version folders: written to a temporary folder, renamed when complete, never replaced."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def versions_in(base_dir: Path) -> set[int]:
 
 
 PROGRAM, OUTPUT_MAP = "program", "output_map"
-HALVES = (PROGRAM, OUTPUT_MAP)
+SPLIT_PARTS = (PROGRAM, OUTPUT_MAP)
 
 
 def litert_name(half: str, version: int | None = None) -> str:
@@ -52,7 +52,7 @@ def litert_name(half: str, version: int | None = None) -> str:
 
 def check_half_versions(base_dir: Path, version: int | None) -> None:
     """Refuses a version that is not a positive integer, or that a half has already."""
-    for half in HALVES:
+    for half in SPLIT_PARTS:
         check_version(base_dir / half, version)
         file = base_dir / litert_name(half, version)
         if version is not None and file.exists():
@@ -81,9 +81,9 @@ def take_half_versions(written: Path, base_dir: Path, version: int | None = None
 def _moves(written: Path, base_dir: Path, version: int) -> list[tuple[Path, Path]]:
     """Where everything goes, in order: the first name keeps other writers off the rest."""
     files = [
-        (written / litert_name(half), base_dir / litert_name(half, version)) for half in HALVES
+        (written / litert_name(half), base_dir / litert_name(half, version)) for half in SPLIT_PARTS
     ]
-    folders = {half: (written / half, base_dir / half / str(version)) for half in HALVES}
+    folders = {half: (written / half, base_dir / half / str(version)) for half in SPLIT_PARTS}
     return [folders[OUTPUT_MAP], *files, folders[PROGRAM]]
 
 
@@ -108,6 +108,6 @@ def _rename_all(moves: list[tuple[Path, Path]]) -> None:
 def _taken(base_dir: Path) -> set[int]:
     files = (path.stem.rpartition("-") for path in base_dir.glob("*-*.tflite"))
     return set().union(
-        *(versions_in(base_dir / half) for half in HALVES),
-        (int(end) for half, _, end in files if half in HALVES and end.isascii() and end.isdigit()),
+        *(versions_in(base_dir / half) for half in SPLIT_PARTS),
+        (int(n) for half, _, n in files if half in SPLIT_PARTS and n.isascii() and n.isdigit()),
     )

@@ -1,4 +1,4 @@
-"""Exact fits on stored answers: the output map, and the views that are worth their queries."""
+"""Exact fits on stored answers: output maps and the choice of views."""
 
 from keras_reprogram.fitting.map_fitting import MapFit, fit_logistic_regression
 from keras_reprogram.fitting.view_selection import READINGS, ViewOrder, ViewPool, solve_views

@@ -1,4 +1,4 @@
-"""Multinomial logistic regression, solved to the minimum of its objective."""
+"""Multinomial logistic regression, solved to convergence."""
 
 from __future__ import annotations
 

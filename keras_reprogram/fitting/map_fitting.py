@@ -90,7 +90,7 @@ def fit_logistic_regression(
         validation_split: share held out to choose C, in [0, 1); 0 takes a default.
         seed: draws the validation part.
         groups: `(n,)` or `None`; rows of one value (a patient's, a track's) stay on one side.
-            Otherwise twins of training rows make the weakest regularisation look best.
+            Otherwise near-duplicates of training rows make the weakest regularisation look best.
 
     Returns:
         A `MapFit`.
@@ -133,7 +133,7 @@ def fit_logistic_regression(
 
 
 def _principal_axes(rotation: LosslessRotation, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Axes `(d, r)` and the rows along them; a rotation has them already."""
+    """Principal axes `(d, r)` and the rows projected onto them; a rotation has both."""
     if rotation.axes is not None:
         return rotation.axes, rows
     with one_thread():
@@ -157,7 +157,7 @@ def _held_out(
     seed: int,
     groups: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Rows to learn from and rows to choose by; `None` where nothing can be spared."""
+    """Training and validation rows; `None` where no row can be spared."""
     num_units = len(labels) if groups is None else len(np.unique(groups))
     if not validation_split or num_units <= len(np.unique(labels)):
         return None
@@ -213,7 +213,7 @@ def _cross_entropy(
 
 
 def _scaled(rows: np.ndarray, scales: np.ndarray) -> np.ndarray:
-    """What the solver takes: float32, as the features are."""
+    """Scales rows in float32, the type of the features."""
     return (rows * scales).astype(np.float32)
 
 

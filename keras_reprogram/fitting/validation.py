@@ -1,4 +1,4 @@
-"""Seeded, stratified division of labelled images: a draw of some, or a validation part."""
+"""Seeded, stratified sampling and validation splits; validation scores."""
 
 from __future__ import annotations
 
@@ -148,11 +148,11 @@ class ValidationScore:
 
     @property
     def accuracy(self) -> float:
-        """Share that is read right, in [0, 1]."""
+        """Accuracy in [0, 1]."""
         return 1.0 - self.error
 
     def beats(self, best: ValidationScore) -> bool:
-        """Whether it replaces the best so far: lower loss, and no more errors."""
+        """Whether it beats the best so far: lower loss, and no more errors."""
         # Accuracy alone is too coarse on a few hundred images, and loss alone may give right
         # answers up for surer ones.
         return self.loss < best.loss and self.error <= best.error

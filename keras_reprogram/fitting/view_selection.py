@@ -1,4 +1,4 @@
-"""Which views to keep of many: greedy forward selection by exact leave-one-out errors."""
+"""View selection: greedy forward selection by exact leave-one-out errors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ViewOrder:
 
 @dataclass(frozen=True)
 class ViewPool:
-    """What a pool of views tells about a few labelled images, ready to be chosen from.
+    """Features of a pool of views on labelled images, from which views are selected.
 
     A set of views is judged by ridge regression on the one-hot labels, on the features of all its
     views, the error of each image measured by the fit on all others. That takes no refit: with
@@ -132,7 +132,7 @@ class ViewPool:
 
     @cached_property
     def _counted(self) -> np.ndarray:
-        """Rows that are looked at: an image without weight changes nothing."""
+        """Rows with positive weight."""
         if self.sample_weight is None:
             return np.arange(len(self.labels))
         return np.flatnonzero(self.sample_weight)

@@ -1,4 +1,4 @@
-"""WeightCopy: values of variables, to go back to."""
+"""WeightCopy: a copy of variables' values that can be restored."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from keras import ops
 
 
 class WeightCopy:
-    """Values that variables have now; `trained_variables` are all that a model learned."""
+    """A copy of the current values of variables."""
 
     def __init__(self, variables: Iterable[Any]) -> None:
         self._variables = list(variables)
@@ -18,7 +18,7 @@ class WeightCopy:
         self.values = [np.array(ops.convert_to_numpy(variable)) for variable in self._variables]
 
     def restore(self) -> None:
-        """Gives the variables these values again."""
+        """Restores these values."""
         for variable, value in zip(self._variables, self.values, strict=True):
             variable.assign(value)
 

@@ -31,7 +31,7 @@ def bar_2020_white_box(
     gamma: float = 2.0,
     **program_options: Any,
 ) -> Method:
-    """The white-box twin of BAR (Tsai, Chen, Ho 2020, eq. 1-4), "AR" in its tables.
+    """The white-box counterpart of BAR (Tsai, Chen, Ho 2020, eq. 1-4), "AR" in its tables.
 
     `pad(x) + tanh(W * M)`; a class has the mean score of m source labels; focal loss with
     `omega_j = 1 / n_j`, which weighs the frequency map too. Adam at 0.01 for 9 epochs is that of

@@ -1,4 +1,4 @@
-"""Method: a paper's recipe as a compiled model, and how the paper trains it."""
+"""Method: a published method as a compiled model with its training settings."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class Method:
     def _prepare_map(
         self, x: Any, y: Any, class_weight: dict[int, float] | None, options: dict[str, Any]
     ) -> None:
-        """What the map needs before its first step, unless it has it already."""
+        """Fits the map before the first step, unless it is ready."""
         output_map = self.model.output_map
         if output_map.ready:
             return

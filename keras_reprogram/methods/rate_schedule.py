@@ -1,4 +1,4 @@
-"""RateSchedule: the papers' learning rates, stretched to however long training takes."""
+"""RateSchedule: the papers' learning-rate schedules, scaled to the length of training."""
 
 from __future__ import annotations
 

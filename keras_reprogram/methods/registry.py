@@ -36,7 +36,7 @@ _METHODS: dict[str, Callable[..., Method]] = {
 
 
 def method_names() -> tuple[str, ...]:
-    """The names that `build_method` knows, in the order of their years.
+    """Names that `build_method` knows, by year.
 
     Returns:
         Names: who or what, and the year.

@@ -1,4 +1,4 @@
-"""BatchOrder: which images come when, from seed and epoch alone."""
+"""Callbacks of `fit`: batch order, query log, budget stop, map updates."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class BatchOrder(keras.callbacks.Callback):
         self._started = False
 
     def watch(self, model: keras.Model) -> None:
-        """Notes the model's steps before any callback restores others."""
+        """Records the model's step count before a callback restores an older one."""
         self._steps_before = _number(model.steps.taken)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -113,7 +113,7 @@ def _number(variable: Any) -> int:
 
 
 class BudgetStop(keras.callbacks.Callback):
-    """Remembers the weights of the best epoch, to go back to when the budget is spent.
+    """Keeps the weights of the best epoch and restores them when the budget is spent.
 
     The best epoch has the lowest `val_loss`. Without validation data nothing tells epochs apart,
     and the weights stay as they are when the budget ends.
@@ -131,7 +131,7 @@ class BudgetStop(keras.callbacks.Callback):
             self._best_weights = WeightCopy(trained_variables(self.model))
 
     def stop(self, error: Exception) -> str:
-        """Goes back to the best epoch; returns what was done, in words."""
+        """Restores the best epoch, if there is one; returns a sentence that says so."""
         if self._best_weights is None:
             return f"{error} Training ended; the weights are those of the last step."
         self._best_weights.restore()

@@ -1,4 +1,4 @@
-"""save_program / load_program: the trained part only, with the source's fingerprint."""
+"""save_program and load_program: the trained parts, with the source's fingerprint."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _FIELDS = {*_PARTS, "class_names", "seed", "source", "fingerprint", "probe"}
 
 
 class _UnknownFormatError(ValueError):
-    """A program file, but of another version."""
+    """A program file of an unknown format version."""
 
 
 def save_program(model: ReprogrammedModel, path: str | Path, *, overwrite: bool = False) -> Path:
@@ -126,7 +126,7 @@ def load_program(
 
 
 def read_description(path: str | Path) -> dict[str, Any]:
-    """What a program file says of itself, without its source.
+    """The description in a program file, without its source.
 
     Args:
         path: what `save_program` wrote.

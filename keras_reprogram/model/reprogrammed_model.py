@@ -264,7 +264,7 @@ class ReprogrammedModel(keras.Model):
             return self._fit_in_budget(stop, x, y, **options)
         arrays = self.data_checks.arrays(x, y, sample_weight)
         if step_check.check_queries(self, len(arrays[0])) and initial_epoch == 0:
-            step_check.warn_if_steps_drown(self, arrays[0])
+            step_check.warn_if_below_quantisation(self, arrays[0])
         if validation_split and validation_data is None:
             arrays, options["validation_data"] = split_last(arrays, validation_split)
         size = options.pop("batch_size") or 32
@@ -282,7 +282,7 @@ class ReprogrammedModel(keras.Model):
     def _fit_in_budget(
         self, stop: BudgetStop, *data: Any, **options: Any
     ) -> keras.callbacks.History:
-        """Keras's `fit`, which a spent budget ends like a last epoch."""
+        """Keras's `fit`; a spent budget ends it as the last epoch does."""
         try:
             return super().fit(*data, **options)
         except BudgetSpentError as error:
@@ -340,7 +340,7 @@ class ReprogrammedModel(keras.Model):
             )
 
     def _check_before_fit(self, callbacks: list[Any]) -> None:
-        """What would otherwise fail after the first queries are paid."""
+        """Checks that would otherwise fail after the first paid queries."""
         self._check_ready("fit")
         self.steps.check_gradient()
         if self.compiled and self.steps.estimates:
@@ -782,7 +782,7 @@ def check_source_images(shape: tuple[int | None, ...], source: Source) -> None:
 
 
 def check_seed(seed: int) -> int:
-    """The seed, or a ValueError where NumPy or TensorFlow could not take it."""
+    """The seed; a ValueError if NumPy or TensorFlow cannot take it."""
     if not 0 <= seed < 2**32:
         raise ValueError(f"`seed` must lie in [0, 2**32). Received: seed={seed}. Pass 0, 1, ...")
     return int(seed)

@@ -17,7 +17,7 @@ from keras_reprogram.program.program import flat_value, unflatten
 
 
 class _FirstCandidateError(Exception):
-    """Ends an estimate that is wanted for its first question only."""
+    """Stops an estimate after its first candidate."""
 
 
 class TrainSteps:
@@ -38,34 +38,34 @@ class TrainSteps:
         self.use_views()
 
     def use_views(self) -> None:
-        """Finds the weights that reach a pixel; again after every change of the views."""
-        self.live = np.asarray(self.model.program.live_coordinates(), bool)
+        """Finds the weights that reach a pixel; called after every change of views."""
+        self.active = np.asarray(self.model.program.live_coordinates(), bool)
         if self.model.gradient_estimator is not None:
-            self.model.gradient_estimator.attach(self.live)
+            self.model.gradient_estimator.attach(self.active)
 
     @property
     def estimates(self) -> bool:
-        """Whether `fit` estimates: a program that reaches no pixel asks no questions."""
+        """Whether `fit` estimates gradients: some weight of the program reaches a pixel."""
         if self.model.gradient_estimator is None:
             return False
-        return bool(self.model.program.trainable_variables) and bool(self.live.any())
+        return bool(self.model.program.trainable_variables) and bool(self.active.any())
 
     @property
     def taken(self) -> Any:
-        """Training steps so far, also where the optimizer updates at every k-th step only."""
+        """Training steps so far, including those that accumulate gradients."""
         optimizer = self.model.optimizer
         if optimizer.gradient_accumulation_steps:
             return optimizer.variables[0]
         return optimizer.iterations
 
     def check_gradient(self) -> None:
-        """Refuses white-box training where no slope can reach the program, which would stand still.
+        """Refuses white-box training if no gradient can reach the program.
 
         Raises:
             ValueError: if the source claims a gradient that it does not have.
         """
         model = self.model
-        trained = model.trainable and model.program.trainable_variables and self.live.any()
+        trained = model.trainable and model.program.trainable_variables and self.active.any()
         if model.gradient_estimator is not None or not trained or self._gradient_found:
             return
         low, high = model.source.value_range
@@ -128,13 +128,13 @@ class TrainSteps:
             return plain(data)
 
     def _check_batch(self, x: Any) -> None:
-        """A batch that a source in Python is about to be asked about: it may charge for it."""
+        """Checks a batch before a Python source is asked: it may charge for it."""
         if not self.model.source.in_graph:
             self.model.data_checks.images(x)
 
     @contextmanager
     def _after(self, batch: Any) -> Iterator[None]:
-        """Lets a training step begin when its batch is there.
+        """Delays a training step until its batch has arrived.
 
         Where data end unannounced, a last step without a batch is tried. In a graph it would
         still advance the optimizer's counter, and with it a resumed run's order and directions.
@@ -219,20 +219,20 @@ class TrainSteps:
             self._candidate_losses(x, self._loss_of_answers(y, weighted, scores, clean)),
             flat_value(self.model.program),
             clean,
-            self.live,
+            self.active,
             self._direction_seed,
         )
         return unflatten(self.model.program, self.model.optimizer.scale_loss(gradient))
 
     def _draw_directions(self) -> None:
-        """Sets what the estimator draws from, by the step: a resumed run asks the same again."""
+        """Seeds the estimator by the step number, so that resumed runs repeat the same draws."""
         step = self.taken if self.model.compiled else 0
         self._direction_seed.state.assign(
             tf.stack([tf.cast(self.model.seed, tf.uint32), tf.cast(step, tf.uint32)])
         )
 
     def first_candidate(self) -> Any:
-        """The first weights that the estimator will ask about in the next step, `(1, size)`."""
+        """The first candidate weights of the next step's estimate, `(1, size)`."""
 
         def stop(candidates: Any) -> Any:
             raise _FirstCandidateError(candidates[0, :1])
@@ -241,7 +241,7 @@ class TrainSteps:
         nothing = tf.zeros((1,))
         try:
             self.model.gradient_estimator.estimate(
-                stop, flat_value(self.model.program), nothing, self.live, self._direction_seed
+                stop, flat_value(self.model.program), nothing, self.active, self._direction_seed
             )
         except _FirstCandidateError as found:
             return found.args[0]

@@ -1,1 +1,1 @@
-"""Training from queries alone, within a budget."""
+"""Training a program from source queries alone, within a budget."""

@@ -19,7 +19,7 @@ from keras_reprogram.fitting.weight_copy import WeightCopy
 from keras_reprogram.opaque.plan import OpaquePlan, plan_opaque
 from keras_reprogram.opaque.recipe import EstimatedSteps, Recipe
 from keras_reprogram.opaque.result import OpaqueFit
-from keras_reprogram.opaque.step_check import warn_if_steps_drown
+from keras_reprogram.opaque.step_check import warn_if_below_quantisation
 from keras_reprogram.opaque.views import draw_pool, pool_answers, view_pool
 from keras_reprogram.program.placement import Placement
 
@@ -141,7 +141,7 @@ def _run(recipe: Recipe, train: LabelledImages, plan: OpaquePlan, query_budget: 
 
 @contextmanager
 def _undone_if_it_fails(model: Any) -> Iterator[None]:
-    """New views under an old map would answer nonsense: both stay, or both are new."""
+    """Restores views and map together if the block fails."""
     placement = model.program.placement
     weights = WeightCopy(model.output_map.weights)
     try:
@@ -154,7 +154,7 @@ def _undone_if_it_fails(model: Any) -> Iterator[None]:
 
 
 def _choose_views(recipe: Recipe, train: LabelledImages, plan: OpaquePlan) -> str:
-    """Changes the views for better ones of a pool, where the plan has a pilot."""
+    """Replaces the views with better ones of a pool, if the plan has a pilot."""
     model, pilot, pool_size = recipe.model, plan.pilot, plan.pool_views
     if not plan.chooses_views:
         return "views as they were"
@@ -182,11 +182,11 @@ def _choose_views(recipe: Recipe, train: LabelledImages, plan: OpaquePlan) -> st
 def _estimated_epochs(
     recipe: Recipe, train: LabelledImages, plan: OpaquePlan, query_budget: int
 ) -> Iterator[str]:
-    """Epochs of estimated steps as the plan has them, whose clean answers are the next map's."""
+    """The planned epochs of estimated steps; their clean answers refit the map."""
     if not plan.epochs:
         return
     if plan.check:
-        warn_if_steps_drown(recipe.model, train.images)
+        warn_if_below_quantisation(recipe.model, train.images)
     steps = EstimatedSteps(recipe.model)
     for epoch in range(1, plan.epochs + 1):
         if query_budget - recipe.used < plan.epoch_queries:

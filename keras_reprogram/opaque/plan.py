@@ -1,4 +1,4 @@
-"""OpaquePlan: which images `fit_opaque` asks, how often, reckoned before it asks."""
+"""OpaquePlan: which images `fit_opaque` will ask and how often, computed in advance."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_reprogram.arguments import one_of
-from keras_reprogram.asking.answer_store import MOST_MEMORY, program_stands
+from keras_reprogram.asking.answer_store import MOST_MEMORY, is_cacheable
 from keras_reprogram.asking.data import split_counts
 from keras_reprogram.asking.exact_fit import check_groups
 from keras_reprogram.asking.images import check_labels
@@ -31,7 +31,7 @@ _PILOT_BUDGET = 0.5
 
 @dataclass(frozen=True)
 class OpaquePlan:
-    """What a recipe asks. `estimate_queries` prints it, and the run follows it.
+    """The queries of a recipe. `estimate_queries` prints it, and `fit_opaque` executes it.
 
     Args:
         train: positions in `x` that are learned from.
@@ -79,7 +79,7 @@ class OpaquePlan:
         price_per_thousand: float | None = None,
         queries_per_second: float | None = None,
     ) -> QueryEstimate:
-        """The plan in figures, by what queries are for."""
+        """The plan as a `QueryEstimate`."""
         check = self.check if self.epochs else 0
         held_out = len(self.validation) * self.num_views
         # Where all are asked for the map, those that are held out cost nothing more.
@@ -102,7 +102,7 @@ def payable_rows(
     num_classes: int,
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As much of both parts as a budget pays for, in their proportion, with the classes' shares."""
+    """The largest stratified share of both parts that a budget pays for."""
     total = len(train_labels) + len(validation_labels)
     if payable >= total:
         return np.arange(len(train_labels)), np.arange(len(validation_labels))
@@ -123,7 +123,7 @@ def pilot_rows(
     size: int,
     seed: int,
 ) -> np.ndarray:
-    """Images to choose views by: one of each group, since twins make every view look good."""
+    """Images to choose views by: one a group, as near-duplicates make every view look good."""
     rows = np.arange(len(labels))
     if weight is not None and np.count_nonzero(weight) >= size:
         # Images without weight say nothing about views.
@@ -138,7 +138,7 @@ def pilot_rows(
 
 
 def plan_pilot(spare: int, num_train: int, num_views: int, num_classes: int) -> tuple[int, int]:
-    """Images and views of the pilot: as large a pool as the spare queries pay."""
+    """Images and views of the pilot: the largest pool that the spare queries pay."""
     smallest = min(PILOT_IMAGES_A_CLASS * num_classes, num_train)
     images = max(smallest, int(_PILOT_SHARE * num_train))
     for count in (images, smallest):
@@ -159,7 +159,7 @@ def plan_opaque(
     query_budget: int,
     choose_views: bool | None,
 ) -> OpaquePlan:
-    """What `fit_opaque` will ask: the one place where it is computed."""
+    """Plans the queries of `fit_opaque`."""
     views, classes = model.queries_per_prediction, model.output_map.num_classes
     if choose_views is None:
         choose_views = _fills_the_canvas(model.program)
@@ -210,7 +210,7 @@ def plan_epochs(
 
 
 def _with_steps(model: Any, plan: OpaquePlan, spare: int) -> OpaquePlan:
-    """The epochs of steps that the rest of the budget pays for."""
+    """Adds the epochs of steps that the rest of the budget pays for."""
     if not model.steps.estimates:
         return plan
     check = check_queries(model, len(plan.train))
@@ -331,8 +331,8 @@ def _labels_like(model: Any, count: int, y: Any = None) -> np.ndarray:
 
 
 def _passes(model: Any, epochs: int, cache_features: Any, queries: int) -> int:
-    """How often `fit` asks for each image: once where its answers stay and can be kept."""
+    """How often `fit` asks for each image: once if its answers can be cached."""
     size = 4 * queries * model.source.num_labels
     fits = cache_features != "memory" or size <= MOST_MEMORY
-    keeps = cache_features is not None and fits and program_stands(model)
+    keeps = cache_features is not None and fits and is_cacheable(model)
     return min(epochs, 1) if keeps else epochs

@@ -1,4 +1,4 @@
-"""QueryEstimate: what a training will ask, cost and take, before anything is spent."""
+"""QueryEstimate: queries, price and hours of a training, before anything is spent."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class QueryEstimate:
         return self.total / self.queries_per_second / _SECONDS_AN_HOUR
 
     def rows(self) -> dict[str, int]:
-        """What queries are for -> how many, the total last."""
+        """Purpose -> number of queries, the total last."""
         return {
             "map": self.output_map,
             "views": self.views,

@@ -1,4 +1,4 @@
-"""Recipe: the map first, then the program; of all candidates validation keeps the best."""
+"""Recipe: fits the map, then trains the program, and keeps the best candidate on validation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 
 @contextmanager
 def no_bar(description: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Shows nothing."""
+    """A progress bar that shows nothing."""
     del description, total
     yield lambda done: None
 
@@ -145,7 +145,7 @@ class Recipe:
     # === Candidates ===
 
     def judge(self, stage: str) -> None:
-        """Makes a candidate of the answers that are there, and keeps it if it is the best."""
+        """Evaluates the current answers as a candidate, and keeps it if it is the best."""
         trials = [self._trial(reading) for reading in self.readings]
         score, reading, weights = min(trials, key=lambda trial: trial[:2])
         weights.restore()
@@ -167,7 +167,7 @@ class Recipe:
         return score, reading, WeightCopy(trained_variables(self.model))
 
     def improve(self, epochs: Iterable[str], patience: int | None = None) -> None:
-        """Judges what each epoch of steps leaves; the model ends as the best candidate.
+        """Judges a candidate after each epoch; the model ends with the best one.
 
         Ctrl-C and a failing source keep the best that was found; a ledger's budget that is spent
         is an end like any other. `patience` epochs in a row that were not kept end it too.

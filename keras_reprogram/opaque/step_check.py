@@ -1,4 +1,4 @@
-"""check_step: does an estimator's step survive what lies between a program and its source?"""
+"""check_step: whether an estimator's step survives 8-bit images and the source's rounding."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LEAST_PIXEL_AGREEMENT, _LEAST_ANSWER_AGREEMENT = 0.5, 0.1
 
 @dataclass(frozen=True)
 class StepCheck:
-    """What is left of an estimator's step when it reaches the source, and what it answers.
+    """How much of an estimator's step reaches the source and shows in its answers.
 
     Args:
         pixel_agreement: correlation of the step with what 8-bit codes leave of it, in [-1, 1].
@@ -46,11 +46,11 @@ class StepCheck:
 
     @property
     def survives(self) -> bool:
-        """Whether differences of this step are worth their price."""
-        return not (self._drowns or self._overshoots)
+        """Whether finite differences with this step are informative."""
+        return not (self._below_quantisation or self._overshoots)
 
     @property
-    def _drowns(self) -> bool:
+    def _below_quantisation(self) -> bool:
         return self.pixel_agreement < _LEAST_PIXEL_AGREEMENT
 
     @property
@@ -60,7 +60,7 @@ class StepCheck:
     def __str__(self) -> str:
         verdict = "survives" if self.survives else "does not survive"
         advice = ""
-        if self._drowns:
+        if self._below_quantisation:
             advice = (
                 " It is lost in rounding to 8 bits: raise the estimator's `smoothing`, or fit the "
                 "map alone."
@@ -103,8 +103,8 @@ def check_step(model: Any, x: np.ndarray) -> StepCheck:
     )
 
 
-def warn_if_steps_drown(model: Any, x: np.ndarray) -> None:
-    """Checks the step of a model whose source gets rounded images; a warning if it drowns.
+def warn_if_below_quantisation(model: Any, x: np.ndarray) -> None:
+    """Warns if the estimator's step is too small to change the 8-bit images that a source gets.
 
     Args:
         model: a `ReprogrammedModel`.

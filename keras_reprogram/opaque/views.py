@@ -1,4 +1,4 @@
-"""Choosing views: a pool is shown to a few pilot images, the best of it are kept."""
+"""Choosing views: scores a pool of views on a few pilot images and keeps the best."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LARGEST_PILOT = 300
 
 @dataclass(frozen=True)
 class ViewSelection:
-    """Views that were chosen from a pool, and what each of them adds.
+    """Views chosen from a pool, and the gain of each.
 
     Args:
         placement: the chosen views, best first; `ProgramLayer(placement=...)` takes it.
@@ -132,7 +132,7 @@ def pool_answers(
 def view_pool(
     model: Any, answers: np.ndarray, labels: np.ndarray, sample_weight: np.ndarray | None = None
 ) -> ViewPool:
-    """What answers `(n, P, S)` of a pool tell, on the features that a `DenseMap` reads."""
+    """A `ViewPool` of answers `(n, P, S)`, on the features that a `DenseMap` reads."""
     source, num_classes = model.source, model.output_map.num_classes
     features = answers
     if source.score_kind in DenseMap.accepted_scores:
@@ -147,7 +147,7 @@ def view_pool(
 
 
 def check_placement(model: Any) -> None:
-    """Refuses a program whose views cannot be changed."""
+    """Refuses a program with fixed views."""
     if not isinstance(model.program.placement, Placement):
         raise ValueError(
             "Choosing views needs a program that places images, such as `ProgramLayer`. "

@@ -1,4 +1,4 @@
-"""Counts of stored answers by target class, and the label maps that follow from them."""
+"""Counts of stored answers by target class, and label maps computed from them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TOP_SHARE = 0.15
 
 
 class LabelCounts(NamedTuple):
-    """Sums over answers, one row a source label and one column a target class.
+    """Sums over answers, by source label (rows) and target class (columns).
 
     Args:
         counts: `(S, K)`, how often (or with how much score) label s was among the first of the

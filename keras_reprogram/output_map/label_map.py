@@ -1,4 +1,4 @@
-"""MultiLabelMap: several source labels speak for a target class."""
+"""MultiLabelMap: each target class is scored by several source labels."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class MultiLabelMap(OutputMap):
         return self.add_weight(shape=shape, initializer="zeros", trainable=False, name=name)
 
     def _fixed_weights(self, num_source_labels: int) -> np.ndarray | None:
-        """Weights that no answer changes, or `None`."""
+        """Weights that are fixed by the arguments, or `None`."""
         if self._given is not None:
             return self._given
         if self.label_table is not None:
@@ -157,7 +157,7 @@ class MultiLabelMap(OutputMap):
 
     @property
     def trains(self) -> bool:
-        """Whether there is anything to fit: what was given or drawn stays as it is."""
+        """Whether the map learns from answers; given and random assignments do not."""
         return self._given is None and self.assignment in FITTED
 
     @property
@@ -230,7 +230,7 @@ class MultiLabelMap(OutputMap):
     def _weights_from(
         self, counts: np.ndarray, score_sums: np.ndarray, former: np.ndarray | None
     ) -> np.ndarray:
-        """Weights for counted answers; classes that were not shown keep the former ones."""
+        """Weights from counted answers; classes without images keep their previous weights."""
         if self.assignment in BAYESIAN_METHODS:
             return weights_from_counts(counts, former=former)
         if former is not None:

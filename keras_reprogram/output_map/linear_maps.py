@@ -117,18 +117,18 @@ class DenseMap(OutputMap):
 
     @property
     def reads(self) -> str:
-        """The kind of scores that it reads."""
+        """The kind of scores that the map reads."""
         return self._reads or self.score_kind or "probabilities"
 
     @property
     def epsilon(self) -> Any:
-        """What is added before a logarithm; stored with the weights once `adapt` saw answers."""
+        """The constant added before a logarithm; stored with the weights after `adapt`."""
         if self._from_before:
             return max(self.score_step / 2, _EPSILON_BEFORE)
         return self.smallest if self.built else super().epsilon
 
     def features(self, scores: Any) -> Any:
-        """What the affine map reads: standardised log-scores, `(n, views * S)`."""
+        """The input of the affine map: standardised log-scores, `(n, views * S)`."""
         return (self._log_scores(scores) - self.mean) / ops.maximum(self.std, _STD_FLOOR)
 
     def call(self, scores: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Pure geometry: where a target image goes on the source's canvas, and which pixels stay free.
+"""Geometry: where a target image lies on the source's canvas, and which pixels stay free.
 
 Everything here is a constant matrix. An image `x` of shape `(h, w)` is resized and placed in
 one step by `rows @ x @ columns.T`, which any kernel, any size and LiteRT's builtin operations

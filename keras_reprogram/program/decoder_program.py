@@ -1,4 +1,4 @@
-"""DecoderProgram: a program drawn by a frozen decoder from a few trained numbers."""
+"""DecoderProgram: a frozen decoder draws the program from a small trained latent vector."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""View and Placement: what happens to a target image before the program is added."""
+"""View and Placement: how a target image is placed before the program is added."""
 
 from __future__ import annotations
 

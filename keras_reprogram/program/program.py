@@ -1,4 +1,4 @@
-"""Program: the contract of every program, and what a user's plain layer is taken for."""
+"""Program: the contract of every program, and the adapter for plain Keras layers."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class Program(keras.layers.Layer):
         return ops.map(one_row, (images, values))
 
     def live_coordinates(self) -> np.ndarray:
-        """Which flat weights can change a source image: bool array `(size,)`, by default all."""
+        """Active coordinates, the flat weights that can change a source image: bool `(size,)`."""
         return np.ones(sum(int(np.prod(v.shape)) for v in self.trainable_variables), bool)
 
     def program_images(self) -> np.ndarray | None:

@@ -1,4 +1,4 @@
-"""ProgramLayer: target image -> source images, the program that the papers mean."""
+"""ProgramLayer: target image -> source images, the additive program of the papers."""
 
 from __future__ import annotations
 

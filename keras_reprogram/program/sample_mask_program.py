@@ -1,4 +1,4 @@
-"""SampleMaskProgram: one pattern for all images, a mask of its own for each (SMM)."""
+"""SampleMaskProgram: one shared pattern with a mask computed for each image (SMM)."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ class SampleMaskProgram(Program):
 
 
 def _patch_matrix(size: int, patch_size: int) -> np.ndarray:
-    """Matrix that repeats each value over its patch; a rest at the end takes the last value."""
+    """Matrix that repeats each value over its patch; leftover pixels take the last value."""
     num_patches = size // patch_size
     patch = np.minimum(np.arange(size) // patch_size, num_patches - 1)
     return np.eye(num_patches, dtype=np.float32)[patch]

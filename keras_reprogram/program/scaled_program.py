@@ -1,4 +1,4 @@
-"""ScaledProgram: the image's size on the canvas is trained along with the program (AutoVP)."""
+"""ScaledProgram: trains the image's size on the canvas together with the program (AutoVP)."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class ScaledProgram(Program):
     def live_coordinates(self) -> np.ndarray:
         """Which flat weights can reach a pixel at some scale: bool array `(size,)`.
 
-        What lies under the image at every scale, the middle of the canvas at most, is not live.
+        Weights under the image at every scale (at most the middle of the canvas) are inactive.
         """
         smallest = self._coverage(ops.convert_to_tensor([self.limits.lowest], "float32"))[0]
         free = ops.convert_to_numpy(smallest) < 1

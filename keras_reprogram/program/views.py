@@ -76,7 +76,7 @@ def draw_views(
 
 
 def suggested_style(target_channels: int, num_source_labels: int) -> str:
-    """The style of views that suits a source where nothing was asked yet.
+    """The style of views for a source before any query.
 
     Sources of few labels learn most from unlike views. A source of many labels knows colour
     pictures as they are.
@@ -184,7 +184,7 @@ def resolve_placement(
     image_size: tuple[int, int] | None,
     seed: int,
 ) -> Placement:
-    """The views that `placement` means; a `Placement` is taken as it is."""
+    """Resolves `placement` to views; a `Placement` is returned unchanged."""
     if isinstance(placement, Placement):
         if num_views not in (1, placement.num_views):
             raise ValueError(
@@ -225,7 +225,7 @@ def framed_size(target_shape: Shape, source_shape: Shape) -> tuple[int, int]:
 
 
 def share_size(target_shape: Shape, source_shape: Shape) -> tuple[int, int]:
-    """4/7 of the canvas, 128 of 224 pixels, or what of them the image fills: its aspect is kept."""
+    """4/7 of the canvas (128 of 224 pixels), with the image's aspect ratio."""
     height, width = target_shape[:2]
     zoom = _FRAMED_SHARE * min(source_shape[0] / height, source_shape[1] / width)
     return max(1, round(zoom * height)), max(1, round(zoom * width))

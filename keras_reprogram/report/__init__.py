@@ -1,4 +1,4 @@
-"""What was reached and what it cost: figures, tables, pictures and an HTML page.
+"""Reports of accuracy and cost: metrics, tables, pictures and an HTML page.
 
 Everything here takes plain arrays and numbers, so it reports on any classifier; `ProgramImages`
 alone watches a model while it learns.

@@ -1,4 +1,4 @@
-"""Charts with one place a class: which labels stand for it, what it is confused with."""
+"""Charts by class: label maps, weight maps and the confusion matrix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Curves: accuracy over paid queries, and training from epoch to epoch."""
+"""Curves: accuracy over paid queries, and metrics over epochs."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Classification metrics that stay honest on skewed data."""
+"""Classification metrics, including those that skewed classes do not inflate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ProgramImages: the program, and what it makes of images, in TensorBoard."""
+"""ProgramImages: shows the program and its source images in TensorBoard."""
 
 from __future__ import annotations
 

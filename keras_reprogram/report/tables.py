@@ -1,4 +1,4 @@
-"""Results of several methods side by side: for the terminal, Markdown and JSON."""
+"""Result tables of several methods: for the terminal, Markdown and JSON."""
 
 from __future__ import annotations
 

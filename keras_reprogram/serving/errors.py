@@ -49,7 +49,7 @@ CODE_NUMBERS = {name: number for number, name in enumerate(_CODES)}
 
 
 class ServingError(Exception):
-    """A request that is not answered.
+    """The error that a request is refused with; maps to an HTTP status and a gRPC code.
 
     Args:
         text: for the client; holds no key and no address of another service.

@@ -1,4 +1,4 @@
-"""GatewayServable: program and output map from files, the source model from anywhere."""
+"""GatewayServable: serves a split export around any source."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _asking = threading.Lock()
 
 
 class GatewayServable(Servable):
-    """What `export_halves` wrote, with a live source between the halves.
+    """The two parts of a split export, with a source that is asked in between.
 
     It has the signatures of a whole export.
     """
@@ -64,7 +64,7 @@ class GatewayServable(Servable):
         return {"classes": np.tile(self._names, (len(scores), 1)), "scores": scores}
 
     def _check_pixels(self, inputs: Mapping[str, np.ndarray]) -> None:
-        """Pixels on another scale would be asked, and paid for, in vain."""
+        """Refuses pixels on another scale before they are paid for."""
         target_range = self.facts.get("target_range")
         for images in inputs.values():
             if not np.isfinite(images).all():
@@ -191,7 +191,7 @@ _MEANINGS: tuple[tuple[type[Exception], str, str], ...] = (
 
 
 def source_failure(error: Exception) -> ServingError:
-    """What a client is told when the source fails."""
+    """The error for clients when the source fails."""
     # What the source said stays in the log: it may name the service, its address and worse.
     _log.error("The source failed (%s): %s", type(error).__name__, error)
     code, text = next(meaning[1:] for meaning in _MEANINGS if isinstance(error, meaning[0]))

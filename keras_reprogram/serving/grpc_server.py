@@ -61,7 +61,7 @@ class GrpcServer:
         self._server.start()
 
     def stop(self, seconds: float) -> Any:
-        """Takes no more requests; the event is set when all running ones have ended."""
+        """Refuses new requests; the returned event is set when all running ones have ended."""
         self._health.enter_graceful_shutdown()
         ended = self._server.stop(grace=seconds)
         self._threads.shutdown(wait=False)

@@ -1,4 +1,4 @@
-"""The size of an image file, read before anything decodes it."""
+"""Reads the size of an image file without decoding it."""
 
 from __future__ import annotations
 

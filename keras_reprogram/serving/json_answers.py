@@ -1,4 +1,4 @@
-"""JSON bodies: requests parsed, and answers laid out byte for byte as TF Serving does."""
+"""JSON bodies: parses requests and formats answers byte for byte as TF Serving does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`tf.Example`s out of the JSON of a classify or regress request."""
+"""Converts the JSON of classify and regress requests to `tf.Example`s."""
 
 from __future__ import annotations
 

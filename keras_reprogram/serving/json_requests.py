@@ -1,4 +1,4 @@
-"""The JSON of predict requests as arrays of TensorFlow's types."""
+"""Converts the JSON of predict requests to arrays of TensorFlow's types."""
 
 from __future__ import annotations
 
@@ -245,7 +245,7 @@ def _stacked(rows: list[Any], dtype: int, name: str | None = None) -> np.ndarray
 
 
 def _fault(row: Any, dtype: int, first: tuple[int, ...] | None) -> str | tuple[int, ...]:
-    """What is wrong with a row, else its shape."""
+    """The error in a row, else its shape."""
     try:
         shape = array_of_json(row, dtype).shape
     except ServingError as error:

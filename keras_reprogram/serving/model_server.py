@@ -102,7 +102,7 @@ class ModelServer:
         self.grpc_address = address(host, self._grpc.port)
 
     def start(self) -> None:
-        """Loads what is to be served and begins to answer.
+        """Loads the versions and begins to answer.
 
         Raises:
             ValueError: if nothing loads, or a label's version is not served.
@@ -117,7 +117,7 @@ class ModelServer:
         self._watch.start()
 
     def stop(self) -> None:
-        """Takes no more requests, lets those that run end, and ends."""
+        """Refuses new requests, waits for running ones, and stops."""
         self._state.draining.set()
         self._watch.stop()
         ended = self._grpc.stop(self._drain_seconds)
@@ -161,12 +161,12 @@ class ModelServer:
 
     def _check_source(self) -> None:
         path = self._folder.path
-        if self._folder.halved and self._source is None:
+        if self._folder.is_split and self._source is None:
             raise ValueError(
                 f"{path} holds the two halves of a model; what lies between them is a source that "
                 "no SavedModel holds. Received: no source. Hand it in as `source` (--source)."
             )
-        if self._source is not None and not self._folder.halved:
+        if self._source is not None and not self._folder.is_split:
             raise ValueError(
                 f"{path} holds whole models, which have their source in them. "
                 "Received: a source too. Leave it out, or serve what `export_halves` wrote."

@@ -1,4 +1,4 @@
-"""The routes of the demo page: its files, what it must know, and a question to the model."""
+"""Routes of the demo page: its files, the model's facts, and predictions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the demo page shows of one image: every step from the file to the classes."""
+"""Steps that the demo page shows for one image, from the file to the classes."""
 
 from __future__ import annotations
 

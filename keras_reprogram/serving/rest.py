@@ -1,4 +1,4 @@
-"""The web application: TF Serving's REST interface, health, figures, and a page if wanted."""
+"""The web application: TF Serving's REST interface, health, metrics, and an optional page."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ class RestServer:
         self._thread.start()
 
     def stop(self, seconds: float) -> None:
-        """Takes no more requests, and waits for running ones."""
+        """Refuses new requests, and waits for running ones."""
         # uvicorn counts whole seconds, and waits without end at 0.
         self._server.config.timeout_graceful_shutdown = max(1, round(seconds))
         self._server.should_exit = True

@@ -118,7 +118,7 @@ def _facts(folder: Path) -> dict[str, Any]:
 
 
 def _said(message: str) -> str:
-    """What a kernel said, without the graph's nodes and the lines of code they came from."""
+    """A kernel's error message without graph nodes and code locations."""
     told = message.split("\n\t [[", 1)[0].split(" [Op:", 1)[0]
     told = _NODE.sub("", told)
     lines = [line for line in told.splitlines() if line.strip()]

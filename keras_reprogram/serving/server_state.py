@@ -1,4 +1,4 @@
-"""ServerState: what both interfaces share."""
+"""ServerState: state that REST and gRPC share."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from keras_reprogram.source import Source
 
 @dataclass
 class ServerState:
-    """The model, and what is counted and limited."""
+    """The model, its metrics and its limits."""
 
     versions: ModelVersions
     limits: ServerLimits
@@ -56,7 +56,7 @@ class ServerState:
 
 @dataclass(frozen=True)
 class ServerLimits:
-    """What a server takes at most.
+    """Limits of a server.
 
     Args:
         request_bytes: of a request, as sent and, where it was packed with gzip, unpacked.
@@ -129,7 +129,7 @@ _LABELS = ("model", "signature", "interface", "method")
 
 @dataclass
 class Call:
-    """One request, as it becomes known.
+    """What is known of one request, for the metrics.
 
     Args:
         interface: `"rest"` or `"grpc"`.
@@ -145,7 +145,7 @@ class Call:
 
 
 class ServerMetrics:
-    """Counts requests by what they asked and how they ended."""
+    """Counts requests by method and outcome."""
 
     def __init__(self, model_name: str) -> None:
         with needs_extra("prometheus-client", "server"):

@@ -1,4 +1,4 @@
-"""What TF Serving's messages say of versions and signatures, and the same as JSON."""
+"""TF Serving's messages about versions and signatures, as protocol buffers and as JSON."""
 
 from __future__ import annotations
 

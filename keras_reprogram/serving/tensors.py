@@ -1,4 +1,4 @@
-"""Arrays in and out of TensorFlow's `TensorProto`, from clients that may send anything."""
+"""Converts between arrays and `TensorProto`, and validates what clients send."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _values(proto: Any, dtype: tf.DType, kind: np.dtype) -> np.ndarray:
 
 
 def _wide(kind: np.dtype) -> Any:
-    """The type of the field: NumPy refuses what does not fit, TensorFlow cuts it."""
+    """The wire field's type: NumPy refuses values that a narrow type cannot hold."""
     return np.int32 if kind.kind in "iu" and kind.itemsize < 4 else kind
 
 

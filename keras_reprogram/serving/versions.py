@@ -1,4 +1,4 @@
-"""ModelVersions: what is loaded of a folder, what is wanted, and what became of the rest."""
+"""ModelVersions: which versions of a folder are wanted and loaded, and their status."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from keras_reprogram.export.versions import HALVES
+from keras_reprogram.export.versions import SPLIT_PARTS
 from keras_reprogram.serving.errors import ServingError
 from keras_reprogram.serving.servable import Servable
 
@@ -18,7 +18,7 @@ _log = logging.getLogger("keras_reprogram.serving")
 
 @dataclass(frozen=True)
 class VersionStatus:
-    """What became of a version, in TF Serving's words.
+    """The status of a version, in TF Serving's terms.
 
     Args:
         version: its number.
@@ -98,7 +98,7 @@ class ModelVersions:
         return [known[one] for one in sorted(known, reverse=True) if version in (None, one)]
 
     def refresh(self) -> None:
-        """Looks at the folder once: loads what is wanted, lets go what is not."""
+        """Scans the folder once: loads wanted versions and unloads others."""
         with self._refreshing:
             wanted = self.policy.chosen(self.folder.versions())
             for version in wanted:
@@ -170,20 +170,20 @@ class ModelFolder:
                 "The folder to serve must hold version folders (1, 2, ...), each a SavedModel. "
                 f"Received: {path}, which is not a folder. Check the path."
             )
-        self.halved = all((self.path / half).is_dir() for half in HALVES)
+        self.is_split = all((self.path / half).is_dir() for half in SPLIT_PARTS)
         if not self.versions():
             raise ValueError(self._nothing_found())
 
     def versions(self) -> list[int]:
         """The numbers of all versions, sorted; of halves those that have both."""
-        if not self.halved:
+        if not self.is_split:
             return sorted(_numbered(self.path))
-        program, output_map = (_numbered(self.path / half) for half in HALVES)
+        program, output_map = (_numbered(self.path / half) for half in SPLIT_PARTS)
         return sorted(program.keys() & output_map.keys())
 
     def folders(self, version: int) -> tuple[Path, ...]:
         """The folder of a version, or those of its program and output map."""
-        bases = [self.path / half for half in HALVES] if self.halved else [self.path]
+        bases = [self.path / half for half in SPLIT_PARTS] if self.is_split else [self.path]
         return tuple(_numbered(base).get(version, base / str(version)) for base in bases)
 
     def mark(self, version: int) -> tuple[object, ...]:
@@ -263,11 +263,11 @@ class FolderWatch:
         self._thread = threading.Thread(target=self._watch, name="versions", daemon=True)
 
     def start(self) -> None:
-        """Begins to look."""
+        """Starts watching."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Looks no more; a version that is being loaded is waited for."""
+        """Stops watching; waits for a version that is being loaded."""
         self._ended.set()
         if self._thread.is_alive():
             self._thread.join()

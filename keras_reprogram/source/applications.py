@@ -1,4 +1,4 @@
-"""One table: `keras.applications` name -> input size, value range and preprocessing."""
+"""Builds `keras.applications` classifiers with their preprocessing."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from typing import Any
 
 
 class SourceError(RuntimeError):
-    """What a source, its service or its ledger could not do.
+    """Base class of the errors of sources, services and ledgers.
 
     Example:
     ```python
@@ -100,7 +100,7 @@ class SourceRefusedError(NotBilledError):
 
 
 class NeverSentError(NotBilledError):
-    """Nobody wants the answer any more, and the request had not left."""
+    """The request was cancelled before it was sent."""
 
 
 class SourceUnavailableError(SourceError):
@@ -142,7 +142,7 @@ class SourceBusyError(SourceUnavailableError, NotBilledError):
 
 
 class SourceDriftedError(SourceError, ValueError):
-    """A service answers the same image otherwise than before: its model was exchanged.
+    """A service answers the same image differently than before: its model was replaced.
 
     Example:
     ```python

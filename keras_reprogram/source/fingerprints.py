@@ -1,4 +1,4 @@
-"""network_facts: what a Keras network computes, but for its weights and its names."""
+"""network_facts: describes what a Keras network computes, without weights and names."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _Tensor = Callable[[dict[str, Any]], Any]
 
 
 def network_facts(model: keras.Model) -> list[str]:
-    """What layers and operations do, in order, and which of them reads which; a string for each."""
+    """Layers, operations and their connections, in order; one string each."""
     # Of Keras's own layers those settings count that are not the default, so that a newer version
     # with one more of them leaves a network what it was. Not seen: the code of layers and functions
     # of somebody's own, beyond their configuration.
@@ -64,7 +64,7 @@ def _is_graph(config: Any) -> bool:
 
 
 def _part(layer: Any) -> Any:
-    """A layer whose place is not known."""
+    """Facts of a layer that is outside of the graph."""
     if isinstance(layer, keras.Model):
         return _network(layer)
     kind = type(layer)
@@ -107,7 +107,7 @@ def _places(value: Any, numbers: dict[str, int]) -> Any:
 
 
 def _plain(value: Any, tensor: _Tensor) -> Any:
-    """What JSON has words for, without names; `tensor` says what stands for a symbolic tensor."""
+    """Converts to JSON values without names; `tensor` replaces symbolic tensors."""
     if isinstance(value, dict) and isinstance(value.get("config"), dict) and "class_name" in value:
         kind, config = value["class_name"], value["config"]
         if kind == "__keras_tensor__":
@@ -142,7 +142,7 @@ def _settings(module: str, kind: str, config: dict[str, Any], tensor: _Tensor) -
 
 
 def _dtype(value: Any) -> Any:
-    """In which numbers a layer computes, where its configuration says so."""
+    """The dtype policy of a layer's configuration, if it has one."""
     if not isinstance(value, dict):
         return value or "float32"
     config = value.get("config") or {}
@@ -167,7 +167,7 @@ def _defaults(kind: str) -> dict[str, Any]:
 
 
 def _lambda(config: dict[str, Any], tensor: _Tensor) -> Any:
-    """What a lambda does, without the file and the line where it was written."""
+    """The code of a lambda, without file and line."""
     code = _code(marshal.loads(base64.b64decode(config["code"])))
     return [
         "lambda",

@@ -244,7 +244,7 @@ class FrozenSource(Source):
         return cls(**cls.config_in_new_names(config))
 
     def _asked_network(self, network: keras.Model) -> keras.Model:
-        """What is asked: the network in float32 from its image on, if it takes floats at all."""
+        """The network that is called: in float32 from its image on, if it takes floats."""
         # The dtype to which images are rounded, or `None`.
         self.whole_numbers = integer_input(network)
         view = network
@@ -270,7 +270,7 @@ class FrozenSource(Source):
         check_predict(self.model, shown, ops.convert_to_numpy(self.answer(images)))
 
     def _probe(self) -> None:
-        """One mid-range image: a wrong range or a missing softmax shows here, not in training."""
+        """Asks one mid-range image, to find a wrong range or a missing softmax before training."""
         middle = sum(self.value_range) / 2
         image = np.full((1, *self.source_shape), middle, np.float32)
         answer = ops.convert_to_numpy(self.answer(image))
@@ -280,7 +280,7 @@ class FrozenSource(Source):
 
 
 def _channel_values(part: Any, channels: int) -> float | tuple[float, ...]:
-    """A number or one a channel, in the one form that configs and fingerprints are made of."""
+    """A number or one per channel, in the form that configs and fingerprints use."""
     values = np.asarray(part, float)
     if values.shape not in ((), (channels,)):
         raise ValueError(

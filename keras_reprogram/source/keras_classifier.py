@@ -1,4 +1,4 @@
-"""What can be read off a Keras classifier: image size, kind of scores, penultimate features."""
+"""Reads facts of a Keras classifier: image size, kind of scores, penultimate features."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def score_kind_of(model: keras.Model) -> str:
 
 
 def _has_binary_loss(model: keras.Model) -> bool:
-    """Whether each score was trained for itself, as far as `compile` was told."""
+    """Whether the compiled loss treats each score as a separate binary problem."""
     loss = getattr(model, "loss", None)
     return isinstance(
         loss, keras.losses.BinaryCrossentropy | keras.losses.BinaryFocalCrossentropy
@@ -69,7 +69,7 @@ def _has_binary_loss(model: keras.Model) -> bool:
 
 
 def features_of(model: keras.Model) -> keras.Model:
-    """What enters the last layer with weights: `(n, H, W, C) -> (n, width)`, the same layers."""
+    """A model of the last weighted layer's input, `(n, H, W, C) -> (n, width)`; shares layers."""
     for layer in reversed(model.layers):
         if layer.weights:
             break
@@ -125,7 +125,7 @@ def asks_otherwise(model: Any) -> bool:
 
 
 def check_predict(model: Any, images: np.ndarray, scores: np.ndarray) -> None:
-    """Refuses a network whose `predict` answers otherwise than the source that was made of it."""
+    """Refuses a network whose `predict` differs from the source built from it."""
     try:
         predicted = ops.convert_to_numpy(model.predict(images, verbose=0)).reshape(len(images), -1)
     except Exception as error:  # Whatever a method of somebody's own raises.

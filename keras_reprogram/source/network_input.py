@@ -1,4 +1,4 @@
-"""NetworkInput: how a network wants its images, where their order and number may be its own."""
+"""NetworkInput: a network's image layout, batch size and input type."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Size = int | None
 
 @dataclass(frozen=True)
 class NetworkInput:
-    """What lies between the images that callers send and those that a network takes."""
+    """The conversion from callers' images to a network's input."""
 
     # Of the images that callers send, (H, W, C).
     source_shape: tuple[int, int, int]
@@ -155,7 +155,7 @@ def compute_in_float32(network: keras.Model) -> None:
 
 
 def _restore_statistics(layer: Any) -> None:
-    """Computes anew what the layer had rounded when it was built."""
+    """Recomputes statistics that the layer rounded when it was built."""
     if layer.input_mean is None:
         layer.finalize_state()
         return

@@ -17,7 +17,7 @@ _LEAST_USED = 1 / 4
 
 @dataclass(frozen=True)
 class PixelCodes:
-    """How a quantised input writes pixels: `code = round(pixel / scale + zero_point)`."""
+    """Quantisation of pixels: `code = round(pixel / scale + zero_point)`."""
 
     dtype: np.dtype
     # Of the pixels that callers send.
@@ -50,7 +50,7 @@ class PixelCodes:
 def pixel_codes(
     dtype: Any, value_range: tuple[float, float], quantization: tuple[float, int]
 ) -> PixelCodes:
-    """What a file's input with this `(scale, zero_point)` does with pixels."""
+    """The pixel codes of an input with this `(scale, zero_point)`."""
     # A file says which number each of its codes stands for. Where one of these numbers' range and
     # `value_range` holds the other, they are the network's own pixels, and its scale and zero point
     # count. Where they are on another scale (-1 to 1, where callers send 0 to 255), `value_range`
@@ -70,7 +70,7 @@ def pixel_codes(
 
 
 def _holds(outer: tuple[float, float], inner: tuple[float, float], least_share: float) -> bool:
-    """Whether one range lies in another and takes a fair share of it."""
+    """Whether one range lies in another and covers a fair share of it."""
     width = outer[1] - outer[0]
     slack = _RANGE_SLACK * width
     inside = inner[0] >= outer[0] - slack and inner[1] <= outer[1] + slack

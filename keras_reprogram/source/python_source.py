@@ -1,4 +1,4 @@
-"""PythonSource: what sources that run as Python code share."""
+"""PythonSource: base class of sources that run as Python code."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class PythonSource(Source):
         return keras.KerasTensor(self.compute_output_shape(images.shape), dtype="float32")
 
     def payload(self, image: np.ndarray) -> bytes:
-        """The exact bytes that are sent for an image `(H, W, C)`: what a ledger knows it by."""
+        """The exact bytes that are sent for an image `(H, W, C)`; the ledger's key of it."""
         return image.tobytes()
 
     def get_config(self) -> dict[str, Any]:
@@ -117,7 +117,7 @@ class PythonSource(Source):
         return ask_through_ledger(asking, keys, list(images), payloads)
 
     def _even_answer(self) -> np.ndarray:
-        """An answer that says nothing, for queries that are not to be asked again."""
+        """A uniform answer, for queries that must not be repeated."""
         even = 0.0 if self.score_kind.endswith("logits") else 1.0 / max(self.num_labels, 2)
         return np.full(self.num_labels, even, np.float32)
 
@@ -143,7 +143,7 @@ class PythonSource(Source):
 
 
 def _outside_of_steps(ask: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
-    """Calls user code as if nothing was around it."""
+    """Calls user code outside of Keras's replica context."""
     # Keras takes its steps in the context of a replica, in which the `predict` of another network,
     # which user code may well ask, cannot be traced.
     context = tf.distribute.get_replica_context()

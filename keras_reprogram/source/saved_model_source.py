@@ -241,7 +241,7 @@ def _image_input(function: Any, path: Path) -> tuple[str, Any]:
 
 
 def _check_whole_pixels(dtype: tf.DType, value_range: tuple[float, float], path: Path) -> None:
-    """Rounded to whole numbers, pixels of 0 to 1 would be black and white."""
+    """Refuses a small range for integer inputs: rounded pixels would be black and white."""
     low, high = value_range
     if dtype.is_integer and (low < dtype.min or high > dtype.max or high - low < _FEWEST_LEVELS):
         raise ValueError(

@@ -147,7 +147,7 @@ class Source(KeepsOldNames, keras.layers.Layer):
 
     @property
     def request_options(self) -> str:
-        """What a service is asked for beside the image; its answers depend on it."""
+        """Request settings, other than the image, that change the answer."""
         return ""
 
     @property

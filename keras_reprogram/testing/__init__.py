@@ -1,4 +1,4 @@
-"""Fake services on real sockets, for tests and dry runs: a vendor's wire format, your model."""
+"""Fake services on real sockets, for tests and dry runs: vendors' wire formats, your model."""
 
 from keras_reprogram.testing.fake_clarifai import FakeClarifai
 from keras_reprogram.testing.fake_custom_vision import FakeCustomVision

@@ -86,7 +86,7 @@ class FakeCustomVision(HTTPFake):
         return _error(*_ORDERED.get(status, ("ErrorUnknown", f"status {status}, to order")))
 
     def _place(self, path: str) -> tuple[dict[str, str] | None, bool]:
-        """What is wrong with a path, or `None`; and whether images are kept there."""
+        """The error of a path, or `None`, and whether the path stores images."""
         parts = [unquote(part) for part in urlsplit(path).path.split("/")[1:]]
         fixed = ["customvision", "v3.1", "prediction", "classify", "iterations", "image"]
         stores = parts[-1] == "image"
@@ -131,7 +131,7 @@ def _error(code: str, message: str) -> dict[str, str]:
 
 
 def _gateway_error(code: str, message: str) -> dict[str, Any]:
-    """What answers before the service itself does writes errors another way."""
+    """The error format of the gateway in front of the service."""
     return {"error": _error(code, message)}
 
 

@@ -78,7 +78,7 @@ class FakeGoogleVision(GRPCFake):
             context.abort(codes.INVALID_ARGUMENT, "Too many images per request: 16 at most.")
 
     def _annotate(self, request: Any, fault: Fault) -> Any:
-        """One image; what is wrong with it is said there, and other images are answered."""
+        """Annotates one image; an error in it does not affect the others."""
         image = request.image.content
         if len(image) > self.largest_image:
             return self._failed("Request size limit exceeded.")

@@ -17,7 +17,7 @@ _PATH = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?(?:/(ready|infer))?
 
 
 class _RefusedError(Exception):
-    """What the server says no with: a status and the text."""
+    """A refusal: HTTP status and text."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)

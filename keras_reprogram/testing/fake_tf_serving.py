@@ -107,7 +107,7 @@ SIGNATURES = {
 
 
 class ServedModel:
-    """What both interfaces know: names, versions, signatures, and the model."""
+    """State that both interfaces share: names, versions, signatures, the model."""
 
     def __init__(
         self,

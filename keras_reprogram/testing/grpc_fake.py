@@ -58,7 +58,7 @@ class GRPCFake(Fake):
         self.server.stop(grace=None).wait()
 
     def serve(self, context: Any, respond: Callable[[Fault], Any]) -> Any:
-        """Answers a request, or does what was ordered instead.
+        """Answers a request, or applies the ordered fault.
 
         Args:
             context: of the call.

@@ -1,4 +1,4 @@
-"""HostedModel: the model behind a fake service, and the bill that the service keeps."""
+"""HostedModel: the model behind a fake service, and the service's bill."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from keras_reprogram.arguments import KeepsOldNames, pixels_of_codes
 
 
 class BadImageError(ValueError):
-    """What was sent is no image."""
+    """The request holds no image."""
 
 
 class HostedModel(KeepsOldNames):
-    """Decodes images, lets a real model answer, and writes down every image that it is paid for.
+    """Decodes images, asks a real model, and bills every image.
 
     Args:
         model: a `Source`, or anything that turns `(n, H, W, C)` float32 pixels into
@@ -128,7 +128,7 @@ MALFORMED_ANSWERS: tuple[Fault, ...] = ("truncated", "wrong labels", "nan")
 
 
 class Faults:
-    """One fault a request, or none: from a list, then from a share of all requests.
+    """Decides the fault of each request: from a list, then at a given rate.
 
     A fault is a status (429, 500, 503, ...), `(status, headers)`, or a word. `"reset"`: the image
     is billed, the connection breaks before the answer. `"drip"`: the answer comes in small pieces.
@@ -181,7 +181,7 @@ class Faults:
 
 
 class Fake:
-    """What `HTTPFake` and `GRPCFake` share: a model, faults, a bill and the requests in flight."""
+    """Base class of `HTTPFake` and `GRPCFake`: model, faults, bill, requests in flight."""
 
     def __init__(self, hosted: HostedModel, faults: Any, latency: float, key: str | None) -> None:
         self.hosted, self.latency, self.key = hosted, latency, key

@@ -19,7 +19,7 @@ _DRIP_SECONDS, _DRIP_PIECES = 0.02, 8
 
 @dataclass
 class Answer:
-    """What a service says: a status, JSON or bytes, more headers.
+    """A service's answer: status, JSON or bytes, headers.
 
     Args:
         status: of HTTP.
@@ -132,7 +132,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that hang up, or do not trust the certificate, are part of the game."""
+        """Ignores clients that hang up or do not trust the certificate."""
 
 
 def _handler_of(fake: HTTPFake) -> type[BaseHTTPRequestHandler]:

@@ -54,7 +54,7 @@ def check_gradient_estimator(build):
     check_same_seed_same_estimate(build("few"))
     check_declared_cost(build("few"))
     check_config_round_trip(build("few"))
-    check_close_to_the_white_box_twin(build("many"))
+    check_close_to_the_white_box(build("many"))
     check_counted_queries(build("few"))
 
 
@@ -102,7 +102,7 @@ def check_config_round_trip(estimator):
     np.testing.assert_array_equal(estimate(again), estimate(estimator))
 
 
-def opaque_twin(network):
+def opaque_equivalent(network):
     def function(images):
         return np.asarray(network(images, training=False))
 
@@ -117,9 +117,9 @@ def step_of(model, x, y):
     return (before - keras.ops.convert_to_numpy(model.program.program_weights)).reshape(-1)
 
 
-def check_close_to_the_white_box_twin(estimator):
+def check_close_to_the_white_box(estimator):
     """The same network once with its gradient and once as a black box, through the whole model."""
-    model = small_model(opaque_twin(tiny_classifier()), estimator)
+    model = small_model(opaque_equivalent(tiny_classifier()), estimator)
     check_slope_and_cosine(step_of(model, *two_of_a_class()), white_box_step())
 
 
@@ -135,7 +135,7 @@ def two_of_a_class():
 
 
 def check_counted_queries(estimator):
-    model = small_model(opaque_twin(tiny_classifier()), estimator)
+    model = small_model(opaque_equivalent(tiny_classifier()), estimator)
     model.fit(random_images(6, (6, 6, 3)), np.arange(6) % 3, batch_size=4, verbose=0)
     assert model.source.queries_used == 6 * (1 + estimator.queries_per_image)
     assert model.queries_used == model.source.queries_used

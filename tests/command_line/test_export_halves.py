@@ -64,7 +64,7 @@ def test_options_that_halves_do_not_take(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_opaque_export_without_a_twin_names_both_ways(
+def test_an_opaque_export_without_an_equivalent_names_both_ways(
     command: Command, opaque_run: TrainedRun, tmp_path: Path
 ) -> None:
     ended = command("export", opaque_run.folder, "--output", tmp_path / "model")

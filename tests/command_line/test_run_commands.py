@@ -135,7 +135,7 @@ def test_evaluate_reads_files_in_the_range_of_the_run(
     assert "hold levels in 0..255, as the images that were learned from" in ended.err
 
 
-def test_export_of_an_opaque_run_needs_a_twin(
+def test_export_of_an_opaque_run_needs_an_equivalent(
     command: Command, opaque_run: TrainedRun, tmp_path: Path
 ) -> None:
     ended = command("export", opaque_run.folder, "--output", tmp_path / "model")

@@ -62,18 +62,18 @@ def test_all_coordinates_give_the_gradient_itself():
 
 @pytest.mark.parametrize("two_sided", [True, False])
 @pytest.mark.parametrize(("number", "drawn"), [(None, 7), (3, 3), (100, 7)])
-def test_cost_follows_the_live_coordinates(two_sided, number, drawn):
+def test_cost_follows_the_active_coordinates(two_sided, number, drawn):
     estimator = CoordinateWise(number, two_sided=two_sided)
     estimator.attach(LIVE)
     assert estimator.queries_per_image == drawn * (1 + two_sided)
 
 
 def test_cost_of_all_coordinates_is_unknown_without_a_program():
-    with pytest.raises(ValueError, match=r"not known before .*Received: num_coordinates=None"):
+    with pytest.raises(ValueError, match=r"known only once .*Received: num_coordinates=None"):
         _ = CoordinateWise().queries_per_image
 
 
-def test_nothing_live_gives_nothing():
+def test_nothing_active_gives_nothing():
     value = np.zeros(3, "float32")
     found = CoordinateWise().estimate(
         losses, value, np.zeros(1, "float32"), np.zeros(3, bool), keras.random.SeedGenerator(0)

@@ -63,7 +63,7 @@ def test_estimator_keeps_the_contract(name):
 
 
 @pytest.mark.parametrize("distribution", ["sphere", "gaussian", "rademacher"])
-def test_smoothing_is_the_rms_step_of_a_live_coordinate(distribution):
+def test_smoothing_is_the_rms_step_of_an_active_coordinate(distribution):
     steps = []
 
     def losses(candidates):
@@ -148,7 +148,7 @@ def test_images_have_directions_of_their_own_or_share_them(per_image):
     assert len(np.unique(rows, axis=0)) == len(rows)
 
 
-def test_nothing_live_gives_nothing():
+def test_nothing_active_gives_nothing():
     value = np.zeros(3, "float32")
     estimator = RandomDirections(2)
     found = estimator.estimate(
@@ -191,8 +191,8 @@ class Understated(RandomDirections):
 
 
 class Everywhere(RandomDirections):
-    def estimate(self, losses, value, clean_losses, live, seed):
-        return super().estimate(losses, value, clean_losses, np.ones_like(live), seed)
+    def estimate(self, losses, value, clean_losses, active, seed):
+        return super().estimate(losses, value, clean_losses, np.ones_like(active), seed)
 
 
 class Forgetful(RandomDirections):

@@ -21,7 +21,7 @@ class Recorded(GradientEstimator):
     def __init__(self, differences):
         self.differences = differences
 
-    def estimate(self, losses, value, clean_losses, live, seed):
+    def estimate(self, losses, value, clean_losses, active, seed):
         random = np.random.default_rng(0)
         self.candidates = random.normal(0, 0.5, (2, 1, value.shape[0])).astype("float32")
         self.clean = np.asarray(clean_losses)

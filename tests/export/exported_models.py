@@ -28,7 +28,7 @@ class DigitsExport(NamedTuple):
     images: np.ndarray
 
 
-def sign_twin():
+def keras_signs():
     network = keras.models.load_model(embedded_path("traffic_signs.keras"))
     return FrozenSource(network, value_range=(0, 255))
 
@@ -36,7 +36,7 @@ def sign_twin():
 def export_digits(num_views, folder):
     """Digits through the traffic signs, trained as far as the exact fit goes."""
     data = load_target("digits").draw(train_images=300, test_images=200, seed=0)
-    source = sign_twin()
+    source = keras_signs()
     program = ProgramLayer(
         data.target_shape,
         source.source_shape,

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from exported_models import sign_twin
+from exported_models import keras_signs
 from small_models import frozen_source, sign_source, small_model
 
 import keras_reprogram
@@ -50,9 +50,9 @@ def test_facts_say_where_the_model_comes_from(digits) -> None:
     assert facts["metrics"] == {"accuracy": 0.5, "confusion": [[1, 0], [0, 1]]}
 
 
-def test_an_embedded_twin_is_named_beside_the_source(unchecked, tmp_path) -> None:
+def test_an_embedded_equivalent_is_named_beside_the_source(unchecked, tmp_path) -> None:
     model = small_model(sign_source(), class_names=["Ä", "b c", "d"])
-    facts = facts_of(export_saved_model(model, tmp_path, source=sign_twin()))
+    facts = facts_of(export_saved_model(model, tmp_path, source=keras_signs()))
     assert facts["source"]["class"] == "LiteRTSource"
     assert facts["embedded_twin"]["class"] == "FrozenSource"
     assert facts["source"]["fingerprint"] != facts["embedded_twin"]["fingerprint"]

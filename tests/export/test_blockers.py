@@ -30,7 +30,7 @@ def test_every_reason_is_listed() -> None:
     assert "fit_output_map" in output_map
 
 
-def test_a_twin_of_another_kind_is_named_fact_by_fact() -> None:
+def test_an_equivalent_of_another_kind_is_named_fact_by_fact() -> None:
     (range_,) = export_blockers(
         small_model(opaque_source(value_range=(0, 1), sum_tolerance=None)), source=frozen_source()
     )
@@ -49,6 +49,6 @@ def test_nothing_is_written(export, tmp_path) -> None:
     assert model.source.queries_used == before
 
 
-def test_a_twin_may_say_otherwise_how_rows_are_normalised() -> None:
+def test_an_equivalent_may_say_otherwise_how_rows_are_normalised() -> None:
     """The map goes on reading scores as it was fitted."""
     assert export_blockers(small_model(opaque_source(sum_tolerance=None)), frozen_source()) == []

@@ -101,12 +101,12 @@ def test_a_file_is_a_source_again(exported) -> None:
     np.testing.assert_allclose(source(IMAGES), model.predict(IMAGES, verbose=0), atol=1e-5)
 
 
-def test_the_keras_twin_of_a_litert_source_is_converted(tmp_path) -> None:
+def test_the_keras_equivalent_of_a_litert_source_is_converted(tmp_path) -> None:
     model = small_model(sign_source(), num_views=3)
-    twin = FrozenSource(
+    equivalent = FrozenSource(
         keras.models.load_model(embedded_path("traffic_signs.keras")), value_range=(0, 255)
     )
-    path = export_litert(model, tmp_path / "signs.tflite", source=twin)
+    path = export_litert(model, tmp_path / "signs.tflite", source=equivalent)
     np.testing.assert_allclose(run(path), model.predict(IMAGES, verbose=0), atol=2e-4)
 
 

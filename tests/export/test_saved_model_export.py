@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
-from exported_models import scores_of, served_elsewhere, sign_twin
+from exported_models import keras_signs, scores_of, served_elsewhere
 from small_models import (
     NUM_CLASSES,
     frozen_source,
@@ -164,19 +164,19 @@ def test_an_output_without_a_row_an_image_is_found() -> None:
         fresh_process.ask(Tiled(), tf.constant(["", "", ""]))
 
 
-def test_the_keras_twin_of_a_litert_source_is_exported(unchecked, tmp_path) -> None:
+def test_the_keras_equivalent_of_a_litert_source_is_exported(unchecked, tmp_path) -> None:
     model = small_model(sign_source(), num_views=2)
-    twin = sign_twin()
+    equivalent = keras_signs()
     before = model.queries_used
-    exported = export_saved_model(model, tmp_path, source=twin)
+    exported = export_saved_model(model, tmp_path, source=equivalent)
     scores = scores_of(exported, IMAGES)
     np.testing.assert_allclose(scores, model.predict(IMAGES, verbose=0), atol=2e-4)
     assert model.queries_used == before + 26
 
 
-def test_another_network_is_no_twin(unchecked, tmp_path) -> None:
+def test_another_network_is_not_equivalent(unchecked, tmp_path) -> None:
     model = small_model()
-    with pytest.raises(ValueError, match=r"not a twin.*Received: FrozenSource.*twin_tolerance"):
+    with pytest.raises(ValueError, match=r"not equivalent.*Received: FrozenSource.*twin_tolerance"):
         export_saved_model(model, tmp_path, source=frozen_source(seed=8))
     assert list(tmp_path.iterdir()) == []
     export_saved_model(model, tmp_path, source=frozen_source(seed=8), twin_tolerance=1.0)

@@ -179,7 +179,7 @@ def frames_of_tracks():
     return frames, np.repeat(labels, 12), np.repeat(np.arange(40), 12)
 
 
-def test_groups_keep_twins_out_of_the_choice():
+def test_groups_keep_near_duplicates_out_of_the_choice():
     frames, labels, tracks = frames_of_tracks()
     by_frame = fit_logistic_regression(frames, labels, num_classes=2)
     by_track = fit_logistic_regression(frames, labels, num_classes=2, groups=tracks)

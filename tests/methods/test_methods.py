@@ -121,7 +121,7 @@ def test_data_in_batches():
 
 @pytest.mark.parametrize("name", ["bar_2020_white_box", "autovp_2024"])
 def test_opaque_source_is_estimated(name):
-    """With an opaque source the white-box twin of BAR is BAR."""
+    """With an opaque source the white-box counterpart of BAR is BAR."""
     method = build_method(name, opaque_source(), TARGET_SHAPE, NUM_CLASSES)
     before = values(method.model.program.trainable_variables)
     method.fit(IMAGES[:8], LABELS[:8], epochs=1, batch_size=4, verbose=0)

@@ -129,7 +129,7 @@ def test_a_loss_of_the_user_gets_labels_as_keras_hands_them_over() -> None:
 class ConstantEstimate(GradientEstimator):
     queries_per_image = 1
 
-    def estimate(self, losses, value, clean_losses, live, seed):
+    def estimate(self, losses, value, clean_losses, active, seed):
         losses(value[None, None])
         return keras.ops.ones_like(value)
 
@@ -179,7 +179,7 @@ def test_one_direction_serves_every_step_another_question() -> None:
     asked = []
 
     class Recorded(ConstantEstimate):
-        def estimate(self, losses, value, clean_losses, live, seed):
+        def estimate(self, losses, value, clean_losses, active, seed):
             asked.append(keras.random.normal((3,), seed=seed).numpy())
             return keras.ops.zeros_like(value)
 
@@ -224,7 +224,7 @@ def test_accumulated_gradients_ask_other_directions_in_every_step() -> None:
     asked = []
 
     class Recorded(ConstantEstimate):
-        def estimate(self, losses, value, clean_losses, live, seed):
+        def estimate(self, losses, value, clean_losses, active, seed):
             asked.append(tuple(keras.random.normal((3,), seed=seed).numpy()))
             return keras.ops.zeros_like(value)
 

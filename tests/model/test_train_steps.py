@@ -33,14 +33,14 @@ def observing():
     return small_model(output_map=MultiLabelMap(NUM_CLASSES, assignment="iterative"))
 
 
-def standing():
+def cacheable():
     model = small_model()
     model.program.trainable = False
     return model
 
 
 @pytest.mark.parametrize(
-    "build", [small_model, observing, pytest.param(standing, marks=pytest.mark.slow)]
+    "build", [small_model, observing, pytest.param(cacheable, marks=pytest.mark.slow)]
 )
 def test_xla_trains_as_eager_steps_do(build) -> None:
     """Variables of optimizer and metrics are made in the first step, as they are for users."""
@@ -138,7 +138,7 @@ def test_several_replicas_are_refused(monkeypatch, ask) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("build", [small_model, standing])
+@pytest.mark.parametrize("build", [small_model, cacheable])
 def test_a_strategy_of_one_device_trains_as_without(build) -> None:
     def figures():
         model = build()

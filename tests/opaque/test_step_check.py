@@ -1,4 +1,4 @@
-"""check_step: slopes that survive 8 bits, and those that drown."""
+"""check_step: slopes that survive 8 bits, and those below quantisation."""
 
 import keras
 import numpy as np
@@ -66,7 +66,7 @@ def test_steps_that_are_too_short_or_too_long():
     assert long.pixel_agreement > 0.95 and long.answer_agreement < 0 and not long.survives
 
 
-def test_a_step_that_drowns_warns_and_its_check_is_counted():
+def test_a_step_below_quantisation_warns_and_its_check_is_counted():
     model = model_of(RandomDirections(1, smoothing=1e-5))
     model.compile(keras.optimizers.SGD(0.1), loss="sparse_categorical_crossentropy")
     with pytest.warns(UserWarning, match=r"does not survive .* raise the estimator's `smoothing`"):

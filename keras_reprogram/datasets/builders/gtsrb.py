@@ -29,7 +29,7 @@ REQUIRED = (
 
 
 class Frame(NamedTuple):
-    """A picture: its path inside the zips, its label, and the track that it belongs to."""
+    """A picture: its path inside the zips, its label, and its track."""
 
     name: str
     label: int

@@ -1,4 +1,4 @@
-"""What the builders share: seeded parts, picture sizes, and the folder of fetched files."""
+"""Shared by the builders: seeded splits, picture sizes, and the folder of manual downloads."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence

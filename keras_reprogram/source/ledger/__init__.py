@@ -1,1 +1,1 @@
-"""The ledger: which queries were asked, what they cost and what was answered."""
+"""The ledger: queries that were sent, their cost and their answers."""

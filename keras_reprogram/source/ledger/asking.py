@@ -22,7 +22,7 @@ Ask = Callable[[list[Any]], Any]
 
 @dataclass(frozen=True)
 class Asking:
-    """How a source is asked for what its ledger does not answer."""
+    """The source, its ledger and the checks that `ask_through_ledger` uses."""
 
     ledger: QueryLedger
     # A context in which so many images may be sent, and what sends them. Waiting for one's turn
@@ -63,7 +63,7 @@ def ask_through_ledger(
 
 
 def _claimed(asking: Asking, queries: dict[bytes, Any], payloads: list[bytes]) -> Claim:
-    """A claim of some queries; those that are ours are sent, and answered."""
+    """Claims queries, then sends and answers those that this caller owns."""
     claim = Claim()
     with asking.may_ask(len(queries)) as ask:
         settled = _sent(asking, claim, queries, payloads, ask)
@@ -79,7 +79,7 @@ def _claimed(asking: Asking, queries: dict[bytes, Any], payloads: list[bytes]) -
 def _sent(
     asking: Asking, claim: Claim, queries: dict[bytes, Any], payloads: list[bytes], ask: Ask
 ) -> Callable[[], None]:
-    """Fills a claim and answers what is ours; the function that waits until that is written."""
+    """Sends a claim's queries; returns the function that waits until the answers are written."""
     ledger, sent = asking.ledger, False
     try:
         ledger.claim_into(claim, list(queries), payloads, again=asking.again)

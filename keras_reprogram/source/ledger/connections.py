@@ -1,4 +1,4 @@
-"""SQLite connections of a ledger: which journal they keep, and what a forked process may not do.
+"""SQLite connections of a ledger: journal mode, and safety after a fork.
 
 A write-ahead log is kept only where none of it can be lost.
 """
@@ -21,7 +21,7 @@ _CONVERTING_SECONDS = 10.0
 
 
 def keeps_wal_whole(version: tuple[int, ...]) -> bool:
-    """Whether an SQLite is free of the race that its documentation calls the WAL-reset bug."""
+    """Whether this SQLite version is free of the WAL-reset bug."""
     # With it, a write beside two checkpoints may lose transactions that were committed.
     mended = version >= (3, 51, 3)
     return mended or (3, 44, 6) <= version < (3, 45) or (3, 50, 7) <= version < (3, 51)
@@ -85,7 +85,7 @@ def _in_use(path: Path, error: sqlite3.OperationalError) -> Exception:
 
 
 class ForkedConnection:
-    """An SQLite connection that is used in the process that opened it, and nowhere else."""
+    """An SQLite connection that only the process that opened it may use."""
 
     # SQLite keeps its locks in tables of the process. A child has a copy of them that is wrong from
     # its first moment: it takes its parent's locks for its own. So a child leaves the connection
@@ -129,7 +129,7 @@ _inherited: list[ForkedConnection] = []
 
 
 def close_inherited() -> None:
-    """Closes what this process has from its parent: before it opens a connection of its own."""
+    """Closes connections inherited from the parent, before this process opens its own."""
     while _inherited:
         _inherited.pop().close()
 

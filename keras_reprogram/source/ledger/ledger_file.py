@@ -1,4 +1,4 @@
-"""The SQLite file of a ledger: its tables, and writing that is whole or not at all."""
+"""The SQLite file of a ledger: its tables and transactions."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class LedgerFile:
         written: Callable[[Any], None] | None = None,
         droppable: bool = False,
     ) -> Any:
-        """What a change returns, once it is written; no other thread or process writes beside."""
+        """Runs a change in a transaction of its own; returns its result once it is written."""
         # `synced`: on the disk at the end, even if the power fails then. Otherwise it is with the
         # next that is, or when the file is closed; a crash of this process loses nothing either
         # way. `written` and `droppable`: see `LedgerWriter.write`.
@@ -69,7 +69,7 @@ class LedgerFile:
     def writing(
         self, change: Callable[[sqlite3.Connection], Any], *, synced: bool = True
     ) -> Callable[[], Any]:
-        """The function that waits for what `write` would."""
+        """As `write`, but returns a function that waits for the result."""
         with self._explained("written"):
             self._database.check_process()
             wait = self._writer.writing(change, synced=synced or not self._has_log)
@@ -81,7 +81,7 @@ class LedgerFile:
         return result
 
     def read(self, question: str, *values: object) -> list[tuple]:
-        """All rows that answer a question."""
+        """All rows of a query."""
         with self._explained("read"), self._database.here() as connection:
             return connection.execute(question, values).fetchall()
 

@@ -1,4 +1,4 @@
-"""LedgerWriter: writes what all threads wish, as many wishes in a transaction as there are."""
+"""LedgerWriter: one thread that writes for all threads, many changes in one transaction."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class _Wish:
 
 
 class LedgerWriter:
-    """A thread that alone writes to a connection."""
+    """The only thread that writes to a connection."""
 
     # Waiting for the disk is most of a transaction's time, and takes as long for one wish as for
     # sixteen. Ctrl-C never interrupts a transaction: it reaches only the thread that waits for it.
@@ -58,13 +58,13 @@ class LedgerWriter:
         written: Callable[[Any], None] | None = None,
         droppable: bool = False,
     ) -> Any:
-        """What a change returns, once it is written; nothing of a change that raises is written."""
+        """Runs a change; returns its result once it is written, or rolls back if it raises."""
         # `written` is told what the change returned even if Ctrl-C has taken the caller away;
         # `droppable` leaves the change out where Ctrl-C comes before it is written.
         return self._wished(_Wish(change, synced, written)).result(droppable)
 
     def writing(self, change: Change, *, synced: bool = True) -> Callable[[], Any]:
-        """The function that waits for what `write` would: others may follow in the meantime."""
+        """As `write`, but returns a function that waits; further changes may follow meanwhile."""
         return self._wished(_Wish(change, synced, None)).result
 
     def _wished(self, wish: _Wish) -> _Wish:
@@ -75,7 +75,7 @@ class LedgerWriter:
         return wish
 
     def close(self) -> None:
-        """Ends the thread when everything is written."""
+        """Writes all pending changes and ends the thread."""
         with self._closing:
             self._closed = True
         self._end()
@@ -96,7 +96,7 @@ def _write_some(
     connection: sqlite3.Connection,
     lock: AbstractContextManager[Any],
 ) -> bool:
-    """Waits for a wish and writes it with all that have come; `False` after the last one."""
+    """Waits for a change and writes it with all others in the queue; `False` after the last."""
     found = [wishes.get()]
     while not wishes.empty():
         found.append(wishes.get())
@@ -117,7 +117,7 @@ def _write_some(
 def _written(
     connection: sqlite3.Connection, batch: list[_Wish]
 ) -> list[tuple[Any, BaseException | None]]:
-    """What came of each wish, a result or an error, in one transaction."""
+    """Runs all changes in one transaction; returns a result or an error for each."""
     synced = any(wish.synced for wish in batch)
     try:
         connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
@@ -160,7 +160,7 @@ _SUFFIX = ".lock"
 
 
 class LedgerOwner:
-    """A name for this use of a ledger, and a lock that ends with its process, however it ends."""
+    """A name for one user of a ledger, with a lock that its process's end releases."""
 
     # A process number alone would not do: numbers are given again. The lock is one of SQLite's on
     # an empty file beside the ledger: wherever there can be a ledger, there can be its owner, and a
@@ -186,7 +186,7 @@ class LedgerOwner:
         return name == self.name or not _removed_if_left(self._path_of(name))
 
     def tidy(self) -> Self:
-        """Removes the files of all owners that are no more."""
+        """Removes the files of dead owners."""
         start, own = f"{self.ledger.name}.", self._path.name
         for path in self.ledger.parent.iterdir():
             middle = path.name.removeprefix(start).removesuffix(_SUFFIX)

@@ -1,4 +1,4 @@
-"""QueryLedger: what was asked, what it cost and what was answered, in a file that survives."""
+"""QueryLedger: a durable file of queries, their cost and their answers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NOT_OPEN = (
 
 @dataclass
 class Claim:
-    """What `QueryLedger.claim` found for some keys.
+    """Result of `QueryLedger.claim`.
 
     Args:
         answers: key -> scores `(num_labels,)`, paid for before.
@@ -137,7 +137,7 @@ class QueryLedger:
         *,
         again: bool = False,
     ) -> Claim:
-        """Takes the right to send what no answer is there for.
+        """Claims the queries that have no stored answer, for this caller to send.
 
         Args:
             keys: of the queries, as `query_key` makes them; a key may come twice.
@@ -169,7 +169,7 @@ class QueryLedger:
         *,
         again: bool = False,
     ) -> None:
-        """`claim`, for callers who must know what was claimed even if Ctrl-C comes meanwhile.
+        """`claim` for callers that must know what was claimed even after Ctrl-C.
 
         Args:
             claim: an empty one, filled at the moment when the attempts are written.
@@ -197,7 +197,7 @@ class QueryLedger:
         self._file.write(change, written=claim.take, droppable=True)
 
     def look(self, keys: Sequence[bytes], *, again: bool = False) -> Claim:
-        """What `claim` would find, without a claim: `ours` is empty.
+        """What `claim` would return, without claiming: `ours` is empty.
 
         Args:
             keys: of queries, each once.
@@ -213,7 +213,7 @@ class QueryLedger:
         return claim
 
     def missing(self, keys: Sequence[bytes]) -> list[bytes]:
-        """Those of some keys that no answer is there for; claims nothing.
+        """The keys without a stored answer; claims nothing.
 
         Args:
             keys: of queries.
@@ -244,7 +244,7 @@ class QueryLedger:
     def settling(
         self, answers: Mapping[int, np.ndarray | None], note: str | None = None
     ) -> Callable[[], None]:
-        """`settle_all`, whose end is waited for later: no claim after it is written before it.
+        """`settle_all` without waiting: returns a function that waits until it is written.
 
         Args:
             answers: as of `settle_all`.
@@ -336,7 +336,7 @@ class QueryLedger:
     def _sort(
         self, key: bytes, rows: list[tuple[str, str, bytes | None]], claim: Claim, again: bool
     ) -> None:
-        """Sorts a key into a claim; one that has to be sent is left out."""
+        """Adds a key to a claim, unless it has to be sent."""
         for _, _, answer in rows:
             if answer is not None:
                 claim.answers[key] = np.frombuffer(answer, "<f4").astype(np.float32)
@@ -371,7 +371,7 @@ class QueryLedger:
 def _closed(
     database: sqlite3.Connection, attempt: int, state: str, answer: bytes | None, note: str | None
 ) -> bool:
-    """Whether an attempt was open, and is not any more."""
+    """Closes an attempt; whether it was open."""
     question = (
         "UPDATE attempts SET state = ?, answer = ?, note = ?, settled_at = ? "
         "WHERE id = ? AND state = 'sent'"

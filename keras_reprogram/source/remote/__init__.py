@@ -1,4 +1,4 @@
-"""Sources behind a network: they cost money, fail, and answer late."""
+"""Remote sources: services that cost money, may fail, and answer late."""
 
 from keras_reprogram.source.errors import (
     SourceBusyError,

@@ -107,7 +107,7 @@ class ClarifaiClient(ServiceClient):
         return self.kept(endpoint, made)
 
     def _check_statuses(self, said: dict[str, Any]) -> None:
-        """Raises what all outputs have in common; `read` names a single one that fails."""
+        """Raises an error that all outputs share; `read` reports single failures."""
         failure = failure_of_status(said.get("status", {}), "Clarifai", self.key_variable)
         outputs = said.get("outputs", [])
         if failure is not None and not outputs:

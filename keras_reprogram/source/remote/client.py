@@ -1,4 +1,4 @@
-"""ServiceClient: what talks to a service, in this process or in one of an executor."""
+"""ServiceClient: sends requests to a service, in this process or in an executor's."""
 
 from __future__ import annotations
 
@@ -86,11 +86,11 @@ class ServiceClient:
 
     @property
     def request_options(self) -> str:
-        """What a request says beside the images that changes its answer: part of ledger keys."""
+        """Request settings that change the answer; part of the ledger's key."""
         return ""
 
     def kept(self, what: str, make: Callable[[ExitStack], Any]) -> Any:
-        """What `make` returned when this process first asked for it, such as a connection.
+        """The result of `make`, cached for this process, such as a connection.
 
         Args:
             what: a name, such as an endpoint.
@@ -109,7 +109,7 @@ class ServiceClient:
 
 
 class _Kept:
-    """What one client keeps in this process."""
+    """Cached objects of one client in this process."""
 
     def __init__(self) -> None:
         self.lock, self.closing = threading.RLock(), ExitStack()
@@ -137,7 +137,7 @@ def key_from(variable: str, service: str) -> str:
 
 
 def hide_key(text: str, variable: str | None, length: int | None = None) -> str:
-    """The first `length` characters of a text of a service, which may repeat a key."""
+    """A service's text with the key hidden, cut to `length` characters."""
     key = os.environ.get(variable or "", "").strip()
     # Hidden before it is cut: half a key is a secret too.
     return (text.replace(key, "***") if key else text)[:length]
@@ -152,7 +152,7 @@ def untrusted(service: str, said: Any) -> SourceRefusedError:
 
 
 def check_images(failures: Sequence[Exception | None]) -> None:
-    """Raises what the images of a request have in common; `read` names a single one that fails."""
+    """Raises an error that all images of a request share; `read` reports single failures."""
     failed = [one for one in failures if one is not None]
     if failed and len(failed) == len(failures):
         raise next((one for one in failed if not isinstance(one, NotBilledError)), failed[0])

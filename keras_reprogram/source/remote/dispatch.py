@@ -1,4 +1,4 @@
-"""Dispatcher: when and where requests leave: endpoints, a rate, retries, threads, an executor."""
+"""Dispatcher: schedules requests: endpoints, rate limit, retries, threads, executor."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LOOK_SECONDS = 0.25
 
 
 class Stop(threading.Event):
-    """Set when an error or Ctrl-C ends a call: whoever waits for something goes away.
+    """An event that cancels all waiting threads when an error or Ctrl-C ends a call.
 
     Attributes:
         interrupted: whether it was Ctrl-C: then what is claimed and has not left stays here too.
@@ -39,13 +39,13 @@ class Stop(threading.Event):
     interrupted = False
 
     def end(self, error: BaseException) -> None:
-        """Sets it, because of an error."""
+        """Cancels the call because of an error."""
         self.interrupted = not isinstance(error, Exception)
         self.set()
 
 
 class Dispatcher:
-    """Sends the requests of one source: many at a time, each repeated while that may help.
+    """Sends the requests of one source concurrently, and retries temporary failures.
 
     Args:
         endpoints: names of the replicas.
@@ -92,7 +92,7 @@ class Dispatcher:
             raise
 
     def repeated(self, ask: Callable[[bool], Any], stop: Stop) -> Any:
-        """What `ask(again)` returns; asked again while that may help."""
+        """Calls `ask(again)`, with repetitions for temporary failures."""
         number = itertools.count()
 
         def once() -> Any:
@@ -105,7 +105,7 @@ class Dispatcher:
 
     @contextmanager
     def turn(self, count: int, prepare: Callable[[str], None], stop: Stop) -> Iterator[str]:
-        """The endpoint that may now be sent `count` images.
+        """Waits for the rate limit and an endpoint for `count` images.
 
         Everything that may take long is waited for here, so that a claim is sent when it is made.
         """
@@ -125,7 +125,7 @@ class Dispatcher:
         endpoint: str,
         stop: Stop,
     ) -> Any:
-        """`send(payloads, endpoint)`, here or by the executor; an endpoint that fails rests."""
+        """Calls `send(payloads, endpoint)`, here or in the executor; a failed endpoint pauses."""
         with self.endpoints.watched(endpoint):
             if self.executor is None:
                 return send(payloads, endpoint)
@@ -133,7 +133,7 @@ class Dispatcher:
 
 
 def _results_of(futures: Sequence[Future[Any]]) -> list[Any]:
-    """All results, or the first error, as soon as there is one."""
+    """All results; raises the first error as soon as it occurs."""
     waiting: Any = futures
     while waiting:
         done, waiting = wait(futures, timeout=_LOOK_SECONDS, return_when=FIRST_EXCEPTION)
@@ -146,7 +146,7 @@ _FIRST_REST, _LONGEST_REST = 1.0, 60.0
 
 
 class Endpoints:
-    """Gives every request the endpoint with the fewest in flight; those that fail rest.
+    """Chooses the endpoint with the fewest requests in flight; failed endpoints pause.
 
     An endpoint that fails is left out for a time that doubles with every failure, and then tried
     again. If all rest, the one whose rest ends first is tried: waiting is up to the caller. But
@@ -179,7 +179,7 @@ class Endpoints:
 
     @contextmanager
     def watched(self, name: str) -> Iterator[None]:
-        """Remembers how a request to an endpoint ends: one that fails rests."""
+        """Records the outcome of a request; a failed endpoint pauses."""
         try:
             yield
         except SourceUnavailableError as error:
@@ -189,13 +189,13 @@ class Endpoints:
             self._failures[name] = 0
 
     def wait_as_asked(self, sleep: Callable[[float], Any]) -> None:
-        """Waits until an endpoint may be asked again, if each of them has asked for a wait."""
+        """Waits until some endpoint may be asked, if all of them asked for a wait."""
         left = min(self._asked_until.values()) - time.monotonic()
         if left > 0.0:
             sleep(left)
 
     def any_well(self) -> bool:
-        """Whether an endpoint is not resting, so that a retry need not wait."""
+        """Whether some endpoint is not pausing, so that a retry need not wait."""
         now = time.monotonic()
         return any(until <= now for until in self._rests_until.values())
 
@@ -232,7 +232,7 @@ def repeated(
     may_go_on: Callable[[], bool],
     sleep: Callable[[float], Any],
 ) -> Any:
-    """What `ask` returns, asked up to `retries` times more while the service is unavailable.
+    """Calls `ask`, with up to `retries` repetitions while the service is unavailable.
 
     A ValueError is a malformed answer: it was billed, and is asked for once more. Where
     `may_go_on`, there is somebody else to ask at once.
@@ -261,7 +261,7 @@ def repeated(
 
 
 class RateLimit:
-    """Spaces queries evenly; a thread that comes early waits until its turn."""
+    """Rate limiter: spaces queries evenly."""
 
     def __init__(self, per_second: float | None) -> None:
         if per_second is not None and not per_second > 0:
@@ -287,7 +287,7 @@ class RateLimit:
                 raise CancelledError
 
     def _until_taken(self, lasts: float, came: float) -> float:
-        """Seconds until the next turn; 0 or less if it was taken."""
+        """Seconds until the next free slot; 0 or less if this call took it."""
         with self._lock:
             turn = max(self._next, came)
             left = turn - time.monotonic()
@@ -303,7 +303,7 @@ _QUEUE_SECONDS = 0.1
 
 
 def executed(executor: Executor, stop: Stop, function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function returns that an executor calls.
+    """Runs a function in an executor and returns its result.
 
     Raises:
         NeverSentError: if Ctrl-C came while it waited in the queue of a pool of Python's.
@@ -325,6 +325,6 @@ def executed(executor: Executor, stop: Stop, function: Callable[..., Any], *argu
 
 
 def most_at_once(executor: Executor | None, wanted: int) -> int:
-    """Most requests that are sent at a time: no more than a pool of Python's has workers."""
+    """The limit of concurrent requests: at most the workers of a Python pool."""
     workers = getattr(executor, "_max_workers", None) if isinstance(executor, _OF_PYTHON) else None
     return min(wanted, workers or wanted)

@@ -32,7 +32,7 @@ _ADDRESS, _MOST_IMAGES = "vision.googleapis.com", 16
 
 @dataclass(frozen=True)
 class GoogleVisionClient(ServiceClient):
-    """Has images annotated; the answer is Google's JSON."""
+    """Sends images for annotation; the answer is Google's JSON."""
 
     feature: str
     max_results: int
@@ -242,13 +242,13 @@ def failure_of_call(error: Any, endpoint: str, key_variable: str | None) -> Exce
 
 
 def check_responses(responses: list[dict[str, Any]]) -> None:
-    """Raises what all images have in common; `read` names a single one that fails."""
+    """Raises an error that all images share; `read` reports single failures."""
     errors = [response.get("error") for response in responses]
     check_images([None if error is None else _failure_of_image(error) for error in errors])
 
 
 def _failure_of_image(error: dict[str, Any]) -> Exception:
-    """Ours for the status of one image, a `google.rpc.Status` as JSON."""
+    """Our error for the status of one image, a `google.rpc.Status` as JSON."""
     from google.rpc.code_pb2 import Code
 
     number = error.get("code", 0)

@@ -1,4 +1,4 @@
-"""gRPC: channels that repeat nothing by themselves, and what an error means for a query."""
+"""gRPC transport: channels without automatic retries, and errors mapped to query outcomes."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def failure_of(
 
 
 def _is_unreached(said: str, endpoint: str) -> bool:
-    """Whether gRPC's own words say that this address could not be connected to.
+    """Whether gRPC's message says that the address could not be connected to.
 
     A service may pass on the same words, of an address behind it, after it worked on a request.
     """

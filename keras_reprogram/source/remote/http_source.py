@@ -89,7 +89,7 @@ class HTTPClient(ServiceClient):
         return answer.content
 
     def body(self, payloads: list[bytes]) -> tuple[bytes, dict[str, str]]:
-        """What is posted, and the headers that say what it is.
+        """The request's body and headers.
 
         Args:
             payloads: encoded images.
@@ -325,7 +325,7 @@ class HTTPPool:
 
 
 def _content(answer: Any) -> bytes:
-    """The body, however it is packed; what cannot be unpacked comes back as a note of that."""
+    """The decompressed body; a note in its place if that fails."""
     import urllib3
 
     packed = answer.headers.get("content-encoding", "identity").strip().lower()

@@ -1,4 +1,4 @@
-"""What is sent and what comes back: images as files or pixels, names and scores as rows."""
+"""Payloads: encodes images for requests, and turns named scores into rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def decoded(payloads: Sequence[bytes]) -> np.ndarray:
 
 
 def pixel_levels(value_range: tuple[float, float]) -> np.ndarray:
-    """What the 256 values of a channel stand for, float32."""
+    """Pixel values of the 256 codes, float32."""
     return pixels_of_codes(np.arange(256, dtype=np.float32), value_range)
 
 
@@ -35,7 +35,7 @@ _JPEG_QUALITY = 95
 
 
 def encode_image(image: np.ndarray, value_range: tuple[float, float], encoding: str) -> bytes:
-    """A file of an image `(H, W, C)`; values outside the range are cut off."""
+    """Encodes an image `(H, W, C)` as a file; values outside the range are clipped."""
     if not np.isfinite(image).all():
         raise ValueError(
             "An image must be finite to be sent. Received: NaN or infinity. Check the program's "

@@ -33,7 +33,7 @@ _MOST_LABELS = 1000
 
 @dataclass(frozen=True)
 class RekognitionClient(ServiceClient):
-    """Sends one image through the SDK; the answer's bytes, whatever they say."""
+    """Sends one image through the SDK; returns the answer's bytes unparsed."""
 
     operation: str
     project_version_arn: str | None
@@ -44,7 +44,7 @@ class RekognitionClient(ServiceClient):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What a request says beside the image, in Amazon's words."""
+        """The request's settings, in Amazon's terms."""
         _, _, limit = _OPERATIONS[self.operation]
         settings: dict[str, Any] = {"MinConfidence": self.min_confidence}
         if limit:
@@ -184,7 +184,7 @@ class RekognitionSource(RemoteSource):
 
 
 def _keep_body(http_response: Any, parsed: dict[str, Any], **_: Any) -> None:
-    """Hands the answer on as it came: the SDK turns what it cannot read into nothing."""
+    """Keeps the raw answer: the SDK drops what it cannot parse."""
     parsed["Body"] = http_response.content
 
 
@@ -271,7 +271,7 @@ def failure_of(error: Exception, place: str) -> Exception:
 
 
 def _host_is_unknown(error: Exception) -> bool:
-    """Whether a name server says that there is no such name; no answer of it may pass."""
+    """Whether DNS says that the name does not exist, in contrast to a temporary failure."""
     cause: BaseException | None = getattr(error, "kwargs", {}).get("error")
     while cause is not None:
         if isinstance(cause, socket.gaierror):

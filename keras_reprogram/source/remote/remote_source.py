@@ -1,4 +1,4 @@
-"""RemoteSource: what all services share: encoding, concurrency, limits, retries, the ledger."""
+"""RemoteSource: base class of services: encoding, concurrency, limits, retries, the ledger."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ class RemoteSource(PythonSource):
 
     @property
     def request_options(self) -> str:
-        """What else a request says that changes its answer: part of the ledger's key."""
+        """Request settings that change the answer; part of the ledger's key."""
         return self.client.request_options
 
     @property
@@ -194,7 +194,7 @@ class RemoteSource(PythonSource):
         return [query_key(fingerprint, options, payload) for payload in payloads]
 
     def _check_drift(self, images: np.ndarray) -> None:
-        """Before the first request of this run; what the ledger answers needs no check."""
+        """Checks for drift before the first request of this run."""
         ledger = self.ledger
         if ledger is None or self.drift_tolerance is None or self._drift_checked:
             return
@@ -238,7 +238,7 @@ class RemoteSource(PythonSource):
 
     @contextmanager
     def _may_ask(self, count: int, stop: Stop) -> Iterator[Callable[[Any], Any]]:
-        """Waits for a turn; the function that sends payloads and returns the answer as it came."""
+        """Waits for a turn; yields the function that sends payloads."""
         with self.dispatcher.turn(count, self.prepare, stop) as endpoint:
             yield lambda payloads: self._send_counted(payloads, endpoint, stop)
 
@@ -278,12 +278,12 @@ class RemoteSource(PythonSource):
 
 
 def _requests_itself(kind: type[RemoteSource]) -> bool:
-    """Whether a subclass implements `request`, as all did before there were clients."""
+    """Whether a subclass implements the deprecated `request`."""
     return kind.request is not RemoteSource.request
 
 
 class _Requests:
-    """`source.request`, of which an executor of other processes gets a copy with few fields."""
+    """A picklable `source.request` for executors of other processes."""
 
     def __init__(self, source: RemoteSource) -> None:
         self.source = source

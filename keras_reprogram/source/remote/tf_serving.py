@@ -20,7 +20,7 @@ INPUT_FORMATS = ("pixels", "encoded")
 
 @dataclass(frozen=True)
 class ServedModel:
-    """Which model of TF Serving is asked, and how; a ValueError if it cannot be asked like that."""
+    """The model, version, signature and format that TF Serving is asked for, validated."""
 
     model_name: str
     version: int | None
@@ -50,7 +50,7 @@ class ServedModel:
 
     @property
     def path(self) -> str:
-        """Where REST finds it on its server."""
+        """The model's path in REST URLs."""
         path = f"/v1/models/{quote(self.model_name, safe='')}"
         if self.version is not None:
             path += f"/versions/{self.version}"
