@@ -106,7 +106,7 @@ class DataChecks:
             self.first_batch(x, labelled=labelled)
 
     def validation(self, data: Any, *, costly: bool = False, steps: int | None = None) -> None:
-        """What `fit` takes as `validation_data`: `None`, `(x, y[, sample_weight])`, a data set."""
+        """Checks `validation_data` of `fit`: `None`, `(x, y[, sample_weight])`, or a data set."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if is_array(x):
             self.arrays(x, y, sample_weight)
@@ -189,7 +189,7 @@ def _steps(x: Any, steps: int | None) -> Iterable[Any]:
 
 
 def known_length(x: Any) -> float | None:
-    """How many batches a data set says it has: a number, infinity, or `None`."""
+    """The number of batches that a data set declares: a number, infinity, or `None`."""
     if isinstance(x, keras.utils.PyDataset):
         return math.inf if x.num_batches is None else x.num_batches
     if hasattr(x, "cardinality"):
@@ -291,7 +291,7 @@ def split_last(
 
 
 def split_counts(count: int, share: float) -> tuple[int, int]:
-    """How many images `split_last` trains on, and how many it holds out."""
+    """Numbers of training and validation images of `split_last`."""
     split = int(count * (1 - share))
     if not 0 < split < count:
         raise ValueError(

@@ -27,7 +27,7 @@ class Length:
     converged: bool
 
     def rank(self) -> tuple[float, float]:
-        """What is compared: accuracy, then log-likelihood."""
+        """Sort key: accuracy, then log-likelihood."""
         return self.accuracy, self.log_likelihood
 
 
@@ -86,7 +86,7 @@ class BatchStream:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How training images are moved before each step.
+    """Random shifts and flips of training images.
 
     Args:
         shift: Largest shift as a share of a side, 0 for none. Edges are repeated.

@@ -1,4 +1,4 @@
-"""The typer application: one file beside this one for each command."""
+"""The typer application; each command has a file of its own."""
 
 from __future__ import annotations
 

@@ -43,6 +43,6 @@ def _answers(
 
 
 def rows_at_once(model: ReprogrammedModel) -> int:
-    """How many target images to ask about at once: source images may be large, and several."""
+    """Target images per call: limits the memory of large or many source images."""
     values = model.queries_per_prediction * math.prod(model.source.source_shape)
     return max(1, min(_MOST_ROWS_AT_ONCE, _VALUES_AT_ONCE // values))

@@ -1,4 +1,4 @@
-"""What a command says: data on stdout, progress and notes on stderr."""
+"""Output of the commands: data on stdout, progress and notes on stderr."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Progress:
 
     @contextlib.contextmanager
     def bar(self, description: str, total: int) -> Iterator[Callable[[int], None]]:
-        """A bar while the block runs, which gets a function of how much of the total is done."""
+        """Shows a bar while the block runs; yields a function that reports progress."""
         columns = (
             progress.TextColumn("{task.description}", markup=False),
             progress.BarColumn(),
@@ -67,7 +67,7 @@ def facts_table(title: str, facts: dict[str, Any]) -> Table:
 
 @contextlib.contextmanager
 def stdout_is_for_data() -> Iterator[None]:
-    """Sends to stderr what libraries print inside, such as Keras's downloads."""
+    """Redirects to stderr what libraries print in the block, such as Keras's downloads."""
     with contextlib.redirect_stdout(sys.stderr):
         yield
 
@@ -125,7 +125,7 @@ def _message(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def notes_for_warnings() -> Iterator[None]:
-    """Shows a warning as one line on stderr, without the place in the code that it came from.
+    """Shows warnings as single lines on stderr, without their location in the code.
 
     Only what is meant for users (`UserWarning`); the rest is left as it is.
     """

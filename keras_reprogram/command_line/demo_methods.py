@@ -1,4 +1,4 @@
-"""What the demo compares: each method learns digits with the traffic-sign source."""
+"""Methods of the demo: each learns digits with the traffic-sign source."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _model(
     estimator: RandomDirections | None = None,
     **options: Any,
 ) -> ReprogrammedModel:
-    """View 0 is the plain image on the whole canvas; a program over it must not be masked."""
+    """A model with view 0 as the plain image on the whole canvas and an unmasked program."""
     program = ProgramLayer(
         data.target_shape,
         source.source_shape,

@@ -1,4 +1,4 @@
-"""`keras-reprogram estimate`: what `train` will ask, cost and take, before anything is spent."""
+"""`keras-reprogram estimate`: queries, price and hours of `train`, before anything is spent."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def _shown(tried: DryRun) -> dict[str, object]:
 def train_queries(
     model: ReprogrammedModel, data: TargetData, options: TrainOptions
 ) -> QueryEstimate:
-    """What `train` will ask: exactly that for training with a given number of epochs.
+    """Plans the queries of `train`; exact for a given number of epochs.
 
     Within a budget, steps may end earlier; and test images are asked once less where no epoch is
     better than the map alone.
@@ -180,7 +180,7 @@ _IMAGES_A_REQUEST = 16
 
 @dataclass(frozen=True)
 class DryRun:
-    """What came of it.
+    """Result of a dry run.
 
     Args:
         billed: images on the fake service's own bill.

@@ -1,4 +1,4 @@
-"""`keras-reprogram export`: a training run as a SavedModel, a LiteRT file or two halves."""
+"""`keras-reprogram export`: a training run as a SavedModel, a LiteRT file or a split export."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class ExportFormat(StrEnum):
-    """What to write."""
+    """Formats of an export."""
 
     SAVED_MODEL = "saved-model"
     LITERT = "litert"
@@ -31,7 +31,7 @@ class ExportFormat(StrEnum):
 
 
 class LiteRTNumbers(StrEnum):
-    """In which numbers a LiteRT file computes."""
+    """Number formats of a LiteRT file."""
 
     FLOAT32 = "float32"
     FLOAT16 = "float16"
@@ -168,7 +168,7 @@ def _equivalent(
 
 
 def _equivalent_settings(opened: Run, source: str, settings: SourceSettings) -> SourceSettings:
-    """An equivalent file takes the pixels that the run's source takes, and answers alike."""
+    """Settings of an equivalent source's file: pixels and scores as of the run's source."""
     path, facts = Path(source).expanduser(), opened.facts["source"]
     if path.exists() and settings.value_range is None:
         low, high = facts["value_range"]

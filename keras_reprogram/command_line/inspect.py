@@ -1,4 +1,4 @@
-"""`keras-reprogram inspect`: what a run, a program file or a source is."""
+"""`keras-reprogram inspect`: facts of a run, a program file or a source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keras models as sources: applications, files, the embedded one, and black boxes around them."""
+"""Keras models as sources: applications, files, the embedded one, and black-box wrappers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Copies stdin to stdout but for what TensorFlow says when it starts; a process of its own.
+"""Copies stdin to stdout without TensorFlow's startup messages; a separate process.
 
 `command_noise` starts it. It imports nothing of this package, and lives on when the command is
 killed: what TensorFlow says last is what matters most.

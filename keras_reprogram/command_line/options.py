@@ -120,7 +120,7 @@ def _position(name: str, class_names: tuple[str, ...]) -> int:
 
 
 def is_skewed(labels: np.ndarray) -> bool:
-    """Whether some classes have so many more images than others that accuracy flatters."""
+    """Whether classes are so skewed that accuracy misleads."""
     import numpy as np
 
     counts = np.unique(labels, return_counts=True)[1]
@@ -128,7 +128,7 @@ def is_skewed(labels: np.ndarray) -> bool:
 
 
 def balanced_accuracy(predicted: np.ndarray, labels: np.ndarray) -> float:
-    """Mean share that is read right of each class that occurs."""
+    """Mean recall of the classes that occur."""
     import numpy as np
 
     hits = predicted == labels

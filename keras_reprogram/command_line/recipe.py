@@ -1,4 +1,4 @@
-"""What `train` does with one seed: the recipe, a test of what it leaves, and two baselines."""
+"""Training with one seed: the recipe, its test, and two baselines."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Checkpoint = Callable[[ReprogrammedModel], None]
 
 @dataclass
 class Outcome:
-    """What one method reached with one seed.
+    """Accuracy and cost of one method with one seed.
 
     Args:
         accuracy: on the test images.

@@ -98,7 +98,7 @@ def _contents(run: Run, price: float | None, no_pictures: bool, progress: Progre
 
 
 def _try(what: str, load: Callable[[], Opened], progress: Progress) -> tuple[Opened | None, str]:
-    """What is loaded, or why it is not: a report is worth having without it."""
+    """Loads a part of a run, or returns the reason why it cannot."""
     progress.note(f"Opening {what}.")
     try:
         return load(), ""

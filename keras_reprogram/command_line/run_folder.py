@@ -1,4 +1,4 @@
-"""A finished training run: its folder, read again."""
+"""Reads and writes the folder of a training run."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Run:
 
     @property
     def source_settings(self) -> SourceSettings:
-        """What was said of the source's file; nothing where the source is no file."""
+        """Settings of the source's file; empty if the source is not a file."""
         source = self.facts["source"]
         is_file = Path(source["spec"]).expanduser().exists()
         return SourceSettings.from_facts(source) if is_file else SourceSettings()
@@ -119,7 +119,7 @@ def read_run(folder: str | Path) -> Run:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder holds what a training run leaves."""
+    """Whether a folder is a run folder."""
     return (folder / FACTS).is_file() and (folder / PROGRAM).is_file()
 
 
@@ -130,7 +130,7 @@ FORMAT = 1
 
 
 def check_run_name(name: str) -> None:
-    """Refuses a name that is not one folder's."""
+    """Refuses a run name that is not a single folder name."""
     if not name or Path(name).name != name or name.startswith("."):
         raise ValueError(
             "A run's name must be the name of a folder, without a path or a leading dot. "
@@ -139,7 +139,7 @@ def check_run_name(name: str) -> None:
 
 
 class RunDraft:
-    """A run folder in the making: hidden beside its place until it is worth a name.
+    """A run folder that stays hidden until it holds a trained program.
 
     Args:
         output: holds the run folders; made if needed.
@@ -158,12 +158,12 @@ class RunDraft:
 
     @property
     def program(self) -> Path:
-        """Where the program file waits for `finish`."""
+        """Temporary path of the program file until `finish`."""
         return self.folder / PROGRAM
 
     @property
     def report(self) -> Path:
-        """Where the report waits for `finish`."""
+        """Temporary path of the report until `finish`."""
         return self.folder / REPORT
 
     def write_facts(self, facts: dict[str, Any]) -> None:
@@ -193,7 +193,7 @@ class RunDraft:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes figures, whole or not at all."""
+    """Writes figures to a JSON file, atomically."""
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     write_whole_file(path, f"{text}\n".encode())
 

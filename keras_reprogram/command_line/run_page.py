@@ -1,4 +1,4 @@
-"""What a report says about a training run, section by section."""
+"""Sections of a training run's report."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _PATHS = ("spec",)
 
 @dataclass(frozen=True)
 class RunContents:
-    """What there is to report on. What is not there says why.
+    """The parts of a run to report on; a missing part is a sentence that gives the reason.
 
     Args:
         facts: what `run.json` says.
@@ -92,7 +92,7 @@ def write_run_page(path: Path, contents: RunContents, *, overwrite: bool = False
 
 
 def _passed_on(contents: RunContents) -> RunContents:
-    """The same without the folders of this machine: a page is meant to be shown to others."""
+    """Contents without the folders of this machine: a page is meant to be shared."""
     parts = [contents.facts["source"], contents.facts["target"]]
     known = tuple(part[key] for part in parts for key in _PATHS if part.get(key))
     texts = {
@@ -178,7 +178,7 @@ def _run_details(contents: RunContents) -> dict[str, Any]:
 
 
 def _last_asked(facts: dict[str, Any]) -> dict[str, Any]:
-    """The row of the program that the folder keeps: the last one but the baselines."""
+    """The row of the program that the folder keeps: the last one before the baselines."""
     baselines = (NO_SOURCE, LINEAR_HEAD)
     kept = [row for row in facts.get("results", []) if row["method"] not in baselines]
     return kept[-1] if kept else {}
@@ -282,7 +282,7 @@ def program(model: ReprogrammedModel) -> ReportSection:
 
 
 def label_map(model: ReprogrammedModel, class_names: Sequence[str]) -> list[ReportSection]:
-    """How the source's labels are read as classes."""
+    """The output map: source labels of each class."""
     output_map, source = model.output_map, model.source
     heading = "Which source labels stand for which class"
     if isinstance(output_map, MultiLabelMap):

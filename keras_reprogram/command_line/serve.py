@@ -141,7 +141,7 @@ def _labels(texts: list[str]) -> dict[str, int]:
 
 
 def _when_asked_to_end() -> threading.Event:
-    """An event that Ctrl-C and SIGTERM set; a second Ctrl-C ends the process at once."""
+    """An event that Ctrl-C and SIGTERM set; a second Ctrl-C interrupts at once."""
     ended = threading.Event()
 
     def end(number: int, frame: Any) -> None:

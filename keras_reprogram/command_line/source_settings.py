@@ -1,4 +1,4 @@
-"""What a user says of a source file that the file itself does not say: `--value-range` and such."""
+"""Settings of a source file that the file itself lacks, such as `--value-range`."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ SourceSize = Annotated[
 
 @dataclass(frozen=True)
 class SourceSettings:
-    """What was said of a source file; `None` for what was not.
+    """Settings of a source file; `None` for those that were not given.
 
     Args:
         value_range: `(low, high)` of the pixels that it expects.

@@ -26,7 +26,7 @@ KERAS_FILES, LITERT_FILES = (".keras", ".h5", ".hdf5"), (".tflite", ".lite")
 
 @dataclass(frozen=True)
 class ResolvedSource:
-    """What `--source` stands for.
+    """The source that `--source` names, and its Keras model, if there is one.
 
     Args:
         source: the source model, opaque or not.

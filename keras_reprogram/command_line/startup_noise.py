@@ -1,4 +1,4 @@
-"""Holds back what TensorFlow says when it starts.
+"""Suppresses TensorFlow's startup messages.
 
 TensorFlow writes to file descriptor 2 while it is imported, before anything can tell it not to. So
 a command does this first of all; programs that import the package are left as they are.
@@ -15,7 +15,7 @@ from typing import Any
 
 
 def hold_back_noise() -> None:
-    """Puts a process between file descriptor 2 and stderr that drops what is noise.
+    """Filters file descriptor 2 through a process that drops startup noise.
 
     `sys.stderr` stays what it was: Python's own messages and progress bars go there directly.
     """
@@ -40,7 +40,7 @@ def hold_back_noise() -> None:
 
 
 def _let_go(filtering: subprocess.Popen, terminal: int) -> None:
-    """What was said is shown before the command is over; others may still hold the pipe."""
+    """Restores stderr after the filter has shown all output; other processes may hold the pipe."""
     sys.stderr.flush()
     os.dup2(terminal, 2)
     try:

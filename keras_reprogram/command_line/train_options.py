@@ -1,4 +1,4 @@
-"""What `train` was asked for, checked, and the model that it means."""
+"""Options of `train`, checked, and the model that they describe."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def run_training(config: TrainConfig, progress: Progress) -> Path:
 
 
 class _Training:
-    """A training on its way: what is loaded, and the outcomes so far."""
+    """A running training: what is loaded, and the outcomes so far."""
 
     def __init__(self, config: TrainConfig, draft: RunDraft, progress: Progress) -> None:
         self.config, self.draft, self.progress = config, draft, progress
@@ -128,7 +128,7 @@ class _Training:
         )
 
     def _checkpoint(self, model: ReprogrammedModel) -> None:
-        """What Ctrl-C leaves behind."""
+        """Saves a model, so that Ctrl-C leaves a usable run."""
         save_program(model, self.draft.program, overwrite=True)
         self.draft.write_facts({"complete": False, **self.facts})
 
@@ -152,7 +152,7 @@ class _Training:
 
 
 def _forget(model: ReprogrammedModel) -> None:
-    """Later seeds are for the spread only."""
+    """Ignores the models of later seeds, which only serve the spread."""
     del model
 
 
@@ -191,7 +191,7 @@ _VERSIONS_OF = ("keras", "tensorflow", "numpy", "scikit-learn")
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything `train` was told.
+    """The configuration of a `train` run.
 
     Args:
         source: `--source` as given.
@@ -240,7 +240,7 @@ class TrainConfig:
         return self.options.output_map == OutputMapKind.NEW_HEAD
 
     def facts(self, source: Source, target: TargetData) -> dict[str, Any]:
-        """What `run.json` says before anything is measured."""
+        """The facts in `run.json` before anything is measured."""
         return {
             "source": {
                 "given": self.source,
@@ -280,7 +280,7 @@ class TrainConfig:
 
 
 def _findable(text: str) -> str:
-    """A path that still leads there from another folder; names stay as they are."""
+    """Makes a path absolute, so that it works from other folders; names stay as they are."""
     path = Path(text).expanduser()
     is_path = path.exists() and (len(path.parts) > 1 or bool(path.suffix) or path.is_dir())
     return str(path.resolve()) if is_path else text

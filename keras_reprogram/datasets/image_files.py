@@ -38,7 +38,7 @@ _BROKEN_IMAGE: tuple[type[Exception], ...] = (
 
 
 class ImageFacts(NamedTuple):
-    """What the header of an image file says.
+    """Facts from the header of an image file.
 
     Args:
         size: `(height, width)` as it is shown (EXIF orientation applied).

@@ -220,7 +220,7 @@ def _decode(
 def _range_of_levels(
     deep: list[Path], shallow: list[Path]
 ) -> tuple[tuple[float, float], tuple[str, ...]]:
-    """What the levels of 16-bit files lie in: their highest says how many bits are used."""
+    """Value range of 16-bit files, from the bits that their highest level uses."""
     if not deep:
         return PICTURE_RANGE, ()
     highest = sorted(map(highest_level, deep))

@@ -13,7 +13,7 @@ from keras_reprogram.fitting.validation import draw_stratified, split_validation
 
 
 class Draw(NamedTuple):
-    """How many images of a target are wanted; see `TargetData.draw`.
+    """The number of images to draw from a target; see `TargetData.draw`.
 
     Args:
         train_images: Size of the training part, or `None` for all.

@@ -183,7 +183,7 @@ def _check_network(builder: Any) -> None:
 
 
 def _addresses(builder: Any) -> list[str]:
-    """Where a builder's files are."""
+    """URLs of a builder's files."""
     module = type(builder).__module__
     if module.startswith(BUILDERS):
         # Ours share one list of checksums; most have files that a person fetches.

@@ -48,7 +48,7 @@ _SENTENCES = {
 
 @dataclass(frozen=True)
 class ProgramSearch:
-    """What `search_program` found.
+    """Result of `search_program`.
 
     Args:
         best_value: `(size,)`, the best candidate asked.

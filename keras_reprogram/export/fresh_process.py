@@ -1,4 +1,4 @@
-"""What the fresh process runs, which checks an export as a server would use it.
+"""Checks an export in a fresh process, as a server would use it.
 
 `check_reloaded` hands the text of this file to another Python, in which neither this package nor
 Keras can be imported; hence it imports nothing of either, and reads the warm-up file by itself.

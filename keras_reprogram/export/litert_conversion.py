@@ -70,7 +70,7 @@ def _plain_failures(advice: str = "") -> Iterator[None]:
 
 
 def _advice(source: Source) -> str:
-    """What to do about a source whose layers Keras quantised; empty for any other."""
+    """Advice for a source whose layers Keras quantised; empty for any other."""
     quantised = quantised_layers(source.model) if isinstance(source, FrozenSource) else {}
     if not quantised:
         return ""
@@ -153,7 +153,7 @@ def _halve(model: Any, graph: Any, index: int, code: int) -> Any:
 
 
 def _dequantize_code(model: Any) -> int:
-    """Where the list of operations has DEQUANTIZE, added if need be."""
+    """Position of DEQUANTIZE in the list of operations; adds it if needed."""
     for position, known in enumerate(model.operatorCodes):
         if known.builtinCode == _DEQUANTIZE:
             return position
@@ -225,7 +225,7 @@ def _float_tensors(content: bytes, model: ReprogrammedModel, source: Source) -> 
 
 
 def _first_layers(steps: list[_Step]) -> set[str]:
-    """What is computed up to the end of the first eighth of the convolutions."""
+    """Names of the tensors up to the end of the first eighth of the convolutions."""
     convolutions = [index for index, step in enumerate(steps) if step.operation in _CONVOLUTIONS]
     count = len(convolutions) // _PER_FLOAT_CONVOLUTION
     end = convolutions[count - 1] + 1 if count else 0

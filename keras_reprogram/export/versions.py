@@ -46,7 +46,7 @@ SPLIT_PARTS = (PROGRAM, OUTPUT_MAP)
 
 
 def litert_name(half: str, version: int | None = None) -> str:
-    """What the LiteRT file of a half is called, with or without its version."""
+    """The name of a half's LiteRT file, with or without its version."""
     return f"{half}.tflite" if version is None else f"{half}-{version}.tflite"
 
 
@@ -79,7 +79,7 @@ def take_half_versions(written: Path, base_dir: Path, version: int | None = None
 
 
 def _moves(written: Path, base_dir: Path, version: int) -> list[tuple[Path, Path]]:
-    """Where everything goes, in order: the first name keeps other writers off the rest."""
+    """Source and target paths, in order: renaming the first one reserves the version."""
     files = [
         (written / litert_name(half), base_dir / litert_name(half, version)) for half in SPLIT_PARTS
     ]

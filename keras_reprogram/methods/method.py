@@ -164,7 +164,7 @@ def framed_program(
     image_size: int | tuple[int, int] | None = None,
     **options: Any,
 ) -> ProgramLayer:
-    """A `ProgramLayer` with a frame to train, also for images as large as the canvas."""
+    """A `ProgramLayer` with a trainable frame, also for images as large as the canvas."""
     # Without `image_size`, an image that leaves no frame takes 4/7 of the canvas, 128 of 224 pixels
     # (Chen et al. 2023).
     size = image_size or framed_size(target_shape, source.source_shape)

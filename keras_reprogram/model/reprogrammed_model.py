@@ -627,7 +627,7 @@ class ReprogrammedModel(keras.Model):
         price_per_thousand: float | None = None,
         queries_per_second: float | None = None,
     ) -> QueryEstimate:
-        """What a training will ask, without asking anything.
+        """Estimates the queries of a training, without asking any.
 
         Args:
             num_images: images `x`.

@@ -1,4 +1,4 @@
-"""TrainSteps: the steps of a `ReprogrammedModel`, with exact or estimated program gradients."""
+"""TrainSteps: a model's training, test and prediction steps, with exact or estimated gradients."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class _FirstCandidateError(Exception):
 
 
 class TrainSteps:
-    """What a `ReprogrammedModel` does with a batch, on the TensorFlow backend.
+    """The training, test and prediction steps of a `ReprogrammedModel`, for TensorFlow.
 
     A model whose source is differentiable and that has no estimator takes Keras's own step,
     unless its map observes the scores. Every other step is `learn`, from clean scores: a batch of

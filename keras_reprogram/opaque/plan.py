@@ -196,7 +196,7 @@ def plan_epochs(
     groups: np.ndarray | None = None,
     validation_split: float = 0.2,
 ) -> OpaquePlan:
-    """What a recipe with epochs of Keras's `fit` will ask, see `fit_epochs`."""
+    """Plans the queries of a recipe with epochs of Keras's `fit`, see `fit_epochs`."""
     train, validation = _split(labels, validation_split, groups, model.seed)
     return OpaquePlan(
         train,

@@ -30,7 +30,7 @@ def no_bar(description: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 class Recipe:
-    """How `fit_opaque`, `keras-reprogram train` and the demo learn.
+    """The training recipe of `fit_opaque`, `keras-reprogram train` and the demo.
 
     The first candidate is the map alone, fitted exactly on the answers to the training images.
     Each epoch of steps for the program makes another one. A candidate is kept if its loss on the
@@ -90,7 +90,7 @@ class Recipe:
 
     @property
     def reading(self) -> str:
-        """How the map reads the views."""
+        """The current reading of the views by the map."""
         return self.readings[0]
 
     @property

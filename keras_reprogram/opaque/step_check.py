@@ -78,7 +78,7 @@ class StepCheck:
 
 
 def check_step(model: Any, x: np.ndarray) -> StepCheck:
-    """Asks some images at the program's weights, and a step of the estimator to either side.
+    """Queries some images at the program's weights and at one estimator step to either side.
 
     Args:
         model: a `ReprogrammedModel` with an estimator.

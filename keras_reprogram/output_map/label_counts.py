@@ -75,7 +75,7 @@ def _checked_weight(sample_weight: np.ndarray | None, count: int) -> np.ndarray:
 
 
 def num_top_labels(num_classes: int, num_source_labels: int) -> int:
-    """How many of an answer's highest scores BLM+ adds up: `int(0.15 * K)`, at least one."""
+    """Number of highest scores that BLM+ adds up per answer: `int(0.15 * K)`, at least one."""
     # The published number is 0 for K <= 6, and its weights a division by zero.
     return min(max(1, int(_TOP_SHARE * num_classes)), num_source_labels)
 
@@ -283,7 +283,7 @@ def bayesian_weights(
 
 
 def top_for(method: str, num_classes: int, num_source_labels: int) -> int | None:
-    """How many of an answer's highest scores a method adds up; `None` for first labels."""
+    """Number of highest scores that a method adds up per answer; `None` for first labels."""
     return num_top_labels(num_classes, num_source_labels) if method == "bayesian_plus" else None
 
 

@@ -103,7 +103,7 @@ class DenseMap(OutputMap):
         return self.built and bool(ops.all(self.std > 0))
 
     def adapt(self, scores: np.ndarray) -> None:
-        """Takes mean and standard deviation of the log-scores from stored answers.
+        """Computes mean and standard deviation of the log-scores from stored answers.
 
         Args:
             scores: `(n, views, S)`.

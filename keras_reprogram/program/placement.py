@@ -112,7 +112,7 @@ class Placement:
 
     @property
     def num_views(self) -> int:
-        """How many source images one target image becomes."""
+        """The number of source images per target image."""
         return len(self.views)
 
     def constants(

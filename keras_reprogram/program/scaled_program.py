@@ -153,7 +153,7 @@ class ScaledProgram(Program):
         return low + (high - low) * joined[:, None]
 
     def _coverage(self, change: Any) -> Any:
-        """How much of each pixel the image covers, `(n, H, W, 1)` in [0, 1]."""
+        """The share of each pixel that the image covers, `(n, H, W, 1)` in [0, 1]."""
         rows, columns = (ops.sum(matrix, axis=-1) for matrix in self._samplers(change, own=False))
         return (rows[:, :, None] * columns[:, None, :])[..., None]
 

@@ -16,7 +16,7 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """What one class scores against all others.
+    """Metrics of one class against all others.
 
     Attributes:
         name: The class's name.

@@ -169,7 +169,7 @@ def _markdown_cell(text: str) -> str:
 
 @dataclass(frozen=True)
 class ResultRow:
-    """What one method reached, and what it cost.
+    """Accuracy and cost of one method.
 
     Args:
         method: Name of the method.

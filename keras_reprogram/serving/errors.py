@@ -67,7 +67,7 @@ class ServingError(Exception):
 
     @property
     def http_status(self) -> int:
-        """What TF Serving's REST interface answers with for such a code."""
+        """The HTTP status of TF Serving's REST interface for such a code."""
         return HTTP_STATUSES[self.code]
 
 

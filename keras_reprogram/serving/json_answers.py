@@ -144,7 +144,7 @@ def shown(value: Any) -> str:
 
 
 def kind_of(value: Any) -> str:
-    """What TF Serving calls the kind of a JSON value."""
+    """TF Serving's name for the kind of a JSON value."""
     if value is None or isinstance(value, bool):
         return "Null" if value is None else str(value)
     kinds: dict[type, str] = {dict: "Object", list: "Array", str: "String"}

@@ -50,7 +50,7 @@ def check_outputs(signature: Any, wanted: Iterable[str]) -> None:
 
 
 def rows_of(signature: Any, inputs: Mapping[str, np.ndarray]) -> int:
-    """How many rows a request has: the largest first size that the signature leaves open."""
+    """Number of rows of a request: the largest first size that the signature leaves open."""
     sizes = [1]
     for name, array in inputs.items():
         wanted = wanted_shape(signature.inputs[name])

@@ -129,7 +129,7 @@ _LABELS = ("model", "signature", "interface", "method")
 
 @dataclass
 class Call:
-    """What is known of one request, for the metrics.
+    """Facts of one request, for the metrics.
 
     Args:
         interface: `"rest"` or `"grpc"`.

@@ -141,7 +141,7 @@ def served_type(number: int) -> tf.DType | None:
 
 
 def type_name(dtype: tf.DType) -> str:
-    """What TF Serving calls a type in its messages."""
+    """TF Serving's name of a type."""
     return _NAMES.get(dtype, dtype.name)
 
 

@@ -18,7 +18,7 @@ _TORCH_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How pixels in [0, 255] become what the network was trained on: `x * scale + offset`."""
+    """Converts pixels in [0, 255] to a network's input: `x * scale + offset`."""
 
     scale: Channels
     offset: Channels

@@ -41,7 +41,7 @@ class NetworkInput:
 
     @property
     def chosen(self) -> str:
-        """What callers chose beyond the network itself, for fingerprints; empty if nothing."""
+        """The callers' choices, for fingerprints; empty if there are none."""
         parts = [f"{self.source_shape}"] * self.any_size + ["channels_first"] * self.channels_first
         return ":".join(parts)
 

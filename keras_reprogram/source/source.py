@@ -244,7 +244,7 @@ def resolve_score_kind(
 def resolve_sum_tolerance(
     sum_tolerance: float | str | None, score_kind: str, num_labels: int, score_step: float
 ) -> float | None:
-    """How far a row of scores may sum from 1: rounding, or `None` where the sum means nothing."""
+    """Tolerance of a row's sum around 1; `None` for scores that need not sum to 1."""
     if sum_tolerance == "auto":
         # Each of the scores may be off by half a step.
         if score_kind != "probabilities":

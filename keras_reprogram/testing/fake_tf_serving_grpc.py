@@ -70,7 +70,7 @@ class FakeTFServingGRPC(GRPCFake):
         self.start()
 
     def checked(self, context: Any, answer: Any) -> Any:
-        """What `answer()` returns, for a client with the key; refusals end the call."""
+        """The result of `answer()`, for a client with the key; refusals end the call."""
         import grpc
 
         try:

@@ -127,7 +127,7 @@ class QueryLedger:
 
     @property
     def money_spent(self) -> float | None:
-        """What `spent` queries cost, or `None` without a price."""
+        """Price of the `spent` queries, or `None` without a price."""
         return money_for(self.spent, self.price_per_thousand)
 
     def claim(
@@ -422,7 +422,7 @@ def query_limit(
 
 
 def money_for(queries: int, price_per_thousand: float | None) -> float | None:
-    """What queries cost, or `None` without a price."""
+    """Price of some queries, or `None` without a price."""
     if price_per_thousand is None:
         return None
     return float(queries * Fraction(str(price_per_thousand)) / 1000)
