@@ -50,7 +50,7 @@ def frame_or_none(
         return None
     if not masked:
         raise ValueError(
-            "`frame` says where the program is, `masked=False` that it is everywhere. Received: "
+            "`frame` puts the program on a frame, `masked=False` everywhere. Received: "
             f"both, frame={frame}. Leave one out."
         )
     widest = min(source_shape[:2]) // 2

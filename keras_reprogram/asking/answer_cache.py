@@ -112,7 +112,7 @@ class CachedFeatures:
             self.on = False
             if self.in_files:
                 raise MovingAnswersError("the program is trained, and its images change")
-            # The usual case, of which nobody needs to be told who asked for nothing else.
+            # The usual case, which needs no message.
             return
         if self.model.asker.has_strategy:
             raise MovingAnswersError("a `tf.distribute` strategy hands out the images")

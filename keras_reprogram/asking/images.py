@@ -50,7 +50,7 @@ def _check_values(images: np.ndarray, target_range: tuple[float, float] | None) 
         row = int(np.argwhere(~np.isfinite(images))[0][0])
         raise ValueError(
             f"Images must be finite. Received: NaN or infinity in image {row}. Leave such images "
-            "out, or mend what made them."
+            "out, or correct the code that made them."
         )
     if target_range is not None:
         check_range(images, target_range)

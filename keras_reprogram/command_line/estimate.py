@@ -62,22 +62,23 @@ def estimate(
         typer.Option(
             min=0,
             metavar="N",
-            help="As train takes it. With --seeds N, train asks about N times as much.",
+            help="Seed, as for train. With --seeds N, train asks about N times as much.",
         ),
     ] = 0,
     price: Price = None,
     per_second: Annotated[
-        float | None, typer.Option(min=1e-9, metavar="N", help="Queries that the source allows.")
+        float | None,
+        typer.Option(min=1e-9, metavar="N", help="Queries per second that the source allows."),
     ] = None,
     try_it: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Train through a fake service on this machine and read its bill."
+            "--dry-run", help="Train with a fake service on this machine and report its bill."
         ),
     ] = False,
     json_file: JsonFile = None,
 ) -> None:
-    """Show what train would ask, and what that costs, without asking.
+    """Show the queries and the price of train without asking the source.
 
     Counts queries (images shown to the source) for the map, for choosing views, for training the
     program, for validation and for the test images. Example:

@@ -50,7 +50,7 @@ def export(
             "--format",
             metavar="FORMAT",
             help="saved-model for TensorFlow Serving, litert for edge devices, or both; halves "
-            "for a source that cannot leave Python: what comes before it, and what after.",
+            "exports program and output map by themselves, for a source that cannot leave Python.",
         ),
     ] = ExportFormat.BOTH,
     output: Annotated[
@@ -65,8 +65,8 @@ def export(
         str | None,
         typer.Option(
             metavar="NAME|PATH",
-            help="The same network in a form that can be embedded, named as for train. An "
-            "opaque source cannot leave Python; both must answer alike.",
+            help="For a run with an opaque source, an equivalent one that can be embedded, named "
+            "as for train. Both must give the same scores.",
         ),
     ] = None,
     settings: SourceSettings,
@@ -80,17 +80,17 @@ def export(
     ] = LiteRTNumbers.FLOAT32,
     force: Annotated[
         bool,
-        typer.Option("--force", help="Write a LiteRT file that does not agree with the model too."),
+        typer.Option("--force", help="Write a LiteRT file even if it differs from the model."),
     ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace DIR.tflite. Versions are never replaced.")
     ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a training run as one model, or as the two halves around its source.
+    """Write a training run as one model, or split around its source.
 
     Program, source and output map become a SavedModel or a LiteRT file, which is read back and
-    compared before it gets its name. Prints where it is. Example:
+    compared before it gets its name. Prints the path. Example:
 
     keras-reprogram export runs/digits-traffic-signs --source traffic-signs
     """

@@ -23,7 +23,7 @@ def inspect(
         str,
         typer.Argument(
             metavar="FILE_OR_RUN",
-            help="A run folder, a .reprogram file, or a source as train --source takes it.",
+            help="A run folder, a .reprogram file, or a source, named as for train.",
         ),
     ],
     settings: SourceSettings,

@@ -28,8 +28,7 @@ TargetName = Annotated[
         help="The task to learn: digits, mnist, fashion_mnist, cifar10, cifar100, gtsrb, "
         "ham10000, abide, aptos2019, squares_counting, a folder with a folder of images for "
         "each class, or a name in TensorFlow Datasets (tfds:NAME), caltech101_thesis included. "
-        "Files are looked for in the folders that KERAS_REPROGRAM_DATA and TFDS_DATA_DIR name, "
-        "else downloaded.",
+        "Files come from the folders KERAS_REPROGRAM_DATA and TFDS_DATA_DIR, or are downloaded.",
     ),
 ]
 Opaque = Annotated[
@@ -39,7 +38,9 @@ Opaque = Annotated[
 TargetSize = Annotated[
     int | None,
     typer.Option(
-        min=1, metavar="N", help="Side that images of a folder get if they come in several sizes."
+        min=1,
+        metavar="N",
+        help="Side to which a folder's images are resized if their sizes differ.",
     ),
 ]
 TrainImages = Annotated[
@@ -51,13 +52,15 @@ TestImages = Annotated[
     typer.Option(min=1, metavar="N", help="Draw this many test images. [default: all]"),
 ]
 RunFolder = Annotated[
-    Path, typer.Argument(metavar="RUN", help="The folder that train left, as runs/NAME.")
+    Path, typer.Argument(metavar="RUN", help="The run folder that train wrote, such as runs/NAME.")
 ]
-Price = Annotated[float | None, typer.Option(min=0, metavar="MONEY", help="Of 1,000 queries.")]
+Price = Annotated[
+    float | None, typer.Option(min=0, metavar="MONEY", help="Price of 1,000 queries.")
+]
 JsonFile = Annotated[
-    Path | None, typer.Option("--json", metavar="FILE", help="Write the figures here too.")
+    Path | None, typer.Option("--json", metavar="FILE", help="Also write the figures to this file.")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress on stderr.")]
 
 BALANCED = "balanced"
 # Above this ratio of the largest class to the smallest, accuracy alone misleads.

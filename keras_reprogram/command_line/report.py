@@ -30,7 +30,7 @@ def report(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Where the page goes. [default: RUN/report.html, or report-2.html ... if taken]",
+            help="File of the page. [default: RUN/report.html, or report-2.html ... if taken]",
         ),
     ] = None,
     overwrite: Annotated[
@@ -40,7 +40,7 @@ def report(
         bool,
         typer.Option(
             "--no-pictures",
-            help="Leave the target images out, where their licence forbids to pass them on.",
+            help="Leave out target images, if their licence forbids sharing them.",
         ),
     ] = False,
     price: Price = None,
@@ -50,8 +50,8 @@ def report(
     """Write a training run's report as one HTML file.
 
     Program, images, label map, errors, curves and costs, from what the run folder keeps. The
-    source is opened for its names but not asked: no query is spent. What cannot be shown, since
-    training was stopped or the data are gone, says why. Example:
+    source is opened for its names but not asked: no query is spent. Parts that
+    cannot be shown give the reason, such as stopped training or missing data. Example:
 
     keras-reprogram report runs/digits-traffic-signs --no-pictures
     """

@@ -32,28 +32,36 @@ def serve(
         Path,
         typer.Argument(
             metavar="DIR",
-            help="A folder of versions, as export writes them, or the two halves of a model.",
+            help="A folder of versions, as export writes them, or of a split export.",
         ),
     ],
     source: Annotated[
         str | None,
         typer.Option(
             metavar="SOURCE",
-            help="For halves: the source model between them, named as for train, or FILE.py:NAME "
-            "for one that Python code makes.",
+            help="For a split export: the source model, named as for train, or FILE.py:NAME for "
+            "one that Python code makes.",
         ),
     ] = None,
     settings: SourceSettings,
     model_name: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="What clients call it. [default: the folder's name]"),
+        typer.Option(
+            metavar="NAME", help="Name of the model for clients. [default: the folder's name]"
+        ),
     ] = None,
-    host: Annotated[str, typer.Option(metavar="HOST", help="Where to listen.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(metavar="HOST", help="Address to listen at.")] = "127.0.0.1",
     rest_port: Annotated[
-        int, typer.Option(min=0, max=65535, metavar="PORT", help="0 takes a free one.")
+        int,
+        typer.Option(
+            min=0, max=65535, metavar="PORT", help="Port to listen at; 0 takes a free one."
+        ),
     ] = 8501,
     grpc_port: Annotated[
-        int, typer.Option(min=0, max=65535, metavar="PORT", help="0 takes a free one.")
+        int,
+        typer.Option(
+            min=0, max=65535, metavar="PORT", help="Port to listen at; 0 takes a free one."
+        ),
     ] = 8500,
     versions: Annotated[
         str, typer.Option(metavar="WHICH", help="latest, all, or numbers such as 1,3.")
@@ -63,23 +71,24 @@ def serve(
         typer.Option(metavar="LABEL=VERSION", help="A name for a version; may be repeated."),
     ] = None,
     poll_seconds: Annotated[
-        float, typer.Option(min=0.05, metavar="S", help="Between two looks for new versions.")
+        float, typer.Option(min=0.05, metavar="S", help="Seconds between scans for new versions.")
     ] = 1.0,
     drain_seconds: Annotated[
-        float, typer.Option(min=0, metavar="S", help="For requests that run when it ends.")
+        float,
+        typer.Option(min=0, metavar="S", help="Seconds that running requests get at the end."),
     ] = 30.0,
-    max_rows: Annotated[int, typer.Option(min=1, metavar="N", help="Images a request.")] = 4096,
+    max_rows: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Most images per request.")
+    ] = 4096,
     max_in_flight: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Requests that run at once.")
+        int, typer.Option(min=1, metavar="N", help="Most requests that run at once.")
     ] = 8,
-    ui: Annotated[
-        bool, typer.Option("--ui", help="Serve a page too, on which you draw and watch.")
-    ] = False,
+    ui: Annotated[bool, typer.Option("--ui", help="Also serve a demo page to draw on.")] = False,
 ) -> None:
     """Serve exports over TensorFlow Serving's REST and gRPC.
 
-    New versions in the folder take over while it runs; Ctrl-C ends it when the requests that run
-    are answered. Example:
+    The server switches to new versions in the folder while it runs. Ctrl-C answers the running
+    requests and ends it. Example:
 
     keras-reprogram serve saved_models/digits --ui
     """

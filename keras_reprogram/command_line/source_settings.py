@@ -18,8 +18,8 @@ ValueRange = Annotated[
     typer.Option(
         "--value-range",
         metavar="LOW,HIGH",
-        help="Pixels that a source from a file expects, as its maker says: 0,255 or 0,1 or -1,1. "
-        "A file of floats does not say it, and needs this.",
+        help="Range of the pixels that a source file expects: 0,255 or 0,1 or -1,1. Required for "
+        "files with float inputs, which do not state it.",
     ),
 ]
 Scores = Annotated[
@@ -27,8 +27,8 @@ Scores = Annotated[
     typer.Option(
         "--scores",
         metavar="KIND",
-        help="What the scores of a source from a file are, probabilities or logits for example. "
-        "[default: a Keras model says it, others answer probabilities]",
+        help="Kind of a source file's scores, such as probabilities or logits. "
+        "[default: as a Keras model declares, else probabilities]",
     ),
 ]
 SumTolerance = Annotated[
@@ -36,7 +36,7 @@ SumTolerance = Annotated[
     typer.Option(
         "--sum-tolerance",
         metavar="X",
-        help="How far a row of probabilities from a file may sum from 1; none for any sum.",
+        help="Largest deviation of a row's sum of probabilities from 1; none allows any sum.",
     ),
 ]
 ScoreStep = Annotated[
@@ -45,7 +45,7 @@ ScoreStep = Annotated[
         "--score-step",
         min=0.0,
         metavar="X",
-        help="Distance of neighbouring scores of a SavedModel that rounds them.",
+        help="Rounding step of a SavedModel's scores.",
     ),
 ]
 ScoreOutput = Annotated[
@@ -53,7 +53,7 @@ ScoreOutput = Annotated[
     typer.Option(
         "--score-output",
         metavar="NAME",
-        help="Which output of a SavedModel's signature holds the scores.",
+        help="Output of a SavedModel's signature that holds the scores.",
     ),
 ]
 Signature = Annotated[
@@ -61,7 +61,7 @@ Signature = Annotated[
     typer.Option(
         "--signature",
         metavar="NAME",
-        help="Which signature of a SavedModel to call. [default: serving_default]",
+        help="Signature of a SavedModel to call. [default: serving_default]",
     ),
 ]
 DataFormat = Annotated[

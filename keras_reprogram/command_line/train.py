@@ -47,7 +47,7 @@ def train(
         typer.Option(
             min=1,
             metavar="N",
-            help="Source labels a class, for frequency, iterative and random. [default: 10]",
+            help="Source labels per class, for frequency, iterative and random. [default: 10]",
         ),
     ] = None,
     num_views: NumViews = 1,
@@ -67,27 +67,27 @@ def train(
         str | None,
         typer.Option(
             metavar="WEIGHTS",
-            help="Where some classes have few images: balanced lets every class count alike, "
-            "melanoma=5,nevus=0.5 says what an image of a class counts (others 1). Training "
-            "counts so, and so does everything that is chosen on validation.",
+            help="Weights for skewed classes: balanced gives all classes the same total weight, "
+            "melanoma=5,nevus=0.5 sets the weight of a class's images (others 1). They apply to "
+            "training and to every choice on validation.",
         ),
     ] = None,
     learning_rate: Annotated[
         float | None,
         typer.Option(
-            min=1e-9, metavar="RATE", help="For the program. [default: 0.02, with --opaque 0.01]"
+            min=1e-9,
+            metavar="RATE",
+            help="Learning rate of the program. [default: 0.02, with --opaque 0.01]",
         ),
     ] = None,
-    seed: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Decides everything that is drawn.")
-    ] = 0,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of all random draws.")] = 0,
     seeds: Annotated[
         int,
         typer.Option(
             min=1,
             metavar="N",
-            help="Train with so many seeds, SEED and the next ones; the table shows the spread, "
-            "the run folder keeps the first.",
+            help="Train with N seeds, from SEED on; the table shows the spread, the run folder "
+            "keeps the first.",
         ),
     ] = 1,
     output: Annotated[Path, typer.Option(metavar="DIR", help="Folder for run folders.")] = Path(
@@ -108,8 +108,7 @@ def train(
         bool,
         typer.Option(
             "--no-baseline",
-            help="Leave out the comparison with no source at all, and with a linear head on the "
-            "source's features.",
+            help="Skip the baselines: no source, and a linear head on the source's features.",
         ),
     ] = False,
     json_file: JsonFile = None,
@@ -117,13 +116,13 @@ def train(
 ) -> None:
     """Teach a classifier a new task.
 
-    The classifier stays as it is. First the output map is fitted exactly on its answers to the
-    training images. Where gradients can be had, a program over the images is trained too, and kept
-    if it helps on a validation part. The test images are looked at once, in the end.
+    The classifier does not change. First the output map is fitted exactly on its answers to the
+    training images. If the source has gradients, a program over the images is trained too, and kept
+    if it improves a validation part. The test images are used once, at the end.
 
-    The table shows accuracy, where some classes have many more images than others balanced accuracy
-    beside it, and what it cost in queries (images shown to the source). A folder
-    runs/NAME keeps the program, the figures and a report with pictures. Examples:
+    The table shows accuracy, balanced accuracy if classes are skewed, and the cost in queries
+    (images shown to the source). A folder runs/NAME keeps the program, the figures and a report
+    with pictures. Examples:
 
     keras-reprogram train --source traffic-signs --opaque --target digits
 

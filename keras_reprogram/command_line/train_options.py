@@ -56,9 +56,9 @@ OutputMapOption = Annotated[
     OutputMapKind,
     typer.Option(
         metavar="MAP",
-        help="How scores are read as classes: dense weighs all source labels, frequency, "
-        "iterative (again after each epoch) and random assign some to each class, bayesian "
-        "and bayesian-plus count how much each says, new-head replaces the last layer.",
+        help="How scores become classes: dense weighs all source labels; frequency, iterative "
+        "(updated after each epoch) and random assign some labels to each class; bayesian and "
+        "bayesian-plus weigh labels by counts; new-head replaces the last layer.",
     ),
 ]
 NumViews = Annotated[
@@ -66,8 +66,8 @@ NumViews = Annotated[
     typer.Option(
         min=1,
         metavar="N",
-        help="Source images that one target image becomes. More cost more queries, for each "
-        "prediction too, and help where the source has few labels.",
+        help="Source images per target image. More views cost more queries, for predictions too, "
+        "and help if the source has few labels.",
     ),
 ]
 PlacementOption = Annotated[
@@ -76,8 +76,8 @@ PlacementOption = Annotated[
         metavar="WHERE",
         help="views: the first view fills the source's canvas, others differ in size, place "
         "and colour. gentle-views: others are mirrored or zoomed, for colour images and "
-        "sources of many labels. full: fills it. center: in its own size, the program around "
-        "it.",
+        "sources with many labels. full: the image fills the canvas. center: the image keeps its "
+        "size, with the program around it.",
     ),
 ]
 Epochs = Annotated[
@@ -85,7 +85,7 @@ Epochs = Annotated[
     typer.Option(
         min=0,
         metavar="N",
-        help="Epochs for the program, after the map was fitted. Without gradients they cost "
+        help="Epochs of training the program, after the exact map. Without gradients they cost "
         "many queries. [default: 5, with --opaque 0]",
     ),
 ]
@@ -95,7 +95,7 @@ QueryBudget = Annotated[
         min=1,
         metavar="N",
         help="Learn from at most N queries, validation included: the map first, then better "
-        "views, then the program while it pays. [default: one query an image and view]",
+        "views, then the program while it pays. [default: one query per image and view]",
     ),
 ]
 
@@ -145,7 +145,7 @@ class TrainOptions:
         if self.query_budget is not None and self.epochs is not None:
             raise ValueError(
                 "--query-budget decides how long the program is trained. "
-                f"Received: --epochs {self.epochs} beside it. Leave one of them out."
+                f"Received: --epochs {self.epochs} too. Leave one of them out."
             )
         if self.num_views > 1 and self.placement not in _HAS_VIEWS:
             raise ValueError(

@@ -147,7 +147,7 @@ def _read_levels(file: Path | BinaryIO, name: str, grey: bool) -> tuple[np.ndarr
 def _codes(image: Image.Image, grey: bool) -> np.ndarray:
     if image.mode in ("I", "F"):
         raise ValueError(
-            f"its pixels are 32-bit numbers (mode {image.mode}), whose range nobody knows; save it "
+            f"its pixels are 32-bit numbers (mode {image.mode}), whose range is unknown; save it "
             "as PNG or TIFF of 8 or 16 bits"
         )
     # Alpha is dropped; Pillow would warn of a palette's.

@@ -51,7 +51,7 @@ def load_target(
 
     A known data set is taken from its file in `KERAS_REPROGRAM_DATA`, else from what TensorFlow
     Datasets prepared in `TFDS_DATA_DIR` before, else it is downloaded (or prepared now from files
-    that somebody has to fetch; the error says which).
+    that must be downloaded by hand; the error says which).
 
     Images stay as they are: fitting them into a source model is the program's work.
 

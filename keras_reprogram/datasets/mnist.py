@@ -49,7 +49,7 @@ def load_mnist() -> TargetData:
         raise ValueError(
             "Expected t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz in the folder "
             f"named by {VARIABLE}. "
-            "Received: the train files alone. Put the t10k files beside them."
+            "Received: the train files alone. Put the t10k files into the same folder."
         )
     if train is None:
         return _from_test_files(*test)

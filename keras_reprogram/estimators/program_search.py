@@ -19,7 +19,7 @@ _LONGEST_STEP = 1e3
 # How they grow where all candidates of a generation lose alike (Hansen 2016, B.3, without the part
 # that depends on the population).
 _WIDER = float(np.exp(0.2))
-# What `cma` calls convergence and is none: losses that are equal or stand still, be it at the
+# What `cma` calls convergence and is none: losses that are equal or do not change, be it at the
 # start, are what rounded scores give. The evaluations or the target end the search instead.
 _NO_END = {
     "tolfun": 0,

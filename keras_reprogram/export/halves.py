@@ -43,7 +43,7 @@ def export_halves(
 ) -> ExportedHalves:
     """Writes a split export: program and output map by themselves, without the source.
 
-    For a source that cannot become part of a graph: somebody's API, a `.tflite` file, a Python
+    For a source that cannot become part of a graph: an API, a `.tflite` file, a Python
     function. A server or a device asks it between the halves:
 
     - `base_dir/program/<version>`, a SavedModel: `image`, float32 `(n, h, w, c)` in the target

@@ -65,7 +65,7 @@ def write_server_files(base_dir: Path, batch_sizes: Sequence[int]) -> None:
         "serve.sh": f"#!/bin/sh\nexec {docker_command(base_dir)}\n",
     }
     for name, content in contents.items():
-        # They are samples: whoever changed them wants them to stay.
+        # They are samples, which users edit: never overwrite them.
         if not (base_dir / name).exists():
             write_whole_file(base_dir / name, content.encode())
 

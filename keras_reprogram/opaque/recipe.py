@@ -45,7 +45,7 @@ class Recipe:
         validation: positions that decide.
         refit: positions that the best map is fitted on in the end; `None` for all.
         readings: ways to read the views that the first candidate chooses from, see `READINGS`.
-        exact_map: whether the map is fitted anew after each epoch and stands still under the
+        exact_map: whether the map is fitted again after each epoch and is fixed during the
             steps. Otherwise it takes steps too, and only the map alone is fitted again in the end.
         batch_size: images asked at once.
         bar: shows progress.
@@ -230,7 +230,7 @@ _LEARNING_RATE = 0.02
 
 
 class EstimatedSteps:
-    """Steps of a model's program by its estimator, while the output map stands still.
+    """Steps of a model's program by its estimator, while the output map is fixed.
 
     Args:
         model: a `ReprogrammedModel` with an estimator; compiled here if it was not.

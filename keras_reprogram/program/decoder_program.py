@@ -190,7 +190,7 @@ def train_decoder(
 
     Args:
         images: `(n, h, w, c)` in `target_range`, without labels.
-        latent_size: numbers an image is told by, >= 1; the size of the program.
+        latent_size: numbers that encode an image, >= 1; the size of the program.
         target_range: `(low, high)` of the images.
         epochs: passes over the images, >= 1.
         batch_size: images a step, >= 1.

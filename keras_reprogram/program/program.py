@@ -21,18 +21,18 @@ class Program(keras.layers.Layer):
     trainable variables are the program; estimators perturb them as one flat vector. A subclass
     implements `build` and `call`, and adds its own arguments to `get_config`.
 
-    `target_range` may be `None`: then nobody knows the range of the images, and nothing is made up
-    for it. Images are not checked against a range; a SavedModel's JSON and a `.tflite` file say
-    null; an export has no signatures that take files, and the server's page says why it shows
-    nothing; pictures show images from their darkest to their brightest value; `keras-reprogram
-    predict` hands over the pixels of files as they are, 0 to 255.
+    `target_range` may be `None`: the range of the images is unknown, and none is assumed. Images
+    are not checked against a range. A SavedModel's JSON and a `.tflite` file say null. An export
+    has no signatures that take files, and the server's page shows a message instead. Pictures show
+    images from their darkest to their brightest value. `keras-reprogram predict` passes on the
+    pixels of files as they are, 0 to 255.
 
-    What else a program may offer has a default here: `placement` and `use_placement` (views that
+    Optional capabilities have defaults here: `placement` and `use_placement` (views that
     can be changed), `transform` (many candidate programs at once), `live_coordinates` (weights
     that reach a pixel), `program_images` (the program as a picture).
 
-    A plain Keras layer with a `target_shape` is a program too: where it says nothing of its own,
-    these defaults hold for it, with `source_range` and `target_range` unknown.
+    A plain Keras layer with a `target_shape` is a program too: these defaults apply to
+    whatever it does not define, with `source_range` and `target_range` unknown.
 
     Args:
         target_shape: `(h, w, c)` of target images.

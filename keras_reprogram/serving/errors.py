@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-# What clients are told of our own faults.
+# The message to clients about internal errors.
 FAULT = "The server failed. Its log says more."
 # gRPC's name of a code -> the status that TF Serving's REST interface gives it.
 HTTP_STATUSES = {

@@ -43,7 +43,7 @@ class GatewayServable(Servable):
         self._map = ExportedServable(output_map, version)
         check_halves(self._program, self._map, source)
         self.facts = self._program.facts
-        # Whatever else runs as Python code may ask somebody who charges for it.
+        # Other Python sources may ask a service that charges.
         self.costs_queries = not (source.in_graph or isinstance(source, LiteRTSource))
         self._names = array_of_texts([name.encode() for name in self.facts["class_names"]])
         self.signature_defs = self._definitions()

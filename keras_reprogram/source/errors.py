@@ -6,7 +6,7 @@ SourceError
     UnknownFateError            queries of a crashed run may have been billed
     NotBilledError              surely not billed
         SourceRefusedError      refused for good
-        NeverSentError          nobody waits for the answer any more
+        NeverSentError          the request was cancelled before it was sent
         SourceBusyError         not taken; try again later
     SourceUnavailableError      try again later; whether it was billed is unknown
         SourceBusyError

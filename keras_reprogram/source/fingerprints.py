@@ -47,7 +47,7 @@ def _graph_of(model: keras.Model) -> dict[str, Any] | None:
     for graph in (lambda: model, lambda: keras.Model(model.inputs, model.outputs)):
         try:
             config = graph().get_config()
-        except Exception:  # Whatever a layer of somebody's own raises; `_part` asks each by itself.
+        except Exception:  # A user's layer may raise anything; `_part` reads each alone.
             return None
         if _is_graph(config):
             return config

@@ -59,7 +59,7 @@ class FrozenSource(Source):
         sum_tolerance: how far a row may sum from 1; `None` turns the check off.
         max_batch: most images at once while estimating gradients.
         data_format: `"channels_first"` for a model that takes `(n, C, H, W)`; callers send
-            `(..., H, W, C)` all the same. `None` asks where the sizes speak for it.
+            `(..., H, W, C)` in any case. `None` raises an error if the sizes suggest it.
         image_size: side, or `(height, width)`, for a model that takes images of any size; `None`
             asks its own `preprocessor`.
         name: layer name.
@@ -337,7 +337,7 @@ def join_sources(sources: Sequence[FrozenSource], *, name: str = "source") -> Fr
     return FrozenSource(
         keras.Model(image, scores),
         value_range=first.value_range,
-        # Beside scores that need not sum to 1 the others' do not either.
+        # A row with some scores that need not sum to 1 need not sum to 1 either.
         score_kind=first.score_kind if len(kinds) == 1 else "independent",
         class_names=list(chain.from_iterable(class_names))
         if len(class_names) == len(sources)

@@ -128,7 +128,7 @@ def check_predict(model: Any, images: np.ndarray, scores: np.ndarray) -> None:
     """Refuses a network whose `predict` differs from the source built from it."""
     try:
         predicted = ops.convert_to_numpy(model.predict(images, verbose=0)).reshape(len(images), -1)
-    except Exception as error:  # Whatever a method of somebody's own raises.
+    except Exception as error:  # A user's own method may raise anything.
         seen = f"an error from `predict` ({type(error).__name__}: {error})"
     else:
         difference = np.inf

@@ -43,7 +43,7 @@ class LiteRTSource(PythonSource):
         max_batch: most images a call.
         num_threads: threads of an interpreter, or `None` for LiteRT's default.
         data_format: `"channels_first"` for a file that takes `(n, C, H, W)`; callers send
-            `(..., H, W, C)` all the same. `None` asks where the sizes speak for it.
+            `(..., H, W, C)` in any case. `None` raises an error if the sizes suggest it.
         image_size: side, or `(height, width)`, for a file that takes images of any size.
         name: layer name.
 

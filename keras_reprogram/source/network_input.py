@@ -99,7 +99,7 @@ def _chosen_sides(
 ) -> tuple[int, int]:
     if image_size is None and None in sides:
         raise ValueError(
-            f"{who} takes images of any size, and nobody chose one. Received: an input of shape "
+            f"{who} takes images of any size, so one must be chosen. Received: an input of shape "
             f"{shape}. Pass `image_size=224` (--source-size 224), or the size that it was trained "
             "on."
         )

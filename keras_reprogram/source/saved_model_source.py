@@ -44,7 +44,7 @@ class SavedModelSource(Source):
         sum_tolerance: how far a row may sum from 1; `None` for partial lists of scores.
         max_batch: most images at once while estimating gradients.
         data_format: `"channels_first"` for a signature that takes `(n, C, H, W)`; callers send
-            `(..., H, W, C)` all the same. `None` asks where the sizes speak for it.
+            `(..., H, W, C)` in any case. `None` raises an error if the sizes suggest it.
         image_size: side, or `(height, width)`, for a signature that takes images of any size.
         name: layer name.
 

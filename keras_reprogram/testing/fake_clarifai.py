@@ -87,7 +87,7 @@ class FakeClarifai(GRPCFake):
         except BadImageError:
             return _answer("FAILURE", [("MP_IMAGE_DECODE_ERROR", [])] * len(images))
         if fault == "wrong labels":
-            config.ClearField("select_concepts")  # a model that was exchanged has others
+            config.ClearField("select_concepts")  # a replaced model has other concepts
         outputs = [("SUCCESS", _listed(row, names, config)) for row in scores]
         if mixed:
             return _answer("MIXED_STATUS", [*outputs, ("MODEL_PREDICTION_FAILED", [])])

@@ -164,7 +164,7 @@ def with_nan():
 
 REFUSED = [
     (lambda: lambda images: images, {}, "must be a keras.Model. Received: function"),
-    (without_fixed_size, {}, "takes images of any size, and nobody chose one"),
+    (without_fixed_size, {}, "takes images of any size, so one must be chosen"),
     (with_two_outputs, {}, "must have one output"),
     (without_top, {}, "needs `include_top=True`"),
     (without_weights, {"output": "features"}, "no layer with weights"),

@@ -22,9 +22,9 @@ _CONVERTING_SECONDS = 10.0
 
 def keeps_wal_whole(version: tuple[int, ...]) -> bool:
     """Whether this SQLite version is free of the WAL-reset bug."""
-    # With it, a write beside two checkpoints may lose transactions that were committed.
-    mended = version >= (3, 51, 3)
-    return mended or (3, 44, 6) <= version < (3, 45) or (3, 50, 7) <= version < (3, 51)
+    # With the bug, a write during two checkpoints may lose transactions that were committed.
+    fixed = version >= (3, 51, 3)
+    return fixed or (3, 44, 6) <= version < (3, 45) or (3, 50, 7) <= version < (3, 51)
 
 
 def open_database(path: Path) -> sqlite3.Connection:

@@ -19,7 +19,7 @@ from keras_reprogram.source.ledger.connections import ForkedConnection
 Change = Callable[[sqlite3.Connection], Any]
 
 
-class _Wish:
+class _Write:
     def __init__(self, change: Change, synced: bool, written: Callable[[Any], None] | None) -> None:
         self.change, self.synced, self.written, self.dropped = change, synced, written, False
         self.future: Future[Any] = Future()
@@ -37,18 +37,18 @@ class _Wish:
 class LedgerWriter:
     """The only thread that writes to a connection."""
 
-    # Waiting for the disk is most of a transaction's time, and takes as long for one wish as for
+    # Waiting for the disk is most of a transaction's time, and takes as long for one write as for
     # sixteen. Ctrl-C never interrupts a transaction: it reaches only the thread that waits for it.
 
     def __init__(self, connection: sqlite3.Connection, lock: AbstractContextManager[Any]) -> None:
-        self._wishes: queue.SimpleQueue[_Wish | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._closing, self._closed = threading.Lock(), False
         self._thread = threading.Thread(
-            target=_write_all, args=(self._wishes, connection, lock), name="ledger", daemon=True
+            target=_write_all, args=(self._queue, connection, lock), name="ledger", daemon=True
         )
         self._thread.start()
         # The thread knows nothing of this object, so that it ends with it.
-        self._end = weakref.finalize(self, self._wishes.put, None)
+        self._end = weakref.finalize(self, self._queue.put, None)
 
     def write(
         self,
@@ -59,20 +59,20 @@ class LedgerWriter:
         droppable: bool = False,
     ) -> Any:
         """Runs a change; returns its result once it is written, or rolls back if it raises."""
-        # `written` is told what the change returned even if Ctrl-C has taken the caller away;
+        # `written` receives the result of the change even if Ctrl-C has ended the caller;
         # `droppable` leaves the change out where Ctrl-C comes before it is written.
-        return self._wished(_Wish(change, synced, written)).result(droppable)
+        return self._queued(_Write(change, synced, written)).result(droppable)
 
     def writing(self, change: Change, *, synced: bool = True) -> Callable[[], Any]:
         """As `write`, but returns a function that waits; further changes may follow meanwhile."""
-        return self._wished(_Wish(change, synced, None)).result
+        return self._queued(_Write(change, synced, None)).result
 
-    def _wished(self, wish: _Wish) -> _Wish:
+    def _queued(self, write: _Write) -> _Write:
         with self._closing:
             if self._closed:
                 raise sqlite3.ProgrammingError("closed")
-            self._wishes.put(wish)
-        return wish
+            self._queue.put(write)
+        return write
 
     def close(self) -> None:
         """Writes all pending changes and ends the thread."""
@@ -83,46 +83,46 @@ class LedgerWriter:
 
 
 def _write_all(
-    wishes: queue.SimpleQueue[_Wish | None],
+    writes: queue.SimpleQueue[_Write | None],
     connection: sqlite3.Connection,
     lock: AbstractContextManager[Any],
 ) -> None:
-    while _write_some(wishes, connection, lock):
+    while _write_some(writes, connection, lock):
         pass
 
 
 def _write_some(
-    wishes: queue.SimpleQueue[_Wish | None],
+    writes: queue.SimpleQueue[_Write | None],
     connection: sqlite3.Connection,
     lock: AbstractContextManager[Any],
 ) -> bool:
     """Waits for a change and writes it with all others in the queue; `False` after the last."""
-    found = [wishes.get()]
-    while not wishes.empty():
-        found.append(wishes.get())
-    batch = [wish for wish in found if wish is not None]
+    found = [writes.get()]
+    while not writes.empty():
+        found.append(writes.get())
+    batch = [write for write in found if write is not None]
     if batch:
         with lock:
             outcomes = _written(connection, batch)
-        for wish, (result, error) in zip(batch, outcomes, strict=True):
+        for write, (result, error) in zip(batch, outcomes, strict=True):
             if error is None:
-                if wish.written is not None:
-                    wish.written(result)
-                wish.future.set_result(result)
+                if write.written is not None:
+                    write.written(result)
+                write.future.set_result(result)
             else:
-                wish.future.set_exception(error)
+                write.future.set_exception(error)
     return None not in found
 
 
 def _written(
-    connection: sqlite3.Connection, batch: list[_Wish]
+    connection: sqlite3.Connection, batch: list[_Write]
 ) -> list[tuple[Any, BaseException | None]]:
     """Runs all changes in one transaction; returns a result or an error for each."""
-    synced = any(wish.synced for wish in batch)
+    synced = any(write.synced for write in batch)
     try:
         connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
         connection.execute("BEGIN IMMEDIATE")
-        outcomes = [_outcome(connection, wish) for wish in batch]
+        outcomes = [_outcome(connection, write) for write in batch]
         connection.execute("COMMIT")
     except BaseException as error:
         if _is_writing(connection):
@@ -131,20 +131,20 @@ def _written(
     return outcomes
 
 
-def _outcome(connection: sqlite3.Connection, wish: _Wish) -> tuple[Any, BaseException | None]:
-    if wish.dropped:
+def _outcome(connection: sqlite3.Connection, write: _Write) -> tuple[Any, BaseException | None]:
+    if write.dropped:
         return None, CancelledError()
-    connection.execute("SAVEPOINT wish")
+    connection.execute("SAVEPOINT one")
     try:
-        result = wish.change(connection)
+        result = write.change(connection)
     except Exception as error:
         if not connection.in_transaction:
             # A full disk: SQLite has taken the whole transaction back.
             raise
-        connection.execute("ROLLBACK TO wish")
-        connection.execute("RELEASE wish")
+        connection.execute("ROLLBACK TO one")
+        connection.execute("RELEASE one")
         return None, error
-    connection.execute("RELEASE wish")
+    connection.execute("RELEASE one")
     return result, None
 
 
@@ -208,7 +208,7 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 
 def _removed_if_left(path: Path) -> bool:
-    """Whether nobody holds the lock of a file; then the file goes."""
+    """Removes a lock file that no process holds; whether it did."""
     if not path.exists():
         return True
     with contextlib.closing(_opened(path)) as connection:

@@ -235,7 +235,7 @@ def repeated(
     """Calls `ask`, with up to `retries` repetitions while the service is unavailable.
 
     A ValueError is a malformed answer: it was billed, and is asked for once more. Where
-    `may_go_on`, there is somebody else to ask at once.
+    `may_go_on`, another endpoint can be asked at once.
     """
     with needs_extra("tenacity", "http"):
         import tenacity
@@ -276,7 +276,7 @@ class RateLimit:
     def wait(self, count: int, stop: threading.Event) -> None:
         """Returns when `count` queries may leave; a CancelledError if `stop` comes first.
 
-        A turn is taken when it has come: whoever goes away while waiting leaves no gap.
+        A slot is taken only when it is due: a cancelled wait leaves no gap.
         """
         came = time.monotonic()
         if self.per_second is None:

@@ -13,7 +13,7 @@ from keras_reprogram.source.errors import (
 )
 from keras_reprogram.source.remote.client import hide_key, untrusted
 
-# The request was not taken, or there was nobody to take it.
+# The service did not take the request, or could not be reached.
 _NEVER_CONNECTED = (
     "failed to connect to all addresses",
     "dns resolution failed",

@@ -241,7 +241,7 @@ def checked_url(url: str) -> str:
     parts = urlsplit(url)
     if "@" in parts.netloc or ("@" in url and not parts.netloc):
         raise ValueError(
-            f"`url` must not hold a password. Received: one for {parts.hostname or 'somebody'}. "
+            f"`url` must not hold a password. Received: one for {parts.hostname or 'a host'}. "
             "Put it into an environment variable and pass its name as `key_variable`."
         )
     if parts.scheme not in ("http", "https") or not parts.hostname:

@@ -71,7 +71,7 @@ def named_scores(
         missing: the score of a declared label that is not listed: a number; `"floor"`, the lowest
             score listed; or `"spread"`, an equal part of what the listed ones leave of 1.
         ignore_undeclared: leave names out that are not declared, for services that choose from
-            thousands of names. Otherwise such a name is an error: the model was exchanged.
+            thousands of names. Otherwise such a name is an error: the model was replaced.
 
     Returns:
         Scores in the order of `class_names`.

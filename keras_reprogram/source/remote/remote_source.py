@@ -329,7 +329,7 @@ def check_drift(
         raise SourceDriftedError(
             f"A source must answer an image as it did before, within {tolerance:g}. Received: "
             f"score {label} is {now[label]:.4g} and was {before[label]:.4g} when the ledger "
-            f"{ledger.path} began. The model was exchanged: start a new ledger, or name the old "
+            f"{ledger.path} began. The model was replaced: start a new ledger, or name the old "
             "version of the model."
         )
 

@@ -231,7 +231,7 @@ def check_address(address: str) -> None:
     if not host or not port.isdigit() or "/" in address:
         raise ValueError(
             f"`address` must be host:port. Received: {address!r}. Pass the port of gRPC, 8500 "
-            "unless the server was told otherwise; TLS is `secure=True`."
+            "by default; TLS is `secure=True`."
         )
 
 

@@ -25,7 +25,7 @@ def insert(number):
     return lambda database: database.execute("INSERT INTO numbers VALUES (?)", (number,)).lastrowid
 
 
-def test_wishes_that_wait_are_written_together(database):
+def test_queued_changes_are_written_together(database):
     lock, commits = threading.RLock(), []
     database.set_trace_callback(lambda said: said == "COMMIT" and commits.append(said))
     writer = LedgerWriter(database, lock)
@@ -68,7 +68,7 @@ def test_one_that_fails_takes_no_other_with_it(database):
 
 
 @pytest.mark.parametrize("droppable", [False, True])
-def test_ctrl_c_before_a_wish_is_written(database, droppable):
+def test_ctrl_c_before_a_change_is_written(database, droppable):
     lock, told = threading.RLock(), []
     writer = LedgerWriter(database, lock)
     holds = threading.Event()
