@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from keras_reprogram.command_line.demo_methods import (
 )
 from keras_reprogram.command_line.keras_sources import embedded_keras
 from keras_reprogram.command_line.recipe import Outcome
+from keras_reprogram.command_line.run_folder import write_json
 from keras_reprogram.datasets import TargetData, load_target
 from keras_reprogram.export import export_litert, export_saved_model
 from keras_reprogram.report import (
@@ -64,7 +64,7 @@ def run_demo(
         if row.note:
             console.print(f"{row.method}: {row.note}", highlight=False)
     if json_file is not None:
-        json_file.write_text(json.dumps(results_json(rows), indent=1) + "\n")
+        write_json(json_file, results_json(rows))
     _write_outputs(output, outcomes, rows, draws[0], progress, console)
 
 

@@ -10,7 +10,6 @@ import keras
 
 from keras_reprogram.command_line.console import stdout_is_for_data
 from keras_reprogram.command_line.source_settings import SourceSettings, needs_value_range
-from keras_reprogram.command_line.sources import cannot_be_loaded
 from keras_reprogram.source import (
     FrozenSource,
     OpaqueSource,
@@ -21,6 +20,8 @@ from keras_reprogram.source import (
 from keras_reprogram.source.embedded import TRAFFIC_SIGN_LABELS
 
 PIXELS = (0.0, 255.0)
+# Beyond this an error of Keras is the whole configuration of a network.
+_MOST_CHARACTERS = 300
 
 
 def embedded_keras() -> FrozenSource:
@@ -115,3 +116,22 @@ def features_of(frozen: FrozenSource) -> FrozenSource:
         data_format=frozen.data_format,
         image_size=frozen.image_size,
     )
+
+
+def cannot_be_loaded(path: Path, error: Exception) -> str:
+    """The error message for a Keras file that Keras does not load."""
+    reason = " ".join(str(error).split())
+    if len(reason) > _MOST_CHARACTERS:
+        reason = f"{reason[:_MOST_CHARACTERS]} ..."
+    if path.name.endswith(".weights.h5"):
+        way = "It holds weights alone: load them into their network, and save that as .keras."
+    elif path.suffix != path.suffix.lower():
+        name = path.stem + path.suffix.lower()
+        way = f"Keras wants the ending in small letters: rename it to {name}."
+    else:
+        way = (
+            "A model of Keras 2: load it with `tf_keras`, and write a SavedModel with "
+            "`model.export(FOLDER)`. A model with layers of its own: make the source in Python, "
+            "--source FILE.py:NAME."
+        )
+    return f"{path} is not a Keras model that Keras can load. Received: {reason} {way}"

@@ -269,8 +269,6 @@ _ELSEWHERE = {
     ".tgz": "Unpack it, and pass what is inside.",
     ".tar": "Unpack it, and pass what is inside.",
 }
-# Beyond this an error of Keras is the whole configuration of a network.
-_MOST_CHARACTERS = 300
 
 
 def other_file(path: Path) -> str:
@@ -295,22 +293,3 @@ def unknown_source(text: str, names: Sequence[str]) -> str:
     if Path(name).suffix or len(Path(name).parts) > 1:
         advice = " There is no such file or folder."
     return f"--source must be {_KINDS}. Received: {text!r}.{advice}"
-
-
-def cannot_be_loaded(path: Path, error: Exception) -> str:
-    """The error message for a Keras file that Keras does not load."""
-    reason = " ".join(str(error).split())
-    if len(reason) > _MOST_CHARACTERS:
-        reason = f"{reason[:_MOST_CHARACTERS]} ..."
-    if path.name.endswith(".weights.h5"):
-        way = "It holds weights alone: load them into their network, and save that as .keras."
-    elif path.suffix != path.suffix.lower():
-        name = path.stem + path.suffix.lower()
-        way = f"Keras wants the ending in small letters: rename it to {name}."
-    else:
-        way = (
-            "A model of Keras 2: load it with `tf_keras`, and write a SavedModel with "
-            "`model.export(FOLDER)`. A model with layers of its own: make the source in Python, "
-            "--source FILE.py:NAME."
-        )
-    return f"{path} is not a Keras model that Keras can load. Received: {reason} {way}"

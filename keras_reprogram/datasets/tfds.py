@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from keras_reprogram.datasets.files import OriginalFileError
-from keras_reprogram.datasets.image_files import resize_levels
+from keras_reprogram.datasets.image_files import PICTURE_RANGE, resize_levels
 from keras_reprogram.datasets.image_folder import choose_size
 from keras_reprogram.datasets.target_data import Draw, TargetData, draw_part, drawn_notes
 from keras_reprogram.fitting.validation import split_validation
@@ -210,7 +210,6 @@ def _missing_package(name: str, error: ImportError) -> ImportError:
 
 
 TEST_FRACTION = 0.2
-PICTURE_RANGE = (0.0, 255.0)
 # What the builders of this package say in their metadata.
 GROUP, RANGE = "group", "target_range"
 

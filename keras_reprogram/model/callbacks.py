@@ -130,7 +130,7 @@ class BudgetStop(keras.callbacks.Callback):
             self.best_loss, self.best_epoch = loss, epoch
             self._best_weights = WeightCopy(trained_variables(self.model))
 
-    def stop(self, error: Exception) -> str:
+    def restore_best(self, error: Exception) -> str:
         """Restores the best epoch, if there is one; returns a sentence that says so."""
         if self._best_weights is None:
             return f"{error} Training ended; the weights are those of the last step."

@@ -286,7 +286,7 @@ class ReprogrammedModel(keras.Model):
         try:
             return super().fit(*data, **options)
         except BudgetSpentError as error:
-            warnings.warn(stop.stop(error), stacklevel=3)
+            warnings.warn(stop.restore_best(error), stacklevel=3)
             return self.history
 
     def evaluate(

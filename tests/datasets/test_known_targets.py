@@ -93,7 +93,7 @@ def test_four_mnist_files_give_the_official_split(data_folder: Path) -> None:
 
 def test_mnist_train_files_alone_are_refused(data_folder: Path) -> None:
     write_mnist(data_folder, "train", LABELS)
-    with pytest.raises(ValueError, match="Put the t10k files beside them"):
+    with pytest.raises(ValueError, match="Put the t10k files into the same folder"):
         load_mnist()
 
 

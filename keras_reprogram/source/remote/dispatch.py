@@ -32,8 +32,8 @@ class Stop(threading.Event):
     """An event that cancels all waiting threads when an error or Ctrl-C ends a call.
 
     Attributes:
-        interrupted: whether it was Ctrl-C: then what is claimed and has not left stays here too.
-            After an error it is sent: the ledger has spent it, so that a budget ends where it ends.
+        interrupted: whether it was Ctrl-C. Then claimed requests that were not sent are released.
+            After an error they are still sent, because the ledger already counts them.
     """
 
     interrupted = False

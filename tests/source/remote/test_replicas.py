@@ -38,6 +38,7 @@ def test_work_goes_round_and_each_has_its_limit():
         assert max(first.most_together, second.most_together) <= 3
 
 
+@pytest.mark.slow
 def test_two_replicas_are_twice_as_fast():
     """Latency-bound: what is waited for costs no processor."""
     images, seconds = images_of(96), []
