@@ -27,7 +27,7 @@ from tensorflow_serving.apis import classification_pb2
 from keras_reprogram import QueryLedger
 from keras_reprogram.export import export_halves
 from keras_reprogram.serving import ModelServer
-from keras_reprogram.source.remote import TFServingSource, dispatch
+from keras_reprogram.source.remote import TFServingSource, retries
 from keras_reprogram.testing import HostedModel
 from keras_reprogram.testing.fake_tf_serving import FakeTFServing
 
@@ -223,8 +223,8 @@ def remote_source(service, ledger=None):
 @pytest.fixture
 def key(monkeypatch):
     monkeypatch.setenv("PLANTED", KEY)
-    monkeypatch.setattr(dispatch, "_FIRST_WAIT", 0.01)
-    monkeypatch.setattr(dispatch, "_LONGEST_WAIT", 0.02)
+    monkeypatch.setattr(retries, "_FIRST_WAIT", 0.01)
+    monkeypatch.setattr(retries, "_LONGEST_WAIT", 0.02)
 
 
 def test_asked_twice_is_billed_once(service, remote_halves, key, tmp_path):

@@ -12,14 +12,14 @@ from keras_reprogram import (
     ReprogrammedModel,
 )
 from keras_reprogram.datasets import load_target
-from keras_reprogram.source.remote import dispatch
+from keras_reprogram.source.remote import retries
 from keras_reprogram.source.remote.tf_serving import TFServingSource
 
 CONCURRENCY, QUERIES = 4, 700
 
 if __name__ == "__main__":
     address, ledger_path, result, budget = sys.argv[1:]
-    dispatch._FIRST_WAIT, dispatch._LONGEST_WAIT = 0.01, 0.05
+    retries._FIRST_WAIT, retries._LONGEST_WAIT = 0.01, 0.05
     source = TFServingSource(
         address,
         "signs",

@@ -13,7 +13,7 @@ from clarifai_grpc.grpc.api.status.status_code_pb2 import StatusCode
 from google.protobuf.json_format import MessageToDict, ParseDict
 
 from keras_reprogram import LiteRTSource, QueryLedger, embedded_path
-from keras_reprogram.source.remote import SourceRefusedError, SourceUnavailableError, dispatch
+from keras_reprogram.source.remote import SourceRefusedError, SourceUnavailableError, retries
 from keras_reprogram.source.remote import clarifai as module
 from keras_reprogram.source.remote.clarifai import ClarifaiClient, ClarifaiSource
 from keras_reprogram.source.remote.grpc_transport import channel_to
@@ -44,8 +44,8 @@ NSFW_ANSWER = {
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch):
-    monkeypatch.setattr(dispatch, "_FIRST_WAIT", 0.01)
-    monkeypatch.setattr(dispatch, "_LONGEST_WAIT", 0.05)
+    monkeypatch.setattr(retries, "_FIRST_WAIT", 0.01)
+    monkeypatch.setattr(retries, "_LONGEST_WAIT", 0.05)
     monkeypatch.setattr(module, "_THROTTLED_WAIT", 0.05)
 
 

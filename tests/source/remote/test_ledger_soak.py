@@ -12,7 +12,7 @@ import pytest
 from warm_processes import started
 
 from keras_reprogram import BudgetSpentError, HTTPSource, QueryLedger
-from keras_reprogram.source.remote import dispatch
+from keras_reprogram.source.remote import endpoints, retries
 from keras_reprogram.testing import Faults, HostedModel
 from keras_reprogram.testing.fake_tf_serving import FakeTFServing
 
@@ -37,8 +37,8 @@ def source_on(url, ledger):
 
 def client(url, path, run, seed):
     """Asks for everything, in an order of its own, until all is answered rightly."""
-    dispatch._FIRST_WAIT, dispatch._LONGEST_WAIT = 0.005, 0.02
-    dispatch._FIRST_REST, dispatch._LONGEST_REST = 0.002, 0.01
+    retries._FIRST_WAIT, retries._LONGEST_WAIT = 0.005, 0.02
+    endpoints._FIRST_REST, endpoints._LONGEST_REST = 0.002, 0.01
     source = source_on(url, QueryLedger(path, BUDGET))
     images = images_of(run)[np.random.default_rng(seed).permutation(IMAGES)]
     for start in range(0, IMAGES, 40):

@@ -20,7 +20,7 @@ from keras_reprogram.source.remote import (
     SourceBusyError,
     SourceRefusedError,
     SourceUnavailableError,
-    dispatch,
+    retries,
 )
 from keras_reprogram.source.remote.rekognition import RekognitionClient, RekognitionSource
 from keras_reprogram.testing import TRANSPORT_FAULTS, HostedModel
@@ -38,8 +38,8 @@ LISTS = {
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch, tmp_path):
     """Short waits, and an SDK that finds the planted credentials and nothing else."""
-    monkeypatch.setattr(dispatch, "_FIRST_WAIT", 0.01)
-    monkeypatch.setattr(dispatch, "_LONGEST_WAIT", 0.05)
+    monkeypatch.setattr(retries, "_FIRST_WAIT", 0.01)
+    monkeypatch.setattr(retries, "_LONGEST_WAIT", 0.05)
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name, raising=False)
     for name, value in {

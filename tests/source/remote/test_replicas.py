@@ -13,8 +13,8 @@ from sign_service import LABELS, SignService
 
 from keras_reprogram import HTTPSource, QueryLedger
 from keras_reprogram.source import query_key
-from keras_reprogram.source.remote import SourceUnavailableError, dispatch
-from keras_reprogram.source.remote.dispatch import Endpoints
+from keras_reprogram.source.remote import SourceUnavailableError, endpoints
+from keras_reprogram.source.remote.endpoints import Endpoints
 from keras_reprogram.testing import Faults
 
 DEAD = "http://127.0.0.1:9/v1/models/signs:predict"
@@ -54,7 +54,7 @@ def test_two_replicas_are_twice_as_fast():
 
 
 def test_a_dead_replica_is_left_out_and_a_sick_one_tried_again(monkeypatch, tmp_path):
-    monkeypatch.setattr(dispatch, "_FIRST_REST", 0.2)
+    monkeypatch.setattr(endpoints, "_FIRST_REST", 0.2)
     images = images_of(60)
     with (
         SignService([503] * 3, latency=0.02) as sick,
