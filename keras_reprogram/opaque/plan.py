@@ -16,15 +16,13 @@ from keras_reprogram.asking.images import check_labels
 from keras_reprogram.fitting.validation import draw_stratified, split_validation
 from keras_reprogram.opaque.query_estimate import RECIPES, QueryEstimate
 from keras_reprogram.opaque.step_check import check_queries
-from keras_reprogram.opaque.views import check_placement
+from keras_reprogram.opaque.views import PILOT_SHARE, check_placement
 from keras_reprogram.program.placement import Placement
 
 # A pool beyond this size hardly holds better views.
 _LARGEST_POOL = 48
 # Fewer pilot images than this a class choose views by chance.
 PILOT_IMAGES_A_CLASS = 6
-# The share of the images that the largest pilot takes.
-_PILOT_SHARE = 0.25
 # The share of the queries beyond the base answers that a pilot may take; steps get the rest.
 _PILOT_BUDGET = 0.5
 
@@ -140,7 +138,7 @@ def pilot_rows(
 def plan_pilot(spare: int, num_train: int, num_views: int, num_classes: int) -> tuple[int, int]:
     """Images and views of the pilot: the largest pool that the spare queries pay."""
     smallest = min(PILOT_IMAGES_A_CLASS * num_classes, num_train)
-    images = max(smallest, int(_PILOT_SHARE * num_train))
+    images = max(smallest, int(PILOT_SHARE * num_train))
     for count in (images, smallest):
         pool = min(_LARGEST_POOL, int(_PILOT_BUDGET * spare) // max(count, 1))
         if pool >= num_views + max(2, num_views // 2):

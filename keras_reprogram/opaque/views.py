@@ -17,7 +17,7 @@ from keras_reprogram.program.placement import Placement
 from keras_reprogram.program.views import draw_views
 
 # The pilot's share of the images: a quarter of the price of asking the whole pool for all.
-_PILOT_SHARE = 0.25
+PILOT_SHARE = 0.25
 # More pilot images hardly change the choice.
 _LARGEST_PILOT = 300
 
@@ -156,7 +156,7 @@ def check_placement(model: Any) -> None:
 
 
 def _draw_pilot(labels: np.ndarray, pilot_images: int | None, seed: int) -> np.ndarray:
-    wanted = pilot_images or min(int(_PILOT_SHARE * len(labels)), _LARGEST_PILOT)
+    wanted = pilot_images or min(int(PILOT_SHARE * len(labels)), _LARGEST_PILOT)
     if wanted < 2 * len(np.unique(labels)):
         raise ValueError(
             "A pilot needs two images a class or more. "
