@@ -58,7 +58,7 @@ def run_demo(
     draws = [digits.draw(_TRAIN_IMAGES, None, seed=seed) for seed in range(seeds)]
     outcomes = _run_methods(draws, progress)
     rows = [_row(name, results) for name, results in outcomes.items()]
-    title = f"Digits from traffic signs, {seeds} seeds"
+    title = f"Digits from traffic signs, {seeds} seed{'s' if seeds > 1 else ''}"
     console.print(results_table([replace(row, note="") for row in rows], title))
     for row in rows:
         if row.note:
