@@ -24,15 +24,6 @@ class _Write:
         self.change, self.synced, self.written, self.dropped = change, synced, written, False
         self.future: Future[Any] = Future()
 
-    def result(self, droppable: bool = False) -> Any:
-        try:
-            return self.future.result()
-        except BaseException:
-            self.dropped = droppable
-            # Whoever is interrupted must know what was written. An error of the change is here.
-            self.future.exception()
-            raise
-
 
 class LedgerWriter:
     """The only thread that writes to a connection."""
@@ -61,18 +52,39 @@ class LedgerWriter:
         """Runs a change; returns its result once it is written, or rolls back if it raises."""
         # `written` receives the result of the change even if Ctrl-C has ended the caller;
         # `droppable` leaves the change out where Ctrl-C comes before it is written.
-        return self._queued(_Write(change, synced, written)).result(droppable)
+        write = _Write(change, synced, written)
+        try:
+            self._put(write)
+            return write.future.result()
+        except BaseException:
+            # Whoever is interrupted must know what was written. An error of the change is here.
+            write.dropped = droppable
+            self._end_of(write)
+            raise
 
     def writing(self, change: Change, *, synced: bool = True) -> Callable[[], Any]:
         """As `write`, but returns a function that waits; further changes may follow meanwhile."""
-        return self._queued(_Write(change, synced, None)).result
+        write = _Write(change, synced, None)
+        self._put(write)
+        return write.future.result
 
-    def _queued(self, write: _Write) -> _Write:
+    def _put(self, write: _Write) -> None:
         with self._closing:
             if self._closed:
                 raise sqlite3.ProgrammingError("closed")
             self._queue.put(write)
-        return write
+
+    def _end_of(self, write: _Write) -> None:
+        """Waits until a write was written or left out, whether or not it had reached the queue."""
+        # Ctrl-C may come right before or right after it is queued. A second time does nothing.
+        with self._closing:
+            if not self._closed:
+                self._queue.put(write)
+        if self._closed:
+            self._end()
+            self._thread.join()
+        else:
+            write.future.exception()
 
     def close(self) -> None:
         """Writes all pending changes and ends the thread."""
@@ -100,7 +112,7 @@ def _write_some(
     found = [writes.get()]
     while not writes.empty():
         found.append(writes.get())
-    batch = [write for write in found if write is not None]
+    batch = list(dict.fromkeys(write for write in found if write and not write.future.done()))
     if batch:
         with lock:
             outcomes = _written(connection, batch)

@@ -3,7 +3,6 @@
 import os
 import signal
 import threading
-import time
 from collections import Counter
 
 import numpy as np
@@ -65,25 +64,70 @@ def test_an_image_is_sent_once_also_to_a_new_source(tmp_path):
 def test_ctrl_c_while_a_claim_is_written_leaves_nothing_open(tmp_path):
     """Nobody would settle it, and whoever asks again would wait for ever."""
     service, images, pressed = Service(), random_images(3), []
-    main = threading.main_thread().ident
+    main, arrived = threading.main_thread().ident, threading.Event()
 
     def press(said):
         if said == "COMMIT" and not pressed:
             pressed.append(said)
             signal.pthread_kill(main, signal.SIGINT)
-            time.sleep(0.1)
+            # Where the machine is busy, the waiting thread wakes up late.
+            assert arrived.wait(60)
 
+    def interrupt(number, frame):
+        arrived.set()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        with QueryLedger(tmp_path / "l", budget=3) as ledger:
+            source = source_of(service, ledger)
+            ledger._file._database._connection.set_trace_callback(press)
+            with pytest.raises(KeyboardInterrupt):
+                source(images)
+            assert ledger.counts() == {"sent": 0, "billed": 0, "free": 3}
+            assert ledger.spent == sum(service.billed.values()) == 0
+            pressed.clear()
+            arrived.clear()
+            with pytest.raises(KeyboardInterrupt):
+                ledger.claim([query_key("a", "", b"b")])
+            assert ledger.spent == ledger.counts()["sent"] == 0
+            assert source(images).shape == (3, NUM_LABELS)
+            assert ledger.spent == sum(service.billed.values()) == 3
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("reached", [True, False])
+def test_ctrl_c_while_a_claim_is_queued_leaves_nothing_open(tmp_path, reached):
+    service, images = Service(), random_images(3)
+
+    class Interrupting:
+        def __init__(self, queue):
+            self.queue, self.pressed = queue, False
+
+        def put(self, write):
+            if self.pressed:
+                return self.queue.put(write)
+            self.pressed = True
+            if reached:
+                # The writer is busy: the claim is written after its caller was interrupted.
+                busy.clear()
+                self.queue.put(write)
+                threading.Timer(0.2, busy.set).start()
+            raise KeyboardInterrupt
+
+    busy = threading.Event()
+    busy.set()
     with QueryLedger(tmp_path / "l", budget=3) as ledger:
         source = source_of(service, ledger)
-        ledger._file._database._connection.set_trace_callback(press)
+        ledger._file._database._connection.set_trace_callback(lambda said: busy.wait(60))
+        writer = ledger._file._writer
+        writer._queue = Interrupting(writer._queue)
         with pytest.raises(KeyboardInterrupt):
             source(images)
-        assert ledger.counts() == {"sent": 0, "billed": 0, "free": 3}
-        assert ledger.spent == sum(service.billed.values()) == 0
-        pressed.clear()
-        with pytest.raises(KeyboardInterrupt):
-            ledger.claim([query_key("a", "", b"b")])
-        assert ledger.spent == ledger.counts()["sent"] == 0
+        # What is written next follows whatever was still queued.
+        ledger.release_all([99])
+        assert ledger.counts()["sent"] == ledger.spent == sum(service.billed.values()) == 0
         assert source(images).shape == (3, NUM_LABELS)
         assert ledger.spent == sum(service.billed.values()) == 3
 
