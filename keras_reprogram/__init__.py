@@ -230,13 +230,23 @@ def is_command(arguments: Sequence[str]) -> bool:
 # imports what it needs when it needs it.
 _WITH_REGISTERED_CLASSES = (
     "program",
-    "source",
+    "source.frozen_source",
+    "source.saved_model_source",
+    "source.python_source",
+    "source.litert_source",
     "source.remote",
     "output_map",
     "estimators",
     "model.reprogrammed_model",
     "methods",
 )
+
+
+def register_classes() -> None:
+    """Imports every class that Keras has to find by its name in a file."""
+    for place in _WITH_REGISTERED_CLASSES:
+        import_module(f"{__name__}.{place}")
+
+
 if not is_command(sys.orig_argv):
-    for _place in _WITH_REGISTERED_CLASSES:
-        import_module(f"{__name__}.{_place}")
+    register_classes()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import keras_reprogram
+from keras_reprogram import source
 
 FOLDER = Path(keras_reprogram.__file__).parent
 
@@ -22,13 +23,15 @@ def test_unknown_names_are_refused_as_usual():
         _ = keras_reprogram.Sauce
 
 
-def test_type_checkers_see_the_same_names():
-    tree = ast.parse((FOLDER / "__init__.py").read_text())
+@pytest.mark.parametrize("package", [keras_reprogram, source])
+def test_type_checkers_see_the_same_names(package):
+    tree = ast.parse(Path(package.__file__).read_text())
     (checked,) = (
         node for node in tree.body if isinstance(node, ast.If) and "TYPE" in ast.unparse(node.test)
     )
     seen = {alias.name for node in checked.body for alias in node.names}
-    assert seen == set(keras_reprogram.__all__) - {"__version__"}
+    assert seen == set(package.__all__) - {"__version__"}
+    assert all(hasattr(package, name) for name in seen)
 
 
 def test_every_registered_class_is_imported_with_the_package():

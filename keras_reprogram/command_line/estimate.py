@@ -22,6 +22,7 @@ from keras_reprogram.command_line.options import (
 )
 from keras_reprogram.command_line.run_folder import check_json_path, write_json
 from keras_reprogram.command_line.source_settings import SourceSettings, with_source_settings
+from keras_reprogram.command_line.sources import check_source, resolve_source
 from keras_reprogram.command_line.train_options import (
     Epochs,
     NumViews,
@@ -94,7 +95,7 @@ def estimate(
         epochs=epochs,
         query_budget=query_budget,
     )
-    from keras_reprogram.command_line.sources import resolve_source
+    check_source(source)
     from keras_reprogram.datasets import load_target
     from keras_reprogram.datasets.target_data import Draw
 

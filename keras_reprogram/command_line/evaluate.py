@@ -63,11 +63,13 @@ def evaluate(
 
 def _images(run: Run, target: str | None, test_images: int | None) -> TargetData:
     from keras_reprogram.datasets import load_target
+    from keras_reprogram.datasets.load_target import check_target
     from keras_reprogram.datasets.target_data import Draw
 
     if target is None:
         data = run.load_target()
         return data if test_images is None else data.draw(None, test_images, run.facts["seed"])
+    check_target(target)
     height, width, _ = run.facts["target"]["target_shape"]
     learned = run.target_range
     data = load_target(

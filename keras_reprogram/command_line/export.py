@@ -13,6 +13,7 @@ from keras_reprogram.command_line.console import Progress, stdout_is_for_data, w
 from keras_reprogram.command_line.options import Quiet, RunFolder, check_folder
 from keras_reprogram.command_line.run_folder import read_run
 from keras_reprogram.command_line.source_settings import SourceSettings, with_source_settings
+from keras_reprogram.command_line.sources import check_source, resolve_source
 
 if TYPE_CHECKING:
     from keras_reprogram.command_line.run_folder import Run
@@ -107,6 +108,8 @@ def export(
         )
     if source is None:
         settings.refuse("a run", "without --source there is no other file to describe")
+    else:
+        check_source(source)
     resolved = opened.open_source()
     model = opened.load_model(resolved)
     equivalent = (
@@ -149,8 +152,6 @@ def _equivalent(
     source: str | None,
     settings: SourceSettings,
 ) -> Source | None:
-    from keras_reprogram.command_line.sources import resolve_source
-
     if source is not None:
         return resolve_source(
             source, settings=_equivalent_settings(opened, source, settings)

@@ -11,6 +11,7 @@ from keras_reprogram.command_line.console import facts_table, print_table, with_
 from keras_reprogram.command_line.options import JsonFile
 from keras_reprogram.command_line.run_folder import check_json_path, is_run, read_run, write_json
 from keras_reprogram.command_line.source_settings import SourceSettings, with_source_settings
+from keras_reprogram.command_line.sources import resolve_source
 
 _SHOWN_LABELS = 5
 
@@ -95,8 +96,6 @@ def _program_facts(path: Path) -> dict[str, Any]:
 
 
 def _source_facts(text: str, settings: SourceSettings) -> dict[str, Any]:
-    from keras_reprogram.command_line.sources import resolve_source
-
     source = resolve_source(text, settings=settings).source
     low, high = source.value_range
     return {

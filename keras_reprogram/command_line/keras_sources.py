@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from keras_reprogram import register_classes
 from keras_reprogram.command_line.console import stdout_is_for_data
 from keras_reprogram.command_line.source_settings import SourceSettings, needs_value_range
 from keras_reprogram.source import (
@@ -76,6 +77,8 @@ def keras_file(path: Path, settings: SourceSettings) -> FrozenSource:
     names = ("value_range", "scores", "sum_tolerance", "data_format", "source_size")
     why = "a Keras model has one output, whose scores are floats"
     settings.refuse(str(path), why, *(f"--{name.replace('_', '-')}" for name in names))
+    # The network may hold layers of ours.
+    register_classes()
     try:
         model = keras.saving.load_model(path, compile=False)
     except Exception as error:  # Layers of any kind raise whatever they like.

@@ -13,6 +13,7 @@ import typer
 
 from keras_reprogram.command_line.console import Progress, with_exit_codes
 from keras_reprogram.command_line.source_settings import SourceSettings, with_source_settings
+from keras_reprogram.command_line.sources import check_source, resolve_source
 
 if TYPE_CHECKING:
     from keras_reprogram.serving import ModelServer
@@ -95,6 +96,8 @@ def serve(
     chosen, labels = _versions(versions), _labels(version_label or [])
     if source is None:
         settings.refuse("a folder", "without --source the models in the folder say it all")
+    else:
+        check_source(source)
     from keras_reprogram.serving import ModelServer, ServerLimits
 
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
@@ -121,8 +124,6 @@ def serve(
 
 
 def _source(text: str, settings: SourceSettings) -> Source:
-    from keras_reprogram.command_line.sources import resolve_source
-
     return resolve_source(text, opaque=True, settings=settings).source
 
 

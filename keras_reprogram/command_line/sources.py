@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from keras_reprogram.command_line.source_settings import SourceSettings, needs_value_range
+from keras_reprogram.source.applications import application_names
 
 if TYPE_CHECKING:
     from keras_reprogram.source import FrozenSource, Source
@@ -48,30 +49,40 @@ def resolve_source(
     features: bool = False,
 ) -> ResolvedSource:
     """Loads the source model that `--source` names."""
-    from keras_reprogram.command_line.keras_sources import keras_application, keras_file
+    return _loader(text)(text, settings or SourceSettings(), opaque, features)
 
-    settings = settings or SourceSettings()
+
+def check_source(text: str) -> None:
+    """Refuses a `--source` that names nothing, before TensorFlow is imported."""
+    _loader(text)
+
+
+_Load = Callable[[str, SourceSettings, bool, bool], ResolvedSource]
+
+
+def _loader(text: str) -> _Load:
+    """The function that loads what `--source` names; a ValueError where it names nothing."""
     path = Path(text).expanduser()
     kind = path.suffix.lower()
+    names = (EMBEDDED, *application_names())
     if text == EMBEDDED:
-        why = f"{EMBEDDED} has pixels of 0 to 255 and probabilities"
-        settings.refuse(text, why, *_own(settings, PIXELS))
-        return _embedded(opaque, features)
-    if text.partition(":")[0] in _application_names():
-        why = "an application of Keras has pixels of 0 to 255, and says what it answers"
-        settings.refuse(text, why, *_own(settings, PIXELS))
-        return _keras(lambda: keras_application(text), text, opaque, features)
+        return _embedded
+    if text.partition(":")[0] in names:
+        return _application
     if kind in KERAS_FILES and path.is_file():
-        return _keras(lambda: keras_file(path, settings), text, opaque, features)
+        return _keras_file
     if kind in LITERT_FILES and path.is_file():
-        return _tflite(path, settings, features)
+        return _tflite
     if text and path.is_dir():
-        return _saved_model(path, settings, opaque, features)
+        if not (path / "saved_model.pb").is_file():
+            raise ValueError(_no_saved_model(path))
+        return _saved_model
     if text and path.exists():
         raise ValueError(other_file(path))
     if is_python_source(text):
-        return _python(text, settings, opaque, features)
-    raise ValueError(unknown_source(text, (EMBEDDED, *_application_names())))
+        _check_python_file(text)
+        return _python
+    raise ValueError(unknown_source(text, names))
 
 
 def _own(settings: SourceSettings, value_range: tuple[float, float]) -> tuple[str, ...]:
@@ -79,10 +90,23 @@ def _own(settings: SourceSettings, value_range: tuple[float, float]) -> tuple[st
     return ("--value-range",) if settings.value_range == value_range else ()
 
 
-def _application_names() -> tuple[str, ...]:
-    from keras_reprogram.source import application_names
+def _application(
+    text: str, settings: SourceSettings, opaque: bool, features: bool
+) -> ResolvedSource:
+    from keras_reprogram.command_line.keras_sources import keras_application
 
-    return application_names()
+    why = "an application of Keras has pixels of 0 to 255, and says what it answers"
+    settings.refuse(text, why, *_own(settings, PIXELS))
+    return _keras(lambda: keras_application(text), text, opaque, features)
+
+
+def _keras_file(
+    text: str, settings: SourceSettings, opaque: bool, features: bool
+) -> ResolvedSource:
+    from keras_reprogram.command_line.keras_sources import keras_file
+
+    path = Path(text).expanduser()
+    return _keras(lambda: keras_file(path, settings), text, opaque, features)
 
 
 def _keras(
@@ -100,9 +124,11 @@ def _keras(
     return ResolvedSource(frozen, lambda: frozen)
 
 
-def _embedded(opaque: bool, features: bool) -> ResolvedSource:
+def _embedded(text: str, settings: SourceSettings, opaque: bool, features: bool) -> ResolvedSource:
     from keras_reprogram.command_line.keras_sources import embedded_keras
 
+    why = f"{EMBEDDED} has pixels of 0 to 255 and probabilities"
+    settings.refuse(text, why, *_own(settings, PIXELS))
     if not opaque:
         return _keras(embedded_keras, EMBEDDED, opaque, features)
     from keras_reprogram.source import LiteRTSource, embedded_path
@@ -116,9 +142,12 @@ def _embedded(opaque: bool, features: bool) -> ResolvedSource:
     return ResolvedSource(source, embedded_keras, equivalent=EMBEDDED)
 
 
-def _tflite(path: Path, settings: SourceSettings, features: bool) -> ResolvedSource:
+def _tflite(text: str, settings: SourceSettings, opaque: bool, features: bool) -> ResolvedSource:
     from keras_reprogram.source import LiteRTSource
 
+    # It shows its scores only, whether that was asked for or not.
+    del opaque
+    path = Path(text).expanduser()
     if features:
         raise ValueError(_no_features("a .tflite file"))
     names = ("value_range", "scores", "sum_tolerance", "data_format", "source_size")
@@ -132,14 +161,13 @@ def _options(names: tuple[str, ...]) -> list[str]:
 
 
 def _saved_model(
-    path: Path, settings: SourceSettings, opaque: bool, features: bool
+    text: str, settings: SourceSettings, opaque: bool, features: bool
 ) -> ResolvedSource:
     from keras_reprogram.source import SavedModelSource
 
+    path = Path(text).expanduser()
     if features:
         raise ValueError(_no_features("a SavedModel folder"))
-    if not (path / "saved_model.pb").is_file():
-        raise ValueError(_no_saved_model(path))
     names = tuple(field.name for field in dataclasses.fields(SourceSettings))
     if settings.value_range is None:
         raise ValueError(needs_value_range(path))
@@ -195,10 +223,13 @@ def is_python_source(text: str) -> bool:
 
 def python_source(text: str) -> Source:
     """The source that Python code names: a `Source`, or a function without arguments for one."""
+    from keras_reprogram import register_classes
     from keras_reprogram.source import Source
 
+    # The code may open a file of ours.
+    register_classes()
     place, _, name = text.rpartition(":")
-    module = _file(place, text) if place.endswith(".py") else _module(place, text)
+    module = _file(place) if place.endswith(".py") else _module(place, text)
     if not hasattr(module, name):
         raise ValueError(
             f"{place} must define the source that --source names. Received: no {name}. It has "
@@ -214,12 +245,16 @@ def python_source(text: str) -> Source:
     return source
 
 
-def _file(place: str, text: str) -> ModuleType:
-    path = Path(place).expanduser()
-    if not path.is_file():
+def _check_python_file(text: str) -> None:
+    place = text.rpartition(":")[0]
+    if place.endswith(".py") and not Path(place).expanduser().is_file():
         raise ValueError(
             f"--source FILE.py:NAME must name a file. Received: {text!r}. There is no {place}."
         )
+
+
+def _file(place: str) -> ModuleType:
+    path = Path(place).expanduser()
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise ValueError(f"{place} must be a file of Python code. Received: another kind of file.")

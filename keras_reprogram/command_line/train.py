@@ -21,6 +21,7 @@ from keras_reprogram.command_line.options import (
 )
 from keras_reprogram.command_line.run_folder import check_json_path, check_run_name
 from keras_reprogram.command_line.source_settings import SourceSettings, with_source_settings
+from keras_reprogram.command_line.sources import check_source
 from keras_reprogram.command_line.train_options import (
     Epochs,
     NumViews,
@@ -143,6 +144,10 @@ def train(
     check_folder(output)
     if name is not None:
         check_run_name(name)
+    check_source(source)
+    from keras_reprogram.datasets.load_target import check_target
+
+    check_target(target)
     from keras_reprogram.command_line.training_run import TrainConfig, run_training
 
     config = TrainConfig(

@@ -7,7 +7,6 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-import keras
 import numpy as np
 
 from keras_reprogram.datasets.files import data_file, download
@@ -105,7 +104,7 @@ def _label(path: Path, folder: str) -> int:
 def _from_keras() -> TargetData:
     return published_target(
         "cifar10",
-        download("cifar10", keras.datasets.cifar10.load_data, FILE_NAME),
+        download("cifar10", FILE_NAME),
         CLASS_NAMES,
         "CIFAR-10 through keras.datasets.cifar10 (50,000 training and 10,000 test images).",
     )
@@ -142,7 +141,7 @@ def load_cifar100() -> TargetData:
         return prepared
     return published_target(
         "cifar100",
-        download("cifar100", keras.datasets.cifar100.load_data, None),
+        download("cifar100", None),
         CIFAR100_CLASSES,
         "CIFAR-100 through keras.datasets.cifar100.",
     )

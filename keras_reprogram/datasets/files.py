@@ -10,10 +10,10 @@ import sys
 import textwrap
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -150,8 +150,6 @@ def _damaged(path: Path, error: Exception) -> OriginalFileError:
 
 VARIABLE = "KERAS_REPROGRAM_DATA"
 
-Loaded = TypeVar("Loaded")
-
 
 def data_file(file_name: str) -> Path | None:
     """A file in the folder `KERAS_REPROGRAM_DATA`, `None` if it is not there."""
@@ -185,12 +183,15 @@ def npz_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     return arrays
 
 
-def download(name: str, load: Callable[[], Loaded], expected_file: str | None) -> Loaded:
-    """Calls a loader that may download, and says what to do if it fails."""
+def download(name: str, expected_file: str | None) -> Any:
+    """Loads one of Keras's data sets, and says what to do if it cannot be downloaded."""
+    # Late, so that a command refuses an unknown target without TensorFlow.
+    import keras
+
     try:
         # Keras prints its progress to stdout, which belongs to the data of the command line.
         with contextlib.redirect_stdout(sys.stderr):
-            return load()
+            return getattr(keras.datasets, name).load_data()
     except Exception as error:  # Keras raises a bare `Exception` where a download fails.
         file = f"set {VARIABLE} to a folder that holds {expected_file}, or "
         raise ConnectionError(

@@ -1,7 +1,8 @@
 """load_target: resolves a name to a known data set, a folder, or a TensorFlow Dataset."""
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from keras_reprogram.datasets.image_folder import load_image_folder
 from keras_reprogram.datasets.mnist import load_fashion_mnist, load_mnist
 from keras_reprogram.datasets.squares_counting import load_squares_counting
 from keras_reprogram.datasets.target_data import Draw, TargetData
-from keras_reprogram.datasets.tfds import UnknownTfdsNameError, load_tfds
+from keras_reprogram.datasets.tfds import UnknownTfdsNameError, find_builder, load_tfds
 from keras_reprogram.optional_packages import install_command
 
 KNOWN_TARGETS: dict[str, Callable[[], TargetData]] = {
@@ -85,22 +86,42 @@ def load_target(
     options: dict[str, Any] = {"image_size": image_size, "seed": seed}
     if name in KNOWN_TARGETS:
         return _drawn(KNOWN_TARGETS[name](), draw)
-    if name.startswith(TFDS_PREFIX):
-        return load_tfds(name.removeprefix(TFDS_PREFIX), draw=draw, **options)
-    if name and Path(name).expanduser().exists():
+    if _is_folder(name):
         return _drawn(load_image_folder(name, target_range=target_range, **options), draw)
+    with _explained(name):
+        return load_tfds(name.removeprefix(TFDS_PREFIX), draw=draw, **options)
+
+
+def check_target(name: str) -> None:
+    """Raises what `load_target` raises for a name that nobody knows; loads no images."""
+    if name not in KNOWN_TARGETS and not _is_folder(name):
+        with _explained(name):
+            find_builder(name.removeprefix(TFDS_PREFIX))
+
+
+def _is_folder(name: str) -> bool:
+    if name.startswith(TFDS_PREFIX):
+        return False
+    if name and Path(name).expanduser().exists():
+        return True
     if not name or name[0] in "./~\\":
         raise ValueError(_unknown(name, "there is no such folder"))
+    return False
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Says what else a name could have been, unless it asks for TFDS outright."""
     try:
-        return load_tfds(name, draw=draw, **options)
-    except ImportError as error:
-        raise ValueError(
-            _unknown(name, f"no such folder exists, and TFDS could not be asked ({error})")
-        ) from error
-    except UnknownTfdsNameError as error:
+        yield
+    except (ImportError, UnknownTfdsNameError) as error:
+        if name.startswith(TFDS_PREFIX):
+            raise
         reason = (
             "no data set of that name is known, no such folder exists, and TFDS does not have it"
         )
+        if isinstance(error, ImportError):
+            reason = f"no such folder exists, and TFDS could not be asked ({error})"
         raise ValueError(_unknown(name, reason)) from error
 
 

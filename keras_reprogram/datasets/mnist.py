@@ -6,7 +6,6 @@ import gzip
 import zlib
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from keras_reprogram.datasets.files import VARIABLE, data_file, download
@@ -108,7 +107,7 @@ def _from_keras() -> TargetData:
     )
     return published_target(
         "mnist",
-        download("mnist", keras.datasets.mnist.load_data, files),
+        download("mnist", files),
         CLASS_NAMES,
         "MNIST through keras.datasets.mnist (60,000 training and 10,000 test images).",
     )
@@ -181,7 +180,7 @@ def _fashion_from_keras() -> TargetData:
     expected = f"the folder {FOLDER} with {', '.join(FILE_NAMES)}"
     return published_target(
         FOLDER,
-        download(FOLDER, keras.datasets.fashion_mnist.load_data, expected),
+        download(FOLDER, expected),
         FASHION_CLASSES,
         f"Fashion-MNIST through keras.datasets.fashion_mnist (no files in {VARIABLE}).",
     )

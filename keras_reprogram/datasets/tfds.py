@@ -121,7 +121,8 @@ def _import_tfds() -> Any:
     return tfds
 
 
-def _builder(name: str) -> Any:
+def find_builder(name: str) -> Any:
+    """The builder of a data set; an `UnknownTfdsNameError` if there is none."""
     tfds = _import_tfds()
     # TFDS reads the variable once, when it is imported.
     folder = os.environ.get(VARIABLE)
@@ -139,7 +140,7 @@ def _builder(name: str) -> Any:
 
 
 def _prepared(name: str) -> Any:
-    builder = _builder(name)
+    builder = find_builder(name)
     try:
         _check_network(builder)
         # TFDS prints its progress to stdout, which belongs to the data of the command line.

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
-import numpy as np
-
-from keras_reprogram.inner_networks import float32_policy
+if TYPE_CHECKING:
+    import keras
 
 Channels = float | tuple[float, ...]
 
@@ -100,6 +98,11 @@ def load_application(name: str, *, weights: str | None, **options: Any) -> Loade
             f"Unknown application. Received: {name!r}. Choose one of: "
             f"{', '.join(application_names())}."
         )
+    # Late, so that a command can name the applications without TensorFlow.
+    import keras
+
+    from keras_reprogram.inner_networks import float32_policy
+
     size, preprocessing = APPLICATIONS[name]
     options.setdefault("input_shape", (size, size, 3))
     # Under a policy of half precision its weights would be rounded.
@@ -111,6 +114,9 @@ def load_application(name: str, *, weights: str | None, **options: Any) -> Loade
 
 def imagenet_labels() -> tuple[str, ...]:
     """ImageNet's 1,000 class names in order, as `decode_predictions` knows them."""
+    import keras
+    import numpy as np
+
     decoded = keras.applications.imagenet_utils.decode_predictions(
         np.arange(1000, 0, -1, dtype="float32")[None], top=1000
     )[0]

@@ -201,7 +201,8 @@ def test_inspect_shows_run_program_and_source(
 def test_inspect_of_a_run_does_not_need_its_source(
     command: Command, opaque_run: TrainedRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("keras_reprogram.command_line.sources.resolve_source", None)
+    for place in ("sources", "inspect"):
+        monkeypatch.setattr(f"keras_reprogram.command_line.{place}.resolve_source", None)
 
     assert command("inspect", opaque_run.folder).code == 0
 
