@@ -65,7 +65,7 @@ def test_it_says_where_it_is_and_ends_well(folder: Path, number: int) -> None:
         assert ask(f"{url}:predict", {"instances": [1.0, 2.0]}) == {"predictions": [3.0, 6.0]}
         assert ask(f"{url}/labels/stable")["model_version_status"][0]["version"] == "1"
         process.send_signal(number)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=120)
     finally:
         process.kill()
     assert process.returncode == 0, said

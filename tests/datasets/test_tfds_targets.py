@@ -2,7 +2,7 @@
 
 import gzip
 import importlib
-import time
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -139,22 +139,24 @@ def test_without_a_network_a_download_fails_in_seconds(
 ) -> None:
     """TFDS alone tries each file eleven times, for 200 seconds."""
     tfds = pytest.importorskip("tensorflow_datasets")
-    requests = importlib.import_module("requests")
+    requests, ended = importlib.import_module("requests"), threading.Event()
 
     def unreachable(*arguments: Any, **options: Any) -> None:
         if silent:
-            time.sleep(3)
+            assert ended.wait(60)
         raise requests.exceptions.ConnectionError("name or service not known")
 
     def download(*arguments: Any, **options: Any) -> None:
         raise AssertionError("TFDS was left to try")
 
     monkeypatch.setattr(requests, "head", unreachable)
-    monkeypatch.setattr("keras_reprogram.datasets.tfds._SECONDS", -2.5)
+    if silent:
+        monkeypatch.setattr("keras_reprogram.datasets.tfds._SECONDS", -2.9)
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", download)
     expected = "no answer in" if silent else "name or service not known"
     with pytest.raises(ConnectionError, match=f"cannot be reached: .*{expected}.*TFDS_DATA_DIR"):
         load_target("tfds:beans")
+    ended.set()
 
 
 def test_missing_training_split_is_named(prepare: Any) -> None:

@@ -20,7 +20,7 @@ from keras_reprogram import export_saved_model
 
 REGRESS, CLASSIFY = "tensorflow/serving/regress", "tensorflow/serving/classify"
 # One for all: a client of its own for each request would read all certificates of this machine.
-CLIENT = httpx.Client(timeout=30)
+CLIENT = httpx.Client(timeout=60)
 CLASS_NAMES = ["dark", "grey", "bright"]
 ONE_NUMBER = tf.TensorSpec([None], tf.float32, name="x")
 TEXTS = tf.TensorSpec([None], tf.string, name="inputs")
@@ -186,7 +186,7 @@ def examples_input(*examples):
 def refusal(call, *arguments):
     """Code and details of the error that a stub's method must raise."""
     try:
-        call(*arguments, timeout=30)
+        call(*arguments, timeout=60)
     except grpc.RpcError as error:
         return error.code().name, error.details()
     raise AssertionError("the request was answered")

@@ -4,7 +4,6 @@ import base64
 import io
 import struct
 import threading
-import time
 import zlib
 
 import numpy as np
@@ -13,6 +12,7 @@ import tensorflow as tf
 from PIL import Image
 from served_models import CLIENT, example, post, predict_request, refusal, stubs_of, url_of
 from tensorflow_serving.apis import predict_pb2
+from waiting import wait_until
 
 from keras_reprogram.serving import ModelServer, ServerLimits, ServingError
 from keras_reprogram.serving.image_headers import check_pixels
@@ -164,8 +164,7 @@ def test_requests_in_flight_and_queued(narrow, narrow_stubs):
     answers = []
     waiting = threading.Thread(target=lambda: answers.append(post(narrow, {"instances": [1.0]})))
     waiting.start()
-    while gate.admitted < 2:
-        time.sleep(0.01)
+    wait_until(lambda: gate.admitted == 2)
     try:
         refused = post(narrow, {"instances": [1.0]})
         assert refused.status_code == 429

@@ -26,7 +26,7 @@ DRIVER = shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
     not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver (Debian: chromium-driver)"
 )
-WAIT_SECONDS = 20
+WAIT_SECONDS = 60
 
 
 @pytest.fixture(scope="module")

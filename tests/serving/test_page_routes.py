@@ -16,6 +16,7 @@ from odd_files import deep_files
 from page_models import CLASS_NAMES, LABELS, NUM_VIEWS, Served, encoded, exported, noise
 from PIL import Image
 from small_models import SOURCE_SHAPE, opaque_source, small_model
+from waiting import PATIENCE
 
 import keras_reprogram.serving
 from keras_reprogram import QueryLedger
@@ -274,7 +275,7 @@ def test_who_asks_a_busy_server_is_told_so(served) -> None:
     go_on, run = threading.Event(), served.run
 
     def slowly(*arguments):
-        go_on.wait(20)
+        go_on.wait(PATIENCE)
         return run(*arguments)
 
     served.run = slowly

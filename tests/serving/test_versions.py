@@ -3,7 +3,6 @@
 import json
 import shutil
 import threading
-import time
 
 import httpx
 import pytest
@@ -18,6 +17,7 @@ from served_models import (
     write_line,
 )
 from tensorflow_serving.apis import model_management_pb2
+from waiting import wait_until
 
 from keras_reprogram.serving import ModelServer
 
@@ -45,13 +45,6 @@ def slope(server, tail=""):
 def status(server):
     versions = CLIENT.get(url_of(server)).json()["model_version_status"]
     return {int(one["version"]): (one["state"], one["status"]["error_code"]) for one in versions}
-
-
-def wait_for(what, seconds=20):
-    until = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 def test_the_latest_is_served(lines):
@@ -106,8 +99,8 @@ def test_a_new_version_takes_over_without_a_lost_request(folder):
         for client in clients:
             client.start()
         write_line(folder, 3.0, 3)
-        wait_for(lambda: status(server).get(2) == ("END", "OK"))
-        wait_for(lambda: answers[-1] == (200, [3.0]))
+        wait_until(lambda: status(server).get(2) == ("END", "OK"))
+        wait_until(lambda: answers[-1] == (200, [3.0]))
         ended.set()
         for client in clients:
             client.join()
@@ -124,25 +117,25 @@ def status_states(server):
 def test_a_broken_version_leaves_the_old_one_and_is_tried_again_when_mended(folder):
     with ModelServer(folder, poll_seconds=0.05) as server:
         break_version(folder, 3)
-        wait_for(lambda: status(server).get(3) == ("END", "UNKNOWN"))
+        wait_until(lambda: status(server).get(3) == ("END", "UNKNOWN"))
         assert slope(server) == 2.0
         (broken, _) = CLIENT.get(url_of(server)).json()["model_version_status"]
         assert "DecodeError" in broken["status"]["error_message"]
         mend_version(folder, 3, 1)
-        wait_for(lambda: slope(server) == 1.0)
+        wait_until(lambda: slope(server) == 1.0)
         assert status(server)[3] == ("AVAILABLE", "OK")
 
 
 def test_a_version_that_is_taken_away_falls_back(folder):
     with ModelServer(folder, poll_seconds=0.05) as server:
         (folder / "2").rename(folder / "withdrawn")
-        wait_for(lambda: slope(server) == 1.0)
+        wait_until(lambda: slope(server) == 1.0)
 
 
-def test_a_folder_that_goes_away_is_served_on(folder):
+def test_a_folder_that_goes_away_is_served_on(folder, caplog):
     with ModelServer(folder, poll_seconds=0.05) as server:
         folder.rename(folder.with_name("moved"))
-        time.sleep(0.2)
+        wait_until(lambda: "The folder cannot be read" in caplog.text)
         assert slope(server) == 2.0
 
 

@@ -27,12 +27,12 @@ def keeps_wal_whole(version: tuple[int, ...]) -> bool:
     return fixed or (3, 44, 6) <= version < (3, 45) or (3, 50, 7) <= version < (3, 51)
 
 
-def open_database(path: Path) -> sqlite3.Connection:
+def open_database(path: Path, patience: float = _CONVERTING_SECONDS) -> sqlite3.Connection:
     """Opens an SQLite file with the journal that this SQLite may be trusted with."""
     # A new file gets a write-ahead log (WAL) where `keeps_wal_whole`, and one that has it keeps it.
     # Any other gets a rollback journal, a file that had a log too: what stands in the log moves
     # into the file first. A file with a rollback journal keeps it: another SQLite may have it open.
-    deadline = time.monotonic() + _CONVERTING_SECONDS
+    deadline = time.monotonic() + patience
     while True:
         # Anew each time: an open connection keeps others from converting.
         connection = sqlite3.connect(

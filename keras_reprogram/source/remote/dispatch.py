@@ -78,9 +78,11 @@ class Dispatcher:
 
     def results(self, parts: Sequence[Any], answer: Callable[[Any, Stop], Any]) -> list[Any]:
         """`answer(part, stop)` of every part, in order; the first error ends all of them."""
-        stop = Stop()
-        futures = [self._threads.submit(answer, part, stop) for part in parts]
+        stop, futures = Stop(), []
         try:
+            # Ctrl-C may come while the last parts are not handed over yet.
+            for part in parts:
+                futures.append(self._threads.submit(answer, part, stop))
             return _results_of(futures)
         except BaseException as error:
             stop.end(error)
@@ -146,13 +148,15 @@ def _results_of(futures: Sequence[Future[Any]]) -> list[Any]:
 class RateLimit:
     """Rate limiter: spaces queries evenly."""
 
-    def __init__(self, per_second: float | None) -> None:
+    def __init__(
+        self, per_second: float | None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         if per_second is not None and not per_second > 0:
             raise ValueError(
                 f"`queries_per_second` must be above 0. Received: {per_second}. Pass None for no "
                 "limit."
             )
-        self.per_second = per_second
+        self.per_second, self._clock = per_second, clock
         self._lock = threading.Lock()
         self._next = 0.0
 
@@ -161,7 +165,7 @@ class RateLimit:
 
         A slot is taken only when it is due: a cancelled wait leaves no gap.
         """
-        came = time.monotonic()
+        came = self._clock()
         if self.per_second is None:
             return
         lasts = count / self.per_second
@@ -173,7 +177,7 @@ class RateLimit:
         """Seconds until the next free slot; 0 or less if this call took it."""
         with self._lock:
             turn = max(self._next, came)
-            left = turn - time.monotonic()
+            left = turn - self._clock()
             if left <= 0.0:
                 self._next = turn + lasts
             return left

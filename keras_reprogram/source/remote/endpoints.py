@@ -22,13 +22,18 @@ class Endpoints:
     where all have asked for a wait (`Retry-After`), `wait_as_asked` waits for the first of them.
     """
 
-    def __init__(self, names: Sequence[str], at_a_time: int) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        at_a_time: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         if not names or len(set(names)) < len(names):
             raise ValueError(
                 f"Expected one endpoint or more, each once. Received: {list(names)}. "
                 "Pass the URLs of the replicas."
             )
-        self.names, self.at_a_time = tuple(names), at_a_time
+        self.names, self.at_a_time, self._clock = tuple(names), at_a_time, clock
         self._in_flight = dict.fromkeys(names, 0)
         self._failures = dict.fromkeys(names, 0)
         self._rests_until = dict.fromkeys(names, 0.0)
@@ -59,19 +64,19 @@ class Endpoints:
 
     def wait_as_asked(self, sleep: Callable[[float], Any]) -> None:
         """Waits until some endpoint may be asked, if all of them asked for a wait."""
-        left = min(self._asked_until.values()) - time.monotonic()
+        left = min(self._asked_until.values()) - self._clock()
         if left > 0.0:
             sleep(left)
 
     def any_well(self) -> bool:
         """Whether some endpoint is not pausing, so that a retry need not wait."""
-        now = time.monotonic()
+        now = self._clock()
         return any(until <= now for until in self._rests_until.values())
 
     def _take(self, stop: threading.Event) -> str:
         with self._turn:
             while not stop.is_set():
-                now = time.monotonic()
+                now = self._clock()
                 well = [name for name in self.names if self._rests_until[name] <= now]
                 near = min(self.names, key=self._rests_until.__getitem__)
                 name = min(well or [near], key=self._in_flight.__getitem__)
@@ -86,7 +91,7 @@ class Endpoints:
         with self._turn:
             self._failures[name] += 1
             rest = min(_FIRST_REST * 2.0 ** (self._failures[name] - 1), _LONGEST_REST)
-            now = time.monotonic()
+            now = self._clock()
             self._rests_until[name] = now + max(rest, asked or 0.0)
             if asked is not None:
                 self._asked_until[name] = now + asked

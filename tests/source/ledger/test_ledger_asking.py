@@ -8,6 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from checks.tiny_models import NUM_LABELS, SHAPE, random_images
+from waiting import PATIENCE, ctrl_c
 from warm_processes import started
 
 from keras_reprogram import (
@@ -64,37 +65,25 @@ def test_an_image_is_sent_once_also_to_a_new_source(tmp_path):
 def test_ctrl_c_while_a_claim_is_written_leaves_nothing_open(tmp_path):
     """Nobody would settle it, and whoever asks again would wait for ever."""
     service, images, pressed = Service(), random_images(3), []
-    main, arrived = threading.main_thread().ident, threading.Event()
 
-    def press(said):
+    def interrupt(said):
         if said == "COMMIT" and not pressed:
             pressed.append(said)
-            signal.pthread_kill(main, signal.SIGINT)
-            # Where the machine is busy, the waiting thread wakes up late.
-            assert arrived.wait(60)
+            press()
 
-    def interrupt(number, frame):
-        arrived.set()
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGINT, interrupt)
-    try:
-        with QueryLedger(tmp_path / "l", budget=3) as ledger:
-            source = source_of(service, ledger)
-            ledger._file._database._connection.set_trace_callback(press)
-            with pytest.raises(KeyboardInterrupt):
-                source(images)
-            assert ledger.counts() == {"sent": 0, "billed": 0, "free": 3}
-            assert ledger.spent == sum(service.billed.values()) == 0
-            pressed.clear()
-            arrived.clear()
-            with pytest.raises(KeyboardInterrupt):
-                ledger.claim([query_key("a", "", b"b")])
-            assert ledger.spent == ledger.counts()["sent"] == 0
-            assert source(images).shape == (3, NUM_LABELS)
-            assert ledger.spent == sum(service.billed.values()) == 3
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with ctrl_c() as press, QueryLedger(tmp_path / "l", budget=3) as ledger:
+        source = source_of(service, ledger)
+        ledger._file._database._connection.set_trace_callback(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            source(images)
+        assert ledger.counts() == {"sent": 0, "billed": 0, "free": 3}
+        assert ledger.spent == sum(service.billed.values()) == 0
+        pressed.clear()
+        with pytest.raises(KeyboardInterrupt):
+            ledger.claim([query_key("a", "", b"b")])
+        assert ledger.spent == ledger.counts()["sent"] == 0
+        assert source(images).shape == (3, NUM_LABELS)
+        assert ledger.spent == sum(service.billed.values()) == 3
 
 
 @pytest.mark.parametrize("reached", [True, False])
@@ -179,14 +168,14 @@ def test_another_threads_query_is_waited_for(tmp_path):
 
     def slow(sent):
         here.set()
-        assert go_on.wait(20)
+        assert go_on.wait(PATIENCE)
         return service(sent)
 
     with QueryLedger(tmp_path / "l") as ledger:
         found = []
         first = threading.Thread(target=lambda: found.append(source_of(slow, ledger)(images)))
         first.start()
-        assert here.wait(20)
+        assert here.wait(PATIENCE)
         second = threading.Thread(target=lambda: found.append(source_of(service, ledger)(images)))
         second.start()
         second.join(0.3)

@@ -10,10 +10,11 @@ import pytest
 from clarifai_grpc.channel.clarifai_channel import ClarifaiChannel
 from clarifai_grpc.grpc.api import resources_pb2, service_pb2, service_pb2_grpc
 from clarifai_grpc.grpc.api.status.status_code_pb2 import StatusCode
+from gates import Gate
 from google.protobuf.json_format import MessageToDict, ParseDict
 
 from keras_reprogram import LiteRTSource, QueryLedger, embedded_path
-from keras_reprogram.source.remote import SourceRefusedError, SourceUnavailableError, retries
+from keras_reprogram.source.remote import SourceRefusedError, SourceUnavailableError
 from keras_reprogram.source.remote import clarifai as module
 from keras_reprogram.source.remote.clarifai import ClarifaiClient, ClarifaiSource
 from keras_reprogram.source.remote.grpc_transport import channel_to
@@ -43,9 +44,7 @@ NSFW_ANSWER = {
 
 
 @pytest.fixture(autouse=True)
-def _short_waits(monkeypatch):
-    monkeypatch.setattr(retries, "_FIRST_WAIT", 0.01)
-    monkeypatch.setattr(retries, "_LONGEST_WAIT", 0.05)
+def _short_throttling(monkeypatch):
     monkeypatch.setattr(module, "_THROTTLED_WAIT", 0.05)
 
 
@@ -373,12 +372,13 @@ def test_many_at_a_time_and_a_share_of_faults(tmp_path, hosted, signs):
     images = images_of(24)
     faults = Faults(share=0.3, seed=1)
     with (
-        FakeClarifai(hosted, faults=faults, latency=0.02) as fake,
+        FakeClarifai(hosted, faults=faults) as fake,
         QueryLedger(tmp_path / "l") as ledger,
     ):
+        Gate(fake, opens_at=4)
         source = source_of(fake, ledger=ledger, images_per_request=2, concurrency=4, retries=20)
         np.testing.assert_allclose(source(images), signs(images), atol=1e-6)
-        assert 2 <= fake.most_together <= 4
+        assert fake.most_together == 4
         assert fake.bill <= ledger.spent
 
 

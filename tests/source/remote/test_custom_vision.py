@@ -18,7 +18,7 @@ from msrest.exceptions import HttpOperationError
 from PIL import Image
 
 from keras_reprogram import LiteRTSource, QueryLedger, embedded_path
-from keras_reprogram.source.remote import SourceRefusedError, SourceUnavailableError, retries
+from keras_reprogram.source.remote import SourceRefusedError, SourceUnavailableError
 from keras_reprogram.source.remote.custom_vision import CustomVisionSource
 from keras_reprogram.testing import MALFORMED_ANSWERS, TRANSPORT_FAULTS, HostedModel
 from keras_reprogram.testing.fake_custom_vision import FakeCustomVision
@@ -28,8 +28,6 @@ KEY = "planted-key-8461"
 
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch):
-    monkeypatch.setattr(retries, "_FIRST_WAIT", 0.01)
-    monkeypatch.setattr(retries, "_LONGEST_WAIT", 0.05)
     monkeypatch.setenv("VISION_PREDICTION_KEY", KEY)
 
 

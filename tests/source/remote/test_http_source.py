@@ -5,12 +5,14 @@ import signal
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from gates import Gate
 from sign_service import KEY, LABELS, SignService
+from waiting import wait_until
 
 from keras_reprogram import (
     BudgetSpentError,
@@ -22,11 +24,14 @@ from keras_reprogram import (
 )
 from keras_reprogram.datasets import load_target
 from keras_reprogram.source.remote import (
+    SourceBusyError,
     SourceDriftedError,
     SourceRefusedError,
     SourceUnavailableError,
     named_scores,
 )
+from keras_reprogram.source.remote.dispatch import RateLimit, Stop
+from keras_reprogram.source.remote.endpoints import Endpoints
 from keras_reprogram.source.remote.http_source import Posted
 
 TRANSPORT_FAULTS = [
@@ -84,18 +89,33 @@ def test_retries_end():
 
 def test_retry_after_is_honoured():
     with SignService([(429, {"Retry-After": "1"})]) as service:
-        start = time.monotonic()
+        gate = Gate(service, opens_at=1)
         source_of(service)(images_of(1))
-        assert time.monotonic() - start >= 1.0
+        refused, repeated = gate.arrivals
+        assert repeated - refused >= 1.0
 
 
 def test_retry_after_holds_for_the_requests_that_were_not_told():
-    with SignService([(429, {"Retry-After": "1"})]) as service, ThreadPoolExecutor() as beside:
-        asked = beside.submit(source_of(service, concurrency=2), images_of(8))
-        time.sleep(0.6)
-        # The refused one and what was in flight beside it.
-        assert service.requests <= 3
-        asked.result()
+    with SignService([(429, {"Retry-After": "1"})]) as service:
+        gate = Gate(service, opens_at=1)
+        source_of(service, concurrency=1)(images_of(4))
+        # The refused one, one that was ready to be sent, and then a second without any.
+        assert len(gate.arrivals) == 5
+        assert gate.arrivals[2] - gate.arrivals[0] >= 1.0
+
+
+def test_a_wait_is_asked_for_by_all_endpoints_or_by_none():
+    now, waited = [5.0], []
+    endpoints = Endpoints("ab", 1, clock=lambda: now[0])
+    for name, wait in (("a", 2.0), ("b", 3.0)):
+        assert endpoints.wait_as_asked(waited.append) is None and waited == []
+        with pytest.raises(SourceBusyError), endpoints.watched(name):
+            raise SourceBusyError("busy", wait)
+    endpoints.wait_as_asked(waited.append)
+    assert waited == [2.0] and not endpoints.any_well()
+    now[0] += 2.0
+    endpoints.wait_as_asked(waited.append)
+    assert waited == [2.0] and endpoints.any_well()
 
 
 @pytest.mark.parametrize(("value", "seconds"), [("7", 7), ("Wed, 21 Oct 2015 07:28:00 GMT", 0)])
@@ -179,12 +199,10 @@ def test_budget_ends_in_one_piece(tmp_path):
 
 def test_concurrency_and_rate():
     images = images_of(24)
-    with SignService(latency=0.1) as service:
-        source = source_of(service, concurrency=6)
-        start = time.monotonic()
-        source(images)
-        assert time.monotonic() - start < 1.6  # one after the other: 2.4
-        assert 2 <= service.most_together <= 6
+    with SignService() as service:
+        Gate(service, opens_at=6)
+        source_of(service, concurrency=6)(images)
+        assert service.most_together == 6
     with SignService() as service:
         start = time.monotonic()
         source_of(service, queries_per_second=20)(images_of(11))
@@ -192,33 +210,33 @@ def test_concurrency_and_rate():
 
 
 def test_ctrl_c_waits_for_what_is_in_flight(tmp_path, monkeypatch):
-    with SignService(latency=0.3) as service, QueryLedger(tmp_path / "l") as ledger:
+    images = images_of(6)
+    with SignService() as service, QueryLedger(tmp_path / "l") as ledger:
         source = source_of(service, ledger=ledger, concurrency=2)
-        answer_part, seen = source._answer_part, threading.Event()
+        answer_part, gate = source._answer_part, Gate(service).open_at_stop(monkeypatch)
 
         def interrupted(part, stop):
-            if not seen.is_set():
-                seen.set()
+            if np.array_equal(part[0], images[0]):
                 return answer_part(part, stop)
-            while ledger.counts()["sent"] < 1 or not service.requests:
-                time.sleep(0.01)
+            gate.wait_for(1)
             raise KeyboardInterrupt
 
         monkeypatch.setattr(source, "_answer_part", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            source(images_of(6))
+            source(images)
         assert ledger.counts() == {"sent": 0, "billed": 1, "free": 0}
 
 
 @pytest.mark.parametrize("with_ledger", [False, True])
 def test_what_waits_for_room_is_not_sent_after_ctrl_c(tmp_path, monkeypatch, with_ledger):
-    with SignService(latency=0.4) as service, QueryLedger(tmp_path / "l") as ledger:
+    with SignService() as service, QueryLedger(tmp_path / "l") as ledger:
         source = source_of(service, ledger=ledger if with_ledger else None, concurrency=4)
         answer_part, images = source._answer_part, images_of(12)
+        gate = Gate(service).open_at_stop(monkeypatch)
 
         def interrupted(part, stop):
             if np.array_equal(part[0], images[0]):
-                time.sleep(0.2)
+                gate.wait_for(4)
                 raise KeyboardInterrupt
             return answer_part(part, stop)
 
@@ -236,66 +254,80 @@ def test_what_waits_for_the_rate_limit_is_not_sent_after_ctrl_c(tmp_path, with_l
             service,
             ledger=ledger if with_ledger else None,
             concurrency=8,
-            queries_per_second=2.0,
+            queries_per_second=0.001,
         )
-        found = []
+        answered = {"sent": 0, "billed": int(with_ledger), "free": 0}
 
         def press():
-            found.append((ledger.counts(), service.requests, time.monotonic()))
+            # The others wait for a quarter of an hour each.
+            wait_until(lambda: service.bill == 1 and ledger.counts() == answered)
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
-        threading.Timer(0.8, press).start()
+        threading.Thread(target=press).start()
         with pytest.raises(KeyboardInterrupt):
             source(images_of(20))
-        counts, sent, pressed = found[0]
-        assert time.monotonic() - pressed < 1.0
-        # At 0, 0.5 s: nothing that waits stands in the ledger, where a kill would leave it.
-        assert sent == 2 and counts == {"sent": 0, "billed": 2 * with_ledger, "free": 0}
-        time.sleep(1.0)
-        assert service.requests == 2 and ledger.counts() == counts
-        # Nor do they keep the turns that they waited for.
-        started = time.monotonic()
-        source(images_of(1, seed=5))
-        assert time.monotonic() - started < 0.5
+        # Nothing that waits stands in the ledger, where a kill would leave it.
+        assert service.requests == 1 and ledger.counts() == answered
+
+
+class Clock:
+    """A clock that only a wait moves, and every wait ends late."""
+
+    def __init__(self, late=0.0):
+        self.now, self.late = 100.0, late
+
+    def __call__(self):
+        return self.now
+
+    def wait(self, seconds):
+        self.now += seconds + self.late
+        return False
+
+
+def test_queries_leave_evenly():
+    clock, left = Clock(late=0.02), []
+    limit = RateLimit(20.0, clock)
+    for _ in range(13):
+        limit.wait(1, clock)
+        left.append(clock.now - 100.0)
+    # One that wakes late makes no other late.
+    np.testing.assert_allclose(left, [0.0, *(0.05 * np.arange(1, 13) + 0.02)])
+
+
+def test_a_cancelled_wait_keeps_no_turn():
+    clock, stop = Clock(), Stop()
+    limit = RateLimit(0.01, clock)
+    limit.wait(1, clock)
+    stop.set()
+    for _ in range(3):
+        with pytest.raises(CancelledError):
+            limit.wait(1, stop)
+    limit.wait(1, clock)
+    assert clock.now == 200.0
 
 
 def test_an_error_stops_what_waits_for_the_rate_limit(tmp_path, monkeypatch):
     with SignService() as service, QueryLedger(tmp_path / "l") as ledger:
-        source = source_of(service, ledger=ledger, concurrency=12, queries_per_second=1.0)
+        source = source_of(service, ledger=ledger, concurrency=12, queries_per_second=0.001)
         answer_part, images = source._answer_part, images_of(8)
 
         def fails(part, stop):
             if np.array_equal(part[0], images[7]):
-                time.sleep(0.3)
+                wait_until(lambda: service.bill == ledger.spent == 1)
                 raise ZeroDivisionError("of the last one")
             return answer_part(part, stop)
 
         monkeypatch.setattr(source, "_answer_part", fails)
-        started = time.monotonic()
         with pytest.raises(ZeroDivisionError):
             source(images)
-        # The others would have been sent within six seconds.
-        assert time.monotonic() - started < 1.5
         assert service.requests == ledger.spent == 1
 
 
 def test_what_was_paid_for_waits_for_no_turn(tmp_path):
     with SignService() as service, QueryLedger(tmp_path / "l") as ledger:
         source_of(service, ledger=ledger)(images_of(12))
-        slow = source_of(service, ledger=ledger, queries_per_second=1.0)
-        started = time.monotonic()
-        slow(images_of(12))
-        assert time.monotonic() - started < 1.0
-
-
-def test_queries_leave_evenly():
-    images = images_of(13)
-    with SignService() as service:
-        source = source_of(service, concurrency=12, queries_per_second=20.0)
-        started = time.monotonic()
-        source(images)
-        # Twelve gaps of a twentieth second; whoever wakes late makes nobody else late.
-        assert 0.6 <= time.monotonic() - started < 0.9
+        # A turn of these would take hours.
+        source_of(service, ledger=ledger, queries_per_second=0.0001)(images_of(12))
 
 
 def test_nobody_there():

@@ -6,6 +6,7 @@ import httpx
 import numpy as np
 import pytest
 import tritonclient.http as triton
+from gates import Gate
 from tritonclient.utils import InferenceServerException
 
 from keras_reprogram import LiteRTSource, QueryLedger, embedded_path
@@ -241,7 +242,7 @@ def test_too_large():
 
 def test_replicas_share_the_work_and_one_may_fail(tmp_path):
     images = images_of(12)
-    with fake_of(latency=0.05) as first, fake_of([503] * 3, latency=0.05) as second:
+    with fake_of() as first, fake_of([503] * 3) as second:
         addresses = [first.address, second.address]
         with QueryLedger(tmp_path / "l") as ledger:
             source = source_of(first, address=addresses, ledger=ledger, concurrency=2)
@@ -249,6 +250,7 @@ def test_replicas_share_the_work_and_one_may_fail(tmp_path):
             assert ledger.spent >= first.bill + second.bill == 12
         # How many of its faults the first pass met is a matter of time; one more and it rests.
         second.faults.left.clear()
+        Gate(first, second, opens_at=4)
         source_of(first, address=addresses, concurrency=2)(images)
         assert first.bill > 0 and second.bill > 0
 

@@ -13,6 +13,7 @@ import botocore.session
 import numpy as np
 import pytest
 import trustme
+from gates import Gate
 from PIL import Image
 
 from keras_reprogram import LiteRTSource, QueryLedger, embedded_path
@@ -20,7 +21,6 @@ from keras_reprogram.source.remote import (
     SourceBusyError,
     SourceRefusedError,
     SourceUnavailableError,
-    retries,
 )
 from keras_reprogram.source.remote.rekognition import RekognitionClient, RekognitionSource
 from keras_reprogram.testing import TRANSPORT_FAULTS, HostedModel
@@ -37,9 +37,7 @@ LISTS = {
 
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch, tmp_path):
-    """Short waits, and an SDK that finds the planted credentials and nothing else."""
-    monkeypatch.setattr(retries, "_FIRST_WAIT", 0.01)
-    monkeypatch.setattr(retries, "_LONGEST_WAIT", 0.05)
+    """An SDK that finds the planted credentials and nothing else."""
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name, raising=False)
     for name, value in {
@@ -321,10 +319,12 @@ def test_answers_that_the_sdk_cannot_read_are_billed(tmp_path, hosted, monkeypat
 
 
 def test_silence_ends_after_the_timeout(tmp_path, hosted):
-    with FakeRekognition(hosted, latency=0.6) as fake, QueryLedger(tmp_path / "l") as ledger:
-        source = source_of(fake, ledger=ledger, timeout=0.2, retries=0)
+    with FakeRekognition(hosted) as fake, QueryLedger(tmp_path / "l") as ledger:
+        gate = Gate(fake)
+        source = source_of(fake, ledger=ledger, timeout=1.0, retries=0)
         with pytest.raises(SourceUnavailableError, match="broke off: Read timeout"):
             source(images_of(1))
+        gate.open()
         assert ledger.counts() == {"sent": 1, "billed": 0, "free": 0}
 
 
@@ -442,10 +442,11 @@ def test_threads_share_one_client(hosted, monkeypatch):
     monkeypatch.setattr(
         RekognitionClient, "made", lambda self, place: made.append(1) or make(self, place)
     )
-    with FakeRekognition(hosted, latency=0.1) as fake:
+    with FakeRekognition(hosted) as fake:
+        Gate(fake, opens_at=6)
         source_of(fake, concurrency=6)(images_of(12))
         assert len(made) == 1
-        assert 2 <= fake.most_together <= 6
+        assert fake.most_together == 6
 
 
 def test_settings_are_part_of_the_ledgers_key(hosted):
