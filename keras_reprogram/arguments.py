@@ -50,7 +50,7 @@ def frame_or_none(
         return None
     if not masked:
         raise ValueError(
-            "`frame` puts the program on a frame, `masked=False` everywhere. Received: "
+            "`frame` puts the program on a frame, `masked=False` puts it everywhere. Received: "
             f"both, frame={frame}. Leave one out."
         )
     widest = min(source_shape[:2]) // 2

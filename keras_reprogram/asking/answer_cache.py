@@ -111,11 +111,11 @@ class CachedFeatures:
         if not is_cacheable(self.model):
             self.on = False
             if self.in_files:
-                raise MovingAnswersError("the program is trained, and its images change")
+                raise MovingAnswersError("the program is trained, so its images change")
             # The usual case, which needs no message.
             return
         if self.model.asker.has_strategy:
-            raise MovingAnswersError("a `tf.distribute` strategy hands out the images")
+            raise MovingAnswersError("a `tf.distribute` strategy distributes the images")
         kind = type(self.model)
         own = [name for name in _STEPS if getattr(kind, name) is not getattr(self.base, name)]
         if own:
@@ -150,10 +150,12 @@ class CachedFeatures:
         shape = (count, self.model.queries_per_prediction, self.model.source.num_labels)
         answers = self.store.get(fingerprint, shape)
         if answers is not None:
-            self._say("Nothing is asked: the source's answers were kept")
+            self._say("No query is sent: the source's answers are stored")
             return answers
         self._check_size(shape)
-        self._say("The source is asked once: its answers stay the same in all epochs. Kept")
+        self._say(
+            "The source is asked once, because its answers are the same in all epochs. Stored"
+        )
         try:
             asked = self.model.asker.each(batches, count, self.verbose)
             return self.store.keep(fingerprint, shape, asked)

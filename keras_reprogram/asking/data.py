@@ -60,8 +60,8 @@ class DataChecks:
         weight = np.asarray(sample_weight, np.float32)
         if len(weight.reshape(-1)) != len(images):
             raise ValueError(
-                f"`sample_weight` must be ({len(images)},), a number for each image. "
-                f"Received: shape {weight.shape}."
+                f"`sample_weight` must be ({len(images)},), one number per image. Received: "
+                f"shape {weight.shape}."
             )
         return (*arrays, weight.reshape(-1))
 

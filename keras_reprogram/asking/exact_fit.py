@@ -115,8 +115,8 @@ def image_weights(
     weight = np.ones(len(labels)) if sample_weight is None else np.asarray(sample_weight, float)
     if weight.reshape(-1).shape != labels.shape:
         raise ValueError(
-            f"`sample_weight` must be {labels.shape}, a number for each image. "
-            f"Received: shape {weight.shape}."
+            f"`sample_weight` must be {labels.shape}, one number per image. Received: "
+            f"shape {weight.shape}."
         )
     if not np.isfinite(weight).all() or (weight < 0).any() or not weight.any():
         raise ValueError(
@@ -137,7 +137,7 @@ def image_weights(
         or not (weight.reshape(-1) * of_class).any()
     ):
         raise ValueError(
-            "`class_weight` must hold finite, non-negative weights that leave images which count. "
+            "`class_weight` must hold finite, non-negative weights that do not exclude all images. "
             f"Received: {class_weight}."
         )
     return weight.reshape(-1) * of_class
@@ -149,6 +149,6 @@ def check_groups(groups: Any, count: int) -> np.ndarray | None:
         return None
     if np.size(groups) != count:
         raise ValueError(
-            f"`groups` must be ({count},), one for each image. Received: shape {np.shape(groups)}."
+            f"`groups` must be ({count},), one group per image. Received: shape {np.shape(groups)}."
         )
     return np.reshape(groups, -1)

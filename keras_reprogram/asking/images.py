@@ -14,11 +14,14 @@ from keras_reprogram.arguments import eight_bit_levels, looks_channels_first
 _SUM_SLACK = 1e-2
 
 _MULTI_LABEL = (
-    "Learn each finding by itself as a task of two classes, {count} models on one source, or name "
-    "every combination that occurs as a class of its own."
+    "Treat each finding as a task of two classes ({count} models on one source), or make every "
+    "combination that occurs a class of its own."
 )
 
-EMPTY = "At least one image is needed. Received: an empty data set. Check where it is read from."
+EMPTY = (
+    "At least one image is needed. Received: an empty data set. Check the path or the code that "
+    "reads it."
+)
 
 
 def check_images(
@@ -49,8 +52,8 @@ def _check_values(images: np.ndarray, target_range: tuple[float, float] | None) 
     if not np.isfinite(images).all():
         row = int(np.argwhere(~np.isfinite(images))[0][0])
         raise ValueError(
-            f"Images must be finite. Received: NaN or infinity in image {row}. Leave such images "
-            "out, or correct the code that made them."
+            f"Images must be finite. Received: NaN or infinity in image {row}. Leave these images "
+            "out, or correct the code that produces them."
         )
     if target_range is not None:
         check_range(images, target_range)
@@ -98,10 +101,11 @@ def most_probable_labels(labels: Any, num_images: int, num_classes: int) -> np.n
     given = np.asarray(labels)
     if given.ndim == 2 and given.shape[1] == num_classes and not np.isin(given, (0, 1)).all():
         tied = int((np.sum(given == given.max(axis=1, keepdims=True), axis=1) > 1).sum())
-        ties = f" Of equal ones it is the first: {tied} rows." if tied else ""
+        ties = f" Ties go to the first class: {tied} rows." if tied else ""
         warnings.warn(
-            "Labels are probabilities, and this learns from one class an image: the most "
-            f"probable.{ties} `fit` with `categorical_crossentropy` learns from all of them.",
+            "Labels are probabilities, but this method uses one class per image: the most "
+            f"probable one.{ties} `fit` with `categorical_crossentropy` uses the whole "
+            f"distribution.",
             stacklevel=4,
         )
     return classes
@@ -116,8 +120,8 @@ def _label_array(labels: Any, num_classes: int) -> np.ndarray:
         return np.asarray(labels)
     except ValueError:  # Lists of different lengths make no array.
         raise ValueError(
-            "Every image needs one label. Received: lists of different lengths, as multi-label "
-            f"data have. {_MULTI_LABEL.format(count=num_classes)}"
+            "Every image needs one label. Received: lists of different lengths, as in "
+            f"multi-label data. {_MULTI_LABEL.format(count=num_classes)}"
         ) from None
 
 
@@ -136,9 +140,9 @@ def _check_rows(rows: np.ndarray) -> None:
         first = int((~fits).argmax())
         raise ValueError(
             "Label rows must be one-hot, or probabilities that sum to 1. Received: "
-            f"{int((~fits).sum())} of {len(rows)} rows that are neither, first row {first}: "
-            f"{rows[first].tolist()[:12]}. Multi-label data, where an image has several findings "
-            f"or none, are not one task here. {_MULTI_LABEL.format(count=rows.shape[1])}"
+            f"{int((~fits).sum())} of {len(rows)} rows that are neither; the first is row {first}: "
+            f"{rows[first].tolist()[:12]}. Multi-label data (several findings per image, or none) "
+            f"cannot be one task here. {_MULTI_LABEL.format(count=rows.shape[1])}"
         )
 
 
@@ -161,7 +165,7 @@ def check_every_class(labels: np.ndarray, num_classes: int, class_names: Any) ->
         names = [class_names[i] if class_names else str(i) for i in missing]
         raise ValueError(
             f"Every class needs at least one training image. Received: none of {names}. "
-            "Add images of them, or leave the classes out."
+            "Add images of these classes, or leave the classes out."
         )
 
 
@@ -232,7 +236,7 @@ def check_set(seen: SeenRange | None, target_range: Range | None) -> None:
     if enough and seen.brightest > low and (share < _LEAST_SHARE or half):
         warnings.warn(
             f"All images use only a part of the program's `target_range` ({low:g}, {high:g}): "
-            f"{seen}. If that is all they can have, build the program with "
+            f"{seen}. If no image can have other values, build the program with "
             f"`target_range={_range_of(seen)}`: the source then sees them in full contrast.",
             stacklevel=4,
         )
@@ -255,7 +259,7 @@ def _corner(seen: SeenRange, target_range: Range) -> str:
     low, high = target_range
     return (
         f"Images must use the program's `target_range` ({low:g}, {high:g}). Received: {seen}, "
-        "all within one 8-bit step of it: every image would look the same to a source. "
+        "all within one 8-bit step of it, so that all images would look the same to the source. "
         f"{_advice(seen, target_range)}"
     )
 
@@ -266,8 +270,8 @@ def _advice(seen: SeenRange, target_range: Range) -> str:
     if found == target_range:
         return "Check how they were scaled."
     return (
-        f"Rescale them to {low:g} to {high:g}, or build the program with the range that they "
-        f"have, such as `target_range={found}`."
+        f"Rescale them to {low:g} to {high:g}, or build the program with their actual range, such "
+        f"as `target_range={found}`."
     )
 
 

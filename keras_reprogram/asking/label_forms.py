@@ -34,8 +34,8 @@ def labels_for(loss: Any, given: Any, labels: np.ndarray, num_classes: int) -> n
             return given if form == came else as_form(labels, form, num_classes)
     reasons = "; ".join(f"{form}: {failure}" for form, failure in failures.items())
     raise ValueError(
-        "Estimated steps need a loss that is smallest where the right class is predicted, a number "
-        f"for each image. Received: loss={loss!r}, which for {reasons}. Pass one such as "
+        "Estimated steps need a loss with one number per image that is smallest when the right "
+        f"class is predicted. Received: loss={loss!r}, which for {reasons}. Pass one such as "
         '"sparse_categorical_crossentropy" to `compile(loss=...)`.'
     )
 

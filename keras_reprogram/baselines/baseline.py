@@ -99,7 +99,7 @@ class Baseline:
         labels = np.asarray(labels)
         if len(images) == 0 or labels.shape != (len(images),):
             raise ValueError(
-                "Expected at least one image and one integer label for each. "
+                "Expected at least one image, and one integer label per image. "
                 f"Received: {len(images)} images, labels of shape {labels.shape}."
             )
         return float(np.mean(self.predict(images) == labels))
@@ -119,8 +119,8 @@ def check_labelled(inputs: np.ndarray, labels: np.ndarray, num_classes: int) -> 
     """Refuses inputs and integer labels that a classifier cannot be fitted on."""
     if inputs.ndim < 2 or labels.dtype.kind not in "iu" or labels.shape != inputs.shape[:1]:
         raise ValueError(
-            "Expected inputs of shape (num_images, ...) with one integer label each. "
-            f"Received: inputs {inputs.shape}, labels {labels.shape} of {labels.dtype}. "
+            "Expected inputs of shape (num_images, ...) with one integer label per "
+            f"input. Received: inputs {inputs.shape}, labels {labels.shape} of {labels.dtype}. "
             "For one-hot labels pass `labels.argmax(axis=1)`."
         )
     present = np.unique(labels)

@@ -153,7 +153,7 @@ def _choice(
 def _check(source: FrozenSource, learning_rates: tuple[float, ...], most_epochs: int) -> None:
     if not isinstance(source, FrozenSource):
         raise ValueError(
-            "Only a source whose weights are at hand can be fine-tuned: a `FrozenSource`. "
+            "Only a `FrozenSource` can be fine-tuned, because its weights are accessible. "
             f"Received: {type(source).__name__}. Load its Keras model, or leave this row out."
         )
     rates_fit = 1 <= len(learning_rates) <= MOST_RATES and min(learning_rates) > 0

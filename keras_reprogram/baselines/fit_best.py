@@ -46,8 +46,8 @@ def fit_best(
     check_labelled(inputs, labels, num_classes)
     if sample_weight is not None and np.shape(sample_weight) != labels.shape:
         raise ValueError(
-            f"Expected `sample_weight` of shape {labels.shape}, a number for each image. "
-            f"Received: shape {np.shape(sample_weight)}."
+            f"Expected `sample_weight` of shape {labels.shape}, one number per image. Received: "
+            f"shape {np.shape(sample_weight)}."
         )
     if sample_weight is not None:
         # Kernel machines refuse a class without weight; what counts nothing may as well be absent.

@@ -52,7 +52,7 @@ def run_demo(
     progress, console = Console(stderr=True, quiet=quiet), Console()
     digits = load_target("digits")
     progress.print(
-        f"A traffic-sign classifier of which only the 43 scores are seen learns digits.\n"
+        f"A traffic-sign classifier that returns only its 43 scores learns digits.\n"
         f"{digits.origin} {_TRAIN_IMAGES:,} training images, {len(digits.test_images)} test images."
     )
     draws = [digits.draw(_TRAIN_IMAGES, None, seed=seed) for seed in range(seeds)]
@@ -105,8 +105,8 @@ def _write_outputs(
 ) -> None:
     model = outcomes[BEST][0].model
     progress.print(
-        "Exporting. A .tflite source cannot become part of a graph: the export is handed the same "
-        "network as a Keras model, and checks that both answer alike."
+        "Exporting. A .tflite source cannot become part of a graph, so the export uses the same "
+        "network as a Keras model and checks that both give the same scores."
     )
     equivalent = embedded_keras()
     saved_model = export_saved_model(model, output / "digits", source=equivalent)
@@ -136,8 +136,8 @@ def write_demo_report(
         path,
         title="Digits from traffic signs",
         introduction=(
-            "A classifier of 43 traffic signs, of which only the scores are seen, was "
-            f"reprogrammed to read handwritten digits. {data.origin}"
+            "A classifier of 43 traffic signs that returns only its scores was reprogrammed to "
+            f"read handwritten digits. {data.origin}"
         ),
         sections=sections,
         overwrite=True,
@@ -146,8 +146,9 @@ def write_demo_report(
 
 _READING = (
     "Queries are images shown to the source: for training, and for each prediction. An SVM on the "
-    "64 pixels does as well on digits: this task shows that the channel works, not that it pays. "
-    "White-box rows see what an opaque source does not show."
+    "64 pixels does as well on digits: this task shows that reprogramming works, not that it is "
+    "worth its queries. White-box rows use gradients or features, which an opaque source does not "
+    "provide."
 )
 
 
@@ -171,7 +172,8 @@ def _pictures(outcomes: dict[str, list[Outcome]], data: TargetData) -> list[Repo
     return [
         ReportSection(
             "Ten digits and the source images they become",
-            text="The first four of eight views: size, place, colours and background differ.",
+            text="The first four of eight views. They differ in size, place, colours and "
+            "background.",
             figure=draw_source_images(
                 examples, source_images, value_range, list(data.class_names), target_range=(0, 255)
             ),
@@ -181,7 +183,8 @@ def _pictures(outcomes: dict[str, list[Outcome]], data: TargetData) -> list[Repo
         ),
         ReportSection(
             "Which traffic signs stand for which digit",
-            text="The papers' frequency map. The exact map weighs all 43 scores instead.",
+            text="This is the frequency map of the papers. The exact map weighs all 43 scores "
+            "instead.",
             figure=draw_label_map(weights, mapped.source.class_names, data.class_names),
         ),
     ]

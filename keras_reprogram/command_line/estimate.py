@@ -74,7 +74,7 @@ def estimate(
     try_it: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Train with a fake service on this machine and report its bill."
+            "--dry-run", help="Train against a fake service on this machine and report its bill."
         ),
     ] = False,
     json_file: JsonFile = None,

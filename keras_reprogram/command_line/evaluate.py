@@ -35,8 +35,8 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="NAME|PATH",
-            help="Other images of the same classes, named as for train; their test part is "
-            "measured. [default: the run's own test images]",
+            help="Other images of the same classes, named as for train; accuracy is measured on "
+            "their test part. [default: the run's own test images]",
         ),
     ] = None,
     test_images: TestImages = None,
@@ -82,14 +82,14 @@ def _images(run: Run, target: str | None, test_images: int | None) -> TargetData
     if learned is not None and data.target_range != learned:
         raise ValueError(
             f"--target must have images in the range that the run learned, {learned[0]:g}.."
-            f"{learned[1]:g}. Received: {data.target_range[0]:g}..{data.target_range[1]:g}. Give "
-            "the images as a folder of files, which are read in the run's range."
+            f"{learned[1]:g}. Received: {data.target_range[0]:g}..{data.target_range[1]:g}. Pass "
+            "a folder of image files, which are read in the run's range."
         )
     expected = tuple(run.facts["target"]["class_names"])
     if data.class_names != expected:
         raise ValueError(
             f"--target must have the classes that the run learned, {', '.join(expected)}. "
-            f"Received: {', '.join(data.class_names)}. Train a run for these."
+            f"Received: {', '.join(data.class_names)}. Train another run for these classes."
         )
     return data
 
@@ -131,7 +131,11 @@ def predict(
     ],
     json_file: Annotated[
         Path | None,
-        typer.Option("--json", metavar="FILE", help="Write every class's probability here."),
+        typer.Option(
+            "--json",
+            metavar="FILE",
+            help="Also write the probabilities of all classes to this file.",
+        ),
     ] = None,
     quiet: Quiet = False,
 ) -> None:

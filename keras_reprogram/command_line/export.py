@@ -51,7 +51,8 @@ def export(
             "--format",
             metavar="FORMAT",
             help="saved-model for TensorFlow Serving, litert for edge devices, or both; halves "
-            "exports program and output map by themselves, for a source that cannot leave Python.",
+            "exports the program and the output map separately, for a source that runs only in "
+            "Python.",
         ),
     ] = ExportFormat.BOTH,
     output: Annotated[
@@ -107,7 +108,7 @@ def export(
             f"{litert} exists. Pass --overwrite to replace it, or choose another --output."
         )
     if source is None:
-        settings.refuse("a run", "without --source there is no other file to describe")
+        settings.refuse("a run", "they describe the file that --source names")
     else:
         check_source(source)
     resolved = opened.open_source()
@@ -140,8 +141,8 @@ def _refuse_with_halves(source: str | None, litert_form: LiteRTNumbers) -> None:
         )
     if litert_form != LiteRTNumbers.FLOAT32:
         raise ValueError(
-            "The LiteRT files of --format halves are float32: they are small. "
-            f"Received: --litert-form {litert_form}. Leave it out."
+            "The LiteRT files of --format halves are float32: they are small "
+            f"anyway. Received: --litert-form {litert_form}. Leave it out."
         )
 
 
@@ -163,8 +164,9 @@ def _equivalent(
     else:
         way = "If you have the same network as a Keras model or a SavedModel, add --source PATH."
     raise ValueError(
-        "This run's source is opaque: it shows scores only and cannot become part of an "
-        f"export. {way} Or write what comes before it and what after: --format halves."
+        "This run's source is opaque: it returns scores only and cannot become part of an "
+        f"export. {way} Or export what comes before the source and what comes after it: --format "
+        f"halves."
     )
 
 

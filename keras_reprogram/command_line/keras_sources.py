@@ -56,7 +56,7 @@ def _options(text: str) -> dict[str, Any]:
         key, separator, value = part.partition("=")
         if not separator:
             raise ValueError(
-                "Options of an application are name=value. "
+                "Options of an application must be name=value. "
                 f"Received: {part!r}. Write MobileNet:alpha=0.25,input_shape=128."
             )
         options[key.strip()] = _value(value.strip())
@@ -75,7 +75,7 @@ def _value(text: str) -> Any:
 def keras_file(path: Path, settings: SourceSettings) -> FrozenSource:
     """A Keras model's file as a source."""
     names = ("value_range", "scores", "sum_tolerance", "data_format", "source_size")
-    why = "a Keras model has one output, whose scores are floats"
+    why = "a Keras model has one output, and its scores are floats"
     settings.refuse(str(path), why, *(f"--{name.replace('_', '-')}" for name in names))
     # The network may hold layers of ours.
     register_classes()
@@ -127,10 +127,10 @@ def cannot_be_loaded(path: Path, error: Exception) -> str:
     if len(reason) > _MOST_CHARACTERS:
         reason = f"{reason[:_MOST_CHARACTERS]} ..."
     if path.name.endswith(".weights.h5"):
-        way = "It holds weights alone: load them into their network, and save that as .keras."
+        way = "It holds only weights: load them into their network, and save the network as .keras."
     elif path.suffix != path.suffix.lower():
         name = path.stem + path.suffix.lower()
-        way = f"Keras wants the ending in small letters: rename it to {name}."
+        way = f"Keras requires the suffix in lower case: rename the file to {name}."
     else:
         way = (
             "A model of Keras 2: load it with `tf_keras`, and write a SavedModel with "

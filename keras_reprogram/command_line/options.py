@@ -26,8 +26,8 @@ TargetName = Annotated[
     typer.Option(
         metavar="NAME|PATH",
         help="The task to learn: digits, mnist, fashion_mnist, cifar10, cifar100, gtsrb, "
-        "ham10000, abide, aptos2019, squares_counting, a folder with a folder of images for "
-        "each class, or a name in TensorFlow Datasets (tfds:NAME), caltech101_thesis included. "
+        "ham10000, abide, aptos2019, squares_counting, a folder with one subfolder of images per "
+        "class, or a name in TensorFlow Datasets (tfds:NAME), including caltech101_thesis. "
         "Files come from the folders KERAS_REPROGRAM_DATA and TFDS_DATA_DIR, or are downloaded.",
     ),
 ]
@@ -40,7 +40,7 @@ TargetSize = Annotated[
     typer.Option(
         min=1,
         metavar="N",
-        help="Side to which a folder's images are resized if their sizes differ.",
+        help="Side in pixels to which the images of a folder are resized if their sizes differ.",
     ),
 ]
 TrainImages = Annotated[
@@ -106,8 +106,8 @@ def class_weights(
     counting = [label for label in np.unique(labels).tolist() if weights.get(label, 1.0)]
     if len(counting) < 2:
         raise ValueError(
-            "--class-weight must leave two classes that count, or more. Received: weights above 0 "
-            f"for {len(counting)} of them."
+            "--class-weight must give two or more classes a weight above 0. Received: weights "
+            f"above 0 for {len(counting)} of them."
         )
     return weights
 

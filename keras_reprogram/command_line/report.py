@@ -30,21 +30,21 @@ def report(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="File of the page. [default: RUN/report.html, or report-2.html ... if taken]",
+            help="File to write. [default: RUN/report.html, or report-2.html ... if taken]",
         ),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the file if it is there.")
+        bool, typer.Option("--overwrite", help="Replace the file if it exists.")
     ] = False,
     no_pictures: Annotated[
         bool,
         typer.Option(
             "--no-pictures",
-            help="Leave out target images, if their licence forbids sharing them.",
+            help="Leave out target images, for example if their licence forbids sharing them.",
         ),
     ] = False,
     price: Price = None,
-    open_it: Annotated[bool, typer.Option("--open", help="Show it in a browser.")] = False,
+    open_it: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Write a training run's report as one HTML file.
@@ -115,6 +115,6 @@ def _target(run: Run) -> TargetData:
         raise ValueError(
             f"The images of {facts['given']} are no longer those of the run. Expected: shape "
             f"{facts['target_shape']}, {len(facts['class_names'])} classes. Received: shape "
-            f"{found[0]}, {len(found[1])} classes. Put the old ones back."
+            f"{found[0]}, {len(found[1])} classes. Restore the images of the run."
         )
     return target

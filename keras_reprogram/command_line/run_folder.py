@@ -134,7 +134,7 @@ def check_run_name(name: str) -> None:
     if not name or Path(name).name != name or name.startswith("."):
         raise ValueError(
             "A run's name must be the name of a folder, without a path or a leading dot. "
-            f"Received: {name!r}. Say where it goes with --output."
+            f"Received: {name!r}. Choose the parent folder with --output."
         )
 
 

@@ -41,15 +41,15 @@ if TYPE_CHECKING:
 
 _READING = (
     "Queries are images shown to the source: for training, and for each prediction. A source that "
-    "does not beat the no-source row has given nothing. The linear head reads features that an "
-    "opaque source does not show."
+    "does not beat the no-source row contributes nothing. The linear head reads features, which "
+    "an opaque source does not provide."
 )
 _BALANCED = (
-    "Balanced accuracy is the mean share of each class that is read right: where most images are "
-    "of one class, accuracy flatters who always says that class."
+    "Balanced accuracy is the mean of the classes' recalls. Where most images belong to one "
+    "class, plain accuracy rewards a model that always predicts that class."
 )
 _STOPPED = (
-    "Training was stopped before anything was measured. `keras-reprogram evaluate` measures it, "
+    "Training was stopped before accuracy was measured. `keras-reprogram evaluate` measures it, "
     "and leaves this page as it is."
 )
 # Long lists that have sections of their own; `_PATHS` is said again in shorter words.
@@ -201,12 +201,12 @@ def _queries(facts: dict[str, Any]) -> ReportSection:
         return _absent(heading, _STOPPED)
     if not facts.get("curve"):
         return _absent(
-            heading, "No log: the map alone was fitted, and no stage after it was validated."
+            heading, "No curve: only the map was fitted, and no later stage was validated."
         )
     figure = draw_accuracy_over_queries({"validation part": facts["curve"]})
     text = "The first point is the map alone."
     if facts["options"].get("class_weight") is not None:
-        text += " Images count by the weight of their class."
+        text += " Images are weighted by the weight of their class."
     return ReportSection(heading, text=text, figure=figure)
 
 
@@ -215,7 +215,7 @@ def _curves(facts: dict[str, Any]) -> ReportSection:
     if not facts.get("results"):
         return _absent(heading, _STOPPED)
     if not facts.get("history"):
-        return _absent(heading, "No history: the program was not trained epoch by epoch.")
+        return _absent(heading, "No curve: the program was not trained in epochs.")
     return ReportSection(heading, figure=draw_training_curves(facts["history"]))
 
 
@@ -236,8 +236,8 @@ def _absent(heading: str, reason: str) -> ReportSection:
 _MOST_PICTURES = 10
 _MOST_LABELS = 8
 _LICENCE = (
-    "These images are part of the data set named at the top: its licence says whether this file "
-    "may be passed on. `keras-reprogram report RUN --no-pictures` leaves them out."
+    "These images are part of the data set named at the top, and its licence says whether this "
+    "file may be shared. `keras-reprogram report RUN --no-pictures` leaves them out."
 )
 
 
@@ -269,7 +269,10 @@ def program(model: ReprogrammedModel) -> ReportSection:
         )
         return ReportSection(heading, text=text)
     if not np.abs(images).max() > 0:
-        text = "No picture: the program is zero. The map was fitted alone, or nothing beat it."
+        text = (
+            "No picture: the program is zero. Either only the map was fitted, or no program beat "
+            "the map alone."
+        )
         return ReportSection(heading, text=text)
     text, num_views = "Mid-grey where it is zero.", len(images)
     images = one_if_shared(images)

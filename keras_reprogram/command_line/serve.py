@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from keras_reprogram.source import Source
 
 _BANNER = (
-    "For development, gateways and tests; TensorFlow Serving is recommended for the rest, and "
-    "serves the same folders. There are no keys and no TLS: whoever reaches the ports may ask."
+    "This server is for development, gateways and tests. TensorFlow Serving is recommended for "
+    "everything else and serves the same folders. There are no keys and no TLS: everyone who can "
+    "reach the ports can send requests."
 )
 
 
@@ -48,20 +49,20 @@ def serve(
     model_name: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Name of the model for clients. [default: the folder's name]"
+            metavar="NAME", help="Name of the model in requests. [default: the folder's name]"
         ),
     ] = None,
-    host: Annotated[str, typer.Option(metavar="HOST", help="Address to listen at.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(metavar="HOST", help="Address to listen on.")] = "127.0.0.1",
     rest_port: Annotated[
         int,
         typer.Option(
-            min=0, max=65535, metavar="PORT", help="Port to listen at; 0 takes a free one."
+            min=0, max=65535, metavar="PORT", help="Port to listen on; 0 picks a free one."
         ),
     ] = 8501,
     grpc_port: Annotated[
         int,
         typer.Option(
-            min=0, max=65535, metavar="PORT", help="Port to listen at; 0 takes a free one."
+            min=0, max=65535, metavar="PORT", help="Port to listen on; 0 picks a free one."
         ),
     ] = 8500,
     versions: Annotated[
@@ -69,14 +70,18 @@ def serve(
     ] = "latest",
     version_label: Annotated[
         list[str] | None,
-        typer.Option(metavar="LABEL=VERSION", help="A name for a version; may be repeated."),
+        typer.Option(
+            metavar="LABEL=VERSION", help="Label for a version; can be given several times."
+        ),
     ] = None,
     poll_seconds: Annotated[
         float, typer.Option(min=0.05, metavar="S", help="Seconds between scans for new versions.")
     ] = 1.0,
     drain_seconds: Annotated[
         float,
-        typer.Option(min=0, metavar="S", help="Seconds that running requests get at the end."),
+        typer.Option(
+            min=0, metavar="S", help="Seconds that running requests have to finish at shutdown."
+        ),
     ] = 30.0,
     max_rows: Annotated[
         int, typer.Option(min=1, metavar="N", help="Most images per request.")
@@ -95,7 +100,7 @@ def serve(
     """
     chosen, labels = _versions(versions), _labels(version_label or [])
     if source is None:
-        settings.refuse("a folder", "without --source the models in the folder say it all")
+        settings.refuse("a folder", "they describe the source that --source names")
     else:
         check_source(source)
     from keras_reprogram.serving import ModelServer, ServerLimits

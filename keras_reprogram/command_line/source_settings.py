@@ -212,8 +212,9 @@ def parse_value_range(text: str) -> tuple[float, float]:
 def needs_value_range(path: Path) -> str:
     """The error message for a file without `--value-range`."""
     return (
-        f"{path} takes pixels in a range that it does not say. Received: no --value-range. Add "
-        "--value-range 0,255 or 0,1 or -1,1, whatever its maker says; a wrong one costs accuracy."
+        f"{path} does not say which range its pixels must have. Received: no --value-range. Add "
+        "--value-range 0,255 or 0,1 or -1,1, as the model's documentation says. A wrong range "
+        "costs accuracy."
     )
 
 

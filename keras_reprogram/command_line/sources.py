@@ -95,7 +95,7 @@ def _application(
 ) -> ResolvedSource:
     from keras_reprogram.command_line.keras_sources import keras_application
 
-    why = "an application of Keras has pixels of 0 to 255, and says what it answers"
+    why = "an application of Keras takes pixels from 0 to 255 and declares its scores"
     settings.refuse(text, why, *_own(settings, PIXELS))
     return _keras(lambda: keras_application(text), text, opaque, features)
 
@@ -127,7 +127,7 @@ def _keras(
 def _embedded(text: str, settings: SourceSettings, opaque: bool, features: bool) -> ResolvedSource:
     from keras_reprogram.command_line.keras_sources import embedded_keras
 
-    why = f"{EMBEDDED} has pixels of 0 to 255 and probabilities"
+    why = f"{EMBEDDED} takes pixels from 0 to 255 and returns probabilities"
     settings.refuse(text, why, *_own(settings, PIXELS))
     if not opaque:
         return _keras(embedded_keras, EMBEDDED, opaque, features)
@@ -151,7 +151,7 @@ def _tflite(text: str, settings: SourceSettings, opaque: bool, features: bool) -
     if features:
         raise ValueError(_no_features("a .tflite file"))
     names = ("value_range", "scores", "sum_tolerance", "data_format", "source_size")
-    why = "a .tflite file has one signature and one output, and says how its scores are rounded"
+    why = "a .tflite file has one signature and one output, and states how its scores are rounded"
     settings.refuse(str(path), why, *_options(names))
     return ResolvedSource(LiteRTSource(path, **settings.arguments(*names)))
 
@@ -182,7 +182,7 @@ def _no_saved_model(path: Path) -> str:
     elif (path / "run.json").is_file():
         advice = "It is a run folder: name the source that the run was trained on."
     return (
-        "A source folder must be a SavedModel, with a file saved_model.pb in it. "
+        "A source folder must be a SavedModel, which contains a file saved_model.pb. "
         f"Received: {path}. {advice}"
     )
 
@@ -191,7 +191,7 @@ def _python(text: str, settings: SourceSettings, opaque: bool, features: bool) -
     from keras_reprogram.source import FrozenSource
 
     source = python_source(text)
-    why = f"the Python code says these things; its source takes pixels {source.value_range}"
+    why = f"the Python code sets these; its source takes pixels {source.value_range}"
     settings.refuse(text, why, *_own(settings, source.value_range))
     if isinstance(source, FrozenSource):
         return _keras(lambda: source, text, opaque, features)
@@ -199,7 +199,7 @@ def _python(text: str, settings: SourceSettings, opaque: bool, features: bool) -
         raise ValueError(_no_features("a source that Python code makes"))
     if opaque and source.differentiable:
         raise ValueError(
-            "--opaque needs a source that shows its scores only. Received: "
+            "--opaque needs a source that returns only scores. Received: "
             f"{text!r}, a {type(source).__name__} with gradients. Make it with `opaque=True`, or "
             "leave --opaque out."
         )
@@ -209,7 +209,7 @@ def _python(text: str, settings: SourceSettings, opaque: bool, features: bool) -
 def _no_features(what: str) -> str:
     return (
         f"--output-map new-head reads the source's penultimate features. Received: {what}, which "
-        "shows scores only. Choose --output-map dense."
+        "returns scores only. Choose --output-map dense."
     )
 
 
@@ -296,13 +296,14 @@ _ELSEWHERE = {
     ".onnx": "Convert it to a SavedModel folder, with `onnx2tf -i NET.onnx` for instance.",
     ".pt": "Convert it with litert-torch, or through ONNX, to a .tflite file.",
     ".pth": "Convert it with litert-torch, or through ONNX, to a .tflite file.",
-    ".safetensors": "It holds weights alone: load them into their network and export that.",
+    ".safetensors": "It holds only weights: load them into their network and export the network.",
     ".pb": "Pass the SavedModel folder around it; a frozen graph must become a SavedModel first.",
-    ".json": "It describes a network without weights, or a run: pass what it belongs to.",
-    ".zip": "Unpack it, and pass what is inside.",
-    ".gz": "Unpack it, and pass what is inside.",
-    ".tgz": "Unpack it, and pass what is inside.",
-    ".tar": "Unpack it, and pass what is inside.",
+    ".json": "It describes a network without weights, or a run: pass the model file or the run's "
+    "source instead.",
+    ".zip": "Unpack it, and pass the file or folder in it.",
+    ".gz": "Unpack it, and pass the file or folder in it.",
+    ".tgz": "Unpack it, and pass the file or folder in it.",
+    ".tar": "Unpack it, and pass the file or folder in it.",
 }
 
 
@@ -312,9 +313,9 @@ def other_file(path: Path) -> str:
     if path.name == "saved_model.pb":
         return f"{said} Pass its folder: {path.parent}."
     if path.suffix == ".py":
-        return f"{said} Name the source in it: {path}:NAME."
+        return f"{said} Name the source that it defines: {path}:NAME."
     if path.suffix == ".reprogram":
-        return f"{said} It is a program without its source: name what it was trained on."
+        return f"{said} It is a program without its source: name the source that it was trained on."
     way = _ELSEWHERE.get(path.suffix.lower(), "Convert it to one of these.")
     return f"{said} {way} {_WRAPPED}"
 

@@ -69,8 +69,8 @@ def train(
         typer.Option(
             metavar="WEIGHTS",
             help="Weights for skewed classes: balanced gives all classes the same total weight, "
-            "melanoma=5,nevus=0.5 sets the weight of a class's images (others 1). They apply to "
-            "training and to every choice on validation.",
+            "melanoma=5,nevus=0.5 sets the weight of a class's images (others 1). The weights "
+            "apply to training and to validation.",
         ),
     ] = None,
     learning_rate: Annotated[

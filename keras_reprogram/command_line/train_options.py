@@ -66,18 +66,18 @@ NumViews = Annotated[
     typer.Option(
         min=1,
         metavar="N",
-        help="Source images per target image. More views cost more queries, for predictions too, "
-        "and help if the source has few labels.",
+        help="Source images per target image. More views cost more queries, in prediction too; "
+        "they help most if the source has few labels.",
     ),
 ]
 PlacementOption = Annotated[
     PlacementKind,
     typer.Option(
         metavar="WHERE",
-        help="views: the first view fills the source's canvas, others differ in size, place "
-        "and colour. gentle-views: others are mirrored or zoomed, for colour images and "
-        "sources with many labels. full: the image fills the canvas. center: the image keeps its "
-        "size, with the program around it.",
+        help="views: the first view fills the source's canvas; the others differ in size, "
+        "place and colour. gentle-views: the others are mirrored or zoomed, which suits colour "
+        "images and sources with many labels. full: the image fills the canvas. center: the image "
+        "keeps its size, with the program around it.",
     ),
 ]
 Epochs = Annotated[
@@ -95,7 +95,7 @@ QueryBudget = Annotated[
         min=1,
         metavar="N",
         help="Learn from at most N queries, validation included: the map first, then better "
-        "views, then the program while it pays. [default: one query per image and view]",
+        "views, then the program as long as it improves. [default: one query per image and view]",
     ),
 ]
 
@@ -134,8 +134,8 @@ class TrainOptions:
         parse_class_weight(self.class_weight)
         if self.image_size is not None and self.placement != PlacementKind.CENTER:
             raise ValueError(
-                "--image-size is for --placement center; the other placements choose sizes "
-                f"themselves. Received: --placement {self.placement}. Leave one of them out."
+                "--image-size is for --placement center; the other placements set the "
+                f"size themselves. Received: --placement {self.placement}. Leave one of them out."
             )
         if self.labels_per_class is not None and self.output_map not in _PICKS_LABELS:
             raise ValueError(

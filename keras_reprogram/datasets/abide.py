@@ -124,7 +124,7 @@ def _from_tfds() -> TargetData:
 def _note(num_train: int, num_test: int) -> str:
     return (
         f"Fixed stratified split by this library: {num_train:,} training and {num_test:,} test "
-        "subjects; sites are on both sides."
+        "subjects; every site is in both parts."
     )
 
 

@@ -39,7 +39,7 @@ def load_aptos2019() -> TargetData:
     target = load_known_tfds("aptos2019/224x224", train_split="train+validation")
     notes = (
         "Fixed stratified split by this library of the competition's training pictures; they have "
-        "no patient numbers, so that two eyes of a patient may be in different parts.",
+        "no patient numbers, so the two eyes of a patient may be in different parts.",
         "Half of them have no retinopathy: look at balanced accuracy too.",
     )
     return replace(target, name="aptos2019", notes=notes + target.notes)

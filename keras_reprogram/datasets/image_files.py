@@ -17,7 +17,7 @@ GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B")
 PICTURE_RANGE = (0.0, 255.0)
 
 DICOM_ADVICE = (
-    "Received: DICOM, whose levels mean nothing without its header. Read it with pydicom "
+    "Received: DICOM, whose levels cannot be read without its header. Read it with pydicom "
     "(`pydicom.dcmread(path)`, `apply_modality_lut`, `apply_windowing` of pydicom.pixels) and save "
     "the levels as 16-bit PNG, or pass them as arrays."
 )
@@ -191,13 +191,13 @@ def _check_levels(name: str, highest: int, target_range: tuple[float, float]) ->
     if low != 0 or high not in [2**depth - 1 for depth in range(8, 17)]:
         raise ValueError(
             f"Expected {name} to have 8 bits a channel, which fill {low:g}..{high:g}. Received: a "
-            "16-bit file, of whose levels nothing says what they mean. Save it with 8 bits."
+            "16-bit file whose range of levels is unknown. Save it with 8 bits."
         )
     if highest > high:
         raise ValueError(
-            f"Expected {name} to hold levels in {low:g}..{high:g}, as the images that were learned "
-            f"from. Received: a 16-bit file with levels up to {highest:,}. Save it as those were "
-            "saved or with 8 bits, or learn from such files."
+            f"Expected {name} to hold levels in {low:g}..{high:g}, like the training images. "
+            f"Received: a 16-bit file with levels up to {highest:,}. Save it like the training "
+            "images or with 8 bits, or train on such files."
         )
 
 
@@ -206,7 +206,7 @@ def _broken(name: str, content: bytes, error: Exception) -> ValueError:
         return ValueError(f"Expected {name} to be a readable image. {DICOM_ADVICE}")
     # Pillow would name the stream that it was given.
     unknown = isinstance(error, UnidentifiedImageError)
-    reason = "no kind of image file that is known" if unknown else error
+    reason = "no known kind of image file" if unknown else error
     return ValueError(
         f"Expected {name} to be a readable image. Received: {reason}. Replace or remove the file."
     )

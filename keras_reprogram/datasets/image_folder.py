@@ -170,7 +170,8 @@ def _list_part(
         )
     if known is not None and not set(class_names) <= set(known):
         raise ValueError(
-            f"Expected the class folders of {root} to be among those for training, {list(known)}. "
+            f"Expected the class folders of {root} to be among the training classes, "
+            f"{list(known)}. "
             f"Received: {sorted(set(class_names) - set(known))}. Rename or remove them."
         )
     files: LabelledFiles = []
@@ -229,8 +230,8 @@ def _range_of_levels(
         raise ValueError(
             "Expected all files of a folder to have 8 bits, or all 16. Received: "
             f"{len(deep):,} of 16 bits with levels up to {highest[-1]:,}, such as {deep[0]}, and "
-            f"{len(shallow):,} of 8 bits, such as {shallow[0]}. Nothing says how bright the one is "
-            "beside the other: save all of them alike."
+            f"{len(shallow):,} of 8 bits, such as {shallow[0]}. Their brightness cannot be "
+            f"compared: save all of them with the same number of bits."
         )
     return (0.0, 2.0**depth - 1), (
         f"{len(deep):,} files of 16 bits were read as {depth} bits, 0..{2**depth - 1:,}: the "
@@ -244,8 +245,8 @@ def _not_served(paths: list[Path]) -> tuple[str, ...]:
     if not kinds:
         return ()
     return (
-        f"An exported model takes JPEG, PNG and plain BMP files, not {', '.join(kinds)}: save what "
-        "it is to classify as PNG.",
+        f"An exported model takes JPEG, PNG and plain BMP files, not {', '.join(kinds)}: save the "
+        "images that it will classify as PNG.",
     )
 
 

@@ -47,8 +47,8 @@ def load_mnist() -> TargetData:
     if test is None:
         raise ValueError(
             "Expected t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz in the folder "
-            f"named by {VARIABLE}. "
-            "Received: the train files alone. Put the t10k files into the same folder."
+            f"named by {VARIABLE}. Received: only the train files. Put the t10k files into the "
+            f"same folder."
         )
     if train is None:
         return _from_test_files(*test)
@@ -79,7 +79,7 @@ def _read_pair(images_path: Path, labels_path: Path) -> tuple[np.ndarray, np.nda
     images, labels = read_idx(images_path, rank=3), read_idx(labels_path, rank=1)
     if len(images) != len(labels):
         raise ValueError(
-            f"Expected {images_path} and {labels_path} to have one label an image. "
+            f"Expected {images_path} and {labels_path} to have one label per image. "
             f"Received: {len(images)} images and {len(labels)} labels. Fetch both again."
         )
     return images[..., None], labels.astype(np.int64)
@@ -198,8 +198,7 @@ def read_idx(path: Path, rank: int) -> np.ndarray:
     if content[:4] != magic or len(content) < header_size:
         raise ValueError(
             f"Expected {path} to be an IDX file of unsigned bytes with {rank} axes (first bytes "
-            f"{magic!r}). "
-            f"Received: {content[:4]!r}. Check that images and labels are not swapped."
+            f"{magic!r}). Received: {content[:4]!r}. Check that images and labels are not swapped."
         )
     shape = tuple(int(n) for n in np.frombuffer(content, ">u4", count=rank, offset=4))
     values = np.frombuffer(content, np.uint8, offset=header_size)

@@ -207,7 +207,7 @@ def _check_labels(
         )
     if len(labels) != num_images:
         raise ValueError(
-            f"Expected {what} to have one label an image. "
+            f"Expected {what} to have one label per image. "
             f"Received: {len(labels)} labels, {num_images} images."
         )
     low, high = int(labels.min()), int(labels.max())

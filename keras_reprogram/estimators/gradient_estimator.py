@@ -76,7 +76,7 @@ class GradientEstimator:
     @property
     def queries_per_image(self) -> int:
         """Extra source queries an image and step, for one view."""
-        raise NotImplementedError(f"{type(self).__name__} must state `queries_per_image`.")
+        raise NotImplementedError(f"{type(self).__name__} must implement `queries_per_image`.")
 
     def estimate(
         self, losses: Losses, value: Any, clean_losses: Any, active: Any, seed: Any

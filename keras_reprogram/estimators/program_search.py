@@ -37,9 +37,9 @@ _SENTENCES = {
     "target": "the target was reached",
     "budget": "all evaluations were used",
     "plateau": (
-        "all evaluations were used, the last of them on a plateau: most generations lost alike, "
-        "whatever the candidate. Measure the loss finer (more images, unrounded scores, a mean "
-        "cross-entropy instead of accuracy), or start with a larger `step`"
+        "all evaluations were used, the last of them on a plateau: in most generations all "
+        "candidates had the same loss. Measure the loss more finely (more images, unrounded "
+        "scores, mean cross-entropy instead of accuracy), or start with a larger `step`"
     ),
     "converged": "the steps became too small to change anything",
     "interrupted": "it was interrupted",
@@ -199,7 +199,7 @@ class _Asked:
         self.evaluations += len(stacked)
         if losses.shape != (len(stacked),):
             raise ValueError(
-                f"`objective` must return one loss a candidate, shape {(len(stacked),)}. "
+                f"`objective` must return one loss per candidate, shape {(len(stacked),)}. "
                 f"Received: shape {losses.shape}. Take the mean over the images."
             )
         losses = np.where(np.isnan(losses), np.inf, losses)

@@ -66,9 +66,10 @@ def _answers(version: Path, inputs: Mapping[str, Any]) -> tuple[list[tuple[str, 
         if run.returncode:
             last = "\n".join(run.stderr.strip().splitlines()[-5:])
             raise ValueError(
-                "The SavedModel cannot be run by a fresh process without this package, as a server "
-                f"is one. Nothing was kept. Received: exit code {run.returncode}\n{last}\nCheck "
-                "the source for operations or files that exist in this process only."
+                "The SavedModel cannot be run by a fresh process without this package, and so not "
+                f"by a server. Nothing was kept. Received: exit code "
+                f"{run.returncode}\n{last}\nCheck the source for operations or files that exist in "
+                f"this process only."
             )
         files = sorted(Path(exchange).glob("*.npy"))
         answers = [(file.suffixes[0].removeprefix("."), np.load(file)) for file in files]
@@ -175,8 +176,8 @@ def export_blockers(model: ReprogrammedModel, source: Source | None = None) -> l
             f"The source is a {type(embedded).__name__}, which runs as Python code and cannot "
             "become part of a graph. If you have the same network as a Keras model or a "
             "SavedModel, pass it as `source=` (--source); otherwise `export_halves` (--format "
-            "halves) writes what comes before it and what comes after, for a server that asks it "
-            "in between."
+            "halves) writes the parts before and after the source, for a server that asks the "
+            "source in between."
         )
     blockers += half_blockers(model)
     given, expected = _facts_to_match(embedded), _facts_to_match(model.source)

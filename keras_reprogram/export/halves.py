@@ -182,8 +182,8 @@ class ExportedHalves:
                 f"{', '.join(self.signatures)}; {self.program_file.name} beside it.",
                 f"{self.output_map}: source_scores -> scores; {self.output_map_file.name} beside "
                 "it.",
-                f"Fresh processes and LiteRT agree to {self.difference:.1e}. The source was not "
-                "asked.",
+                f"Fresh processes and LiteRT agree with the model to {self.difference:.1e}. The "
+                f"source was not asked.",
                 *self.notes,
             ]
         )

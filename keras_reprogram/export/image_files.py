@@ -28,7 +28,7 @@ def why_no_files(model: ReprogrammedModel) -> str | None:
     if channels not in (1, 3):
         return f"{left_out}JPEG and PNG have 1 or 3 channels, target images {channels}."
     if model.data_checks.target_range is None:
-        return f"{left_out}the program does not say the `target_range` of its images."
+        return f"{left_out}the program does not declare the `target_range` of its images."
     return None
 
 
@@ -88,8 +88,8 @@ def _deep_levels(content: Any, target_range: tuple[float, float]) -> Any:
     is_levels = low == 0 and high in [2**depth - 1 for depth in range(8, 17)]
     fits = tf.reduce_max(levels) <= int(high) if is_levels else tf.constant(False)
     refusal = (
-        "A 16-bit image file must hold levels in the range of the images that were learned from, "
-        f"{low:g}..{high:g}. Save it as those were saved, or with 8 bits."
+        "A 16-bit image file must hold levels in the range of the training images, "
+        f"{low:g}..{high:g}. Save it like the training images, or with 8 bits."
     )
     with tf.control_dependencies([tf.debugging.Assert(fits, [refusal])]):
         return tf.identity(levels)

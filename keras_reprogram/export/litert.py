@@ -227,7 +227,7 @@ def read_litert_facts(path: str | Path) -> LiteRTFacts:
         return LiteRTFacts(**(stored | tuples), agreement=agreement)
     except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"A file that `export_litert` wrote was expected. Received: {path}, which has no "
+            f"Expected a file that `export_litert` wrote. Received: {path}, which has no "
             f"{FACTS_FILE} at its end ({error}). Export the model again."
         ) from error
 
@@ -242,7 +242,7 @@ def calibration_images_for(model: ReprogrammedModel, form: LiteRTForm, images: A
     if images is None:
         if form.needs_images:
             raise ValueError(
-                f'`form="{form.name}"` needs `calibration_images`, because only real images tell '
+                f'`form="{form.name}"` needs `calibration_images`, because only real images show '
                 f"how well it agrees. Received: None. Pass {LEAST_IMAGES} to {MOST_IMAGES:,} "
                 "training images, without labels."
             )
@@ -255,7 +255,7 @@ def calibration_images_for(model: ReprogrammedModel, form: LiteRTForm, images: A
     if len(images) < LEAST_IMAGES:
         raise ValueError(
             f"`calibration_images` must be at least {LEAST_IMAGES}. Received: {len(images)}. Pass "
-            "more training images, of every class: ranges and agreement are taken from them."
+            "more training images, of every class: ranges and agreement are measured on them."
         )
     if len(images) > MOST_IMAGES:
         images = images[np.linspace(0, len(images) - 1, MOST_IMAGES).astype(int)]

@@ -100,12 +100,14 @@ def refuse_disagreement(
     )
     if not force:
         raise ValueError(f"{found} Nothing was written. {_advice(form)}")
-    warnings.warn(f"{found} Written all the same, because of `force=True` (--force).", stacklevel=3)
+    warnings.warn(
+        f"{found} The file was written anyway, because of `force=True` (--force).", stacklevel=3
+    )
 
 
 def _advice(form: LiteRTForm) -> str:
     if not form.needs_images:
-        return "Pass `force=True` (--force) if such a difference is harmless to you."
+        return "Pass `force=True` (--force) if this difference does not matter to you."
     smaller = "more `calibration_images`, " if form.name == "int8" else ""
     other = "float32" if form.name == "float16" else "float16"
     return (
@@ -154,7 +156,7 @@ def form_named(name: str) -> LiteRTForm:
     """The form of this name."""
     if name not in FORMS:
         raise ValueError(
-            f"`form` must be one of {', '.join(FORMS)}. Received: {name!r}. float16 is the small "
-            "one to try first."
+            f"`form` must be one of {', '.join(FORMS)}. Received: {name!r}. Try float16 first if "
+            "the file must be small."
         )
     return FORMS[name]

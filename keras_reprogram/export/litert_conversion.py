@@ -77,7 +77,7 @@ def _advice(source: Source) -> str:
     modes = ", ".join(sorted(set(quantised.values())))
     return (
         f'The source was quantised by Keras, `quantize("{modes}")`: {len(quantised)} layers, such '
-        f"as `{next(iter(quantised))}`, whose arithmetic LiteRT may not have. Build the source "
+        f"as `{next(iter(quantised))}`, whose arithmetic LiteRT may not support. Build the source "
         'from the network as it was before, and choose `form="int8"` (--litert-form int8), or use '
         "`export_saved_model`."
     )

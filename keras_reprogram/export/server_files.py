@@ -79,7 +79,7 @@ def scored_classes(model: ReprogrammedModel) -> tuple[str, ...]:
     names = tuple(str(name) for name in model.class_names or numbers)
     if wrong := [name for name in names if not name or len(name.splitlines()) != 1]:
         raise ValueError(
-            "Each class name must be one line, as it stands in labels.txt. "
+            "Each class name must be one line, because labels.txt holds one name per line. "
             f"Received: {wrong[0]!r}. Rename the class in `class_names`."
         )
     return names
@@ -93,8 +93,8 @@ def plain_metrics(metrics: Mapping[str, Any] | None) -> dict[str, Any] | None:
         return json.loads(json.dumps(dict(metrics), default=_plain, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise ValueError(
-            "`metrics` must be a dictionary of finite numbers, texts and lists of them. "
-            f"Received: {error}. Leave out what is not."
+            "`metrics` must be a dictionary of finite numbers, strings and lists of them. "
+            f"Received: {error}. Leave out the other values."
         ) from error
 
 

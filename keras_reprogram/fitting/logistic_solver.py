@@ -96,7 +96,7 @@ def solve_logistic(
         warnings.warn(
             f"The exact fit at C = {regularization:g} ended after {iterations} iterations before "
             f"its minimum: expected a gradient below {tolerance:g}. Received: {gradient:.1e}. "
-            "Features of very different sizes do that; scale them, or use a smaller C.",
+            "Features of very different scales cause this: scale them, or use a smaller C.",
             stacklevel=2,
         )
     solution = unknowns.reshape(-1, len(classes)) * scale[:, None]

@@ -111,7 +111,7 @@ def fit_logistic_regression(
     labels = np.asarray(labels)
     if len(np.unique(labels)) < 2:
         raise ValueError(
-            "A map needs images of at least two classes. "
+            "A map needs training images of at least two classes. "
             f"Received: labels of class {np.unique(labels).tolist()} only."
         )
     rotation, rows = LosslessRotation.fit(features)

@@ -126,8 +126,8 @@ class Method:
         """`n / (K * n_j)` for the `n_j` images of class j, so that their mean is 1."""
         if not is_array(x):
             raise ValueError(
-                f"{self.name} weighs classes by how many images they have, which must be known "
-                "before the first step. Received: data that come in batches. Pass "
+                f"{self.name} weighs classes by their number of images, which must be known before "
+                "the first step. Received: data that come in batches. Pass "
                 "`class_weight=`, or arrays."
             )
         num_classes = self.model.output_map.num_classes

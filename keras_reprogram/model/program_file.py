@@ -208,7 +208,7 @@ def _check_source(path: Path, described: dict[str, Any], source: Source, check_p
         raise ValueError(
             f"{path} was trained on another source. Expected: {described['source']}, fingerprint "
             f"{described['fingerprint'][:16]}. Received: {source.describe()}, fingerprint "
-            f"{source.fingerprint[:16]}. Hand in the source that it was trained on."
+            f"{source.fingerprint[:16]}. Pass the source that it was trained on."
         )
     probe = described["probe"]
     if probe is None or not check_probe:

@@ -108,7 +108,7 @@ def _check_weights(train: LabelledImages, validation: LabelledImages) -> None:
     for part, said in ((train, "to learn from"), (validation, "held out")):
         if part.weight is not None and not part.weight.any():
             raise ValueError(
-                "Images that count must be on both sides of the split. "
+                "Both sides of the split must have images of weight above 0. "
                 f"Received: weights of which all {len(part)} images {said} have 0. Pass "
                 "`validation_data` of your own, or leave images of weight 0 out."
             )

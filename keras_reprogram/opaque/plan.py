@@ -230,7 +230,7 @@ def _split(
     remaining = np.unique(labels[train])
     if len(remaining) < 2:
         raise ValueError(
-            "At least two classes must be left to learn from after whole groups were held out. "
+            "At least two classes must remain for training after whole groups are held out. "
             f"Received: `groups` that leave class {remaining.tolist()} only. Pass "
             "`validation_data` of your own, or more groups."
         )
@@ -274,8 +274,8 @@ def estimate_queries(
     if recipe == "fit_opaque":
         if query_budget is None:
             raise ValueError(
-                "`fit_opaque` needs a budget. Received: query_budget=None. Pass the number that "
-                "you will pass to it."
+                "`fit_opaque` needs a budget. Received: query_budget=None. Pass the "
+                "`query_budget` of the planned `fit_opaque`."
             )
         held_out = None if num_validation is None else _labels_like(model, num_validation)
         found = plan_opaque(

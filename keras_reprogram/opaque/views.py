@@ -159,7 +159,7 @@ def _draw_pilot(labels: np.ndarray, pilot_images: int | None, seed: int) -> np.n
     wanted = pilot_images or min(int(PILOT_SHARE * len(labels)), _LARGEST_PILOT)
     if wanted < 2 * len(np.unique(labels)):
         raise ValueError(
-            "A pilot needs two images a class or more. "
+            "A pilot needs at least two images per class. "
             f"Received: {wanted} pilot images of {len(np.unique(labels))} classes. Give more "
             "images, or pass `pilot_images`."
         )

@@ -276,8 +276,8 @@ def check_arguments(assignment: str, labels_per_class: int, label_table: Any, we
     if labels_per_class != 1 and assignment not in PICKED:
         raise ValueError(
             f"`labels_per_class` is for {', '.join(PICKED)}. Received: {labels_per_class} with "
-            f"assignment={assignment!r}, which decides itself how many labels speak for a class. "
-            "Leave it out."
+            f"assignment={assignment!r}, which itself decides how many source labels each class "
+            f"has. Leave it out."
         )
 
 
@@ -318,7 +318,7 @@ def checked_table(label_table: Any, num_classes: int) -> LabelTable:
     if min(used) < 0 or len(set(used)) < len(used):
         twice = sorted({label for label in used if used.count(label) > 1})
         raise ValueError(
-            "`label_table` must hold numbers >= 0, and no source label may stand twice. Received: "
+            "`label_table` must hold numbers >= 0, and no source label may occur twice. Received: "
             f"smallest {min(used)}, more than once {twice}. Pass `weights=` to share a label."
         )
     return table

@@ -114,8 +114,8 @@ def _check_free(file: Path, overwrite: bool) -> None:
         )
     if file.exists() and not overwrite:
         raise FileExistsError(
-            f"Expected a path that is free. Received: {file}, which exists. Choose another path, "
-            "or pass overwrite=True to replace it."
+            f"Expected a path that does not exist yet. Received: {file}, which exists. Choose "
+            f"another path, or pass overwrite=True to replace it."
         )
 
 

@@ -254,7 +254,7 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tu
     if trials < 1 or not 0 <= successes <= trials:
         raise ValueError(
             "Expected at least one trial and 0 <= successes <= trials. Received: "
-            f"successes={successes}, trials={trials}. Leave a proportion of nothing out."
+            f"successes={successes}, trials={trials}. Leave out a proportion of no trials."
         )
     if not 0.0 < confidence < 1.0:
         raise ValueError(

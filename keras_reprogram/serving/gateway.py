@@ -140,13 +140,13 @@ def check_halves(program: Servable, output_map: Servable, source: Source) -> Non
             )
     if program.facts["source"] != output_map.facts["source"]:
         raise ValueError(
-            "Program and output map must be halves of one model. Received: halves that were made "
-            "for different sources. Export both again."
+            "Program and output map must be halves of one model. Received: halves for different "
+            "sources. Export both again."
         )
     if wrong := _differences(program.facts["source"], source):
         raise ValueError(
             "The source must be the one that the model was trained on. Received: "
-            f"{'; '.join(wrong)}. Hand in that source."
+            f"{'; '.join(wrong)}. Pass that source."
         )
 
 

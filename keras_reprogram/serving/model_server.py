@@ -163,13 +163,13 @@ class ModelServer:
         path = self._folder.path
         if self._folder.is_split and self._source is None:
             raise ValueError(
-                f"{path} holds the two halves of a model; what lies between them is a source that "
-                "no SavedModel holds. Received: no source. Hand it in as `source` (--source)."
+                f"{path} holds the two halves of a split export, which need the source between "
+                f"them. Received: no source. Pass it as `source` (--source)."
             )
         if self._source is not None and not self._folder.is_split:
             raise ValueError(
-                f"{path} holds whole models, which have their source in them. "
-                "Received: a source too. Leave it out, or serve what `export_halves` wrote."
+                f"{path} holds whole models, which contain their source. Received: a "
+                "source too. Leave it out, or serve what `export_halves` wrote."
             )
 
 

@@ -79,9 +79,9 @@ def read_page_facts(servable: Servable) -> PageFacts:
     _check_signature(servable)
     if servable.facts.get("target_range", 0) is None:
         raise ServingError(
-            "This page shows images of a known range. Received: an export whose program does not "
-            "say its `target_range`. Give the program that attribute, (low, high), and export it "
-            "again; the API works without.",
+            "This page shows images of a known range. Received: an export whose program has no "
+            "`target_range`. Set that attribute of the program to (low, high) and export it "
+            "again; the API works without it.",
             "FAILED_PRECONDITION",
         )
     try:

@@ -118,7 +118,7 @@ def _check_origin(request: Request) -> None:
     check_host(request)
     if urlsplit(origin).netloc != request.headers.get("host"):
         raise ServingError(
-            f"Pages of other servers may not ask. Received: Origin {origin[:200]!r}.",
+            f"Pages from other origins may not send requests. Received: Origin {origin[:200]!r}.",
             "PERMISSION_DENIED",
         )
 
@@ -262,8 +262,8 @@ def unpacked(body: bytes, encoding: str, most_bytes: int) -> bytes | None:
         return body
     if name not in ("gzip", "x-gzip"):
         raise ServingError(
-            f"A request's body may be packed with gzip. Received: Content-Encoding {name[:40]!r}. "
-            "Pack it with gzip, or not at all."
+            f"A request's body must be plain or compressed with gzip. Received: Content-Encoding "
+            f"{name[:40]!r}. Compress it with gzip, or send it plain."
         )
     try:
         return _unpacked(body, most_bytes)
@@ -288,6 +288,6 @@ def _unpacked(body: bytes, most_bytes: int) -> bytes | None:
 
 def _damaged(received: str) -> ServingError:
     return ServingError(
-        f"The request says that its body is gzip. Received: {received}. Pack it again, or leave "
-        "out the header Content-Encoding."
+        f"The request says that its body is gzip. Received: {received}. Compress it again, or "
+        f"leave out the header Content-Encoding."
     )

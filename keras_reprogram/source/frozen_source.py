@@ -117,8 +117,8 @@ class FrozenSource(Source):
         answering = features_of(model) if output == "features" else model
         if answering.output_shape[-1] is None:
             raise ValueError(
-                "Features of a network of any image size must be as many for each size. Received: "
-                f"`{model.name}`, whose last layer takes more of them from larger images. Rebuild "
+                "The number of features must not depend on the image size. Received: "
+                f"`{model.name}`, whose number of features grows with the image size. Rebuild "
                 "it with an `Input((H, W, C))` of the size that it was trained on."
             )
         kind = "features" if output == "features" else score_kind or score_kind_of(model)
@@ -284,8 +284,8 @@ def _channel_values(part: Any, channels: int) -> float | tuple[float, ...]:
     values = np.asarray(part, float)
     if values.shape not in ((), (channels,)):
         raise ValueError(
-            f"`preprocessing` must be (scale, offset), each a number or {channels} numbers, one a "
-            f"channel. Received: shape {values.shape}."
+            f"`preprocessing` must be (scale, offset), each a number or {channels} numbers, one "
+            f"per channel. Received: shape {values.shape}."
         )
     return float(values) if values.ndim == 0 else tuple(values.tolist())
 
@@ -375,7 +375,7 @@ def _check_fits(source: Any, first: Any) -> None:
     if source.whole_numbers is not None:
         raise ValueError(
             "`join_sources` joins networks that read fractions of a pixel. Received: "
-            f"`{source.model.name}`, which counts with {source.whole_numbers}. Ask them in one "
+            f"`{source.model.name}`, which computes with {source.whole_numbers}. Ask them in one "
             "function, concatenate their scores, and give it to `OpaqueSource`."
         )
     for fact in ("source_shape", "value_range", "score_kind"):

@@ -38,7 +38,7 @@ def network_input_of(
     answer = model.output_shape
     if not isinstance(answer, tuple) or len(answer) < 2 or any(n != 1 for n in answer[1:-1]):
         raise ValueError(
-            "The source model must have one output, a row of scores an image (None, labels). "
+            "The source model must have one output, one row of scores per image, (None, labels). "
             f"Received: output_shape={answer}. An application needs `include_top=True`."
         )
     return read_network_input(
@@ -84,9 +84,10 @@ def features_of(model: keras.Model) -> keras.Model:
         return keras.Model(model.inputs[0], features, name=f"{model.name}_features")
     except ValueError as error:
         raise ValueError(
-            "Features are what enters the last layer with weights, through which all answers go. "
-            f"Received: `{model.name}`, in which none does: joined sources have a last layer each. "
-            "Take one of them."
+            "Features are the inputs of the last layer with weights, which all scores must pass "
+            "through. "
+            f"Received: `{model.name}`, which has no such layer: joined sources have one last "
+            f"layer each. Use one of the joined sources."
         ) from error
 
 
@@ -138,9 +139,9 @@ def check_predict(model: Any, images: np.ndarray, scores: np.ndarray) -> None:
             return
         seen = f"scores that differ by {difference:.2g}"
     raise ValueError(
-        f"`{model.name}` prepares images in its own `predict`, in a way that a source cannot read: "
-        f"its scores would be others than `predict` gives. Received: {seen}. Set `preprocessor = "
-        "None` on the network where it has one, and say what it did by `preprocessing=(scale, "
-        "offset)`; or ask `predict` itself, in `OpaqueSource(network.predict, ...)` (--source "
-        "FILE.py:NAME)."
+        f"`{model.name}` preprocesses images in its own `predict`, in a way that a source cannot "
+        f"read: the source's scores would differ from those of `predict`. Received: {seen}. Set "
+        f"`preprocessor = None` on the network where it has one, and say what it did by "
+        f"`preprocessing=(scale, offset)`; or ask `predict` itself, in "
+        f"`OpaqueSource(network.predict, ...)` (--source FILE.py:NAME)."
     )

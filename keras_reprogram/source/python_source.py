@@ -90,7 +90,7 @@ class PythonSource(Source):
         raise ValueError(
             "A model whose source is Python code cannot be saved as a `.keras` file: the "
             "code has no config. Save the trained part with "
-            "`keras_reprogram.save_program(model, path)` and hand the source in again with "
+            "`keras_reprogram.save_program(model, path)` and pass the source again to "
             "`load_program(path, source)`; for checkpoints use "
             "`ModelCheckpoint(..., save_weights_only=True)`."
         )

@@ -216,8 +216,8 @@ def _signature(loaded: Any, name: str, path: Path) -> Any:
     if name not in loaded.signatures:
         raise ValueError(
             f"{path} has no signature {name!r}. It has: {sorted(loaded.signatures)}. "
-            "Pass one of them as `signature=` (--signature). A model without any: load it in "
-            "Python, and give its function to `OpaqueSource` (--source FILE.py:NAME)."
+            "Pass one of them as `signature=` (--signature). If the model has no signature, load "
+            "it in Python and pass its function to `OpaqueSource` (--source FILE.py:NAME)."
         )
     return loaded.signatures[name]
 

@@ -271,7 +271,7 @@ def check_answer(
         answer = np.asarray(answer)
     except ValueError as error:
         raise ValueError(
-            f"{who} must answer with one row of {num_labels} scores an image. "
+            f"{who} must answer with one row of {num_labels} scores per image. "
             f"Received: rows of different lengths ({error})."
         ) from error
     if answer.dtype == object or not np.issubdtype(answer.dtype, np.number):
@@ -281,7 +281,7 @@ def check_answer(
         raise ValueError(
             f"{who} must answer {num_images} images with scores of shape "
             f"{(num_images, num_labels)}. Received: shape {answer.shape}. Check `num_labels`, "
-            "and that there is one row an image, in order."
+            "and that there is one row per image, in order."
         )
     if not np.isfinite(answer).all():
         row = int(np.argwhere(~np.isfinite(answer))[0][0])

@@ -14,8 +14,8 @@ def __getattr__(name: str) -> Any:
     for place in (estimators, fitting):
         if name in place.__all__:
             warnings.warn(
-                f"`keras_reprogram.training` is gone in the next version. Import `{name}` from "
-                f"`{place.__name__}`.",
+                f"`keras_reprogram.training` will be removed in the next version. Import `{name}` "
+                f"from `{place.__name__}`.",
                 DeprecationWarning,
                 stacklevel=2,
             )

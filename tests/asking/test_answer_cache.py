@@ -313,7 +313,7 @@ def test_a_second_fit_asks_nothing_until_something_changes(capsys) -> None:
     model = model_of()
     assert fit(model, validation_data=OTHERS)[0] == 36
     assert fit(model, validation_data=OTHERS, verbose=2)[0] == 0
-    assert "Nothing is asked" in capsys.readouterr().out
+    assert "No query is sent" in capsys.readouterr().out
     assert fit(model, 255 - IMAGES)[0] == 26
     model.source.identity = "another version"
     assert fit(model, 255 - IMAGES)[0] == 26

@@ -106,5 +106,5 @@ def test_what_came_stays_where_the_loss_reads_it():
     ],
 )
 def test_a_loss_that_reads_no_labels_is_refused(loss, reason):
-    with pytest.raises(ValueError, match=f"a number for each image. Received: loss=.*{reason}"):
+    with pytest.raises(ValueError, match=f"one number per image.*Received: loss=.*{reason}"):
         labels_for(loss, LABELS, LABELS, 3)

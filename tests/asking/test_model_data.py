@@ -112,12 +112,12 @@ def test_rows_of_probabilities_are_their_largest_class_where_one_is_needed() -> 
     smooth = 0.9 * np.eye(NUM_CLASSES, dtype="float16")[LABELS] + 0.1 / NUM_CLASSES
     exact, smoothed = small_model(opaque_source()), small_model(opaque_source(), fitted=False)
     exact.fit_output_map(IMAGES, LABELS, verbose=0)
-    with pytest.warns(UserWarning, match="the most probable. `fit` with"):
+    with pytest.warns(UserWarning, match="the most probable one. `fit` with"):
         smoothed.fit_output_map(IMAGES, smooth, verbose=0)
     for one, other in zip(weights(smoothed), weights(exact), strict=True):
         np.testing.assert_array_equal(one, other)
     smooth[0] = [0.5, 0.5, 0]
-    with pytest.warns(UserWarning, match="Of equal ones it is the first: 1 rows"):
+    with pytest.warns(UserWarning, match="first class: 1 rows"):
         smoothed.fit_output_map(IMAGES, smooth, verbose=0)
     smoothed.compile("sgd", "categorical_crossentropy")
     probabilities = smoothed.predict(IMAGES, verbose=0)

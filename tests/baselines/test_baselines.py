@@ -153,7 +153,7 @@ def test_linear_head_chooses_on_validation_and_takes_features() -> None:
         (np.zeros((6, 2, 2, 1)), np.eye(6, 3, dtype=int), "argmax"),
         (np.zeros((6, 2, 2, 1)), np.zeros(6), "float64"),
         (np.full((6, 2, 2, 1), np.nan), np.arange(6) % 3, "NaN"),
-        (np.zeros((5, 2, 2, 1)), np.arange(6) % 3, "one integer label each"),
+        (np.zeros((5, 2, 2, 1)), np.arange(6) % 3, "one integer label per"),
         (np.eye(3), np.arange(3), "at least two images"),
     ],
 )

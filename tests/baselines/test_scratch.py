@@ -148,7 +148,7 @@ def test_images_above_the_largest_side_are_halved_first() -> None:
     [
         ({"train_images": np.zeros((4, 16))}, "Expected images of shape"),
         ({"train_images": np.full((4, 4, 4, 1), np.nan)}, "Expected finite inputs"),
-        ({"train_labels": np.eye(4)}, "one integer label each"),
+        ({"train_labels": np.eye(4)}, "one integer label per"),
         ({"train_labels": np.array([0, 1, 2, 3])}, "Expected labels of two or more classes in 0"),
         ({"train_labels": np.zeros(4, int)}, "Received: 1 classes"),
         ({"most_steps": 0}, "Received: most_steps=0"),

@@ -48,7 +48,7 @@ def test_other_classes_are_refused():
         class_weights({"melanom": 2.0}, LABELS, NAMES)
     with pytest.raises(ValueError, match="Received: '3'. The classes are nevus, melanoma"):
         class_weights({"3": 2.0}, LABELS, NAMES)
-    with pytest.raises(ValueError, match="two classes that count.*for 1 of them"):
+    with pytest.raises(ValueError, match="two or more classes.*for 1 of them"):
         class_weights({"0": 0.0, "1": 0.0}, LABELS, NAMES)
 
 
@@ -102,7 +102,7 @@ def test_weights_reach_what_is_trained(command: Command, skewed_folder, tmp_path
         metrics = figures["metrics"]
         assert row["balanced_accuracies"] == pytest.approx([metrics["balanced_accuracy"]])
         assert "balanced" in ended.out and f"{metrics['balanced_accuracy']:.3f}"[1:] in ended.out
-        assert "Balanced accuracy is the mean share" in (run / "report.html").read_text()
+        assert "Balanced accuracy is the mean" in (run / "report.html").read_text()
         assert figures["options"]["class_weight"] == (weights[1] if weights else None)
         assert all("balanced_accuracies" in row for row in figures["results"])
         shares.append([entry["sensitivity"] for entry in metrics["classes"]])

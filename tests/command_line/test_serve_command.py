@@ -108,7 +108,7 @@ def test_folders_that_hold_nothing_to_serve(command: Command, folder: Path, tmp_
     (tmp_path / "program" / "1").mkdir(parents=True)
     (tmp_path / "output_map" / "1").mkdir(parents=True)
     for place, said in (
-        (tmp_path, "Received: no source. Hand it in as `source` (--source)."),
+        (tmp_path, "Received: no source. Pass it as `source` (--source)."),
         (folder / "1", "which is one SavedModel. Serve the folder above it"),
         (folder.parent, "with triple/. Export a model there"),
         (tmp_path / "none", "which is not a folder"),

@@ -276,7 +276,7 @@ def test_groups_that_leave_one_class_cost_nothing():
         try:
             model.fit_opaque(x, labels, query_budget=60, groups=groups, verbose=0)
         except ValueError as error:
-            assert "At least two classes must be left" in str(error)
+            assert "At least two classes" in str(error)
             break
         model = model_for(opaque_source(), seed=1)
     else:
@@ -421,7 +421,7 @@ def test_views_of_another_program_cannot_be_chosen():
         ({"sample_weight": np.zeros(COUNT)}, "not all zero"),
         ({"class_weight": {0: np.nan}}, "finite, non-negative weights.*Received: {0: nan}"),
         ({"class_weight": {1: -2.0}}, "finite, non-negative weights.*Received: {1: -2.0}"),
-        ({"class_weight": dict.fromkeys(range(3), 0.0)}, "leave images which count"),
+        ({"class_weight": dict.fromkeys(range(3), 0.0)}, "exclude all images"),
         ({"class_weight": {"cat": 2.0}}, "class numbers to weights. Received: 'cat'"),
     ],
 )
@@ -516,7 +516,7 @@ def test_images_that_count_must_be_on_both_sides():
     held_out = split_validation(x, y, 0.2, 0)[1]
     model = model_for(opaque_source())
     for part in (np.isin(np.arange(COUNT), held_out), ~np.isin(np.arange(COUNT), held_out)):
-        with pytest.raises(ValueError, match=r"on both sides of the split. Received: weights of"):
+        with pytest.raises(ValueError, match="sides of the split.*Received: weights of"):
             model.fit_opaque(x, y, query_budget=900, sample_weight=part.astype(float), verbose=0)
     assert model.queries_used == 0
 

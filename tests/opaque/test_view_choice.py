@@ -128,7 +128,7 @@ def test_wrong_choices_are_refused():
     before = model.queries_used
     with pytest.raises(ValueError, match="between 1 and `pool_size`=1. Received: num_views=2"):
         model.select_views(x, y, pool_size=1)
-    with pytest.raises(ValueError, match="two images a class or more. Received: 5 pilot images"):
+    with pytest.raises(ValueError, match="two images per class.*Received: 5 pilot images"):
         model.select_views(x[:20], y[:20])
     with pytest.raises(ValueError, match="`style` must be one of"):
         model.select_views(x, y, style="wild")

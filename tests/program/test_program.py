@@ -20,7 +20,7 @@ from keras_reprogram.report import ProgramImages
 
 SHAPE = (4, 4, 3)
 RANGE = (-1.0, 1.0)
-SILENT = "does not say the `target_range`"
+SILENT = "does not declare the `target_range`"
 
 
 @keras.saving.register_keras_serializable(package="tests")

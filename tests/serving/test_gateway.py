@@ -181,7 +181,7 @@ def test_a_source_of_the_same_form_that_is_another(exported, monkeypatch):
 
 
 def test_halves_need_a_source_and_whole_models_have_theirs(exported, brightness_export):
-    with pytest.raises(ValueError, match="Received: no source. Hand it in"):
+    with pytest.raises(ValueError, match="Received: no source. Pass it as `source`"):
         ModelServer(exported[0])
     with pytest.raises(ValueError, match="Received: a source too"):
         ModelServer(brightness_export[0], source=sign_source())

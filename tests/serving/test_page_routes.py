@@ -215,7 +215,7 @@ def bomb(width, height):
         (b"no image at all", "must be JPEG, PNG, or BMP"),
         (
             deep_files(4095)["grey"],
-            "levels in the range of the images that were learned from, 0..255",
+            "range of the training images, 0..255",
         ),
         (encoded(noise(30, 30, 3))[:-600], "PNG or JPEG"),
         (bomb(60_000, 60_000), "at most 25,000,000 pixels. Received: 60000 x 60000"),

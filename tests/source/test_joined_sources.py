@@ -87,7 +87,7 @@ def test_fingerprint_holds_the_preprocessing_of_members(changes):
 
 def test_features_of_several_last_layers_are_refused():
     joined = join_sources(two())
-    with pytest.raises(ValueError, match="joined sources have a last layer each. Take one"):
+    with pytest.raises(ValueError, match="joined sources have one last layer each"):
         FrozenSource(joined.model, value_range=(0, 255), output="features")
 
 

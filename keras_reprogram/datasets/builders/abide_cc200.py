@@ -156,6 +156,6 @@ def _image(files: OriginalFiles, name: str) -> np.ndarray:
         return series_correlations(series)
     except ValueError as error:
         raise OriginalFileError(
-            f"Expected {name} to hold numbers in {REGIONS} columns, one a region, and two rows or "
-            f"more. Received: {error}. Fetch it again."
+            f"Expected {name} to hold numbers in {REGIONS} columns, one per region, and two rows "
+            f"or more. Received: {error}. Fetch it again."
         ) from error

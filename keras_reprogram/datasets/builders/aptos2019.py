@@ -44,7 +44,7 @@ class Aptos2019(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.1.0")
     RELEASE_NOTES = {
         "1.0.0": "Split 64/16/20 by class.",
-        "1.1.0": "Pictures that are there twice are in one part.",
+        "1.1.0": "Duplicate pictures are in the same part.",
     }
     BUILDER_CONFIGS = picture_configs(224)
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""\

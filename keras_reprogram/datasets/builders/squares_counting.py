@@ -34,7 +34,8 @@ class SquaresCounting(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.1.0")
     RELEASE_NOTES = {
         "1.0.0": "10,000 training and 2,000 test images.",
-        "1.1.0": "Other test images: a number of training images was chosen on the first ones.",
+        "1.1.0": "New test images, because the number of training images was chosen on the first "
+        "ones.",
     }
 
     def _info(self) -> Any:

@@ -78,7 +78,7 @@ def _in_use(path: Path, error: sqlite3.OperationalError) -> Exception:
     if "locked" not in str(error):
         return error
     return OSError(
-        f"The ledger {path} must be open in no other process while it is converted: it has a "
+        f"The ledger {path} must not be open in another process while it is converted: it has a "
         f"write-ahead log, in which SQLite {sqlite3.sqlite_version} may lose what was written. "
         f"Received: {error}. End the other process, or run both with SQLite 3.51.3 or newer."
     )

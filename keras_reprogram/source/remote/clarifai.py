@@ -233,7 +233,8 @@ BUSY_STATUSES = (
     "RPC_REQUEST_QUEUE_FULL",
 )
 REFUSED_STATUSES = {
-    "CONN_EXCEED": "The account's limit is used up: raise it there, or go on when it is renewed.",
+    "CONN_EXCEED": "The account's limit is used up: raise it there, or continue when it is "
+    "renewed.",
     "CONN_DOES_NOT_EXIST": "Check `model_id`, `model_version_id`, `user_id` and `app_id`.",
     "MODEL_DOES_NOT_EXIST": "Check `model_id`, `model_version_id`, `user_id` and `app_id`.",
     "MODEL_INVALID": "Check that all labels are concepts of the model, spelled as there.",
@@ -243,9 +244,9 @@ REFUSED_STATUSES = {
     "MODEL_NOT_DEPLOYED": "Deploy the model first.",
     "MODEL_PERMISSION": "Check the key in the environment and what it may do.",
     "CONN_": "Check the key in the environment, what it may do, and the account.",
-    "INPUT_": "Check the images: if they are too large, send fewer a request, or JPEG.",
-    "MP_": "Check the images: if they are too large, send fewer a request, or JPEG.",
-    "RPC_MAX_MESSAGE": "The images are too large: send fewer a request, or JPEG.",
+    "INPUT_": "Check the images: if they are too large, send fewer per request, or JPEG.",
+    "MP_": "Check the images: if they are too large, send fewer per request, or JPEG.",
+    "RPC_MAX_MESSAGE": "The images are too large: send fewer per request, or JPEG.",
 }
 _UNKNOWN_FATE = ("CONN_UNCATEGORIZED", "INPUT_UNCATEGORIZED", "INPUT_CONNECTION_FAILED")
 

@@ -166,6 +166,6 @@ def check_images_per_request(options: dict[str, Any], most: int, service: str) -
     if (wanted := options.get("images_per_request", 1)) > most:
         images = "one image" if most == 1 else f"at most {most} images"
         raise ValueError(
-            f"{service} takes {images} a request. Received: images_per_request={wanted}. Pass "
+            f"{service} takes {images} per request. Received: images_per_request={wanted}. Pass "
             "a smaller one and more `concurrency`."
         )

@@ -202,8 +202,8 @@ def executed(executor: Executor, stop: Stop, function: Callable[..., Any], *argu
         future = executor.submit(function, *arguments)
     except RuntimeError as error:
         raise SourceRefusedError(
-            f"The executor must take requests. Received: {type(error).__name__}: {error}. Make the "
-            "source with a new one; nothing was sent."
+            f"The executor must accept requests. Received: {type(error).__name__}: {error}. Build "
+            f"the source with a new executor; nothing was sent."
         ) from error
     while not wait([future], timeout=_QUEUE_SECONDS).done:
         if stop.interrupted and future.cancel():

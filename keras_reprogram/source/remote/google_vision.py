@@ -176,7 +176,7 @@ def _check_arguments(
         raise ValueError(f"`max_results` must be at least 1. Received: {max_results}.")
     if len(ordinal) != len(LEVELS) or list(ordinal) != sorted(ordinal):
         raise ValueError(
-            f"`ordinal` must be {len(LEVELS)} rising scores, of {', '.join(LEVELS)}. "
+            f"`ordinal` must be {len(LEVELS)} increasing scores, for {', '.join(LEVELS)}. "
             f"Received: {tuple(ordinal)}."
         )
 

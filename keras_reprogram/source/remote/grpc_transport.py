@@ -40,7 +40,7 @@ HINTS = {
     "NOT_FOUND": "Check the model's name and version.",
     "INVALID_ARGUMENT": "Check the model's input, its signature, and the size of the images.",
     "FAILED_PRECONDITION": "Check the model's input and its signature.",
-    "RESOURCE_EXHAUSTED": "The images are too large for the service: fewer a request, or JPEG.",
+    "RESOURCE_EXHAUSTED": "The images are too large for the service: fewer per request, or JPEG.",
     "UNIMPLEMENTED": "Check the address: another kind of service answers there.",
 }
 

@@ -32,7 +32,7 @@ _HINTS = {
     401: "Check the key in the environment.",
     403: "Check the key in the environment and what it may do.",
     404: "Check the URL and the model's name.",
-    413: "The images are too large for the service: fewer a request, or JPEG.",
+    413: "The images are too large for the service: fewer per request, or JPEG.",
 }
 
 
@@ -128,8 +128,8 @@ class HTTPClient(ServiceClient):
         if status < 400:
             host = urlsplit(answer.headers.get("location", "")).hostname or "nowhere"
             raise SourceRefusedError(
-                f"{place} must answer itself. Received: {status}, a redirect to {host}. "
-                "Pass the URL that it leads to, if you trust it."
+                f"{place} must answer without a redirect. Received: {status}, a redirect to "
+                f"{host}. Pass the URL that it leads to, if you trust it."
             )
         text = answer.content[:2000].decode("utf-8", "replace")
         said = hide_key(text, self.key_variable, 200)

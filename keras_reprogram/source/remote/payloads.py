@@ -109,7 +109,7 @@ def check_missing(missing: float | str, *, unit_range: bool = False) -> float | 
     if unit_range and not isinstance(missing, str) and not 0 <= missing <= 1:
         raise ValueError(
             "`missing` must be from 0 to 1, as independent scores are. Received: "
-            f'{missing!r}. Take 0 for "not listed", or "floor".'
+            f'{missing!r}. Pass 0 for "not listed", or "floor".'
         )
     return missing
 

@@ -207,7 +207,7 @@ def _check_sides(source_shape: tuple[int, int, int]) -> None:
     least, most = _SIDES
     if not all(least <= side <= most for side in source_shape[:2]):
         raise ValueError(
-            f"Rekognition takes images of {least} to {most:,} pixels a side. Received: "
+            f"Rekognition takes images of {least} to {most:,} pixels per side. Received: "
             f"source_shape={tuple(source_shape)}. Let the program make images of (96, 96, 3)."
         )
 
@@ -258,8 +258,8 @@ def failure_of(error: Exception, place: str) -> Exception:
         return untrusted(place, error)
     if _host_is_unknown(error):
         return SourceRefusedError(
-            f"{place} is at no address. Received: {error}. Check `region`: Rekognition is not in "
-            "every one."
+            f"{place} has no address. Received: {error}. Check `region`: Rekognition is not "
+            f"available in every region."
         )
     if isinstance(error, exceptions.SSLError | exceptions.HTTPClientError):
         return SourceUnavailableError(f"{place} broke off: {error}")

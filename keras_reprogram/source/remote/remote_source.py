@@ -100,10 +100,10 @@ class RemoteSource(PythonSource):
             raise ValueError(f"`encoding` must be one of {ENCODINGS}. Received: {encoding!r}.")
         if images_per_request < 1 or concurrency < 1 or retries < 0:
             raise ValueError(
-                "`images_per_request` and `concurrency` must be at least 1, `retries` 0. Received: "
-                f"{images_per_request}, {concurrency}, {retries}."
+                "`images_per_request` and `concurrency` must be at least 1, and `retries` at "
+                f"least 0. Received: {images_per_request}, {concurrency}, {retries}."
             )
-        way = "and let the service turn the images, or write a source of your own that does"
+        way = "and let the service transpose the images, or write your own source that does"
         check_channels_last("source_shape", source_shape, way)
         super().__init__(
             source_shape,
@@ -327,7 +327,8 @@ def check_drift(
     if moved.max() > tolerance:
         label = int(moved.argmax())
         raise SourceDriftedError(
-            f"A source must answer an image as it did before, within {tolerance:g}. Received: "
+            f"A source must give an image the same scores as before, within {tolerance:g}. "
+            f"Received: "
             f"score {label} is {now[label]:.4g} and was {before[label]:.4g} when the ledger "
             f"{ledger.path} began. The model was replaced: start a new ledger, or name the old "
             "version of the model."

@@ -269,7 +269,7 @@ def test_an_image_that_fails_among_others_is_shown_and_counted(tmp_path, hosted,
         ("CONN_EXCEED_HOURLY_LIMIT", "11003 .*limit is used up"),
         ("CONN_EXCEED_MONTHLY_LIMIT", "11004 .*limit is used up"),
         ("MODEL_DOES_NOT_EXIST", "21200 .*Check `model_id`"),
-        ("INPUT_OVER_LIMIT", "30105 .*fewer a request"),
+        ("INPUT_OVER_LIMIT", "30105 .*fewer per request"),
         ("MP_DOWNLOAD_MAX_SIZE_EXCEEDED_ERROR", "47103 .*too large, send fewer"),
         ("RPC_MAX_MESSAGE_SIZE_EXCEEDED", "40033 .*too large: send fewer"),
     ],
@@ -385,7 +385,7 @@ def test_many_at_a_time_and_a_share_of_faults(tmp_path, hosted, signs):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"images_per_request": 129}, "at most 128 images a request. Received: .*=129"),
+        ({"images_per_request": 129}, "at most 128 images per request. Received: .*=129"),
         ({"concepts_by": "colour"}, "`concepts_by` must be 'name' or 'id'. Received: 'colour'"),
     ],
 )

@@ -302,7 +302,7 @@ def test_places_are_part_of_the_ledgers_key(hosted):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"images_per_request": 2}, "one image a request. Received: images_per_request=2"),
+        ({"images_per_request": 2}, "one image per request. Received: images_per_request=2"),
         ({"endpoint": "signs.example"}, "must begin with http"),
         ({"endpoint": "https://me:secret@signs.example"}, "must not hold a password"),
     ],

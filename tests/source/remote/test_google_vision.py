@@ -386,12 +386,12 @@ def test_many_at_a_time_and_a_share_of_faults(tmp_path, hosted, signs):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"images_per_request": 17}, "at most 16 images a request. Received: .*=17"),
+        ({"images_per_request": 17}, "at most 16 images per request. Received: .*=17"),
         ({"feature": "faces"}, "`feature` must be one of .*Received: 'faces'"),
         ({"feature": "safe_search"}, "SafeSearch knows the labels adult, .*Received: a"),
         ({"max_results": 0}, "`max_results` must be at least 1. Received: 0"),
-        ({"ordinal": (0, 1)}, "5 rising scores.*Received: .0, 1."),
-        ({"ordinal": (4, 3, 2, 1, 0)}, "5 rising scores.*Received: .4, 3"),
+        ({"ordinal": (0, 1)}, "5 increasing scores.*Received: .0, 1."),
+        ({"ordinal": (4, 3, 2, 1, 0)}, "5 increasing scores.*Received: .4, 3"),
     ],
 )
 def test_wrong_arguments(changes, message):

@@ -412,6 +412,6 @@ def test_drifting_answers_stop_the_next_run(tmp_path):
         service.hosted.model = lambda pixels: np.roll(np.asarray(service.model(pixels)), 1, axis=1)
         source_of(service, ledger=ledger, drift_tolerance=0.01)(images)
         again = source_of(service, ledger=ledger, drift_tolerance=0.01)
-        with pytest.raises(SourceDriftedError, match="as it did before.* The model was replaced"):
+        with pytest.raises(SourceDriftedError, match="The model was replaced"):
             again(images_of(5, seed=11))
         assert service.bill == 7 == ledger.spent

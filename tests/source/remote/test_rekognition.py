@@ -465,14 +465,14 @@ def test_settings_are_part_of_the_ledgers_key(hosted):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"source_shape": (32, 96, 3)}, "80 to 10,000 pixels a side. Received: .*32, 96, 3"),
+        ({"source_shape": (32, 96, 3)}, "80 to 10,000 pixels per side. Received: .*32, 96, 3"),
         ({"operation": "faces"}, "`operation` must be one of .* Received: faces"),
         ({"operation": "custom_labels"}, "`project_version_arn` .* which need it"),
         ({"project_version_arn": ARN}, "`project_version_arn` belongs to custom labels"),
         ({"operation": "moderation", "max_labels": 3}, "`max_labels` .* None for moderation"),
         ({"max_labels": 0}, "`max_labels` must be at least 1"),
         ({"min_confidence": 101}, "`min_confidence` must be from 0 to 100 percent"),
-        ({"images_per_request": 2}, "one image a request. Received: images_per_request=2"),
+        ({"images_per_request": 2}, "one image per request. Received: images_per_request=2"),
         ({"endpoint_url": "rekognition.example"}, "must begin with http"),
     ],
 )
