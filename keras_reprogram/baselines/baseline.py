@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from keras_reprogram.fitting.logistic_solver import LosslessRotation
+from keras_reprogram.baselines.lossless_rotation import LosslessRotation
 
 
 @dataclass(frozen=True, eq=False)

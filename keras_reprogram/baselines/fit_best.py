@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from keras_reprogram.baselines.baseline import Baseline, check_labelled, fit_rotation, rotate
-from keras_reprogram.fitting.logistic_solver import LosslessRotation
+from keras_reprogram.baselines.lossless_rotation import LosslessRotation
 from keras_reprogram.fitting.validation import draw_stratified, split_validation
 
 

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_reprogram.baselines.baseline import Baseline, check_images, rotate
+from keras_reprogram.baselines.lossless_rotation import LosslessRotation
 from keras_reprogram.baselines.training_loop import (
     AS_THEY_ARE,
     Augmentation,
@@ -16,7 +17,6 @@ from keras_reprogram.baselines.training_loop import (
     best_length,
     in_parts,
 )
-from keras_reprogram.fitting.logistic_solver import LosslessRotation
 from keras_reprogram.fitting.validation import split_validation
 from keras_reprogram.inner_networks import float32_policy
 

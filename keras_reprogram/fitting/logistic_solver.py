@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
 
-from keras_reprogram.fitting.one_thread import one_thread
+from keras_reprogram.fitting.threads import one_thread, threads_for
 
 # Where the gradient of the mean loss, in preconditioned unknowns, counts as zero. The Hessian is
 # nearly the identity there, so the objective is within about 1e-8 of its minimum.
 TOLERANCE = 1e-4
-_MEMORY = 20
+_MEMORY = 10
 _MAX_ITERATIONS = 2_000
 # So many times the tolerance is worth a warning: the objective is then off by 1e-6 or more.
 _FAR = 10
-# A class's cross-entropy curves along its logit by p (1 - p) <= 1/4, two classes together by 1/2.
-_CURVATURE = 0.5
+# A class that is hardly ever in doubt is taken to curve the loss by no less than this.
+_SMALLEST_DOUBT = 1e-6
+# Squares of all rows at once would take as much memory as the rows.
+_ROWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,106 +47,150 @@ class LogisticSolution:
 
     def probabilities(self, rows: np.ndarray) -> np.ndarray:
         """Probabilities `(n, K)` of rows `(n, d)`."""
-        return _softmax(_product(rows, self.kernel) + self.bias)[0]
+        kernel, bias = self.kernel.astype(rows.dtype), self.bias.astype(rows.dtype)
+        with one_thread():
+            return _softmax(rows @ kernel + bias)[0]
 
 
-def solve_logistic(
-    rows: np.ndarray,
-    labels: np.ndarray,
-    weight: np.ndarray,
-    regularization: float,
-    *,
-    start: LogisticSolution | None = None,
-    tolerance: float = TOLERANCE,
-) -> LogisticSolution:
-    """The minimum of `q / 2 ||kernel||^2 + C sum_i weight_i cross_entropy_i`."""
-    # q is 1, and 2 with two classes, where that is the objective of a single weight vector. The
-    # bias is free. The columns of `rows` should be nearly uncorrelated, as along principal axes:
-    # then the Hessian is nearly diagonal, `q / (C n) + s_i^2 / 2` for a column of spread s_i (as a
-    # mean over n rows). L-BFGS on the unknowns v, `kernel_i = v_i / sqrt(q / (C n) + s_i^2 / 2)`,
-    # sees nearly the identity, and takes tens of steps where spreads of several thousands to one
-    # need thousands. Products are taken in float32, as the features are, and again in float64 where
-    # that leaves the gradient above the tolerance.
-    classes, codes = np.unique(labels, return_inverse=True)
-    share = weight / weight.sum()
-    penalty = (2.0 if len(classes) == 2 else 1.0) / (regularization * weight.sum())
-    spread = np.sqrt(share @ np.square(rows, dtype=np.float64))
-    scale = np.append(1 / np.sqrt(penalty + _CURVATURE * spread**2), 1 / np.sqrt(_CURVATURE))
-    unknowns = _unknowns(start, classes, scale)
-    iterations = 0
-    # Products this small cost less than waking threads for them: on a busy machine one thread is
-    # eighty times faster than two.
-    with one_thread():
-        for precision in (np.float32, np.float64):
-            objective = _Objective(rows.astype(precision), codes, share, penalty, scale)
-            found = minimize(
-                objective,
-                unknowns,
-                jac=True,
-                method="L-BFGS-B",
-                # The gradient alone ends it: the loss cannot be told apart long before.
-                options={
-                    "maxcor": _MEMORY,
-                    "gtol": tolerance,
-                    "ftol": 0.0,
-                    "maxiter": _MAX_ITERATIONS,
-                    "maxfun": 2 * _MAX_ITERATIONS,
-                },
-            )
-            unknowns, gradient = found.x, float(np.abs(found.jac).max())
-            iterations += int(found.nit)
-            if gradient <= tolerance:
-                break
-    if gradient > _FAR * tolerance:
-        warnings.warn(
-            f"The exact fit at C = {regularization:g} ended after {iterations} iterations before "
-            f"its minimum: expected a gradient below {tolerance:g}. Received: {gradient:.1e}. "
-            "Features of very different scales cause this: scale them, or use a smaller C.",
-            stacklevel=2,
-        )
-    solution = unknowns.reshape(-1, len(classes)) * scale[:, None]
-    return LogisticSolution(classes, solution[:-1], solution[-1], gradient, iterations)
+class LogisticProblem:
+    """Rows `(n, d)` with labels and weights `(n,)`, for fits at several regularisations.
 
+    `solve` finds the minimum of `q / 2 sum_ik penalty_i kernel_ik^2 + C sum_i weight_i
+    cross_entropy_i`. q is 1, and 2 with two classes, where that is the objective of a single weight
+    vector. The bias is free.
+    """
 
-class _Objective:
-    """Value and gradient in v, divided by `C sum_i weight_i`."""
+    # The columns of the rows should be nearly uncorrelated, as along principal axes: then the
+    # Hessian is nearly diagonal, `q penalty_i / (C n) + c_k s_i^2` for a column of spread s_i (as a
+    # mean over n rows) and a class whose p (1 - p) has the mean c_k. L-BFGS on unknowns v that are
+    # the weights times the root of that sees nearly the identity, and takes tens of steps where
+    # spreads of several thousands to one need thousands.
 
-    def __init__(
+    def __init__(self, rows: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> None:
+        self.rows = rows.astype(np.float32, copy=False)
+        self.classes, self.codes = np.unique(labels, return_inverse=True)
+        self.total, self.share = float(weight.sum()), weight / weight.sum()
+        self.variances = np.zeros(rows.shape[1])
+        for first in range(0, len(rows), _ROWS_AT_ONCE):
+            part = slice(first, first + _ROWS_AT_ONCE)
+            self.variances += self.share[part] @ np.square(self.rows[part])
+
+    def solve(
         self,
-        rows: np.ndarray,
-        codes: np.ndarray,
-        share: np.ndarray,
-        penalty: float,
-        scale: np.ndarray,
-    ) -> None:
-        self.rows, self.codes, self.share = rows, codes, share
-        self.penalty, self.scale = penalty, scale[:, None]
-        self.all_rows = np.arange(len(rows))
+        regularization: float,
+        *,
+        penalty: np.ndarray | float = 1.0,
+        start: LogisticSolution | None = None,
+        tolerance: float = TOLERANCE,
+    ) -> LogisticSolution:
+        """The minimum at C, sought from a start or from zero."""
+        num_classes = len(self.classes)
+        factor = (2.0 if num_classes == 2 else 1.0) / (regularization * self.total)
+        penalties = factor * np.broadcast_to(penalty, len(self.variances))[:, None]
+        weights = self._weights(start)
+        iterations = 0
+        with threads_for(self.rows.size * num_classes) as (num_parts, run):
+            bounds = np.linspace(0, len(self.rows), num_parts + 1).astype(int)
+            parts = [slice(*pair) for pair in pairwise(bounds)]
+            doubt = self._doubt(parts, run, None if start is None else weights)
+            curvature = penalties + self.variances[:, None] * doubt
+            scale = 1 / np.sqrt(np.vstack([curvature, doubt]))
+            # Products are taken in float32, as the features are, and again in float64 where that
+            # leaves the gradient above the tolerance.
+            for precision in (np.float32, np.float64):
+                objective = _Objective(
+                    self.rows.astype(precision, copy=False), self.codes, self.share, parts, run
+                )
+                found = minimize(
+                    objective.preconditioned,
+                    (weights / scale).ravel(),
+                    (penalties, scale),
+                    jac=True,
+                    method="L-BFGS-B",
+                    # The gradient alone ends it: the loss cannot be told apart long before.
+                    options={
+                        "maxcor": _MEMORY,
+                        "gtol": tolerance,
+                        "ftol": 0.0,
+                        "maxiter": _MAX_ITERATIONS,
+                        "maxfun": 2 * _MAX_ITERATIONS,
+                    },
+                )
+                weights = found.x.reshape(scale.shape) * scale
+                gradient = float(np.abs(found.jac).max())
+                iterations += int(found.nit)
+                if gradient <= tolerance:
+                    break
+        if gradient > _FAR * tolerance:
+            warnings.warn(
+                f"The exact fit at C = {regularization:g} ended after {iterations} iterations "
+                f"before its minimum: expected a gradient below {tolerance:g}. "
+                f"Received: {gradient:.1e}. Features of very different scales cause this: scale them, "
+                "or use a smaller C.",
+                stacklevel=2,
+            )
+        return LogisticSolution(self.classes, weights[:-1], weights[-1], gradient, iterations)
 
-    def __call__(self, unknowns: np.ndarray) -> tuple[float, np.ndarray]:
-        weights = unknowns.reshape(len(self.scale), -1) * self.scale
-        kernel, bias = weights[:-1], weights[-1]
-        logits = self.rows @ kernel.astype(self.rows.dtype) + bias.astype(self.rows.dtype)
+    def _weights(self, start: LogisticSolution | None) -> np.ndarray:
+        """Kernel and bias of a start, zero where it has none, `(d + 1, K)`."""
+        weights = np.zeros((len(self.variances) + 1, len(self.classes)))
+        if start is not None:
+            _, own, theirs = np.intersect1d(self.classes, start.classes, return_indices=True)
+            weights[:-1, own] = start.kernel[:, theirs]
+            weights[-1, own] = start.bias[theirs]
+        return weights
+
+    def _doubt(
+        self, parts: list[slice], run: Callable[..., Any], weights: np.ndarray | None
+    ) -> np.ndarray:
+        """Mean p (1 - p) of each class, `(K,)`."""
+        if weights is None:
+            often = np.bincount(self.codes, self.share)
+            doubt = often * (1 - often)
+        else:
+            small = weights.astype(self.rows.dtype)
+
+            def of(part: slice) -> np.ndarray:
+                p, _ = _softmax(self.rows[part] @ small[:-1] + small[-1])
+                return self.share[part] @ (p * (1 - p))
+
+            doubt = np.sum(list(run(of, parts)), axis=0)
+        return np.maximum(doubt, _SMALLEST_DOUBT)
+
+
+@dataclass(frozen=True, eq=False)
+class _Objective:
+    """Value and gradient, divided by `C sum_i weight_i`; the last row of weights is the bias."""
+
+    rows: np.ndarray
+    codes: np.ndarray
+    share: np.ndarray
+    parts: list[slice]
+    run: Callable[..., Any]
+
+    def preconditioned(
+        self, unknowns: np.ndarray, penalties: np.ndarray, scale: np.ndarray
+    ) -> tuple[float, np.ndarray]:
+        weights = unknowns.reshape(scale.shape) * scale
+        kernel, small = weights[:-1], weights.astype(self.rows.dtype)
+        found = list(self.run(lambda part: self._of(part, small), self.parts))
+        value = sum(loss for loss, _ in found) + np.vdot(penalties * kernel, kernel) / 2
+        gradient = np.zeros(scale.shape)
+        for _, slope in found:
+            gradient += slope
+        gradient[:-1] += penalties * kernel
+        return float(value), (gradient * scale).ravel()
+
+    def _of(self, part: slice, weights: np.ndarray) -> tuple[float, np.ndarray]:
+        """Mean cross-entropy of a part of the rows, and its gradient."""
+        rows, codes, share = self.rows[part], self.codes[part], self.share[part]
+        logits = rows @ weights[:-1] + weights[-1]
         errors, log_norm = _softmax(logits)
-        own = logits[self.all_rows, self.codes].astype(np.float64)
-        value = self.share @ (log_norm - own) + self.penalty / 2 * np.vdot(kernel, kernel)
-        errors[self.all_rows, self.codes] -= 1
-        errors *= self.share[:, None].astype(errors.dtype)
-        gradient = np.empty_like(weights)
-        gradient[:-1] = self.rows.T @ errors
-        gradient[:-1] += self.penalty * kernel
-        gradient[-1] = errors.sum(axis=0, dtype=np.float64)
-        return float(value), (gradient * self.scale).ravel()
-
-
-def _unknowns(start: LogisticSolution | None, classes: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    unknowns = np.zeros((len(scale), len(classes)))
-    if start is not None:
-        _, own, theirs = np.intersect1d(classes, start.classes, return_indices=True)
-        unknowns[:-1, own] = start.kernel[:, theirs]
-        unknowns[-1, own] = start.bias[theirs]
-        unknowns /= scale[:, None]
-    return unknowns.ravel()
+        each = np.arange(len(rows))
+        loss = share @ (log_norm - logits[each, codes].astype(np.float64))
+        errors[each, codes] -= 1
+        errors *= share[:, None].astype(errors.dtype)
+        return loss, np.vstack([rows.T @ errors, errors.sum(axis=0, keepdims=True)])
 
 
 def _softmax(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -151,71 +200,3 @@ def _softmax(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     norm = exponents.sum(axis=1, keepdims=True)
     exponents /= norm
     return exponents, (np.log(norm) + largest)[:, 0].astype(np.float64)
-
-
-def _product(rows: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    with one_thread():
-        return rows @ kernel
-
-
-# Below this share of the largest variance a direction is rounding noise of float32.
-SMALLEST_SHARE = 1e-7
-
-
-@dataclass(frozen=True, eq=False)
-class LosslessRotation:
-    """Flattens, centres and scales inputs, and rotates them into the space that the rows span.
-
-    The rows' mean squared norm becomes 1, so that one grid of regularisations suits any number of
-    features. With `n` rows of `d > n` features only `n` axes carry anything: rotating to those
-    keeps all inner products and distances between rows. Ridge-regularised linear models see
-    nothing else, so their fit and predictions are the same as on `d` features, at a fraction of
-    the time.
-
-    Args:
-        mean: float32 array of shape `(d,)`.
-        scale: Root mean squared norm of the centred rows.
-        axes: float32 array of shape `(d, r)` with orthonormal columns, or `None` where `d <= n`.
-    """
-
-    mean: np.ndarray = field(repr=False)
-    scale: float
-    axes: np.ndarray | None = field(repr=False)
-
-    @classmethod
-    def fit(cls, inputs: np.ndarray) -> tuple[LosslessRotation, np.ndarray]:
-        """The rotation of inputs `(n, ...)`, and the rotated rows, float64 `(n, r)`."""
-        rows = _flat(inputs)
-        mean = rows.mean(axis=0)
-        rows = rows - mean
-        scale = float(np.sqrt(np.mean(np.einsum("ij,ij->i", rows, rows)))) or 1.0
-        rows /= scale
-        axes = _axes(rows) if rows.shape[1] > rows.shape[0] else None
-        rotated = rows if axes is None else rows @ axes
-        return cls(mean, scale, axes), rotated.astype(np.float64)
-
-    def apply(self, inputs: np.ndarray) -> np.ndarray:
-        """Rotates further inputs to float64 `(m, r)`."""
-        rows = _flat(inputs)
-        if rows.shape[1] != len(self.mean):
-            raise ValueError(
-                f"Expected images (or features) of {len(self.mean)} values, as for training. "
-                f"Received: shape {np.shape(inputs)}. Resize them."
-            )
-        rows = (rows - self.mean) / np.float32(self.scale)
-        return (rows if self.axes is None else rows @ self.axes).astype(np.float64)
-
-
-def _flat(inputs: np.ndarray) -> np.ndarray:
-    return np.asarray(inputs, np.float32).reshape(len(inputs), -1)
-
-
-def _axes(rows: np.ndarray) -> np.ndarray:
-    # With rows = U S V^T, rows rows^T = U S^2 U^T is the small matrix, and V = rows^T U / S.
-    with one_thread():
-        variances, directions = np.linalg.eigh((rows @ rows.T).astype(np.float64))
-    kept = variances > SMALLEST_SHARE * max(variances[-1], np.finfo(np.float64).tiny)
-    # Rows that are all alike have no axis of their own; one keeps the shapes.
-    kept[-1] = True
-    scaled = directions[:, kept] / np.sqrt(np.where(variances > 0, variances, 1.0)[kept])
-    return rows.T @ scaled.astype(np.float32)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from keras_reprogram.fitting.logistic_solver import (
-    LogisticSolution,
-    LosslessRotation,
-    solve_logistic,
-)
-from keras_reprogram.fitting.one_thread import one_thread
+from keras_reprogram.fitting.logistic_solver import LogisticProblem, LogisticSolution
+from keras_reprogram.fitting.principal_axes import PrincipalAxes
 from keras_reprogram.fitting.validation import split_validation
 
 # Inverse regularisation C for features of mean squared norm 1, from a strong prior to hardly any.
@@ -21,9 +19,16 @@ REGULARIZATIONS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.
 SPREAD_POWERS = (1.0, 0.75)
 # An axis with less than this share of the largest spread is noise, not to be blown up.
 _SPREAD_FLOOR = 1e-3
-# The loss on validation falls and then rises with C: after so many values of C that are worse than
-# the best one, the rest, whose fits take longest, is left out.
+# The loss on validation falls and then rises with C. The search starts here and goes up, or else
+# down, until a value is worse than the best one by this share, or two values are worse at all.
+_FIRST_REGULARIZATION = 10.0
+_CLEARLY_WORSE = 0.01
 _PATIENCE = 2
+# Where a fit ends that is only compared with others: its loss on validation is right to a
+# thousandth.
+_ROUGH = 1e-3
+# From one C to the next the minimum moves on about as it moved before.
+_MOMENTUM = 0.7
 # Where nothing can be held out: the middle of what validation chooses on real sources.
 _DEFAULT_REGULARIZATION = 100.0
 # The logit of a class that was never seen; far below any that was.
@@ -114,40 +119,40 @@ def fit_logistic_regression(
             "A map needs training images of at least two classes. "
             f"Received: labels of class {np.unique(labels).tolist()} only."
         )
-    rotation, rows = LosslessRotation.fit(features)
-    axes, rows = _principal_axes(rotation, rows)
-    weight = np.ones(len(rows)) if sample_weight is None else np.asarray(sample_weight, float)
+    features = np.asarray(features, np.float32).reshape(len(labels), -1)
+    weight = np.ones(len(labels)) if sample_weight is None else np.asarray(sample_weight, float)
     held_out = _held_out(labels, weight, validation_split, seed, groups)
+    # Training rows first, then validation rows: both are views of the same memory.
+    order = np.arange(len(labels)) if held_out is None else _training_first(*held_out, len(labels))
+    axes, rows = PrincipalAxes.fit(features, order)
+    labels, weight = labels[order], weight[order]
+    spread = np.sqrt(np.einsum("ij,ij->j", rows, rows, dtype=np.float64) / len(rows))
     if held_out is None:
-        power, regularization, accuracy = SPREAD_POWERS[0], _DEFAULT_REGULARIZATION, None
+        power, regularization, accuracy, start = (
+            SPREAD_POWERS[0],
+            _DEFAULT_REGULARIZATION,
+            None,
+            None,
+        )
     else:
-        power, regularization, accuracy = _choose(rows, labels, weight, *held_out)
-    scales = _axis_scales(rows, power)
-    solution = solve_logistic(_scaled(rows, scales), labels, weight, regularization)
-    kernel, bias = _all_classes(solution, num_classes)
-    kernel = axes @ (scales[:, None] * kernel) / rotation.scale
-    bias = bias - rotation.mean @ kernel
+        best = _choose(rows, labels, weight, spread, *(len(part) for part in held_out))
+        power, regularization, accuracy = best.power, best.regularization, best.accuracy
+        start = best.solution
+    solution = LogisticProblem(rows, labels, weight).solve(
+        regularization, penalty=_penalties(spread, power), start=start
+    )
+    kernel, bias = axes.affine(*_all_classes(solution, num_classes))
     return MapFit(
         kernel.astype(np.float32), bias.astype(np.float32), regularization, power, accuracy
     )
 
 
-def _principal_axes(rotation: LosslessRotation, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Principal axes `(d, r)` and the rows projected onto them; a rotation has both."""
-    if rotation.axes is not None:
-        return rotation.axes, rows
-    with one_thread():
-        _, axes = np.linalg.eigh(rows.T @ rows)
-    return axes, rows @ axes
-
-
-def _axis_scales(rows: np.ndarray, power: float) -> np.ndarray:
-    """Factors that leave each axis this power of its spread, and the mean squared norm at 1."""
-    spread = np.sqrt(np.mean(rows**2, axis=0))
+def _penalties(spread: np.ndarray, power: float) -> np.ndarray:
+    """Penalties of axes that would keep this power of their spread, at a mean squared norm of 1."""
+    # Scaling an axis by a factor divides its weights by it, and their penalty by its square.
     largest = float(spread.max()) or 1.0
-    scales = np.maximum(spread, _SPREAD_FLOOR * largest) ** (power - 1.0)
-    norm = float(np.sqrt(np.sum((spread * scales) ** 2))) or 1.0
-    return scales / norm
+    factors = np.maximum(spread, _SPREAD_FLOOR * largest) ** (power - 1.0)
+    return (np.sum((spread * factors) ** 2) or 1.0) / factors**2
 
 
 def _held_out(
@@ -169,34 +174,85 @@ def _held_out(
     return train, validation
 
 
+def _training_first(train: np.ndarray, validation: np.ndarray, count: int) -> np.ndarray:
+    rest = np.setdiff1d(np.arange(count), np.concatenate([train, validation]))
+    return np.concatenate([train, validation, rest])
+
+
+@dataclass(frozen=True, eq=False)
+class _Trial:
+    """A power and a C, tried on validation."""
+
+    loss: float
+    accuracy: float
+    power: float
+    regularization: float
+    solution: LogisticSolution
+
+    def moved_on(self, before: _Trial) -> LogisticSolution:
+        """Where the minimum will about be if it moves on as it did since the trial before."""
+        now, then = self.solution, before.solution
+        kernel = now.kernel + _MOMENTUM * (now.kernel - then.kernel)
+        bias = now.bias + _MOMENTUM * (now.bias - then.bias)
+        return replace(now, kernel=kernel, bias=bias)
+
+
 def _choose(
     rows: np.ndarray,
     labels: np.ndarray,
     weight: np.ndarray,
-    train: np.ndarray,
-    validation: np.ndarray,
-) -> tuple[float, float, float]:
-    trials = []
+    spread: np.ndarray,
+    num_train: int,
+    num_validation: int,
+) -> _Trial:
+    """The power and the C with the lowest loss on the validation rows that follow the training."""
+    problem = LogisticProblem(rows[:num_train], labels[:num_train], weight[:num_train])
+    validation = slice(num_train, num_train + num_validation)
     share = weight[validation] if weight[validation].any() else None
+
+    def trial(power: float, index: int, start: LogisticSolution | None) -> _Trial:
+        solution = problem.solve(
+            REGULARIZATIONS[index],
+            penalty=_penalties(spread, power),
+            start=start,
+            tolerance=_ROUGH,
+        )
+        probabilities = solution.probabilities(rows[validation])
+        loss = _cross_entropy(probabilities, solution.classes, labels[validation], share)
+        hits = solution.classes[probabilities.argmax(axis=1)] == labels[validation]
+        accuracy = float(np.average(hits, weights=share))
+        return _Trial(loss, accuracy, power, REGULARIZATIONS[index], solution)
+
+    best: list[_Trial] = []
     for power in SPREAD_POWERS:
-        scaled = _scaled(rows, _axis_scales(rows, power))
-        solution, losses = None, []
-        for regularization in REGULARIZATIONS:
-            # From one C to the next the minimum moves little: it is found from there.
-            solution = solve_logistic(
-                scaled[train], labels[train], weight[train], regularization, start=solution
-            )
-            probabilities = solution.probabilities(scaled[validation])
-            loss = _cross_entropy(probabilities, solution.classes, labels[validation], share)
-            predicted = solution.classes[probabilities.argmax(axis=1)]
-            hits = predicted == labels[validation]
-            accuracy = float(np.average(hits, weights=share))
-            trials.append((loss, power, regularization, accuracy))
-            losses.append(loss)
-            if min(losses[-_PATIENCE:]) > min(losses):
+        # The best C of one power is close to that of another, and so is the minimum.
+        first = best[-1].regularization if best else _FIRST_REGULARIZATION
+        start = best[-1].solution if best else None
+        index = REGULARIZATIONS.index(first)
+        best.append(_climb(functools.partial(trial, power), index, start))
+    return min(best, key=lambda found: found.loss)
+
+
+def _climb(
+    trial: Callable[[int, LogisticSolution | None], _Trial],
+    index: int,
+    start: LogisticSolution | None,
+) -> _Trial:
+    """The best trial, from a value of C upwards, or downwards where that does not help."""
+    first = trial(index, start)
+    for step in (1, -1):
+        trials = [first]
+        while 0 <= index + step * len(trials) < len(REGULARIZATIONS):
+            near = trials[-1].moved_on(trials[-2]) if len(trials) > 1 else first.solution
+            trials.append(trial(index + step * len(trials), near))
+            losses = [tried.loss for tried in trials]
+            clearly_worse = losses[-1] > (1 + _CLEARLY_WORSE) * min(losses)
+            if clearly_worse or min(losses[-_PATIENCE:]) > min(losses):
                 break
-    _, power, regularization, accuracy = min(trials)
-    return power, regularization, accuracy
+        best = min(trials, key=lambda found: found.loss)
+        if best is not first:
+            return best
+    return first
 
 
 def _cross_entropy(
@@ -210,11 +266,6 @@ def _cross_entropy(
     own = probabilities[np.arange(len(labels)), np.searchsorted(classes, labels)]
     smallest = np.finfo(own.dtype).eps
     return float(np.average(-np.log(np.clip(own, smallest, 1 - smallest)), weights=weight))
-
-
-def _scaled(rows: np.ndarray, scales: np.ndarray) -> np.ndarray:
-    """Scales rows in float32, the type of the features."""
-    return (rows * scales).astype(np.float32)
 
 
 def _all_classes(solution: LogisticSolution, num_classes: int) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_reprogram.arguments import one_of
 from keras_reprogram.fitting.map_fitting import MapFit, fit_logistic_regression
-from keras_reprogram.fitting.one_thread import one_thread
+from keras_reprogram.fitting.threads import one_thread
 
 # Ridge penalties for one image, as shares of the mean squared norm of its features.
 _PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)

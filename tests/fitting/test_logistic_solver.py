@@ -1,11 +1,15 @@
-"""solve_logistic: the minimum, whatever the spreads of the columns."""
+"""LogisticProblem: the minimum, whatever the spreads of the columns."""
 
 import numpy as np
 import pytest
 from scipy.optimize import minimize
 
 from keras_reprogram.fitting import logistic_solver
-from keras_reprogram.fitting.logistic_solver import solve_logistic
+from keras_reprogram.fitting.logistic_solver import LogisticProblem
+
+
+def solve_logistic(rows, labels, weight, regularization, **options):
+    return LogisticProblem(rows, labels, weight).solve(regularization, **options)
 
 
 def rows_of(count, width, num_classes, ratio=1e-3, seed=0):

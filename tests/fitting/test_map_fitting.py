@@ -6,7 +6,7 @@ from sklearn.linear_model import LogisticRegression
 
 from keras_reprogram import fit_logistic_regression
 from keras_reprogram.fitting import map_fitting
-from keras_reprogram.fitting.logistic_solver import solve_logistic
+from keras_reprogram.fitting.logistic_solver import LogisticProblem
 
 
 def blobs(count=120, width=5, num_classes=3, distance=1.5, seed=0):
@@ -233,16 +233,42 @@ def test_weights_choose_the_regularisation():
     assert chosen[0] > chosen[1]
 
 
-def test_a_path_ends_after_two_values_that_are_worse_on_validation(monkeypatch):
-    tried = []
+def watched(monkeypatch):
+    """Values of C in the order in which they are fitted."""
+    tried, solve = [], LogisticProblem.solve
 
-    def watched(rows, labels, weight, regularization, **options):
+    def noted(problem, regularization, **options):
         tried.append(regularization)
-        return solve_logistic(rows, labels, weight, regularization, **options)
+        return solve(problem, regularization, **options)
 
-    monkeypatch.setattr(map_fitting, "solve_logistic", watched)
-    monkeypatch.setattr(map_fitting, "SPREAD_POWERS", (1.0,))
+    monkeypatch.setattr(LogisticProblem, "solve", noted)
+    return tried
+
+
+def test_the_search_goes_down_where_up_is_clearly_worse(monkeypatch):
+    tried = watched(monkeypatch)
     noisy, labels = blobs(150, 40, distance=0.15)
     assert fit_logistic_regression(noisy, labels, num_classes=3).regularization == 1.0
-    # The best one, two worse ones, and the fit on all rows.
-    assert tried == [1.0, 3.0, 10.0, 1.0]
+    # The second power starts where the first one ended; last comes the fit on all rows.
+    assert tried == [10.0, 30.0, 3.0, 1.0, 1.0, 3.0, 1.0]
+
+
+def test_the_search_goes_up_where_that_helps(monkeypatch):
+    monkeypatch.setattr(map_fitting, "SPREAD_POWERS", (1.0,))
+    tried = watched(monkeypatch)
+    features, labels = blobs(300, 5, distance=4.0)
+    chosen = fit_logistic_regression(features, labels, num_classes=3).regularization
+    assert chosen > 10.0
+    assert tried[:-1] == sorted(tried[:-1])
+    assert tried[-1] == chosen
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_search_finds_what_the_whole_grid_has(monkeypatch, seed):
+    features, labels = blobs(200, 30, distance=0.5, seed=seed)
+    found = fit_logistic_regression(features, labels, num_classes=3, seed=seed)
+    monkeypatch.setattr(map_fitting, "_CLEARLY_WORSE", np.inf)
+    monkeypatch.setattr(map_fitting, "_PATIENCE", 99)
+    whole = fit_logistic_regression(features, labels, num_classes=3, seed=seed)
+    assert found.regularization == whole.regularization
+    assert found.spread_power == whole.spread_power
