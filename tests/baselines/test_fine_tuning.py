@@ -53,7 +53,7 @@ def stripes(num: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     images = random.integers(100, 140, (num, *SHAPE), dtype=np.uint8)
     for image, label in zip(images, labels, strict=True):
         line = image if label else image.transpose(1, 0, 2)
-        line[random.integers(0, 6)] = 240
+        line[random.integers(0, 6)] = 170
     return images, labels
 
 
