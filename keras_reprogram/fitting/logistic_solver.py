@@ -125,8 +125,8 @@ class LogisticProblem:
             warnings.warn(
                 f"The exact fit at C = {regularization:g} ended after {iterations} iterations "
                 f"before its minimum: expected a gradient below {tolerance:g}. "
-                f"Received: {gradient:.1e}. Features of very different scales cause this: scale them, "
-                "or use a smaller C.",
+                f"Received: {gradient:.1e}. Features of very different scales cause this: scale "
+                "them, or use a smaller C.",
                 stacklevel=2,
             )
         return LogisticSolution(self.classes, weights[:-1], weights[-1], gradient, iterations)
