@@ -59,7 +59,7 @@ class CachedFeatures:
         try:
             self._check_model()
         except MovingAnswersError as error:
-            self._turn_off(None, error)
+            self._turn_off(None, error, stacklevel=4)
 
     def arrays(self, arrays: Arrays, batch_size: int, steps: int | None) -> Arrays:
         """Training arrays, with answers in place of the images."""
@@ -183,11 +183,13 @@ class CachedFeatures:
             say(f"{sentence} {where}.")
         self._said = True
 
-    def _turn_off(self, data: Any, reason: Exception, purpose: str = "") -> Any:
+    def _turn_off(
+        self, data: Any, reason: Exception, purpose: str = "", stacklevel: int = 5
+    ) -> Any:
         self.on = False
         sentence = f"The source is asked in every epoch{purpose}: {reason}."
         if self.in_files:
-            warnings.warn(f"{sentence} `cache_features` has no effect.", stacklevel=4)
+            warnings.warn(f"{sentence} `cache_features` has no effect.", stacklevel=stacklevel)
         elif self.verbose != 0:
             say(sentence)
         return data

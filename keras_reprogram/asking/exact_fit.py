@@ -12,28 +12,69 @@ from keras_reprogram.fitting.map_fitting import MapFit, fit_logistic_regression
 
 
 def collect_scores(
-    model: Any, x: Any, *, batch_size: int, steps: int | None, verbose: Any
+    model: Any, x: Any, *, batch_size: int = 64, steps: int | None = None, verbose: Any = "auto"
 ) -> np.ndarray:
-    """`ReprogrammedModel.collect_scores`."""
+    """Asks the source once per image and view.
+
+    Args:
+        model: a `ReprogrammedModel`, `self` of its method.
+        x: images `(n, h, w, c)`, or anything that yields batches of them.
+        batch_size: images at once.
+        steps: batches that are asked, of what yields batches; `None` for all. Needed where
+            it has no end, and where a source that costs is asked and the data do not say how
+            many batches they have, as a generator does not.
+        verbose: 0 for silence.
+
+    Returns:
+        Scores `(n, V, S)`, for `fit_output_map(scores=...)`.
+
+    Raises:
+        ValueError: for images that do not fit.
+    """
     _check_before_asking(model, x, labelled=False, steps=steps)
     return model.asker.ask(x, batch_size=batch_size, steps=steps, verbose=verbose)[0]
 
 
 def fit_output_map(
     model: Any,
-    x: Any,
-    y: Any,
+    x: Any = None,
+    y: Any = None,
     *,
-    sample_weight: Any,
-    class_weight: dict[int, float] | None,
-    validation_split: float,
-    groups: Any,
-    scores: Any,
-    batch_size: int,
-    steps: int | None,
-    verbose: Any,
+    sample_weight: Any = None,
+    class_weight: dict[int, float] | None = None,
+    validation_split: float = 0.2,
+    groups: np.ndarray | None = None,
+    scores: np.ndarray | None = None,
+    batch_size: int = 64,
+    steps: int | None = None,
+    verbose: Any = "auto",
 ) -> MapFit | None:
-    """`ReprogrammedModel.fit_output_map`."""
+    """Asks the source once per image and view, and fits the output map exactly.
+
+    Args:
+        model: a `ReprogrammedModel`, `self` of its method.
+        x: images `(n, h, w, c)`, or a `tf.data.Dataset`, `PyDataset` or other iterable of
+            `(x, y)` or `(x, y, sample_weight)` batches.
+        y: integer or one-hot labels, with arrays. Of rows of probabilities the most probable
+            class counts, and a warning says so.
+        sample_weight: `(n,)`, with arrays.
+        class_weight: weight for each class, by index.
+        validation_split: share held out to choose the regularisation; the map is fitted on
+            all images afterwards.
+        groups: `(n,)`; images of one value (a patient's, a track's) stay on one side of that
+            split. In the order of the images, also where they come in batches.
+        scores: answers `(n, V, S)` that were paid for; then `x` is not needed, and nothing
+            is asked.
+        batch_size: images at once.
+        steps: batches that are asked, as of `collect_scores`.
+        verbose: 0 for silence.
+
+    Returns:
+        A `MapFit` for maps that are solved, `None` for those that assign labels.
+
+    Raises:
+        ValueError: for images or labels that do not fit, and for a class without an image.
+    """
     output_map = model.output_map
     if scores is None:
         _check_before_asking(model, x, y, sample_weight, labelled=True, steps=steps)

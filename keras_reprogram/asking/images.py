@@ -95,7 +95,9 @@ def check_labels(labels: Any, num_images: int, num_classes: int) -> np.ndarray:
     return labels
 
 
-def most_probable_labels(labels: Any, num_images: int, num_classes: int) -> np.ndarray:
+def most_probable_labels(
+    labels: Any, num_images: int, num_classes: int, stacklevel: int = 3
+) -> np.ndarray:
     """`check_labels` where one class an image is learnt; warns if that leaves something out."""
     classes = check_labels(labels, num_images, num_classes)
     given = np.asarray(labels)
@@ -106,7 +108,7 @@ def most_probable_labels(labels: Any, num_images: int, num_classes: int) -> np.n
             "Labels are probabilities, but this method uses one class per image: the most "
             f"probable one.{ties} `fit` with `categorical_crossentropy` uses the whole "
             f"distribution.",
-            stacklevel=4,
+            stacklevel=stacklevel,
         )
     return classes
 

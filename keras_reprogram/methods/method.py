@@ -131,7 +131,8 @@ class Method:
                 "`class_weight=`, or arrays."
             )
         num_classes = self.model.output_map.num_classes
-        counts = np.bincount(most_probable_labels(y, len(x), num_classes), minlength=num_classes)
+        labels = most_probable_labels(y, len(x), num_classes, stacklevel=4)
+        counts = np.bincount(labels, minlength=num_classes)
         weights = counts.sum() / (num_classes * np.maximum(counts, 1))
         return dict(enumerate(weights.tolist()))
 

@@ -50,8 +50,9 @@ class BatchOrder(keras.callbacks.Callback):
         self._next = (initial_epoch, 0)
         self._started = False
 
-    def watch(self, model: keras.Model) -> None:
-        """Records the model's step count before a callback restores an older one."""
+    def set_model(self, model: Any) -> None:
+        # The step count of now, before a callback restores an older one.
+        super().set_model(model)
         self._steps_before = _number(model.steps.taken)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:

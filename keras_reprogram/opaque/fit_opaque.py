@@ -33,17 +33,79 @@ def fit_opaque(
     y: Any,
     *,
     query_budget: int,
-    validation_data: Any,
-    validation_split: float,
-    sample_weight: Any,
-    class_weight: dict[int, float] | None,
-    groups: np.ndarray | None,
-    choose_views: bool | None,
-    batch_size: int,
-    progress: Callable[[int], None] | None,
-    verbose: Any,
+    validation_data: Any = None,
+    validation_split: float = 0.2,
+    sample_weight: Any = None,
+    class_weight: dict[int, float] | None = None,
+    groups: np.ndarray | None = None,
+    choose_views: bool | None = None,
+    batch_size: int = 64,
+    progress: Callable[[int], None] | None = None,
+    verbose: Any = "auto",
 ) -> OpaqueFit:
-    """`ReprogrammedModel.fit_opaque`."""
+    """Learns from queries alone: exact map, then views, then estimated steps while they pay.
+
+    1. If the budget has room, a pilot looks for better views (`select_views`).
+    2. Every image is asked once under every view, and the map is fitted exactly. Whether it
+       reads all views or the first few of them is chosen on validation.
+    3. What is left of the budget goes into epochs of estimated steps for the program. The
+       steps' own clean answers refit the map, so that nothing is asked twice. Two epochs
+       without a better validation loss end it.
+
+    All of it is reckoned before the first query, as `estimate_queries` says it.
+    The budget is never exceeded but by repetitions after a service's failures, which a ledger's
+    own budget bounds; validation counts. If it does not pay for all images, a
+    stratified part of them is used. What is kept is never worse on validation than the map
+    alone. In the end the map is fitted on training and held-out images together, unless
+    `validation_data` was given. A model that was not compiled is compiled with Adam and
+    cross-entropy if it comes to steps.
+
+    Args:
+        model: a `ReprogrammedModel`, `self` of its method.
+        x: images `(n, h, w, c)`.
+        y: integer or one-hot labels. Of rows of probabilities the most probable class counts,
+            and a warning says so.
+        query_budget: image queries that may be asked: `n * num_views` for views as they are,
+            more to choose views and to train the program.
+        validation_data: `(x, y)` of your own; `None` holds out a part of `x`.
+        validation_split: that part, in (0, 1).
+        sample_weight: `(n,)`. `validation_data` takes its own, `(x, y, sample_weight)`.
+        class_weight: weight for each class, by index; of validation images too. Everything that
+            is chosen is chosen by weighted validation figures.
+        groups: `(n,)`; images with one value (a patient's, a track's) stay on one side of the
+            split.
+        choose_views: `False` keeps the program's views; `None` chooses others where view 0
+            covers the whole canvas (`placement="views"` or `"full"`), not where the image was
+            given a place with a frame around it.
+        batch_size: images at once.
+        progress: called with the number of queries asked so far, instead of the bar.
+        verbose: 0 for silence.
+
+    Returns:
+        An `OpaqueFit`.
+
+    Raises:
+        ValueError: for data that do not fit, or a budget that does not pay for four images of
+            every class.
+
+    Example:
+    ```python
+    import numpy as np
+    from keras_reprogram import (
+        DenseMap, LiteRTSource, ProgramLayer, ReprogrammedModel, embedded_path,
+    )
+
+    source = LiteRTSource(embedded_path("traffic_signs.tflite"), value_range=(0, 255))
+    program = ProgramLayer((8, 8, 1), source.source_shape, source_range=(0, 255),
+                           placement="views", num_views=2)
+    model = ReprogrammedModel(program, source, DenseMap(num_classes=3))
+    x = np.random.default_rng(0).uniform(0, 255, (60, 8, 8, 1))
+    y = np.arange(60) % 3
+    fit = model.fit_opaque(x, y, query_budget=200, verbose=0)
+    assert fit.queries_used <= 200
+    print(fit)
+    ```
+    """
     everything = _labelled(model, x, y, sample_weight, class_weight)
     check_every_class(everything.labels, model.output_map.num_classes, model.class_names)
     everything.groups = check_groups(groups, len(everything))
@@ -96,7 +158,7 @@ def _labelled(
 ) -> LabelledImages:
     images, targets = model.data_checks.arrays(x, y, sample_weight)[:2]
     num_classes = model.output_map.num_classes
-    labels = most_probable_labels(y, len(images), num_classes)
+    labels = most_probable_labels(y, len(images), num_classes, stacklevel=4)
     weight = image_weights(labels, sample_weight, class_weight)
     # The labels as the steps' loss takes them: as they came, if it reads those.
     steps = model.compiled and model.steps.estimates

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -257,19 +258,62 @@ def estimate_queries(
     model: Any,
     num_images: int,
     *,
-    recipe: str,
-    num_validation: int | None,
-    validation_split: float | None,
-    y: Any,
-    groups: Any,
-    epochs: int,
-    query_budget: int | None,
-    choose_views: bool | None,
-    cache_features: Any,
-    price_per_thousand: float | None,
-    queries_per_second: float | None,
+    recipe: str = "fit_output_map",
+    num_validation: int | None = None,
+    validation_split: float | None = None,
+    y: Any = None,
+    groups: Any = None,
+    epochs: int = 1,
+    query_budget: int | None = None,
+    choose_views: bool | None = None,
+    cache_features: str | Path | None = "memory",
+    price_per_thousand: float | None = None,
+    queries_per_second: float | None = None,
 ) -> QueryEstimate:
-    """`ReprogrammedModel.estimate_queries`."""
+    """Estimates the queries of a training, without asking any.
+
+    Args:
+        model: a `ReprogrammedModel`, `self` of its method.
+        num_images: images `x`.
+        recipe: `"fit_output_map"`, `"fit"` or `"fit_opaque"`.
+        num_validation: images of `validation_data`, or `None` without.
+        validation_split: as the recipe takes it; `None` for what it is there: 0 in `fit`, 0.2
+            in `fit_opaque`.
+        y: labels of `x`, for `groups` or classes of few images; `None` for as many images of
+            each class.
+        groups: as `fit_opaque` takes them; they decide how many images are held out.
+        epochs: of `fit`.
+        query_budget: of `fit_opaque`, which asks exactly what is said here, but for steps: they
+            end after two epochs without a better validation loss. Only repetitions after
+            failures are added, which a ledger's budget bounds.
+        choose_views: as `fit_opaque` takes it.
+        cache_features: as `fit` takes it. Where its answers stay the same, the source is asked
+            once for all epochs; not at all for answers that an earlier `fit` kept.
+        price_per_thousand: of 1,000 queries.
+        queries_per_second: that the source allows.
+
+    Returns:
+        A `QueryEstimate`.
+
+    Raises:
+        ValueError: for an unknown recipe, `fit_opaque` without a budget, and for what the
+            recipe itself would refuse.
+
+    Example:
+    ```python
+    from keras_reprogram import (
+        DenseMap, LiteRTSource, ProgramLayer, ReprogrammedModel, embedded_path,
+    )
+
+    source = LiteRTSource(embedded_path("traffic_signs.tflite"), value_range=(0, 255))
+    program = ProgramLayer((8, 8, 1), source.source_shape, source_range=(0, 255),
+                           placement="views", num_views=4)
+    model = ReprogrammedModel(program, source, DenseMap(num_classes=10))
+    estimate = model.estimate_queries(1000, price_per_thousand=1.5, queries_per_second=10)
+    assert estimate.total == 4000
+    print(estimate.to_markdown())
+    ```
+    """
     one_of("recipe", recipe, RECIPES)
     if recipe == "fit_opaque":
         if query_budget is None:

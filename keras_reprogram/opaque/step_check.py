@@ -78,15 +78,31 @@ class StepCheck:
 
 
 def check_step(model: Any, x: np.ndarray) -> StepCheck:
-    """Queries some images at the program's weights and at one estimator step to either side.
+    """Asks a few images whether a step of the estimator survives the way to the source.
+
+    Where the source is sent 8-bit images, `fit_opaque` and, with arrays, `fit` do so by
+    themselves, and warn.
 
     Args:
-        model: a `ReprogrammedModel` with an estimator.
-        x: target images; at most the first 8 are asked.
+        model: a `ReprogrammedModel`, `self` of its method.
+        x: images `(n, h, w, c)`; the first 8 are asked three times.
 
     Returns:
-        A `StepCheck`.
+        A `StepCheck`; print it.
+
+    Raises:
+        ValueError: if there is no estimator, or for images that do not fit.
     """
+    if not model.steps.estimates:
+        raise ValueError(
+            "A step can be checked where `fit` takes one. Received: a model without an "
+            "estimator, or a program without weights. Pass `gradient_estimator=`."
+        )
+    return _checked(model, model.data_checks.images(x))
+
+
+def _checked(model: Any, x: np.ndarray) -> StepCheck:
+    """Queries some images at the program's weights and at one estimator step to either side."""
     images = tf.constant(x[:_CHECKED_IMAGES], tf.float32)
     value = flat_value(model.program)
     step = model.steps.first_candidate() - value
@@ -110,7 +126,7 @@ def warn_if_below_quantisation(model: Any, x: np.ndarray) -> None:
         model: a `ReprogrammedModel`.
         x: target images.
     """
-    check = check_step(model, x)
+    check = _checked(model, x)
     if not check.survives:
         warnings.warn(f"{check} Estimates will be mostly noise.", stacklevel=3)
 

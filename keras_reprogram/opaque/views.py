@@ -77,16 +77,61 @@ def select_views(
     x: Any,
     y: Any,
     *,
-    sample_weight: Any,
-    class_weight: dict[int, float] | None,
-    pool_size: int,
-    num_views: int | None,
-    pilot_images: int | None,
-    style: str,
-    batch_size: int,
-    verbose: Any,
+    sample_weight: Any = None,
+    class_weight: dict[int, float] | None = None,
+    pool_size: int = 48,
+    num_views: int | None = None,
+    pilot_images: int | None = None,
+    style: str = "mixed",
+    batch_size: int = 64,
+    verbose: Any = "auto",
 ) -> ViewSelection:
-    """`ReprogrammedModel.select_views`."""
+    """Chooses the best views of a pool from few queries.
+
+    A few pilot images are shown under every view of the pool, and views are added one by one,
+    each the one that lowers the leave-one-out error most (`ViewPool`). The pilot costs
+    `pilot_images * pool_size` queries. The model stays as it is: `use_placement` takes the
+    result, or a new `ProgramLayer(placement=selection.placement)`.
+
+    Args:
+        model: a `ReprogrammedModel`, `self` of its method.
+        x: images `(n, h, w, c)`.
+        y: integer or one-hot labels. Of rows of probabilities the most probable class counts,
+            and a warning says so.
+        sample_weight: `(n,)`.
+        class_weight: weight for each class, by index.
+        pool_size: views to choose from.
+        num_views: how many to choose; `None` for as many as the model has.
+        pilot_images: images to ask, drawn with the classes' shares. `None` for a quarter of
+            `x`, at most 300.
+        style: of the pool's views, see `draw_views`. Every style has the plain image first.
+        batch_size: images at once.
+        verbose: 0 for silence.
+
+    Returns:
+        A `ViewSelection`.
+
+    Raises:
+        ValueError: for data that do not fit, a pool smaller than the choice, or too few images.
+
+    Example:
+    ```python
+    import numpy as np
+    from keras_reprogram import (
+        DenseMap, LiteRTSource, ProgramLayer, ReprogrammedModel, embedded_path,
+    )
+
+    source = LiteRTSource(embedded_path("traffic_signs.tflite"), value_range=(0, 255))
+    program = ProgramLayer((8, 8, 1), source.source_shape, source_range=(0, 255),
+                           placement="views", num_views=2)
+    model = ReprogrammedModel(program, source, DenseMap(num_classes=3))
+    x = np.random.default_rng(0).uniform(0, 255, (80, 8, 8, 1))
+    y = np.arange(80) % 3
+    selection = model.select_views(x, y, pool_size=6, verbose=0)
+    assert selection.queries_used == 20 * 6
+    model.use_placement(selection.placement)
+    ```
+    """
     check_placement(model)
     images = model.data_checks.image_set(x)
     labels = most_probable_labels(y, len(images), model.output_map.num_classes)

@@ -33,7 +33,6 @@ class Steps:
 def batch_order(seed=0, shuffle=True, **options):
     order = BatchOrder((np.arange(22), LABELS), SIZE, seed, shuffle, 0, **options)
     order.set_model(Steps())
-    order.watch(order.model)
     return order
 
 

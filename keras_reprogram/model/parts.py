@@ -1,0 +1,46 @@
+"""Checks that program, source and output map belong together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras_reprogram.program.program import Program
+from keras_reprogram.source.source import Source
+
+
+def check_parts(program: Program, source: Any, output_map: Any, class_names: Any) -> None:
+    """Raises a ValueError unless program, source and output map belong together."""
+    if not isinstance(source, Source):
+        raise ValueError(
+            f"`source` must be a `Source`. Received: {type(source).__name__}. Wrap a Keras model "
+            "in `FrozenSource(model, value_range=...)`, another callable in `OpaqueSource`."
+        )
+    program_range = program.source_range
+    if program_range is not None and tuple(program_range) != tuple(source.value_range):
+        raise ValueError(
+            f"The program must write the range that the source reads, {source.value_range}. "
+            f"Received: source_range={tuple(program_range)}. Build it with "
+            "`source_range=source.value_range`."
+        )
+    if class_names is not None and len(class_names) != output_map.num_classes:
+        raise ValueError(
+            f"`class_names` must name the output map's {output_map.num_classes} classes. "
+            f"Received: {len(class_names)} names. Give one name a class, in order."
+        )
+
+
+def check_source_images(shape: tuple[int | None, ...], source: Source) -> None:
+    """Raises a ValueError unless a program's output is `(n, views, H, W, C)` for the source."""
+    if len(shape) != 5 or shape[1] is None or tuple(shape[2:]) != source.source_shape:
+        raise ValueError(
+            "`program` must turn images into (n, views, H, W, C), here "
+            f"(n, views, {', '.join(map(str, source.source_shape))}). Received: shape {shape}. "
+            "Build it with `source_shape=source.source_shape`; a single view needs its axis too."
+        )
+
+
+def check_seed(seed: int) -> int:
+    """The seed; a ValueError if NumPy or TensorFlow cannot take it."""
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"`seed` must lie in [0, 2**32). Received: seed={seed}. Pass 0, 1, ...")
+    return int(seed)
