@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from keras_reprogram.opaque.query_estimate import QueryEstimate
     from keras_reprogram.opaque.result import OpaqueFit, OpaqueStage
     from keras_reprogram.opaque.step_check import StepCheck
-    from keras_reprogram.opaque.views import ViewSelection
+    from keras_reprogram.opaque.view_choice import ViewSelection
     from keras_reprogram.output_map import (
         DenseMap,
         MultiLabelMap,

@@ -54,7 +54,7 @@ OPTIONAL_ALLOWED = {"tensorflow_datasets": "datasets/builders/"}
 DECODERS = (
     "datasets/image_files.py",
     "datasets/tfds.py",
-    "export/image_files.py",
+    "export/graph_decoder.py",
     "source/remote/payloads.py",
     "testing/",
 )

@@ -32,7 +32,7 @@ from targets import draw_target
 from task import Task, accuracy
 
 from keras_reprogram import DenseMap, ReprogrammedModel
-from keras_reprogram.opaque.views import pool_answers
+from keras_reprogram.opaque.view_choice import pool_answers
 from keras_reprogram.program import Placement
 
 CSV_FILE = Path(__file__).with_suffix(".csv")

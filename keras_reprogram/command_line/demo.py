@@ -18,8 +18,8 @@ from keras_reprogram.command_line.demo_methods import (
     WHITE_BOX,
 )
 from keras_reprogram.command_line.keras_sources import embedded_keras
-from keras_reprogram.command_line.recipe import Outcome
 from keras_reprogram.command_line.run_folder import write_json
+from keras_reprogram.command_line.seed_run import Outcome
 from keras_reprogram.datasets import TargetData, load_target
 from keras_reprogram.export import export_litert, export_saved_model
 from keras_reprogram.report import (

@@ -11,7 +11,7 @@ import keras
 from keras_reprogram.asking.data import LabelledImages
 from keras_reprogram.command_line.console import Progress
 from keras_reprogram.command_line.keras_sources import embedded_keras
-from keras_reprogram.command_line.recipe import Outcome, SeedRun, linear_head, no_source
+from keras_reprogram.command_line.seed_run import Outcome, SeedRun, linear_head, no_source
 from keras_reprogram.command_line.sources import resolve_source
 from keras_reprogram.datasets import TargetData
 from keras_reprogram.estimators import RandomDirections

@@ -208,7 +208,7 @@ def dry_run(
     queries_per_second: float | None,
 ) -> DryRun:
     """Trains through a fake TF Serving that hosts the source, under a ledger and its budget."""
-    from keras_reprogram.command_line.recipe import train_seed
+    from keras_reprogram.command_line.seed_run import train_seed
     from keras_reprogram.source import QueryLedger
     from keras_reprogram.source.ledger.query_ledger import money_for
     from keras_reprogram.source.remote import TFServingSource

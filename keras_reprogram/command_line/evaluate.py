@@ -95,7 +95,7 @@ def _images(run: Run, target: str | None, test_images: int | None) -> TargetData
 
 
 def _measure(run: Run, data: TargetData, progress: Progress) -> tuple[ClassificationMetrics, int]:
-    from keras_reprogram.command_line.asking import predict
+    from keras_reprogram.command_line.answers import predict
     from keras_reprogram.report import classification_metrics
 
     model = run.load_model(run.open_source())
@@ -199,7 +199,7 @@ def _probabilities(
     """Decodes and asks a few images at a time: a folder need not fit into memory."""
     import numpy as np
 
-    from keras_reprogram.command_line.asking import predict, rows_at_once
+    from keras_reprogram.command_line.answers import predict, rows_at_once
 
     model = run.load_model(run.open_source())
     size, silent = rows_at_once(model), Progress(quiet=True)

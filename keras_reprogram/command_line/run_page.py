@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from keras_reprogram.command_line.recipe import LINEAR_HEAD, NO_SOURCE
+from keras_reprogram.command_line.seed_run import LINEAR_HEAD, NO_SOURCE
 from keras_reprogram.output_map import DenseMap, MultiLabelMap
 from keras_reprogram.report import (
     ClassificationMetrics,

@@ -14,7 +14,9 @@ import typer
 
 from keras_reprogram.command_line.console import INTERRUPTED, Progress, print_table
 from keras_reprogram.command_line.options import is_skewed
-from keras_reprogram.command_line.recipe import (
+from keras_reprogram.command_line.run_folder import RunDraft, write_json
+from keras_reprogram.command_line.run_page import RunContents, write_run_page
+from keras_reprogram.command_line.seed_run import (
     LINEAR_HEAD,
     NO_SOURCE,
     Outcome,
@@ -23,8 +25,6 @@ from keras_reprogram.command_line.recipe import (
     no_source,
     train_seed,
 )
-from keras_reprogram.command_line.run_folder import RunDraft, write_json
-from keras_reprogram.command_line.run_page import RunContents, write_run_page
 from keras_reprogram.command_line.source_settings import SourceSettings
 from keras_reprogram.command_line.sources import resolve_source
 from keras_reprogram.command_line.train_options import OutputMapKind, TrainOptions

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_reprogram.datasets.files import VARIABLE, data_file, npz_arrays
+from keras_reprogram.datasets.original_files import VARIABLE, data_file, npz_arrays
 from keras_reprogram.datasets.target_data import TargetData, split_train_test
 from keras_reprogram.datasets.tfds import load_known_tfds
 from keras_reprogram.fitting.validation import split_validation

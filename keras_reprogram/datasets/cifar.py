@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from keras_reprogram.datasets.files import data_file, download
 from keras_reprogram.datasets.image_files import decode_image
+from keras_reprogram.datasets.original_files import data_file, download
 from keras_reprogram.datasets.target_data import TargetData, published_target
 from keras_reprogram.datasets.tfds import load_prepared_tfds
 

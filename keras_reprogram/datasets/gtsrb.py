@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from keras_reprogram.datasets.files import VARIABLE, data_file, npz_arrays
+from keras_reprogram.datasets.original_files import VARIABLE, data_file, npz_arrays
 from keras_reprogram.datasets.target_data import TargetData
 from keras_reprogram.datasets.tfds import load_known_tfds
 

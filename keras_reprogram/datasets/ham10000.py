@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_reprogram.datasets.files import VARIABLE, data_file
 from keras_reprogram.datasets.image_files import decode_image
+from keras_reprogram.datasets.original_files import VARIABLE, data_file
 from keras_reprogram.datasets.target_data import TargetData
 from keras_reprogram.datasets.tfds import load_known_tfds
 from keras_reprogram.fitting.validation import split_validation

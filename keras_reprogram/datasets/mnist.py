@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_reprogram.datasets.files import VARIABLE, data_file, download
+from keras_reprogram.datasets.original_files import VARIABLE, data_file, download
 from keras_reprogram.datasets.target_data import TargetData, published_target, split_train_test
 from keras_reprogram.datasets.tfds import load_prepared_tfds
 

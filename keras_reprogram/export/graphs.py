@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from keras_reprogram.export.image_files import file_decoder
+from keras_reprogram.export.graph_decoder import file_decoder
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source.saved_model_source import SavedModelSource
 from keras_reprogram.source.source import Source

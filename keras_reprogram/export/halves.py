@@ -16,14 +16,14 @@ from keras_reprogram.export.checks import (
     images_for,
     refuse_blockers,
 )
+from keras_reprogram.export.graph_decoder import why_no_files
 from keras_reprogram.export.graphs import write_map_half, write_program_half
-from keras_reprogram.export.image_files import why_no_files
 from keras_reprogram.export.litert import litert_facts, with_facts
 from keras_reprogram.export.litert_agreement import Agreement, run_litert
 from keras_reprogram.export.litert_conversion import convert_folder
 from keras_reprogram.export.saved_model import labels_file
 from keras_reprogram.export.server_files import plain_metrics, scored_classes, write_facts
-from keras_reprogram.export.versions import (
+from keras_reprogram.export.version_folders import (
     OUTPUT_MAP,
     PROGRAM,
     check_half_versions,

@@ -20,8 +20,8 @@ from keras_reprogram.export.checks import (
     images_for,
     refuse_blockers,
 )
+from keras_reprogram.export.graph_decoder import why_no_files
 from keras_reprogram.export.graphs import write_serving_graph
-from keras_reprogram.export.image_files import why_no_files
 from keras_reprogram.export.server_files import (
     docker_command,
     plain_metrics,
@@ -31,7 +31,7 @@ from keras_reprogram.export.server_files import (
     write_server_files,
     write_warmup,
 )
-from keras_reprogram.export.versions import check_version, take_version
+from keras_reprogram.export.version_folders import check_version, take_version
 from keras_reprogram.files import folder_aside
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source.source import Source

@@ -14,8 +14,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_reprogram.export.graph_decoder import RESIZE_METHOD
 from keras_reprogram.export.graphs import EXAMPLE_FEATURE
-from keras_reprogram.export.image_files import RESIZE_METHOD
 from keras_reprogram.files import write_whole_file
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source.source import Source

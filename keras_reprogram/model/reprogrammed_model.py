@@ -18,9 +18,9 @@ from keras_reprogram.estimators.gradient_estimator import GradientEstimator, row
 from keras_reprogram.estimators.random_directions import RandomDirections
 from keras_reprogram.model.callbacks import BudgetStop, MapUpdates, QueryLog
 from keras_reprogram.model.fit_options import as_list, options_for_arrays, options_for_data_set
-from keras_reprogram.model.parts import check_parts, check_seed, check_source_images
+from keras_reprogram.model.part_checks import check_parts, check_seed, check_source_images
 from keras_reprogram.model.train_steps import TrainSteps
-from keras_reprogram.opaque import fit_opaque, plan, step_check, views
+from keras_reprogram.opaque import fit_opaque, plan, step_check, view_choice
 from keras_reprogram.program.placement import Placement
 from keras_reprogram.program.program import as_program, target_range_of
 from keras_reprogram.source.errors import BudgetSpentError
@@ -327,7 +327,7 @@ class ReprogrammedModel(keras.Model):
     # Functions of their folders, which document themselves; `self` is their `model`.
     collect_scores = exact_fit.collect_scores
     fit_output_map = exact_fit.fit_output_map
-    select_views = views.select_views
+    select_views = view_choice.select_views
     fit_opaque = fit_opaque.fit_opaque
     estimate_queries = plan.estimate_queries
     check_step = step_check.check_step
@@ -341,7 +341,7 @@ class ReprogrammedModel(keras.Model):
         Raises:
             ValueError: for another number of views, or a program without views.
         """
-        views.check_placement(self)
+        view_choice.check_placement(self)
         self.program.use_placement(placement)
         # Compiled functions hold the old views as constants.
         self.train_function = self.test_function = self.predict_function = None

@@ -20,7 +20,7 @@ from keras_reprogram.opaque.plan import OpaquePlan, plan_opaque
 from keras_reprogram.opaque.recipe import EstimatedSteps, Recipe
 from keras_reprogram.opaque.result import OpaqueFit
 from keras_reprogram.opaque.step_check import warn_if_below_quantisation
-from keras_reprogram.opaque.views import draw_pool, pool_answers, view_pool
+from keras_reprogram.opaque.view_choice import draw_pool, pool_answers, view_pool
 from keras_reprogram.program.placement import Placement
 
 # Epochs in a row without a better validation loss after which steps are given up.

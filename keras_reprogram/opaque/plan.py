@@ -17,7 +17,7 @@ from keras_reprogram.asking.images import check_labels
 from keras_reprogram.fitting.validation import draw_stratified, split_validation
 from keras_reprogram.opaque.query_estimate import RECIPES, QueryEstimate
 from keras_reprogram.opaque.step_check import check_queries
-from keras_reprogram.opaque.views import PILOT_SHARE, check_placement
+from keras_reprogram.opaque.view_choice import PILOT_SHARE, check_placement
 from keras_reprogram.program.placement import Placement
 
 # A pool beyond this size hardly holds better views.

@@ -72,7 +72,10 @@ class Recipe:
         self.history: dict[str, list[float]] = {}
         self.ended_by = ""
         self.answers: np.ndarray | None = None
+        # Until a candidate is judged: the model as it came.
         self.best = NOTHING_YET
+        self._best_weights = WeightCopy(trained_variables(model))
+        self._best_answers: np.ndarray | None = None
         self._asked_before = self._asked
 
     @property

@@ -13,6 +13,7 @@ import numpy as np
 from keras_reprogram.optional_packages import needs_extra
 from keras_reprogram.serving.errors import FAULT, ServingError, address, check_port, port_error
 from keras_reprogram.serving.json_examples import serialized_examples
+from keras_reprogram.serving.model_versions import ModelVersions, VersionPolicy
 from keras_reprogram.serving.request_checks import CLASSIFY_METHOD, REGRESS_METHOD
 from keras_reprogram.serving.servable import Servable, signature_key
 from keras_reprogram.serving.server_state import Call, ServerState
@@ -22,7 +23,6 @@ from keras_reprogram.serving.status_messages import (
     status_message,
 )
 from keras_reprogram.serving.tensors import array_of_proto, proto_of_array
-from keras_reprogram.serving.versions import ModelVersions, VersionPolicy
 
 _log = logging.getLogger("keras_reprogram.serving")
 

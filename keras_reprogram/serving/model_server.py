@@ -15,12 +15,17 @@ from keras_reprogram.serving.errors import ServingError, address
 from keras_reprogram.serving.gateway import GatewayServable
 from keras_reprogram.serving.grpc_server import GrpcServer
 from keras_reprogram.serving.json_examples import serialized_examples
+from keras_reprogram.serving.model_versions import (
+    FolderWatch,
+    ModelFolder,
+    ModelVersions,
+    VersionPolicy,
+)
 from keras_reprogram.serving.request_checks import check_inputs
 from keras_reprogram.serving.rest import RestServer
 from keras_reprogram.serving.servable import ExportedServable, Servable, signature_key
 from keras_reprogram.serving.server_state import ServerLimits, ServerMetrics, ServerState
 from keras_reprogram.serving.tensors import array_of_proto, array_of_texts
-from keras_reprogram.serving.versions import FolderWatch, ModelFolder, ModelVersions, VersionPolicy
 from keras_reprogram.source import Source
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_reprogram.export.image_files import file_decoder
+from keras_reprogram.export.graph_decoder import file_decoder
 from keras_reprogram.serving.errors import ServingError
 from keras_reprogram.serving.image_headers import check_pixels
 from keras_reprogram.serving.servable import Servable

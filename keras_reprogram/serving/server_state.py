@@ -14,6 +14,7 @@ import numpy as np
 from keras_reprogram.optional_packages import needs_extra
 from keras_reprogram.serving.errors import ServingError
 from keras_reprogram.serving.image_headers import check_pixels
+from keras_reprogram.serving.model_versions import ModelVersions
 from keras_reprogram.serving.request_checks import (
     check_classifier,
     check_inputs,
@@ -25,7 +26,6 @@ from keras_reprogram.serving.request_checks import (
 )
 from keras_reprogram.serving.servable import Servable, signature_key
 from keras_reprogram.serving.tensors import array_of_texts
-from keras_reprogram.serving.versions import ModelVersions
 from keras_reprogram.source import Source
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from keras_reprogram.optional_packages import needs_extra
 from keras_reprogram.serving.errors import CODE_NUMBERS
+from keras_reprogram.serving.model_versions import VersionStatus
 from keras_reprogram.serving.servable import Servable
-from keras_reprogram.serving.versions import VersionStatus
 
 SIGNATURES_FIELD = "signature_def"
 

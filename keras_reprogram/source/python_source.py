@@ -15,7 +15,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_reprogram.arguments import check_channels_last, takes_old_names
-from keras_reprogram.source.ledger.asking import Asking, ask_through_ledger
+from keras_reprogram.source.ledger.paid_queries import Asking, ask_through_ledger
 from keras_reprogram.source.ledger.query_ledger import QueryLedger, query_key
 from keras_reprogram.source.source import Source, check_answer
 

@@ -16,7 +16,7 @@ from keras_reprogram.command_line.options import (
     is_skewed,
     parse_class_weight,
 )
-from keras_reprogram.command_line.recipe import LINEAR_HEAD, NO_SOURCE, recipe_for
+from keras_reprogram.command_line.seed_run import LINEAR_HEAD, NO_SOURCE, recipe_for
 from keras_reprogram.command_line.sources import resolve_source
 from keras_reprogram.command_line.train_options import TrainOptions, build_model
 from keras_reprogram.datasets import load_target

@@ -8,7 +8,7 @@ import pytest
 from command_runs import Command
 
 from keras_reprogram.command_line.console import Progress
-from keras_reprogram.command_line.recipe import train_seed
+from keras_reprogram.command_line.seed_run import train_seed
 from keras_reprogram.command_line.sources import resolve_source
 from keras_reprogram.command_line.train_options import TrainOptions
 from keras_reprogram.datasets import load_target

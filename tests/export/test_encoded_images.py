@@ -11,7 +11,7 @@ from odd_files import HEIGHT, WIDTH, deep_files, odd_files, unserved_files
 from PIL import Image, ImageOps
 
 from keras_reprogram.datasets.image_files import decode_image
-from keras_reprogram.export.image_files import file_decoder
+from keras_reprogram.export.graph_decoder import file_decoder
 
 
 def noise(*shape):

@@ -9,7 +9,7 @@ from odd_files import exif, late_exif, odd_files, picture, saved
 from PIL import Image, ImageOps
 
 from keras_reprogram.datasets.image_files import JPEG_START, PNG_START, exif_orientation
-from keras_reprogram.export.image_files import graph_orientation, turned
+from keras_reprogram.export.graph_decoder import graph_orientation, turned
 
 
 @tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)

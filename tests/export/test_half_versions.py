@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from keras_reprogram.export.versions import take_half_versions
+from keras_reprogram.export.version_folders import take_half_versions
 from keras_reprogram.files import folder_aside
 
 

@@ -6,7 +6,7 @@ import pytest
 from small_models import small_model
 
 from keras_reprogram import export_saved_model
-from keras_reprogram.export import saved_model, versions
+from keras_reprogram.export import saved_model, version_folders
 from keras_reprogram.files import folder_aside
 
 SAMPLES = ["batching.config", "models.config", "serve.sh"]
@@ -45,7 +45,7 @@ def test_a_version_is_a_positive_integer(version, model, tmp_path) -> None:
 @pytest.mark.slow
 def test_two_writers_take_two_versions(model, tmp_path, monkeypatch) -> None:
     both_written = threading.Barrier(2, timeout=120)
-    take = versions.take_version
+    take = version_folders.take_version
     monkeypatch.setattr(
         saved_model, "take_version", lambda *arguments: (both_written.wait(), take(*arguments))[1]
     )
@@ -81,13 +81,13 @@ def other_writer(tmp_path, monkeypatch):
 
 
 def test_a_version_that_another_writer_took_is_skipped(other_writer, tmp_path) -> None:
-    assert versions.take_version(other_writer, tmp_path).name == "2"
+    assert version_folders.take_version(other_writer, tmp_path).name == "2"
     assert (tmp_path / "1" / "saved_model.pb").read_bytes() == b"other"
 
 
 def test_a_chosen_version_that_another_writer_took_is_refused(other_writer, tmp_path) -> None:
     with pytest.raises(FileExistsError):
-        versions.take_version(other_writer, tmp_path, 1)
+        version_folders.take_version(other_writer, tmp_path, 1)
     assert (tmp_path / "1" / "saved_model.pb").read_bytes() == b"other"
 
 

@@ -25,7 +25,7 @@ from keras_reprogram.fitting.validation import (
     validation_score,
 )
 from keras_reprogram.methods.bar_2020 import FocalLoss
-from keras_reprogram.opaque import fit_opaque, recipe, views
+from keras_reprogram.opaque import fit_opaque, recipe, view_choice
 from keras_reprogram.opaque.recipe import EstimatedSteps, Recipe
 from keras_reprogram.source import Source
 
@@ -340,7 +340,7 @@ def test_pilot_takes_one_image_of_a_group(monkeypatch):
         fit_opaque,
         "pool_answers",
         lambda model, pool, images, *rest: (
-            seen.append(images) or views.pool_answers(model, pool, images, *rest)
+            seen.append(images) or view_choice.pool_answers(model, pool, images, *rest)
         ),
     )
     model.fit_opaque(x, y, query_budget=3000, groups=groups, verbose=0)
@@ -500,7 +500,7 @@ def test_the_pilot_counts_images_by_weight(monkeypatch):
     x, y = noisy(60, 0)
     weight, seen = np.random.default_rng(0).uniform(0.1, 5, 60), []
     monkeypatch.setattr(
-        fit_opaque, "view_pool", lambda *data: seen.append(views.view_pool(*data)) or seen[-1]
+        fit_opaque, "view_pool", lambda *data: seen.append(view_choice.view_pool(*data)) or seen[-1]
     )
     for given in (None, weight):
         model = model_for(opaque_source(), 2)

@@ -16,7 +16,7 @@ from small_models import (
 )
 
 from keras_reprogram import DenseMap, ReprogrammedModel, draw_views
-from keras_reprogram.opaque.views import pool_answers, view_pool
+from keras_reprogram.opaque.view_choice import pool_answers, view_pool
 
 SOURCES = {"frozen": frozen_source, "opaque": opaque_source}
 

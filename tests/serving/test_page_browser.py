@@ -10,7 +10,7 @@ import tensorflow as tf
 from page_models import CLASS_NAMES, LABELS, NUM_VIEWS, encoded, exported
 
 from keras_reprogram.export import saved_model
-from keras_reprogram.export.image_files import file_decoder
+from keras_reprogram.export.graph_decoder import file_decoder
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")

@@ -21,7 +21,7 @@ from waiting import PATIENCE
 import keras_reprogram.serving
 from keras_reprogram import QueryLedger
 from keras_reprogram.export import export_halves, saved_model
-from keras_reprogram.export.image_files import file_decoder
+from keras_reprogram.export.graph_decoder import file_decoder
 from keras_reprogram.serving.gateway import GatewayServable
 from keras_reprogram.serving.page_routes import CONTENT_TYPE, MOST_BYTES, page_routes
 from keras_reprogram.serving.page_steps import PageFacts, show_steps

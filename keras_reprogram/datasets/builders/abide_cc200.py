@@ -16,7 +16,7 @@ from keras_reprogram.datasets.builders.parts import (
     manual_folder_or_none,
     split_in_three,
 )
-from keras_reprogram.datasets.files import OriginalFileError, OriginalFiles
+from keras_reprogram.datasets.original_files import OriginalFileError, OriginalFiles
 from keras_reprogram.datasets.tfds import GROUP, RANGE
 
 REGIONS = 200

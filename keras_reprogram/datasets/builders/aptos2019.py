@@ -15,7 +15,7 @@ from keras_reprogram.datasets.builders.parts import (
     picture_configs,
     split_in_three,
 )
-from keras_reprogram.datasets.files import OriginalFileError, OriginalFiles
+from keras_reprogram.datasets.original_files import OriginalFileError, OriginalFiles
 
 REQUIRED = (("aptos2019-blindness-detection*",),)
 COLUMNS = ("id_code", "diagnosis")

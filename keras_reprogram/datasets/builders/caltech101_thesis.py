@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from keras_reprogram.datasets.builders.parts import SEED, labelled_images, manual_folder_or_none
-from keras_reprogram.datasets.files import OriginalFileError, OriginalFiles
+from keras_reprogram.datasets.original_files import OriginalFileError, OriginalFiles
 
 HOMEPAGE = "https://doi.org/10.22002/D1.20086"
 # Where TFDS itself fetches `caltech101` from; checksums.tsv holds the checksum that it has.

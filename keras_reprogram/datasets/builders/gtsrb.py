@@ -14,8 +14,8 @@ from keras_reprogram.datasets.builders.parts import (
     picture_configs,
     split_in_two,
 )
-from keras_reprogram.datasets.files import OriginalFileError, OriginalFiles
 from keras_reprogram.datasets.gtsrb import CLASS_NAMES, SOURCE
+from keras_reprogram.datasets.original_files import OriginalFileError, OriginalFiles
 from keras_reprogram.datasets.tfds import GROUP
 
 TRAIN_FOLDER, TEST_FOLDER = "GTSRB/Final_Training/Images/", "GTSRB/Final_Test/Images/"

@@ -13,8 +13,8 @@ from keras_reprogram.datasets.builders.parts import (
     picture_configs,
     split_in_three,
 )
-from keras_reprogram.datasets.files import OriginalFileError, OriginalFiles
 from keras_reprogram.datasets.ham10000 import COLUMNS, DIAGNOSES, IMAGE_SIZE, SOURCE
+from keras_reprogram.datasets.original_files import OriginalFileError, OriginalFiles
 from keras_reprogram.datasets.tfds import GROUP
 
 REQUIRED = (("HAM10000_images_part*",), ("HAM10000_metadata*",))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from keras_reprogram.datasets.files import OriginalFileError
+from keras_reprogram.datasets.original_files import OriginalFileError
 from keras_reprogram.fitting.validation import split_validation
 
 TEST_FRACTION = VALIDATION_FRACTION = 0.2

@@ -14,7 +14,7 @@ import numpy as np
 
 from keras_reprogram.arguments import check_channels_last
 from keras_reprogram.source.errors import NeverSentError, SourceDriftedError
-from keras_reprogram.source.ledger.asking import Asking, ask_through_ledger
+from keras_reprogram.source.ledger.paid_queries import Asking, ask_through_ledger
 from keras_reprogram.source.ledger.query_ledger import QueryLedger, query_key
 from keras_reprogram.source.python_source import PythonSource
 from keras_reprogram.source.remote.client import ServiceClient, hide_key

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from keras_reprogram.datasets import load_abide, load_target
-from keras_reprogram.datasets.files import OriginalFileError
+from keras_reprogram.datasets.original_files import OriginalFileError
 
 SITES = ("NYU", "CMU", "YALE")
 # File names in neither order of the table nor of the subjects.

@@ -9,7 +9,7 @@ import pytest
 
 from keras_reprogram.datasets import load_target
 from keras_reprogram.datasets.aptos2019 import GRADES
-from keras_reprogram.datasets.files import OriginalFileError
+from keras_reprogram.datasets.original_files import OriginalFileError
 
 ARCHIVE = "aptos2019-blindness-detection.zip"
 ROWS = [(f"{k:012x}", k % 5) for k in range(30)]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from keras_reprogram.datasets import load_target
-from keras_reprogram.datasets.files import OriginalFileError
+from keras_reprogram.datasets.original_files import OriginalFileError
 
 ARCHIVE = "101_ObjectCategories.tar.gz"
 COPIES = 2

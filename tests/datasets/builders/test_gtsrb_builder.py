@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from keras_reprogram.datasets import load_gtsrb_tracks, load_target
-from keras_reprogram.datasets.files import OriginalFileError
+from keras_reprogram.datasets.original_files import OriginalFileError
 
 TRACKS, FRAMES = 2, 2
 

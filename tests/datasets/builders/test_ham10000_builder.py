@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from keras_reprogram.datasets import load_target
-from keras_reprogram.datasets.files import OriginalFileError
 from keras_reprogram.datasets.ham10000 import DIAGNOSES
+from keras_reprogram.datasets.original_files import OriginalFileError
 
 # Five lesions a class, the first of them photographed twice.
 ROWS = [

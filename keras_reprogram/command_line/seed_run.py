@@ -14,7 +14,7 @@ from keras_reprogram.asking.data import LabelledImages
 from keras_reprogram.asking.exact_fit import image_weights
 from keras_reprogram.asking.images import check_every_class
 from keras_reprogram.baselines import fit_linear_head, fit_no_source
-from keras_reprogram.command_line.asking import ask, predict, rows_at_once
+from keras_reprogram.command_line.answers import ask, predict, rows_at_once
 from keras_reprogram.command_line.console import Progress
 from keras_reprogram.command_line.keras_sources import features_of
 from keras_reprogram.command_line.options import balanced_accuracy

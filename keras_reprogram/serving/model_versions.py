@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from keras_reprogram.export.versions import SPLIT_PARTS
+from keras_reprogram.export.version_folders import SPLIT_PARTS
 from keras_reprogram.serving.errors import ServingError
 from keras_reprogram.serving.servable import Servable
 
