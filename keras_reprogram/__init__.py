@@ -168,7 +168,7 @@ _NAMES = {
     ),
     "opaque.query_estimate": ("QueryEstimate",),
     "opaque.step_check": ("StepCheck",),
-    "opaque.views": ("ViewSelection",),
+    "opaque.view_choice": ("ViewSelection",),
     "opaque.result": (
         "OpaqueFit",
         "OpaqueStage",

@@ -23,7 +23,7 @@ from keras_reprogram.asking.answer_store import (
     images_digest,
     is_cacheable,
 )
-from keras_reprogram.asking.asker import say
+from keras_reprogram.asking.asker import Asker, say
 from keras_reprogram.asking.data import DataChecks, batches, is_array
 from keras_reprogram.source.errors import BudgetSpentError
 
@@ -46,18 +46,26 @@ class CachedFeatures:
     """
 
     def __init__(
-        self, model: Any, place: str | Path | None, epochs: int, verbose: Any, base: type
+        self,
+        asker: Asker,
+        place: str | Path | None,
+        epochs: int,
+        verbose: Any,
+        *,
+        trainable: bool,
+        own_step: str | None,
     ) -> None:
-        self.model, self.epochs, self.verbose, self.base = model, epochs, verbose, base
+        self.asker, self.epochs, self.verbose = asker, epochs, verbose
+        self.trainable = trainable
         self.in_files = place not in (None, _MEMORY)
-        self.store: AnswerMemory | AnswerFiles = model.asker.memory
+        self.store: AnswerMemory | AnswerFiles = asker.memory
         if self.in_files:
             self.store = AnswerFiles(str(place))
         self.on, self._said = place is not None and epochs > 0, False
         # For a training on kept answers.
         self.callbacks: list[keras.callbacks.Callback] = []
         try:
-            self._check_model()
+            self._check_model(own_step)
         except MovingAnswersError as error:
             self._turn_off(None, error, stacklevel=4)
 
@@ -67,7 +75,7 @@ class CachedFeatures:
             return arrays
         try:
             replaced = self._array_answers(arrays, batch_size)
-            self.callbacks = [CacheGuard(self.model)]
+            self.callbacks = [self._guard()]
             return replaced
         except MovingAnswersError as error:
             return self._turn_off(arrays, error)
@@ -78,7 +86,7 @@ class CachedFeatures:
             return x
         try:
             replaced = self._replaced(x, steps, self.epochs)
-            self.callbacks = [CacheGuard(self.model)] if replaced is not x else []
+            self.callbacks = [self._guard()] if replaced is not x else []
             return replaced
         except MovingAnswersError as error:
             return self._turn_off(x, error)
@@ -95,7 +103,7 @@ class CachedFeatures:
             if not is_array(x):
                 replaced = self._replaced(x, steps, runs)
                 return data if replaced is x else replaced
-            arrays = self.model.data_checks.arrays(x, y, sample_weight)
+            arrays = self.asker.checks.arrays(x, y, sample_weight)
             size = options.get("validation_batch_size") or options.get("batch_size") or 32
             if not self._saves(_num_batches(arrays, size), steps, runs):
                 return data
@@ -105,21 +113,22 @@ class CachedFeatures:
         starts = range(0, len(answers), size)
         return _in_order(answers, [tuple(a[s : s + size] for a in others) for s in starts])
 
-    def _check_model(self) -> None:
+    def _guard(self) -> CacheGuard:
+        return CacheGuard(self.asker.program, self.trainable)
+
+    def _check_model(self, own_step: str | None) -> None:
         if not self.on:
             return
-        if not is_cacheable(self.model):
+        if not is_cacheable(self.asker.program, self.trainable):
             self.on = False
             if self.in_files:
                 raise MovingAnswersError("the program is trained, so its images change")
             # The usual case, which needs no message.
             return
-        if self.model.asker.has_strategy:
+        if self.asker.has_strategy:
             raise MovingAnswersError("a `tf.distribute` strategy distributes the images")
-        kind = type(self.model)
-        own = [name for name in _STEPS if getattr(kind, name) is not getattr(self.base, name)]
-        if own:
-            raise MovingAnswersError(f"{kind.__name__} has a `{own[0]}` of its own")
+        if own_step is not None:
+            raise MovingAnswersError(own_step)
 
     def _saves(self, num_batches: int, steps: int | None, epochs: int) -> bool:
         """Whether caching saves queries, in this fit or, with files, in the next one."""
@@ -137,7 +146,7 @@ class CachedFeatures:
         known = int(x.cardinality()) if hasattr(x, "cardinality") else 1
         if not self._saves(max(known, 1), steps, epochs):
             return x
-        data = RepeatedData(x, self.model.data_checks)
+        data = RepeatedData(x, self.asker.checks)
         answers = self._answers(data.first_images, data.count, data.digest, data.images())
         return _in_order(answers, data.others)
 
@@ -145,9 +154,10 @@ class CachedFeatures:
         self, some: np.ndarray, count: int, digest: str, batches: Iterable[np.ndarray]
     ) -> np.ndarray:
         """Answers `(count, V, S)` to all batches, kept from an earlier fit or asked now."""
-        shown = check_cacheable(self.model.program, some)
-        fingerprint = answers_fingerprint(self.model, digest, shown)
-        shape = (count, self.model.queries_per_prediction, self.model.source.num_labels)
+        program, source = self.asker.program, self.asker.source
+        shown = check_cacheable(program, some)
+        fingerprint = answers_fingerprint(program, source, digest, shown, self.trainable)
+        shape = (count, self.asker.num_views, source.num_labels)
         answers = self.store.get(fingerprint, shape)
         if answers is not None:
             self._say("No query is sent: the source's answers are stored")
@@ -157,14 +167,14 @@ class CachedFeatures:
             "The source is asked once, because its answers are the same in all epochs. Stored"
         )
         try:
-            asked = self.model.asker.each(batches, count, self.verbose)
+            asked = self.asker.each(batches, count, self.verbose)
             return self.store.keep(fingerprint, shape, asked)
         except BudgetSpentError as error:
             raise MovingAnswersError("the ledger's budget did not pay for one pass") from error
 
     def _check_size(self, shape: tuple[int, int, int]) -> None:
         queries = shape[0] * shape[1]
-        ledger = self.model.source.ledger
+        ledger = self.asker.source.ledger
         left = None if ledger is None else ledger.left
         if left is not None and left < queries:
             raise MovingAnswersError(
@@ -193,6 +203,12 @@ class CachedFeatures:
         elif self.verbose != 0:
             say(sentence)
         return data
+
+
+def own_step(kind: type, base: type) -> str | None:
+    """Says which step a subclass has of its own, as it may look at images; `None` without one."""
+    own = [name for name in _STEPS if getattr(kind, name) is not getattr(base, name)]
+    return f"{kind.__name__} has a `{own[0]}` of its own" if own else None
 
 
 def as_steps_take(dataset: tf.data.Dataset) -> tf.data.Dataset:

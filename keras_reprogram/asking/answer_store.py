@@ -124,10 +124,10 @@ class MovingAnswersError(Exception):
     """Answers cannot be cached across epochs; `fit` reports why and asks in every epoch."""
 
 
-def is_cacheable(model: Any) -> bool:
+def is_cacheable(program: Any, trainable: bool) -> bool:
     """Whether source outputs can be cached: `fit` trains no weight that reaches a pixel."""
-    trained = model.trainable and model.program.trainable_variables
-    return not (trained and np.any(model.program.live_coordinates()))
+    trained = trainable and program.trainable_variables
+    return not (trained and np.any(program.live_coordinates()))
 
 
 def check_cacheable(program: keras.layers.Layer, images: np.ndarray) -> np.ndarray:
@@ -145,30 +145,31 @@ def check_cacheable(program: keras.layers.Layer, images: np.ndarray) -> np.ndarr
     return shown
 
 
-def answers_fingerprint(model: Any, digest: str, shown: np.ndarray) -> str:
+def answers_fingerprint(
+    program: Any, source: Any, digest: str, shown: np.ndarray, trainable: bool
+) -> str:
     """Digest of all that answers depend on: source, program with its weights, and images."""
     # `shown`, source images of some of them, is part of it: a program's code may change, of which
     # its config says nothing.
-    program = model.program
     try:
-        parts = [model.source.fingerprint, keras.saving.serialize_keras_object(program), digest]
+        parts = [source.fingerprint, keras.saving.serialize_keras_object(program), digest]
     except NotImplementedError as error:
         raise MovingAnswersError(f"what its answers depend on is not known ({error})") from error
     # A service's answers depend on what is asked for beside the image.
-    parts += [model.source.request_options]
-    low, high = model.source.value_range
+    parts += [source.request_options]
+    low, high = source.value_range
     parts.append(_projections(shown * (255 / (high - low))))
-    parts += [images_digest(variable.numpy()) for variable in _fixed_variables(model)]
+    parts += [images_digest(variable.numpy()) for variable in _fixed(program, trainable)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
 class CacheGuard(keras.callbacks.Callback):
     """Stops a fit on cached answers if a callback or other code changes the program."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, program: Any, trainable: bool) -> None:
         super().__init__()
         # Those of now: what else is trainable in between changes no answer.
-        self._variables = _fixed_variables(model)
+        self._variables = _fixed(program, trainable)
         self._expected = [images_digest(variable.numpy()) for variable in self._variables]
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -186,10 +187,9 @@ class CacheGuard(keras.callbacks.Callback):
             )
 
 
-def _fixed_variables(model: Any) -> list[Any]:
+def _fixed(program: Any, trainable: bool) -> list[Any]:
     # Those that are trained reach no pixel.
-    program = model.program
-    return program.non_trainable_weights if model.trainable else program.weights
+    return program.non_trainable_weights if trainable else program.weights
 
 
 def _projections(images: np.ndarray) -> list[float]:

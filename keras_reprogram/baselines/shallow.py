@@ -63,7 +63,7 @@ def fit_no_source(
         print(baseline.name, round(baseline.validation_accuracy, 2))
         ```
     """
-    candidates = linear_candidates() + [
+    candidates = logistic_candidates(NAME, LOGISTIC_C) + [
         Candidate("RBF-SVM on pixels", partial(RbfSvm, C=c, gamma=RBF_GAMMA), MOST_SVM_IMAGES)
         for c in SVM_C
     ]
@@ -85,12 +85,10 @@ LOGISTIC_C = (0.1, 1.0, 10.0)
 MAX_ITERATIONS = 300
 
 
-def linear_candidates() -> list[Candidate]:
-    """Multinomial logistic regression on pixels, a candidate for each `C`."""
-    return [
-        Candidate(NAME, partial(LogisticRegression, C=c, max_iter=MAX_ITERATIONS))
-        for c in LOGISTIC_C
-    ]
+def logistic_candidates(name: str, grid: tuple[float, ...]) -> list[Candidate]:
+    """Multinomial logistic regression, a candidate for each `C`."""
+    make = partial(LogisticRegression, max_iter=MAX_ITERATIONS)
+    return [Candidate(name, partial(make, C=c)) for c in grid]
 
 
 def fit_linear_pixels(
@@ -133,7 +131,7 @@ def fit_linear_pixels(
         ```
     """
     return fit_best(
-        linear_candidates(),
+        logistic_candidates(NAME, LOGISTIC_C),
         train_images,
         train_labels,
         num_classes=num_classes,
@@ -177,7 +175,6 @@ class RbfSvm:
 
 # Inputs have a mean squared norm of 1 (`fit_rotation`), so the grid suits any number of features.
 HEAD_C = (0.1, 1.0, 10.0, 100.0)
-HEAD_ITERATIONS = 300
 
 
 def fit_linear_head(
@@ -229,14 +226,8 @@ def fit_linear_head(
             "Expected `features` of shape (num_images, num_features). "
             f"Received: shape {features.shape}. Pool or flatten them."
         )
-    candidates = [
-        Candidate(
-            "linear head on features", partial(LogisticRegression, C=c, max_iter=HEAD_ITERATIONS)
-        )
-        for c in HEAD_C
-    ]
     return fit_best(
-        candidates,
+        logistic_candidates("linear head on features", HEAD_C),
         features,
         labels,
         num_classes=num_classes,

@@ -8,10 +8,15 @@ from typing import Any
 import keras
 
 from keras_reprogram.arguments import one_of
-from keras_reprogram.methods.method import Method, compiled_method, first_labels, framed_program
+from keras_reprogram.methods.method import (
+    Method,
+    compiled_method,
+    first_labels,
+    framed_program,
+    full_program,
+)
 from keras_reprogram.methods.rate_schedule import STAIRCASE_EPOCHS, constant, staircase
 from keras_reprogram.output_map import DenseMap, NewHead
-from keras_reprogram.program import ProgramLayer
 from keras_reprogram.source.source import Source
 
 
@@ -115,12 +120,7 @@ def kloberdanz_2020(
         Kloberdanz, "Reprogramming of neural networks: a new and improved machine learning
         technique", Iowa State University 2020.
     """
-    options: dict[str, Any] = {
-        "source_range": source.value_range,
-        "target_range": target_range,
-        "placement": "full",
-    }
-    program = ProgramLayer(target_shape, source.source_shape, **options | program_options)
+    program = full_program(source, target_shape, target_range=target_range, **program_options)
     # Her f has nothing to train.
     program.trainable = False
     return compiled_method(

@@ -178,6 +178,14 @@ def framed_program(
     )
 
 
+def full_program(
+    source: Source, target_shape: tuple[int, int, int], **options: Any
+) -> ProgramLayer:
+    """A `ProgramLayer` whose image covers the whole canvas."""
+    options = {"source_range": source.value_range, "placement": "full"} | options
+    return ProgramLayer(target_shape, source.source_shape, **options)
+
+
 def first_labels(source: Source, num_classes: int) -> MultiLabelMap:
     """A `MultiLabelMap` that gives each class the source label of its own number."""
     check_label_budget(num_classes, source.num_labels, 1)

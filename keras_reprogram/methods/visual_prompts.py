@@ -7,10 +7,15 @@ from typing import Any
 
 import keras
 
-from keras_reprogram.methods.method import Method, compiled_method, first_labels, framed_program
+from keras_reprogram.methods.method import (
+    Method,
+    compiled_method,
+    first_labels,
+    framed_program,
+    full_program,
+)
 from keras_reprogram.methods.rate_schedule import milestones, warm_cosine
 from keras_reprogram.output_map import MultiLabelMap, OutputMap
-from keras_reprogram.program import ProgramLayer
 from keras_reprogram.program.program_layer import IMAGENET_UNIT
 from keras_reprogram.source.source import Source
 
@@ -119,15 +124,8 @@ def bahng_2022(
         Large-Scale Models", 2022.
     """
     frame = max(1, round(_FRAME_SHARE * min(source.source_shape[:2])))
-    options: dict[str, Any] = {
-        "source_range": source.value_range,
-        "target_range": target_range,
-        "placement": "full",
-        "frame": frame,
-        "squash": "none",
-        "strength": IMAGENET_UNIT,
-    }
-    program = ProgramLayer(target_shape, source.source_shape, **options | program_options)
+    options = {"frame": frame, "squash": "none", "strength": IMAGENET_UNIT} | program_options
+    program = full_program(source, target_shape, target_range=target_range, **options)
     return compiled_method(
         "bahng_2022",
         program,

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_reprogram.asking import exact_fit
-from keras_reprogram.asking.answer_cache import CachedFeatures
+from keras_reprogram.asking.answer_cache import CachedFeatures, own_step
 from keras_reprogram.asking.asker import Asker
 from keras_reprogram.asking.data import DataChecks, is_array
 from keras_reprogram.estimators.gradient_estimator import GradientEstimator, row_loss
@@ -240,7 +240,12 @@ class ReprogrammedModel(keras.Model):
             steps=options.get("validation_steps"),
         )
         cached = CachedFeatures(
-            self, cache_features, epochs - initial_epoch, verbose, ReprogrammedModel
+            self.asker,
+            cache_features,
+            epochs - initial_epoch,
+            verbose,
+            trainable=self.trainable,
+            own_step=own_step(type(self), ReprogrammedModel),
         )
         options |= {"batch_size": batch_size, "epochs": epochs, "verbose": verbose}
         options |= {"callbacks": callbacks, "initial_epoch": initial_epoch}

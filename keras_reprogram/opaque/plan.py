@@ -376,5 +376,5 @@ def _passes(model: Any, epochs: int, cache_features: Any, queries: int) -> int:
     """How often `fit` asks for each image: once if its answers can be cached."""
     size = 4 * queries * model.source.num_labels
     fits = cache_features != "memory" or size <= MOST_MEMORY
-    keeps = cache_features is not None and fits and is_cacheable(model)
+    keeps = cache_features is not None and fits and is_cacheable(model.program, model.trainable)
     return min(epochs, 1) if keeps else epochs
