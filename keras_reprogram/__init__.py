@@ -225,9 +225,9 @@ def is_command(arguments: Sequence[str]) -> bool:
     return False
 
 
-# Keras finds the classes of a `.keras` file by their registered names, so that `import
-# keras_reprogram` has to register them. A command says `--help` without TensorFlow instead, and
-# imports what it needs when it needs it.
+# Keras finds the classes of a `.keras` file by their registered names, so `import keras_reprogram`
+# has to register them. A command instead answers `--help` without TensorFlow and imports modules
+# only when it needs them.
 _WITH_REGISTERED_CLASSES = (
     "program",
     "source.frozen_source",

@@ -11,9 +11,9 @@ import keras
 
 def network_config(network: keras.Model) -> dict[str, Any]:
     """Config of a network, from which `network_from` builds the same layers, not compiled."""
-    # A network inside a layer is not trained by itself. Optimizer, loss and metrics that it or a
-    # network in it was compiled with stay behind: the loss may be a function that a file cannot
-    # name, and the optimizer would find none of its variables.
+    # A network inside a layer is not trained by itself, so optimizers, losses and metrics that it
+    # or a nested network was compiled with are dropped: the loss may be a function that a file
+    # cannot name, and the optimizer would find none of its variables.
     return _uncompiled(keras.saving.serialize_keras_object(network))
 
 

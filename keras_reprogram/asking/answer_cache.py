@@ -28,8 +28,8 @@ from keras_reprogram.asking.data import DataChecks, batches, is_array
 from keras_reprogram.source.errors import BudgetSpentError
 
 _MEMORY = "memory"
-# A batch of images is a tensor; one of answers is a mapping with this key. Keras's compiled
-# functions keep the two apart, so that a callback may evaluate images in the midst of a `fit`.
+# A batch of images is a tensor; a batch of answers is a mapping with this key. Keras's compiled
+# functions keep the two apart, so a callback may evaluate images during a `fit`.
 ANSWERS = "answers"
 # What a subclass may have made to look at images.
 _STEPS = ("train_step", "test_step", "compute_loss", "compute_metrics", "call")

@@ -149,8 +149,8 @@ def answers_fingerprint(
     program: Any, source: Any, digest: str, shown: np.ndarray, trainable: bool
 ) -> str:
     """Digest of all that answers depend on: source, program with its weights, and images."""
-    # `shown`, source images of some of them, is part of it: a program's code may change, of which
-    # its config says nothing.
+    # The key includes `shown`, the source images of some rows: the code of a program may change
+    # without any change of its config.
     try:
         parts = [source.fingerprint, keras.saving.serialize_keras_object(program), digest]
     except NotImplementedError as error:

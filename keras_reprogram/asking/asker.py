@@ -31,8 +31,8 @@ class QueryCount:
 
     def __init__(self, source: Any) -> None:
         self.source = source
-        # TensorFlow's own variable, which a step in a graph can add to: Keras would save it,
-        # and hand it to optimizers and `stateless_call`.
+        # TensorFlow's own variable, because a step in a graph can add to it. Keras would save a
+        # variable of its own and pass it to optimizers and `stateless_call`.
         self._in_graph = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._sent, self._asked = 0, 0
 
@@ -261,8 +261,8 @@ def split_calls(
     function: Callable[[Any, Any], Any], num_rows: Any, rows_per_call: int, row_shape: tuple
 ) -> Any:
     """Concatenates `function(start, stop)` over consecutive slices of rows."""
-    # Eagerly this is a Python loop, so that whatever a source raises comes out as itself; in a
-    # graph it is a `tf.while_loop`, one slice at a time.
+    # Eagerly this is a Python loop, so that an error of the source keeps its type; in a graph it is
+    # a `tf.while_loop`, one slice at a time.
     if tf.executing_eagerly():
         total = int(num_rows)
         starts = range(0, total, rows_per_call)

@@ -21,10 +21,11 @@ _ROUNDING = 1e-5
 
 def labels_for(loss: Any, given: Any, labels: np.ndarray, num_classes: int) -> np.ndarray:
     """Labels in a form that the loss reads: as they came, if it reads those."""
-    # Neither a loss's name nor its class says what it takes: functions and subclasses are called as
-    # their authors like. So it is asked about predictions that are sure of one class: it reads a
-    # form if no other prediction is cheaper than the right one, and some are dearer. A squared
-    # error, say, also returns numbers for integers, but the same ones whatever is right.
+    # Neither the name nor the class of a loss says which labels it takes, because functions and
+    # subclasses have any signature. So the loss is evaluated on predictions that are certain of one
+    # class: it reads a form of labels if no other prediction has a smaller loss than the right one,
+    # and some have a larger loss. A squared error, for example, also returns numbers for integers,
+    # but they do not depend on which class is right.
     given = np.asarray(given)
     came = NUMBERS if given.ndim == 1 else ONE_HOT if given.shape[1] == num_classes else COLUMN
     failures = {}

@@ -149,10 +149,10 @@ def fit_rotation(inputs: np.ndarray) -> tuple[LosslessRotation, np.ndarray]:
 
 def rotate(rotation: LosslessRotation, inputs: np.ndarray) -> np.ndarray:
     """Rotates inputs so that their distances to the training inputs are kept."""
-    # The rotation keeps what lies in the space of the training inputs. A new input also has a part
-    # outside of it, which adds its squared length to every squared distance: an RBF kernel needs
-    # it, and it is the last feature. It is 0 for all training inputs, so a regularised linear model
-    # gives it no weight.
+    # The rotation keeps the part in the span of the training inputs. A new input also has a part
+    # outside of it, which adds its squared length to every squared distance. An RBF kernel needs
+    # that length, so it is the last feature. It is 0 for all training inputs, so a regularised
+    # linear model gives it no weight.
     inputs = np.asarray(inputs)
     parts = [
         _rotate_part(rotation, inputs[start : start + ROWS_AT_ONCE])

@@ -104,8 +104,8 @@ def _accuracy(
 def _fit(
     candidate: Candidate, rotated: np.ndarray, labels: np.ndarray, weight: np.ndarray | None
 ) -> tuple[Any, bool]:
-    # A solver stopped early is a candidate like another: validation decides, `converged` reports.
-    # One thread, for the reason given in `fit_rotation`.
+    # A solver that was stopped early is a candidate like any other: validation decides, and
+    # `converged` reports it. One thread, for the reason given in `fit_rotation`.
     with threadpool_limits(1), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         weighted = {} if weight is None else {"sample_weight": weight}

@@ -22,8 +22,8 @@ from keras_reprogram.inner_networks import float32_policy
 
 # Training is looked at on validation after every so many steps.
 ROUND_STEPS = 25
-# Rounds without a better validation accuracy after which it is given up; three epochs where they
-# are longer: 16 rounds are no two epochs of 10,000 images, and say little.
+# Training ends after so many rounds without a better validation accuracy, or after three epochs if
+# they are longer: 16 rounds are less than two epochs of 10,000 images, which is too short to tell.
 PATIENCE = 16
 PATIENCE_EPOCHS = 3
 MOST_STEPS = 2000
@@ -94,8 +94,8 @@ def fit_scratch(
     train, held_out = split_validation(images, labels, validation_fraction, seed, groups)
     shape = images.shape[1:]
     scaling = _scaling(images[train])
-    # The rate falls, or the last step would be as good or bad as chance has it: at a constant one
-    # validation changes by several percent from round to round.
+    # The learning rate falls, because at a constant one validation accuracy changes by several
+    # percent from round to round, and the last step would be good or bad by chance.
     start = partial(
         SmallNetwork,
         shape,

@@ -12,8 +12,8 @@ from keras_reprogram.command_line.console import Progress
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 
 _MOST_ROWS_AT_ONCE = 64
-# Larger batches of large images are slower on a CPU: the time goes into fresh memory for them
-# (MobileNetV2 on two cores: 20 images a second in batches of 64, 32 in batches of 8).
+# Larger batches of large images are slower on a CPU, because allocating fresh memory takes most of
+# the time (MobileNetV2 on two cores: 20 images per second in batches of 64, 32 in batches of 8).
 _VALUES_AT_ONCE = 2**21
 
 

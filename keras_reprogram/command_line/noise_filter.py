@@ -9,8 +9,8 @@ import re
 import signal
 import sys
 
-# What libraries in C++ say of themselves: information, warnings, and of errors those that every
-# machine without a GPU has. Whatever else is an error or fatal comes through.
+# Messages that C++ libraries print about themselves: information, warnings, and the errors that
+# every machine without a GPU prints. All other errors and fatal messages pass.
 _NOISE = re.compile(
     rb"WARNING: All log messages before absl::InitializeLog\(\)"
     rb"|[IW]\d{4} \d\d:\d\d:\d+\.\d+ +\d+ \S+:\d+\] "

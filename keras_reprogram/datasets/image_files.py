@@ -82,9 +82,9 @@ def decode_image(
     target_range: tuple[float, float] = PICTURE_RANGE,
 ) -> np.ndarray:
     """Decodes an image file to `(h, w, 1)` or `(h, w, 3)`; uint8 in (0, 255), else float32."""
-    # EXIF orientation is applied, transparency dropped. 8-bit codes fill `target_range`. The levels
-    # of a 16-bit file are taken as they are, where `target_range` is that of d-bit levels: nothing
-    # in such a file says how many of its bits are used.
+    # EXIF orientation is applied and transparency is dropped. 8-bit codes fill `target_range`. The
+    # levels of a 16-bit file are used unchanged if `target_range` is that of d-bit levels: the file
+    # does not say how many of its bits are used.
     levels, is_deep = _read_levels(file, name, grey)
     low, high = map(float, target_range)
     if is_deep:
@@ -216,16 +216,15 @@ JPEG_START = b"\xff\xd8\xff"
 PNG_START = b"\x89PNG\r\n\x1a\n"
 
 _EXIF_START = b"Exif\0\0"
-# A graph goes from one to the next in a loop; files have a few of the first, some hundred of the
-# second.
+# A graph walks through them in a loop: files have a few segments, but some hundred chunks.
 _MOST_SEGMENTS, _MOST_CHUNKS = 64, 512
 _ORIENTATION_TAG, _SHORT = 0x0112, 3
 
 
 def exif_orientation(content: bytes) -> int:
     """The EXIF orientation of a JPEG or PNG file, 1 to 8; 1 if none is valid."""
-    # It counts where the standards put it: the first APP1 segment `Exif` before the image data of a
-    # JPEG, the `eXIf` chunk of a PNG. XMP is ignored, as browsers do.
+    # Orientation counts only where the standards put it: in the first APP1 segment `Exif` before
+    # the image data of a JPEG, or in the `eXIf` chunk of a PNG. XMP is ignored, as in browsers.
     if content.startswith(JPEG_START):
         return _orientation(_jpeg_exif(content))
     if content.startswith(PNG_START):

@@ -257,8 +257,8 @@ def choose_size(
     sizes: Sequence[tuple[int, int]], image_size: int | tuple[int, int] | None
 ) -> tuple[tuple[int, int], tuple[str, ...]]:
     """The common `(height, width)` of images, and notes about the resizing."""
-    # Images that agree keep their size. Others get `image_size`, or without one the median height
-    # and width, both shrunk by one factor if the longer exceeds 224.
+    # Images of equal size keep it. Others get `image_size`, or by default the median height and
+    # width, both scaled down by one factor if the longer one exceeds 224.
     asked = image_size_or_none(image_size)
     if len(set(sizes)) == 1:
         return sizes[0], ()

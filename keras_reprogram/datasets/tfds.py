@@ -246,8 +246,8 @@ def read_target(
     draw: Draw | None = None,
 ) -> TargetData:
     """Reads a prepared builder into memory, only as many images as are drawn."""
-    # A first pass reads labels (and sizes, where they differ), a second one images. The metadata of
-    # a data set may name the feature whose values keep rows together (`group`), which becomes
+    # A first pass reads labels (and sizes, where they differ), a second one reads images. The
+    # metadata of a data set may name the feature that groups rows (`group`), which becomes
     # `train_groups`, and the range of float images (`target_range`).
     features = _image_and_label(name, builder)
     test_split = _test_split(name, builder, train_split)

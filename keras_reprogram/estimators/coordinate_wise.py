@@ -145,8 +145,9 @@ class CoordinateWise(GradientEstimator):
 
 def _draw(chances: Any, number: int, seed: Any) -> Any:
     """Systematic sampling: `number` different indices, each with exactly its chance."""
-    # In a random order every index takes up its chance on a line of length `number`; a comb of
-    # `number` points one apart, put down at random, hits no index twice.
+    # In a random order, every index occupies its inclusion probability on a line of length
+    # `number`. A comb of `number` points with spacing one and a random offset selects no index
+    # twice.
     size = chances.shape[0]
     order = keras.random.shuffle(ops.arange(size), seed=seed)
     ends = ops.cumsum(ops.take(chances, order))

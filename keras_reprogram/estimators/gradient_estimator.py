@@ -113,8 +113,8 @@ _MEAN_REDUCTIONS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
 
 def row_loss(loss: Any) -> Callable[[Any, Any], Any]:
     """`(labels, probabilities) -> (rows,)` for a loss as `compile` takes it."""
-    # A reduction other than the mean is refused: a sum would make the step depend on the batch
-    # size, and no reduction cannot be minimised.
+    # Only a mean is accepted: a sum would make the step depend on the batch size, and a loss
+    # without reduction cannot be minimised.
     if loss is None or isinstance(loss, list | tuple | dict):
         raise ValueError(
             "Estimating a gradient needs exactly one loss. "

@@ -16,10 +16,10 @@ Progress = Callable[[int, float], None]
 
 # Steps grow on a plateau until they leave it, but not for ever (shares of the first step).
 _LONGEST_STEP = 1e3
-# How they grow where all candidates of a generation lose alike (Hansen 2016, B.3, without the part
-# that depends on the population).
+# How the step grows when all candidates of a generation have the same loss (Hansen 2016, B.3,
+# without the term that depends on the population).
 _WIDER = float(np.exp(0.2))
-# What `cma` calls convergence and is none: losses that are equal or do not change, be it at the
+# Stop conditions of `cma` that are not convergence here: equal or unchanged losses, even at the
 # start, are what rounded scores give. The evaluations or the target end the search instead.
 _NO_END = {
     "tolfun": 0,

@@ -136,8 +136,8 @@ class RandomDirections(GradientEstimator):
 
     def _draw(self, shape: tuple[Any, ...], active: Any, seed: Any) -> Any:
         """Directions with `E[u u^T] = I` on the active coordinates and zero elsewhere."""
-        # So a slope along `u` times `u` estimates the gradient as it is: on the sphere this is the
-        # factor b, since `u` has length `sqrt(b)`.
+        # So a slope along `u` times `u` is an unscaled estimate of the gradient: on the sphere this
+        # is the factor b, since `u` has length `sqrt(b)`.
         mask = np.asarray(active, np.float32)
         if self.distribution == "rademacher":
             signs = keras.random.uniform(shape, seed=seed) < 0.5

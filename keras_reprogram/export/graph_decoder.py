@@ -36,10 +36,10 @@ def file_decoder(
     target_shape: tuple[int, int, int], target_range: tuple[float, float]
 ) -> Callable[[Any], Any]:
     """A function for a graph: image files `(n,)` -> float32 `(n, h, w, c)` in `target_range`."""
-    # It takes JPEG, PNG, and BMP without compression (8, 24 or 32 bits a pixel). Pixels are bit for
-    # bit what `datasets.image_files` reads: EXIF orientation applied, transparency dropped, other
-    # sizes made bilinearly with antialiasing. 8-bit codes fill `target_range`; the levels of a
-    # 16-bit PNG are taken as they are, where `target_range` is that of levels, (0, 2^d - 1).
+    # It takes JPEG, PNG, and BMP without compression (8, 24 or 32 bits per pixel). Its pixels equal
+    # those of `datasets.image_files` bit for bit: EXIF orientation applied, transparency dropped,
+    # other sizes resized bilinearly with antialiasing. 8-bit codes fill `target_range`; the levels
+    # of a 16-bit PNG are used unchanged if `target_range` is that of levels, (0, 2^d - 1).
     height, width, channels = target_shape
 
     def decode_one(content: Any) -> Any:

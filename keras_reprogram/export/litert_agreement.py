@@ -13,8 +13,8 @@ from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source.source import Source
 
 _BATCH = 32
-# Another runtime's sums differ by more than those of the model's own batches: 3 times on the
-# embedded source, 15 times on MobileNetV2, whose 1,000 log-scores a DenseMap weighs.
+# Sums in another runtime differ by more than sums in other batch sizes of the same model: 3 times
+# on the embedded source, 15 times on MobileNetV2, whose 1,000 log-scores are weighed by a DenseMap.
 _ROUNDING_SHARE = 30.0
 _MOST_ROUNDING = 1e-4
 

@@ -109,8 +109,9 @@ _FEWEST_NUMBERS = 256
 
 def halve_weights(content: bytes) -> bytes:
     """Stores kernels and images in float16; a DEQUANTIZE each makes float32 of them again."""
-    # The converter's own float16 rounds every constant: of an output map's 1e-7 before a logarithm
-    # it makes 1.19e-7, of its 1e-30 zero. Vectors and scalars, which are few, stay as they are.
+    # The converter's own float16 rounds every constant: it turns an output map's 1e-7 before a
+    # logarithm into 1.19e-7, and its 1e-30 into zero. Vectors and scalars are few, so they stay in
+    # float32.
     model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
     uses = Counter(tensor.buffer for graph in model.subgraphs for tensor in graph.tensors)
     for graph in model.subgraphs:
@@ -164,17 +165,17 @@ def _dequantize_code(model: Any) -> int:
     return len(model.operatorCodes) - 1
 
 
-# int8 scores come in steps of 1/256: a logarithm makes noise of the small ones, and a division by
-# a sum that was rounded to 0 stops the interpreter.
+# int8 scores have steps of 1/256: a logarithm amplifies the rounding of small scores, and a
+# division by a sum that was rounded to 0 stops the interpreter.
 _FLOAT_OPERATIONS = ["SOFTMAX", "LOG", "DIV"]
 # What `Source.call` and `FrozenSource.answer` put around the network itself.
 _AROUND_THE_NETWORK = re.compile(r"(Reshape|Cast|Reverse|[Mm]ul|[Aa]dd)\w*(;|$)")
 # Numbers of CONV_2D and DEPTHWISE_CONV_2D in the LiteRT schema, which never renumbers.
 _CONVOLUTIONS = {3, 4}
-# What the first layers round goes through all others. MobileNetV2, digits, one view, 200 test
-# images: the share of equal answers is .79 with none of its 53 convolutions in float, .91 with
-# one, .97 with three, .98 with six, for a file as small; and .79 with the last four instead. The
-# seven convolutions of the embedded source are as good in int8.
+# Rounding errors of the first layers pass through all later ones. MobileNetV2, digits, one view,
+# 200 test images: the share of equal classes is .79 with none of its 53 convolutions in float, .91
+# with one, .97 with three, .98 with six, at nearly the same file size; but .79 with the last four
+# instead. The embedded source, with seven convolutions, is as good entirely in int8.
 _PER_FLOAT_CONVOLUTION = 8
 
 
@@ -189,10 +190,10 @@ def convert_source_to_int8(
     converter: Any, images: np.ndarray, model: ReprogrammedModel, source: Source
 ) -> bytes:
     """Converts with int8 weights and activations in the source, float32 in the rest."""
-    # The first eighth of the source's convolutions belongs to the rest. Measured on the digits
-    # through the embedded source, three views: the share of equal answers is .60 with everything in
-    # int8, .83 with a float map, and 1.00 with a float program too, whose placement matrices int8
-    # blurs. Program and map are a percent of the work.
+    # The first eighth of the source's convolutions stays in float too. Measured on digits through
+    # the embedded source, three views: the share of equal classes is .60 with everything in int8,
+    # .83 with a float map, and 1.00 with a float program too, whose placement matrices int8 blurs.
+    # Program and map are one percent of the computation.
 
     def samples() -> Iterator[dict[str, np.ndarray]]:
         for image in images:

@@ -64,8 +64,8 @@ def check_half_versions(base_dir: Path, version: int | None) -> None:
 
 def take_half_versions(written: Path, base_dir: Path, version: int | None = None) -> int:
     """Renames both halves and their LiteRT files to a version."""
-    # The program comes last: a reader that finds `program/<version>` finds everything else too.
-    # If a name is taken, the earlier renames are undone.
+    # The program is renamed last: a reader that finds `program/<version>` finds everything else
+    # too. If a name is taken, the earlier renames are undone.
     while True:
         check_half_versions(base_dir, version)
         number = version or max(_taken(base_dir), default=0) + 1

@@ -14,8 +14,9 @@ from keras_reprogram.fitting.validation import split_validation
 
 # Inverse regularisation C for features of mean squared norm 1, from a strong prior to hardly any.
 REGULARIZATIONS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0)
-# The power of its spread that a principal axis of the features keeps. 1 is plain ridge; less lets
-# axes speak along which the answers hardly vary, where a source knows more than its first label.
+# The power of its spread that a principal axis of the features keeps. A power of 1 is plain ridge.
+# A smaller power gives more weight to axes along which the answers hardly vary, which carry what a
+# source knows beyond its first label.
 SPREAD_POWERS = (1.0, 0.75)
 # An axis with less than this share of the largest spread is noise, not to be blown up.
 _SPREAD_FLOOR = 1e-3

@@ -153,8 +153,8 @@ class ValidationScore:
 
     def beats(self, best: ValidationScore) -> bool:
         """Whether it beats the best so far: lower loss, and no more errors."""
-        # Accuracy alone is too coarse on a few hundred images, and loss alone may give right
-        # answers up for surer ones.
+        # Accuracy alone is too coarse on a few hundred images, and loss alone may trade right
+        # answers for more confident ones.
         return self.loss < best.loss and self.error <= best.error
 
 

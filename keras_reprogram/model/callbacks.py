@@ -78,8 +78,8 @@ class BatchOrder(keras.callbacks.Callback):
         )
         dataset = tf.data.Dataset.from_generator(self._batches, output_signature=signature)
         if self.steps_per_epoch is None:
-            # Keras wants to know the length, of which a resumed epoch is only a part. The second
-            # repetition gives nothing, which ends the data.
+            # Keras needs a length, but a resumed epoch is only a part of one. The second repetition
+            # yields nothing, which ends the data.
             dataset = dataset.repeat().take(self.num_batches)
         return dataset.prefetch(2)
 

@@ -140,8 +140,8 @@ class TrainSteps:
         still advance the optimizer's counter, and with it a resumed run's order and directions.
         """
         if self.model.jit_compile:
-            # A function that XLA compiles runs when it has all its arguments, the batch among
-            # them; in it Keras could not make the variables of optimizer and metrics under a
+            # A function that XLA compiles runs once all its arguments are there, the batch among
+            # them; inside it Keras could not create the variables of optimizer and metrics under a
             # condition.
             yield
             return
@@ -184,8 +184,8 @@ class TrainSteps:
         model.output_map.observe(scores, y, sample_weight)
         # A map that only follows its answers has no weights to train.
         if variables:
-            # Keras variables crash with ZERO; their values do not. Weights of a program that
-            # reach no pixel get the zeros that autodiff would give them.
+            # Keras variables fail with ZERO; their values do not. Program weights that reach no
+            # pixel get zeros, as from autodiff.
             gradients = tape.gradient(
                 scaled,
                 [variable.value for variable in variables],

@@ -13,8 +13,8 @@ from keras_reprogram.arguments import eight_bit_levels
 from keras_reprogram.program.program import flat_value
 
 _CHECKED_IMAGES = 8
-# Measured on traffic signs against exact slopes: above both, a difference has more than half its
-# length in the slope's direction.
+# Measured on traffic signs against exact slopes: if both are exceeded, more than half of a
+# difference's length points in the direction of the slope.
 _LEAST_PIXEL_AGREEMENT, _LEAST_ANSWER_AGREEMENT = 0.5, 0.1
 
 

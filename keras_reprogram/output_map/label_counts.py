@@ -35,8 +35,8 @@ def label_counts(
     top: int | None = None,
 ) -> LabelCounts:
     """Counts stored answers `(n, S)` or `(n, views, S)` by source label and target class."""
-    # Views count like images. `top=None` counts 1 for the label with the highest score; a number k
-    # adds up the scores of each answer's k highest instead, those equal to the k-th included.
+    # Views count like images. `top=None` counts 1 for the label with the highest score. A number k
+    # instead adds up the k highest scores of each answer, including all that are equal to the k-th.
     scores = np.asarray(scores, np.float64)
     if scores.ndim not in (2, 3) or np.shape(labels) != (len(scores),):
         raise ValueError(

@@ -12,8 +12,9 @@ from keras_reprogram.arguments import KeepsOldNames, takes_old_names
 
 # exp(-32): a float32 softmax is exact in its small values, and its logarithm stays tame.
 SMALLEST_FLOAT_SCORE = 1e-14
-# Steps of services and files: decimals, percent, bytes, 16-bit codes, float16 (whose small values
-# lie on a grid too). Coarse ones first: multiples of a step are multiples of finer ones.
+# Steps that services and files use: decimals, percent, bytes, 16-bit codes, float16 (whose small
+# values lie on a grid too). Coarse steps first, because multiples of a step are multiples of finer
+# steps.
 _STEPS = (
     *(10.0**-digits for digits in (1, 2)),
     1 / 256,
@@ -27,13 +28,13 @@ _FLOAT16_STEP = 2.0**-24
 # float32 holds a score to half of this share of it.
 _FLOAT32_PRECISION = 2.0**-23
 _LARGEST_TELLING_MULTIPLE = 2.0**20
-# Fewer scores may lie on a grid by chance. So many do not, each of which would pass one in four
-# times at most; and a handful of images of two labels have hardly more.
+# With fewer scores, all may lie on a grid by chance. So many do not, since each would do so with
+# probability 1/4 at most; and a handful of images of two labels have hardly more.
 _FEWEST_SCORES = 10
 
 
-# What solves a linear classifier exactly:
-# (features, labels, sample_weight) -> object with `kernel` (d, K) and `bias` (K,).
+# Solves a linear classifier exactly: (features, labels, sample_weight) -> object with `kernel` (d,
+# K) and `bias` (K,).
 Solver = Callable[[np.ndarray, np.ndarray, np.ndarray | None], Any]
 
 
@@ -209,9 +210,10 @@ def check_num_views(input_shape: tuple[int | None, ...], name: str) -> tuple[int
 
 def smallest_score(scores: np.ndarray, score_step: float) -> float:
     """Half of the distance of neighbouring small scores, to add before a logarithm."""
-    # A float32 softmax says 1e-12 and means it. A service that rounds says 0 for everything below
-    # half of its step, and one that lists its best labels says 0 for all others. Both are seen in
-    # the answers: all scores are multiples of a step, or none lies between 0 and the smallest one.
+    # A float32 softmax can return 1e-12 as a real value. A service that rounds returns 0 for
+    # everything below half of its step, and one that lists its best labels returns 0 for all
+    # others. Both are recognised in the answers: all scores are multiples of a step, or none lies
+    # between 0 and the smallest listed one.
     scores = np.asarray(scores, np.float64)
     positive = scores[scores > 0]
     step = score_step

@@ -17,8 +17,8 @@ def resize_matrix(input_size: int, output_size: int) -> np.ndarray:
             "Sizes must be at least 1 pixel. "
             f"Received: input_size={input_size}, output_size={output_size}."
         )
-    # A triangle over half-pixel centres, widened by the shrink factor: a smaller output sees every
-    # input pixel, of which plain bilinear sampling would skip some.
+    # A triangle over half-pixel centres, widened by the shrink factor: a smaller output uses every
+    # input pixel, while plain bilinear sampling would skip some.
     scale = input_size / output_size
     centres = (np.arange(output_size) + 0.5) * scale - 0.5
     distance = np.abs(np.arange(input_size)[None, :] - centres[:, None])

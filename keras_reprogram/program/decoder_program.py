@@ -142,8 +142,8 @@ class DecoderProgram(ProgramLayer):
         leading = ops.shape(weights)[:-1]
         latent = ops.reshape(weights, (-1, self.latent_size))
         latent = ops.concatenate([latent, ops.zeros((1, self.latent_size))])
-        # The decoder is frozen: activity regularizers of its layers are no part of a training loss,
-        # and this scope collects none.
+        # The decoder is frozen, so the activity regularizers of its layers do not belong to the
+        # training loss; this scope collects none.
         with keras.StatelessScope():
             pictures = ops.cast(self.decoder(latent, training=False), "float32")
         pattern = pictures[:-1] - pictures[-1:]

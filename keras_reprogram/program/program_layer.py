@@ -305,8 +305,8 @@ class ProgramLayer(Program):
 
 def resize_rows(rows: np.ndarray, images: Any) -> Any:
     """`rows @ images` along the height: `(..., H, h)` and `(..., h, W, C)` to `(..., H, W, C)`."""
-    # A matrix product over whole lines of pixels writes its result in place; as an einsum the large
-    # image would be transposed once more, which took as long as everything else together.
+    # A matrix product over whole lines of pixels writes its result in place; an einsum would
+    # transpose the large image once more, which took as long as everything else together.
     *leading, height, width, channels = images.shape
     leading = [-1 if size is None else size for size in leading]
     lines = ops.reshape(images, (*leading, height, width * channels))
@@ -314,7 +314,7 @@ def resize_rows(rows: np.ndarray, images: Any) -> Any:
 
 
 # Standard deviation of ImageNet's pixels, about .225 of the range, in halves of the range: with
-# `strength=IMAGENET_UNIT` a weight of 1 is what it is in papers that add to normalised images.
+# `strength=IMAGENET_UNIT`, a weight of 1 means the same as in papers that add to normalised images.
 IMAGENET_UNIT = 0.45
 
 

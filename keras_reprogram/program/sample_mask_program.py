@@ -168,9 +168,9 @@ def mask_generator(
     seed: int = 0,
 ) -> keras.Sequential:
     """A model `(n, H, W, C) -> (n, H // patch_size, W // patch_size, C)`: a value a patch."""
-    # Convolutions of 3 x 3 pixels, the first ones followed by a maximum over 2 x 2 until a pixel
-    # stands for a patch (Cai et al. 2024, fig. 8 and 9). 26,499 weights for colour images, 102,339
-    # with the paper's filters for transformers.
+    # Convolutions of 3 x 3 pixels; the first ones are followed by max pooling over 2 x 2 until a
+    # pixel stands for a patch (Cai et al. 2024, fig. 8 and 9). 26,499 weights for colour images,
+    # 102,339 with the paper's filters for transformers.
     filters = tuple(checks.positive_integer("filters", number) for number in filters)
     num_halvings = _num_halvings(patch_size, len(filters), source_shape)
     seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(len(filters) + 1)]

@@ -137,7 +137,7 @@ PAGE_HEADERS = {
 
 def check_host(request: Request) -> None:
     """Refuses host names that a foreign page may have pointed at this machine (DNS rebinding)."""
-    # Only what came over the loopback interface is looked at: a server for a network has names that
+    # Only requests over the loopback interface are checked: a server for a network has names that
     # it does not know.
     server = request.scope.get("server")
     if server is None or not _is_loopback(server[0]):

@@ -32,8 +32,8 @@ _HALVES = (tf.float16, tf.bfloat16)
 
 def array_of_proto(proto: Any, most_bytes: int) -> np.ndarray:
     """The array in a `TensorProto`, at most `most_bytes`; texts are bytes in objects."""
-    # As in TensorFlow, a field with fewer values than the shape has repeats its last one. The limit
-    # is needed as a shape costs the sender nothing.
+    # As in TensorFlow, a field with fewer values than its shape repeats the last value. The limit
+    # is needed because a large shape costs the sender nothing.
     dtype = served_type(proto.dtype)
     if dtype is None:
         raise ServingError(f"Tensors of type {proto.dtype} cannot be sent.")

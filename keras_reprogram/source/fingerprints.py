@@ -16,8 +16,8 @@ from typing import Any
 import keras
 import numpy as np
 
-# What an answer does not depend on: a source predicts, its weights are looked at by themselves, and
-# Keras draws seeds and numbers names.
+# Fields that do not affect an answer: a source only predicts, its weights are hashed separately,
+# and Keras draws seeds and numbers names.
 _IDLE = ("name", "trainable", "dtype", "seed", "build_config", "registered_name", "batch_shape")
 _ENDS = ("_initializer", "_regularizer", "_constraint")
 # Of a call.
@@ -28,9 +28,9 @@ _Tensor = Callable[[dict[str, Any]], Any]
 
 def network_facts(model: keras.Model) -> list[str]:
     """Layers, operations and their connections, in order; one string each."""
-    # Of Keras's own layers those settings count that are not the default, so that a newer version
-    # with one more of them leaves a network what it was. Not seen: the code of layers and functions
-    # of somebody's own, beyond their configuration.
+    # Of Keras's own layers, only settings that differ from the default count, so that a newer
+    # version with one more setting does not change the fingerprint. The code of custom layers and
+    # functions is not covered, only their configuration.
     return [json.dumps(fact, sort_keys=True) for fact in _network(model)]
 
 

@@ -121,8 +121,8 @@ class LiteRTSource(PythonSource):
             try:
                 return self._decode(self._invoke(codes))
             except ValueError:
-                # Some files cannot be resized (XNNPACK fails to reshape a node). The images are
-                # asked again singly, which costs nothing: the model is on this machine.
+                # Some files cannot be resized (XNNPACK fails to reshape a node). Then the images
+                # are asked one by one, which costs nothing: the model is on this machine.
                 self._images_a_call = 1
         answers = []
         for rows, missing in in_calls_of(self._images_a_call, len(codes)):

@@ -167,7 +167,7 @@ def _restore_statistics(layer: Any) -> None:
 def float_images(network: keras.Model) -> keras.Model:
     """A view of the same layers that takes float32 images; the network itself if it does."""
     # A functional model casts images to the dtype of its `Input`: to uint8, which has no gradient
-    # and cuts 254.9 to 254, or to half precision. Inner models do so too.
+    # and truncates 254.9 to 254, or to half precision. So do nested models.
     tensors = getattr(network, "inputs", None) or []
     if len(tensors) != 1 or not _casts(network):
         return network
@@ -202,8 +202,8 @@ def reads_floats_alike(
     network: keras.Model, view: keras.Model, image_shape: tuple[int, int, int]
 ) -> bool:
     """Whether a view that takes floats answers alike at whole numbers, and otherwise between."""
-    # It does where the network's first layer makes floats of its integers, and does not where it
-    # counts with integers or looks them up: then no fraction of a pixel changes an answer.
+    # It does if the network's first layer turns its integers into floats. It does not if the layer
+    # computes with integers or looks them up: then no fraction of a pixel changes an answer.
     random = np.random.default_rng(0)
     image = random.integers(0, 128, (1, *image_shape))
     between = image + random.uniform(0.2, 0.4, image.shape)

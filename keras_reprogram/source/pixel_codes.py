@@ -51,10 +51,11 @@ def pixel_codes(
     dtype: Any, value_range: tuple[float, float], quantization: tuple[float, int]
 ) -> PixelCodes:
     """The pixel codes of an input with this `(scale, zero_point)`."""
-    # A file says which number each of its codes stands for. Where one of these numbers' range and
-    # `value_range` holds the other, they are the network's own pixels, and its scale and zero point
-    # count. Where they are on another scale (-1 to 1, where callers send 0 to 255), `value_range`
-    # is spread over the codes: the darkest pixel is the lowest code, the brightest the highest.
+    # A file states the number that each of its codes stands for. If the range of these numbers
+    # contains `value_range`, or the reverse, they are the network's own pixels, and its scale and
+    # zero point apply. If they are on another scale (-1 to 1, while callers send 0 to 255),
+    # `value_range` is spread over the codes: the darkest pixel is the lowest code, the brightest
+    # the highest.
     dtype = np.dtype(dtype)
     scale, zero_point = float(quantization[0]), int(quantization[1])
     if not scale:

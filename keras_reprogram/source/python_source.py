@@ -19,8 +19,8 @@ from keras_reprogram.source.ledger.paid_queries import Asking, ask_through_ledge
 from keras_reprogram.source.ledger.query_ledger import QueryLedger, query_key
 from keras_reprogram.source.source import Source, check_answer
 
-# Keras builds exceptions anew from their message, and turns those that take more (an HTTP status)
-# into RuntimeErrors. One that has this attribute passes through as it is.
+# Keras rebuilds exceptions from their message, and turns those that need more arguments (an HTTP
+# status) into RuntimeErrors. An exception with this attribute passes through unchanged.
 _KEEPS_ITS_FORM = "_keras_call_info_injected"
 
 
@@ -144,8 +144,8 @@ class PythonSource(Source):
 
 def _outside_of_steps(ask: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
     """Calls user code outside of Keras's replica context."""
-    # Keras takes its steps in the context of a replica, in which the `predict` of another network,
-    # which user code may well ask, cannot be traced.
+    # Keras runs its steps in the context of a replica. The `predict` of another network, which user
+    # code may call, cannot be traced in it.
     context = tf.distribute.get_replica_context()
     # There is none where a source asks another one: what is outermost has left it already.
     if context is None or tf.distribute.has_strategy():

@@ -176,8 +176,9 @@ class Source(KeepsOldNames, keras.layers.Layer):
         # Keras leaves integers as they are, and pixels often come as such.
         flat = ops.reshape(ops.cast(images, "float32"), (-1, *self.source_shape))
         answer = ops.reshape(self.answer(flat), (*leading, self.num_labels))
-        # What a network's layers added (`add_loss`, activity regularizers) is no part of any
-        # training loss: Keras would find it in the layers, however deep they lie.
+        # Losses that a network's layers added (`add_loss`, activity regularizers) do not belong to
+        # the training loss, but Keras would find them in the layers, however deeply they are
+        # nested.
         self._clear_losses()
         return answer
 

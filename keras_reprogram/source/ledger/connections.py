@@ -29,9 +29,9 @@ def keeps_wal_whole(version: tuple[int, ...]) -> bool:
 
 def open_database(path: Path, patience: float = _CONVERTING_SECONDS) -> sqlite3.Connection:
     """Opens an SQLite file with the journal that this SQLite may be trusted with."""
-    # A new file gets a write-ahead log (WAL) where `keeps_wal_whole`, and one that has it keeps it.
-    # Any other gets a rollback journal, a file that had a log too: what stands in the log moves
-    # into the file first. A file with a rollback journal keeps it: another SQLite may have it open.
+    # A new file gets a write-ahead log (WAL) if `keeps_wal_whole`, and a file that has one keeps
+    # it. All other files get a rollback journal; if a file had a log, the log is first moved into
+    # the file. A file with a rollback journal keeps it: another SQLite may have it open.
     deadline = time.monotonic() + patience
     while True:
         # Anew each time: an open connection keeps others from converting.
@@ -87,9 +87,9 @@ def _in_use(path: Path, error: sqlite3.OperationalError) -> Exception:
 class ForkedConnection:
     """An SQLite connection that only the process that opened it may use."""
 
-    # SQLite keeps its locks in tables of the process. A child has a copy of them that is wrong from
-    # its first moment: it takes its parent's locks for its own. So a child leaves the connection
-    # alone, and closes it before it opens one.
+    # SQLite keeps its locks in tables of the process. A child's copy of them is wrong from the
+    # start, because it takes its parent's locks for its own. So a child does not use the
+    # connection, and closes it before it opens one.
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.lock = threading.RLock()

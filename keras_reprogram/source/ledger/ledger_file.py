@@ -57,9 +57,9 @@ class LedgerFile:
         droppable: bool = False,
     ) -> Any:
         """Runs a change in a transaction of its own; returns its result once it is written."""
-        # `synced`: on the disk at the end, even if the power fails then. Otherwise it is with the
-        # next that is, or when the file is closed; a crash of this process loses nothing either
-        # way. `written` and `droppable`: see `LedgerWriter.write`.
+        # `synced`: on disk when the call returns, even if the power fails then. Otherwise it
+        # reaches the disk with the next synced change, or when the file is closed; a crash of this
+        # process loses nothing in either case. `written` and `droppable`: see `LedgerWriter.write`.
         with self._explained("written"):
             self._database.check_process()
             # Half a transaction of a rollback journal may spoil the file if the power fails.

@@ -29,7 +29,7 @@ class LedgerWriter:
     """The only thread that writes to a connection."""
 
     # Waiting for the disk is most of a transaction's time, and takes as long for one write as for
-    # sixteen. Ctrl-C never interrupts a transaction: it reaches only the thread that waits for it.
+    # sixteen. Ctrl-C never interrupts a transaction, only the thread that waits for it.
 
     def __init__(self, connection: sqlite3.Connection, lock: AbstractContextManager[Any]) -> None:
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
@@ -174,10 +174,10 @@ _SUFFIX = ".lock"
 class LedgerOwner:
     """A name for one user of a ledger, with a lock that its process's end releases."""
 
-    # A process number alone would not do: numbers are given again. The lock is one of SQLite's on
-    # an empty file beside the ledger: wherever there can be a ledger, there can be its owner, and a
-    # SIGKILL releases it too. Owners are made and looked for in transactions of the ledger, so that
-    # nobody takes a lock that is not there yet for one that was left.
+    # A process number would not do, because numbers are re-used. The lock is an SQLite lock on an
+    # empty file beside the ledger: it works wherever a ledger works, and a SIGKILL releases it too.
+    # Owners are created and looked up in transactions of the ledger, so that nobody mistakes a lock
+    # that is not taken yet for an abandoned one.
 
     def __init__(self, ledger: Path) -> None:
         self.ledger = ledger

@@ -25,8 +25,8 @@ class Asking:
     """The source, its ledger and the checks that `ask_through_ledger` uses."""
 
     ledger: QueryLedger
-    # A context in which so many images may be sent, and what sends them. Waiting for one's turn
-    # belongs here: nothing is in the ledger yet.
+    # A context in which so many images may be sent; it yields the function that sends them. Waiting
+    # for a turn belongs here, because nothing is in the ledger yet.
     may_ask: Callable[[int], AbstractContextManager[Ask]]
     # What a source said about so many images -> their scores, or a ValueError.
     check: Callable[[Any, int], np.ndarray]
@@ -93,8 +93,8 @@ def _sent(
         ledger.release_all(claim.ours.values(), type(error).__name__)
         raise
     except BaseException as error:
-        # Ctrl-C too: the request may have arrived. An open attempt of a living owner is waited
-        # for, so that none is left behind.
+        # This includes Ctrl-C: the request may have arrived. Others would wait for an open attempt
+        # of a living owner, so none may be left behind.
         give_up = ledger.abandon_all if sent else ledger.release_all
         give_up(claim.ours.values(), type(error).__name__)
         raise

@@ -116,8 +116,8 @@ class _Kept:
         self.things: dict[str, Any] = {}
 
 
-# By process and client. Here and not in the client, which is pickled; a forked process leaves the
-# connections of its parent alone.
+# Keyed by process and client. Stored here because the client is pickled; a forked process does not
+# use its parent's connections.
 _kept: dict[tuple[int, str], _Kept] = {}
 
 

@@ -183,8 +183,8 @@ class RateLimit:
             return left
 
 
-# Their futures are waiting, running or done, and what waits can be called back. Others, such as
-# Dask's, let themselves be cancelled while the request is under way.
+# Their futures are waiting, running or done, and waiting ones can be cancelled. Futures of others,
+# such as Dask's, can be cancelled while the request is under way.
 _OF_PYTHON = (ThreadPoolExecutor, ProcessPoolExecutor)
 _QUEUE_SECONDS = 0.1
 
