@@ -133,7 +133,7 @@ def looks_channels_first(shape: Sequence[int | None]) -> bool:
 
 def check_channels_last(name: str, shape: Sequence[int], way: str) -> None:
     """Refuses a shape that can hardly be (height, width, channels)."""
-    # One pixel high and of two different sizes beside it might be a signal, and passes.
+    # A height of one pixel beside two other sizes might be a signal, so it passes.
     first, height, width = shape
     if looks_channels_first(shape) and (first != 1 or height == width):
         raise ValueError(

@@ -142,7 +142,7 @@ class CachedFeatures:
         return (self._answers(images, len(images), images_digest(images), batches), *arrays[1:])
 
     def _replaced(self, x: Any, steps: int | None, epochs: int) -> Any:
-        # A `PyDataset` has no cardinality, others have -1 or -2 where they do not know it.
+        # A `PyDataset` has no cardinality, others have -1 or -2 if it is unknown.
         known = int(x.cardinality()) if hasattr(x, "cardinality") else 1
         if not self._saves(max(known, 1), steps, epochs):
             return x

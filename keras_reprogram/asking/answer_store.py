@@ -17,7 +17,7 @@ import numpy as np
 from keras_reprogram.files import whole_file
 from keras_reprogram.fitting.weight_copy import WeightCopy
 
-# Bytes. What is more is kept in files only.
+# Bytes. Larger answers are stored in files only.
 MOST_MEMORY = 2**31
 # Of one fit: for training and for validation.
 _SETS_KEPT = 2
@@ -34,7 +34,7 @@ class AnswerMemory:
         answers = self._kept.pop(fingerprint, None)
         if answers is None or answers.shape != shape:
             return None
-        # To the end: what is forgotten first is what was not wanted for longest.
+        # Moved to the end: the least recently used entry is dropped first.
         self._kept[fingerprint] = answers
         return answers
 
@@ -155,7 +155,7 @@ def answers_fingerprint(
         parts = [source.fingerprint, keras.saving.serialize_keras_object(program), digest]
     except NotImplementedError as error:
         raise MovingAnswersError(f"what its answers depend on is not known ({error})") from error
-    # A service's answers depend on what is asked for beside the image.
+    # A service's answers also depend on the request's other options.
     parts += [source.request_options]
     low, high = source.value_range
     parts.append(_projections(shown * (255 / (high - low))))

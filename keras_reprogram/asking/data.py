@@ -182,7 +182,7 @@ def _check_batch(data: Any, batch: Any) -> None:
 
 def _steps(x: Any, steps: int | None) -> Iterable[Any]:
     length = known_length(x)
-    # Some say how many they have and begin anew after them: Keras's older image iterators.
+    # Keras's older image iterators state their length, but restart after it.
     most = min(math.inf if steps is None else steps, math.inf if length is None else length)
     read = (x[i] for i in itertools.count()) if isinstance(x, keras.utils.PyDataset) else x
     return itertools.islice(read, None if most == math.inf else int(most))
@@ -194,7 +194,7 @@ def known_length(x: Any) -> float | None:
         return math.inf if x.num_batches is None else x.num_batches
     if hasattr(x, "cardinality"):
         count = int(x.cardinality())
-        # What `tf.data` answers for `.repeat()` without a count, and where it does not know.
+        # Cardinalities of `tf.data` for `.repeat()` without a count, and for unknown lengths.
         return {-1: math.inf, -2: None}.get(count, count)
     try:
         return len(x)

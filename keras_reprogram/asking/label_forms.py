@@ -13,7 +13,7 @@ from keras_reprogram.estimators.gradient_estimator import row_loss
 
 NUMBERS, COLUMN, ONE_HOT = "(n,) integers", "(n, 1) integers", "(n, K) one-hot rows"
 FORMS = (NUMBERS, COLUMN, ONE_HOT)
-# So many classes tell whether a loss knows one from another.
+# Enough classes to see whether a loss tells them apart.
 _ASKED_CLASSES = 3
 # Of float32 losses, as a share of the largest.
 _ROUNDING = 1e-5

@@ -52,7 +52,7 @@ _STOPPED = (
     "Training was stopped before accuracy was measured. `keras-reprogram evaluate` measures it, "
     "and leaves this page as it is."
 )
-# Long lists that have sections of their own; `_PATHS` is said again in shorter words.
+# Long lists that have sections of their own; `_PATHS` are repeated in shorter form.
 _NOT_SETTINGS = ("results", "metrics", "curve", "history", "format", "complete")
 _PATHS = ("spec",)
 

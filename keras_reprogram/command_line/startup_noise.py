@@ -28,7 +28,7 @@ def hold_back_noise() -> None:
             stdout=terminal,
         )
     except (AttributeError, OSError):
-        # Without stderr nothing is said; without another process, noise is better than no command.
+        # Nothing is printed without stderr; without another process, noise beats no command.
         return
     pipe: Any = filtering.stdin
     sys.stderr = open(  # noqa: SIM115, PTH123 - for as long as the process lives

@@ -215,7 +215,7 @@ def _program(
         placement=str(options.placement).replace("-", "_"),
         image_size=options.image_size,
         grid=None if source.differentiable and options.query_budget is None else _ESTIMATED_GRID,
-        # An image on the whole canvas leaves no pixel free beside it.
+        # An image on the whole canvas leaves no pixel for the program.
         masked=options.placement == PlacementKind.CENTER,
         seed=seed,
     )

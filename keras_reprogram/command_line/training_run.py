@@ -160,7 +160,7 @@ def _keep(draft: RunDraft) -> str:
     """Gives the folder its name if a program is in it; says what was kept."""
     if not draft.program.is_file():
         return "\nStopped. Nothing was kept."
-    # Beside a finished run of that name, not in its place.
+    # Next to a finished run of that name, without replacing it.
     draft.overwrite = False
     folder = draft.finish()
     return (

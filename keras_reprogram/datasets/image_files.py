@@ -129,7 +129,7 @@ def _read_levels(file: Path | BinaryIO, name: str, grey: bool) -> tuple[np.ndarr
         content = file.read_bytes() if isinstance(file, Path) else file.read()
         with Image.open(io.BytesIO(content)) as opened:
             is_deep = _is_deep(opened, content)
-            # As in the graph of an export, which knows no other way of saying it.
+            # As in the graph of an export, which cannot express it differently.
             orientation = exif_orientation(content)
             is_known = content.startswith((JPEG_START, PNG_START))
             image = opened if is_known else ImageOps.exif_transpose(opened)

@@ -132,7 +132,7 @@ def find_builder(name: str) -> Any:
     except ImportError as error:
         raise _missing_package(name, error) from error
     except (ValueError, AssertionError) as error:  # TFDS asserts that it knows the version.
-        # The first line says what is wrong; the rest may list every data set there is.
+        # The first line states the error; the rest may list all data sets.
         reason = str(error).strip().splitlines()[0]
         raise UnknownTfdsNameError(
             f"Expected the name of a data set in TensorFlow Datasets. Received: {name!r}. {reason}"
@@ -172,7 +172,7 @@ def _check_network(builder: Any) -> None:
     if is_mock or not urls or builder.is_prepared() or any(downloads.rglob("*.INFO")):
         return
     found: queue.Queue[Exception | None] = queue.Queue()
-    # A thread: to look up a name may take minutes, and knows no limit of time.
+    # In a thread, because looking up a name may take minutes and has no timeout.
     threading.Thread(target=_reach, args=(urls[0], found), daemon=True).start()
     try:
         problem = found.get(timeout=_SECONDS + 3)
@@ -211,7 +211,7 @@ def _missing_package(name: str, error: ImportError) -> ImportError:
 
 
 TEST_FRACTION = 0.2
-# What the builders of this package say in their metadata.
+# Keys that the builders of this package write into their metadata.
 GROUP, RANGE = "group", "target_range"
 
 

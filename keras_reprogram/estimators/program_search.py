@@ -151,7 +151,7 @@ def search_program(
     try:
         stopped = _search(strategy, asked, first, max_evaluations, target)
     except KeyboardInterrupt:
-        # What is paid for is kept; `stopped` tells the caller.
+        # Losses that were paid for are kept; `stopped` states the reason.
         stopped = "interrupted"
     return ProgramSearch(
         asked.best_value, asked.best_loss, asked.evaluations, tuple(asked.history), stopped

@@ -192,7 +192,7 @@ def export_blockers(model: ReprogrammedModel, source: Source | None = None) -> l
 
 def _facts_to_match(source: Source) -> dict[str, Any]:
     facts = {name: getattr(source, name) for name in ("source_shape", "value_range", "num_labels")}
-    # The map goes on reading scores as it was fitted, whatever is said of how a row is normalised.
+    # The map reads scores as it was fitted, even if another normalisation is declared.
     return facts | {"scores": source.fingerprinted_scores}
 
 

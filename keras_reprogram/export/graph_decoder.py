@@ -12,7 +12,7 @@ from keras_reprogram.arguments import pixels_of_codes
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 
 RESIZE_METHOD = "bilinear with antialiasing, rounded to 8 bits"
-# What `file_decoder` takes, as an error says it.
+# The formats that `file_decoder` takes, for error messages.
 _KINDS = "Image files must be JPEG, PNG, or BMP of 8, 24 or 32 bits a pixel without compression."
 _PNG, _PNG_DEPTH = b"\x89PNG\r\n\x1a\n", 24
 # All that is looked at; also added to a file, which may be shorter.
@@ -76,7 +76,7 @@ def _starts(head: Any, start: bytes) -> Any:
 
 
 def _codes(content: Any) -> Any:
-    # Despite its name it decodes PNG too, and it alone can be told to decode as Pillow does.
+    # Despite its name it decodes PNG too, and it alone has an option to decode as Pillow does.
     codes = tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE")
     return tf.cast(codes, tf.int64)
 

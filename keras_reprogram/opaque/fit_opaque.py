@@ -252,7 +252,7 @@ def _estimated_epochs(
     steps = EstimatedSteps(recipe.model)
     for epoch in range(1, plan.epochs + 1):
         if query_budget - recipe.used < plan.epoch_queries:
-            # What is planned fits; repetitions after failures may have eaten it.
+            # The plan fits the budget, but repetitions after failures may have used it up.
             recipe.ended_by = "this budget, of which repetitions took a part"
             return
         with recipe.bar(f"epoch {epoch}", len(train)) as update:

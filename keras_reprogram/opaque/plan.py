@@ -125,7 +125,7 @@ def pilot_rows(
     """Images to choose views by: one a group, as near-duplicates make every view look good."""
     rows = np.arange(len(labels))
     if weight is not None and np.count_nonzero(weight) >= size:
-        # Images without weight say nothing about views.
+        # Images of weight 0 do not contribute to the choice of views.
         rows = np.flatnonzero(weight)
     if groups is not None:
         first = rows[np.unique(groups[rows], return_index=True)[1]]

@@ -142,7 +142,7 @@ def select_views(
             f"`num_views` must lie between 1 and `pool_size`={pool_size}. "
             f"Received: num_views={num_views}. Draw a larger pool."
         )
-    # Images without weight say nothing about views.
+    # Images of weight 0 do not contribute to the choice of views.
     counting = np.arange(len(labels)) if weight is None else np.flatnonzero(weight)
     pilot = counting[_draw_pilot(labels[counting], pilot_images, model.seed)]
     pool = draw_pool(model, pool_size, style)

@@ -228,7 +228,7 @@ def _common_step(positive: np.ndarray) -> float:
     """The coarsest known step of which all scores are multiples, or 0."""
     for step in _STEPS:
         multiples = positive / step
-        # Of large multiples float32 does not keep the fraction, so that they tell nothing.
+        # float32 drops the fraction of large multiples, so they carry no information.
         multiples = multiples[multiples < _LARGEST_TELLING_MULTIPLE]
         off = np.abs(multiples - np.round(multiples))
         if len(off) >= _FEWEST_SCORES and np.all(off <= _FLOAT32_PRECISION * multiples):

@@ -169,7 +169,7 @@ class Program(keras.layers.Layer):
         return layer
 
 
-# What a plain layer may say itself, see `Program`.
+# Attributes that a plain layer may define itself, see `Program`.
 _OPTIONAL = (
     "source_range",
     "target_range",

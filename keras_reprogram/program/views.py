@@ -171,7 +171,7 @@ Shape = tuple[int, int, int]
 # Of the canvas, for images that would leave no frame: 128 of 224 pixels (Chen et al. 2023).
 _FRAMED_SHARE = 4 / 7
 
-# `ProgramLayer(...)` -> `fitting_size` -> `warn`: the warning points at who built the layer.
+# `ProgramLayer(...)` -> `fitting_size` -> `warn`: the warning points at the caller of the layer.
 _CALLER = 3
 
 

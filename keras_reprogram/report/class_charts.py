@@ -47,7 +47,7 @@ def draw_label_map(
     table, names = checked_weights(weights, source_labels, class_names)
     if top < 1:
         raise ValueError(f"Expected `top` of at least 1. Received: top={top}. Pass 5, say.")
-    # Long names need wide panels, so fewer stand side by side.
+    # Long names need wide panels, so fewer fit side by side.
     columns = min(len(class_names), 4 if max(len(name) for name in names) <= 14 else 3)
     rows = math.ceil(len(class_names) / columns)
     bars = min(top, max(1, int((table > 0).sum(axis=0).max())))

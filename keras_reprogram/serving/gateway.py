@@ -152,7 +152,7 @@ def check_halves(program: Servable, output_map: Servable, source: Source) -> Non
 
 def _differences(facts: dict[str, Any], source: Source) -> list[str]:
     if "scores" in facts:
-        # Halves keep their map's reading: how a row is normalised may be said otherwise.
+        # Halves keep the reading of their map, even if the source declares another normalisation.
         facts = facts | {"scores": fingerprinted_kind(facts["scores"])}
     given = {
         "source_shape": list(source.source_shape),
@@ -192,7 +192,7 @@ _MEANINGS: tuple[tuple[type[Exception], str, str], ...] = (
 
 def source_failure(error: Exception) -> ServingError:
     """The error for clients when the source fails."""
-    # What the source said stays in the log: it may name the service, its address and worse.
+    # The source's message stays in the log: it may name the service, its address and secrets.
     _log.error("The source failed (%s): %s", type(error).__name__, error)
     code, text = next(meaning[1:] for meaning in _MEANINGS if isinstance(error, meaning[0]))
     return ServingError(f"{text} The server's log says more.", code)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Endpoint = Callable[[Request], Awaitable[Response]]
 
 _FOLDER = Path(__file__).parent / "page"
-# What an operating system's table of types says of scripts differs.
+# Operating systems list different types for scripts.
 _MEDIA_TYPES = {
     ".css": "text/css",
     ".html": "text/html",
@@ -153,7 +153,7 @@ def check_host(request: Request) -> None:
 
 def check_origin(request: Request) -> None:
     """Refuses requests of another page's script: a question may cost money."""
-    # Browsers always say where a POST comes from. Other clients may say nothing.
+    # Browsers always send the origin of a POST. Other clients may omit it.
     site = request.headers.get("sec-fetch-site", "same-origin")
     origin = request.headers.get("origin")
     foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
@@ -172,7 +172,7 @@ def check_origin(request: Request) -> None:
 async def limited_body(request: Request, most_bytes: int) -> bytes | None:
     """A request's body, or `None` if it is longer."""
     body, size = bytearray(), 0
-    # To its end: who is cut off while sending sees no answer.
+    # Read to its end: a client that is cut off while sending sees no answer.
     async for part in request.stream():
         size += len(part)
         if size <= most_bytes:

@@ -250,7 +250,7 @@ def _spec(match: re.Match[str]) -> tuple[str, int | None, str | None]:
 
 # zlib's number for gzip's own header and checksum.
 _GZIP = 31
-# A file may be several, one behind the other. Each copies what is left, so there is an end to it.
+# A gzip body may have several members. Each one copies the rest, so their number is limited.
 _MOST_MEMBERS = 16
 
 

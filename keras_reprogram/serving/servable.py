@@ -92,7 +92,7 @@ class ExportedServable(Servable):
         except tf.errors.OpError as error:
             raise ServingError(_said(str(error.message)), code_name(error.error_code)) from None
         except UnicodeDecodeError as error:
-            # What TensorFlow says quotes the request's own bytes; Python's side of it stumbles.
+            # TensorFlow's message quotes bytes of the request, which Python cannot always decode.
             raise ServingError(_said(error.object.decode("utf-8", "replace"))) from None
         return {name: np.asarray(tensor.numpy()) for name, tensor in outputs.items()}
 

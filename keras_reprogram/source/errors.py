@@ -124,7 +124,7 @@ class SourceUnavailableError(SourceError):
         self.retry_after = retry_after
 
     def __reduce__(self) -> Any:
-        # So that an executor of other processes can hand it back whole.
+        # An executor of other processes must be able to pickle it completely.
         return type(self), (*self.args, self.retry_after)
 
 

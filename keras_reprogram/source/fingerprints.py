@@ -37,7 +37,7 @@ def network_facts(model: keras.Model) -> list[str]:
 def _network(model: keras.Model) -> list[Any]:
     config = _graph_of(model)
     if config is None:
-        # Somebody's own class, or a layer without a configuration: no wiring is known.
+        # A custom class, or a layer without a configuration: its wiring is unknown.
         return [type(model).__name__, *map(_part, model.layers)]
     return _graph(config, {layer.name: layer for layer in model.layers})
 
@@ -70,7 +70,7 @@ def _part(layer: Any) -> Any:
     kind = type(layer)
     try:
         settings = _settings(kind.__module__, kind.__name__, layer.get_config(), _no_tensor)
-    except Exception:  # It has no configuration, which `get_config` says in many ways.
+    except Exception:  # It has no configuration; `get_config` then raises many kinds of errors.
         settings = {"activation": getattr(getattr(layer, "activation", None), "__name__", "")}
     return [kind.__name__, settings]
 

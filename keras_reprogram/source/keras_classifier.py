@@ -109,7 +109,7 @@ def own_preprocessing(model: Any) -> tuple[Any, Any]:
         parts = [1.0 if scale is None else scale, 0.0 if offset is None else offset]
         scale, offset = (np.squeeze(np.asarray(part, float)) for part in parts)
     except (TypeError, ValueError):
-        # Something else of these names; `check_predict` compares what is made of it.
+        # An unrelated attribute of this name; `check_predict` compares the results.
         return 1.0, 0.0
     return scale, offset
 

@@ -110,7 +110,7 @@ class LiteRTSource(PythonSource):
             if is_float
             else pixel_codes(details["dtype"], self.value_range, details["quantization"])
         )
-        # What the file says of its batch, unless that is 1: most such files take other numbers too.
+        # The batch size of the file, unless it is 1: most such files take other sizes too.
         fixed = self.network_input.batch_size
         self._images_a_call = fixed if fixed != 1 else None
         self._local = threading.local()

@@ -13,7 +13,7 @@ from keras_reprogram.arguments import KeepsOldNames
 from keras_reprogram.source.ledger.query_ledger import QueryLedger
 
 SCORE_KINDS = ("probabilities", "independent", "logits", "independent_logits", "features")
-# Fingerprints were made before these two were told apart; a ledger's answers stay its answers.
+# Fingerprints are older than this distinction; a ledger's answers must stay valid.
 _FINGERPRINTED = {"independent": "probabilities", "independent_logits": "logits"}
 
 

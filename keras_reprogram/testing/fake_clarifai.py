@@ -10,7 +10,7 @@ from keras_reprogram.testing.grpc_fake import GRPCFake
 from keras_reprogram.testing.hosted_model import BadImageError, Fault, HostedModel
 
 _MOST_IMAGES, _MOST_CONCEPTS, _FEWEST_CONCEPTS = 128, 200, 20
-# How Clarifai itself says what HTTP says with a number.
+# Clarifai's own codes for HTTP statuses.
 _STATUSES = {
     400: "PREDICT_INVALID_REQUEST",
     401: "CONN_KEY_INVALID",

@@ -89,7 +89,7 @@ class FakeRekognition(HTTPFake):
     def refusal(self, status: int) -> Answer:
         code = _ORDERED.get(status, "InvalidParameterException")
         message = "Rate exceeded" if status == 429 else f"status {status}, to order"
-        # Amazon tells its refusals apart by their names: all of them are a 400.
+        # Amazon distinguishes refusals by name: all of them have status 400.
         return _answer(status if status >= 500 else 400, {"__type": code, "Message": message})
 
     def _check_model(self, operation: str, asked: dict[str, Any]) -> None:

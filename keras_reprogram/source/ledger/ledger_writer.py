@@ -57,7 +57,7 @@ class LedgerWriter:
             self._put(write)
             return write.future.result()
         except BaseException:
-            # Whoever is interrupted must know what was written. An error of the change is here.
+            # An interrupted caller must know what was written. Errors of the change come here too.
             write.dropped = droppable
             self._end_of(write)
             raise

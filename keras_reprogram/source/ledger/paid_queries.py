@@ -16,7 +16,7 @@ from keras_reprogram.source.ledger.query_ledger import Claim, QueryLedger
 # Between two looks at queries that another process has in flight.
 _POLL_SECONDS = 0.05
 
-# Sends queries, each of them what one image is asked as; returns whatever the source says.
+# Sends queries, one per image; returns the source's answer as it is.
 Ask = Callable[[list[Any]], Any]
 
 
@@ -28,7 +28,7 @@ class Asking:
     # A context in which so many images may be sent; it yields the function that sends them. Waiting
     # for a turn belongs here, because nothing is in the ledger yet.
     may_ask: Callable[[int], AbstractContextManager[Ask]]
-    # What a source said about so many images -> their scores, or a ValueError.
+    # A source's answer for so many images -> their scores, or a ValueError.
     check: Callable[[Any, int], np.ndarray]
     # `(num_labels,)`, for queries of unknown fate that are not to be asked again.
     even_answer: np.ndarray
@@ -68,7 +68,7 @@ def _claimed(asking: Asking, queries: dict[bytes, Any], payloads: list[bytes]) -
     with asking.may_ask(len(queries)) as ask:
         settled = _sent(asking, claim, queries, payloads, ask)
     try:
-        # Whoever may ask next claims what follows in the same transaction.
+        # Outside of the turn: the next caller's claim can share this transaction.
         settled()
     except BaseException as error:
         asking.ledger.abandon_all(claim.ours.values(), type(error).__name__)

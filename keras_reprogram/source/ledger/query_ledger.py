@@ -156,7 +156,7 @@ class QueryLedger:
         try:
             self.claim_into(claim, keys, payloads, again=again)
         except BaseException:
-            # Ctrl-C: nobody knows of these attempts, and nothing of them was sent.
+            # Ctrl-C: no caller has these attempts, and none of them was sent.
             self.release_all(claim.ours.values(), "never sent")
             raise
         return claim

@@ -57,7 +57,7 @@ class ClarifaiClient(ServiceClient):
                 self.message(payloads), timeout=self.timeout, metadata=(sent,)
             )
         except grpc.RpcError as error:
-            # The gRPC error repeats what the service said, the key too.
+            # The gRPC error repeats the service's message, which may contain the key.
             place = f"Clarifai at {endpoint}"
             raise failure_of(error, place, self.key_variable, endpoint) from None
         for output in answer.outputs:

@@ -86,7 +86,7 @@ class Dispatcher:
             return _results_of(futures)
         except BaseException as error:
             stop.end(error)
-            # What has not left yet stays here; what is in flight is waited for and kept.
+            # Requests that were not sent are cancelled; answers in flight are waited for and kept.
             for future in futures:
                 future.cancel()
             for future in futures:

@@ -61,7 +61,7 @@ class GoogleVisionClient(ServiceClient):
                 requests=requests, retry=None, timeout=self.timeout
             )
         except GoogleAPICallError as error:
-            # Google's error repeats what the service said, the key too.
+            # Google's error repeats the service's message, which may contain the key.
             raise failure_of_call(error, endpoint, self.key_variable) from None
         said: dict[str, Any] = MessageToDict(vision.BatchAnnotateImagesResponse.pb(answer))
         check_responses(said.get("responses", []))

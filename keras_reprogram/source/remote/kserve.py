@@ -142,7 +142,7 @@ class KServeSource(HTTPSource):
         ]
         facts = (model_name, model_version, input_name, output_name, datatype, value_range)
         options |= {"value_range": value_range, "client": partial(KServeClient, *facts)}
-        # `None` is given here, so that a caller who passes the two hears that there is no room.
+        # `None` is passed here, so that a caller's own value raises a TypeError.
         super().__init__(
             urls, source_shape, class_names, build_request=None, read_answer=None, **options
         )

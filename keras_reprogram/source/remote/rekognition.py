@@ -68,7 +68,7 @@ class RekognitionClient(ServiceClient):
             method = getattr(self.amazons(endpoint), _OPERATIONS[self.operation][0])
             return method(Image={"Bytes": image}, **self.settings)["Body"]
         except ClientError as error:
-            # Not `from error`: what Amazon says of a wrong signature repeats the session's token.
+            # Not `from error`: Amazon's text about a wrong signature repeats the session's token.
             raise refusal_of(error.response, place) from None
         except BotoCoreError as error:
             raise failure_of(error, place) from error

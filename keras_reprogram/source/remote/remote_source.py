@@ -230,7 +230,7 @@ class RemoteSource(PythonSource):
             check=self._check,
             even_answer=self._even_answer(),
             again=again,
-            # Nobody waits a turn for what was paid before.
+            # Answers that were paid for before need no turn.
             look_first=self.dispatcher.rate_limit.per_second is not None,
             pause=pause,
         )

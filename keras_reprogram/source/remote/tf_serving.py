@@ -161,7 +161,7 @@ class TFServingSource(HTTPSource):
             input_name, output_name, input_format, value_range,
         )  # fmt: skip
         addresses = [address] if isinstance(address, str) else address
-        # `None` is given here, so that a caller who passes the two hears that there is no room.
+        # `None` is passed here, so that a caller's own value raises a TypeError.
         urls = [f"{one.rstrip('/')}{model.path}:predict" for one in addresses]
         options |= {"value_range": value_range, "client": partial(TFServingClient, model=model)}
         super().__init__(
