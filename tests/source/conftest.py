@@ -1,9 +1,11 @@
-"""Files of tiny classifiers, written once for all tests of sources."""
+"""Files of tiny classifiers, and places of ledgers, for all tests of sources."""
 
+import uuid
 from types import SimpleNamespace
 
 import pytest
 from checks.tiny_models import SHAPE, random_images, tiny_classifier
+from postgres_server import PostgresServer, postgres_binaries
 
 
 def write_tflite(path, model, *, quantised=None, batch=None, shape=SHAPE, pixels=None):
@@ -64,3 +66,24 @@ def network_file(files, tmp_path):
         return write_tflite(tmp_path / f"{name}.tflite", model, shape=shape, **options)
 
     return write
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    """A server for all tests of this process."""
+    pytest.importorskip("psycopg", reason="pip install 'keras-reprogram[postgres]'")
+    binaries = postgres_binaries()
+    if binaries is None:
+        pytest.skip("no PostgreSQL server: apt-get install postgresql")
+    with PostgresServer(binaries) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
+def place(request, tmp_path):
+    """Name of a ledger -> its path or URL; both kinds of ledgers keep the same contract."""
+    if request.param == "sqlite":
+        return lambda name: tmp_path / name
+    server = request.getfixturevalue("postgres_server")
+    test = f"t{uuid.uuid4().hex[:12]}"
+    return lambda name: server.url(f"{test}_{name}")

@@ -1,23 +1,26 @@
-"""SQLite connections of a ledger: journal mode, and safety after a fork.
+"""SQLite connections of a ledger: journal mode, safety after a fork, owners' locks.
 
 A write-ahead log is kept only where none of it can be lost.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import sqlite3
 import threading
 import time
+import uuid
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 _BUSY_SECONDS = 60.0
 # How long another process may take to close a ledger that has a write-ahead log.
 _CONVERTING_SECONDS = 10.0
+_SUFFIX = ".lock"
 
 
 def keeps_wal_whole(version: tuple[int, ...]) -> bool:
@@ -107,7 +110,7 @@ class ForkedConnection:
         if not self.is_here:
             raise sqlite3.ProgrammingError("opened by the process that this one was forked from")
 
-    @contextmanager
+    @contextlib.contextmanager
     def here(self) -> Iterator[sqlite3.Connection]:
         """The connection, for one thread at a time."""
         self.check_process()
@@ -157,3 +160,72 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=_before_fork, after_in_parent=_after_in_parent, after_in_child=_after_in_child
     )
+
+
+class LedgerOwner:
+    """A name for one user of a ledger, with a lock that its process's end releases."""
+
+    # A process number would not do, because numbers are re-used. The lock is an SQLite lock on an
+    # empty file beside the ledger: it works wherever a ledger works, and a SIGKILL releases it too.
+    # Owners are created and looked up in transactions of the ledger, so that nobody mistakes a lock
+    # that is not taken yet for an abandoned one.
+
+    def __init__(self, ledger: Path) -> None:
+        self.ledger = ledger
+        self.name = uuid.uuid4().hex
+        self._path = self._path_of(self.name)
+        connection = _opened(self._path)
+        connection.execute("BEGIN EXCLUSIVE")
+        self._lock = ForkedConnection(connection)
+
+    def close(self) -> None:
+        """Releases the lock and removes its file."""
+        self._lock.close()
+        if self._lock.is_here:
+            _remove(self._path)
+
+    def is_alive(self, name: str) -> bool:
+        """Whether an owner still holds its lock; tidies up after one that does not."""
+        return name == self.name or not _removed_if_left(self._path_of(name))
+
+    def tidy(self) -> Self:
+        """Removes the files of dead owners."""
+        start, own = f"{self.ledger.name}.", self._path.name
+        for path in self.ledger.parent.iterdir():
+            middle = path.name.removeprefix(start).removesuffix(_SUFFIX)
+            is_lock = path.name == f"{start}{middle}{_SUFFIX}" and _is_name(middle)
+            if is_lock and path.name != own:
+                _removed_if_left(path)
+        return self
+
+    def _path_of(self, name: str) -> Path:
+        return self.ledger.with_name(f"{self.ledger.name}.{name}{_SUFFIX}")
+
+
+def _is_name(word: str) -> bool:
+    return len(word) == 32 and set(word) <= set("0123456789abcdef")
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=0.0, isolation_level=None, check_same_thread=False)
+
+
+def _removed_if_left(path: Path) -> bool:
+    """Removes a lock file that no process holds; whether it did."""
+    if not path.exists():
+        return True
+    with contextlib.closing(_opened(path)) as connection:
+        try:
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.DatabaseError:
+            # Held, or no lock at all.
+            return False
+        connection.execute("ROLLBACK")
+    _remove(path)
+    return True
+
+
+def _remove(path: Path) -> None:
+    # Windows removes no file that another process is looking at: who opens the ledger next will.
+    with contextlib.suppress(PermissionError):
+        path.unlink(missing_ok=True)

@@ -1,11 +1,9 @@
-"""QueryLedger: a durable file of queries, their cost and their answers."""
+"""QueryLedger: a durable record of queries, their cost and their answers."""
 
 from __future__ import annotations
 
 import hashlib
 import math
-import sqlite3
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -15,8 +13,15 @@ from typing import Self
 import numpy as np
 
 from keras_reprogram.source.errors import BudgetSpentError, UnknownFateError
-from keras_reprogram.source.ledger.ledger_file import LedgerFile
-from keras_reprogram.source.ledger.ledger_writer import LedgerOwner
+from keras_reprogram.source.ledger.ledger_store import (
+    UNLIMITED,
+    Attempt,
+    LedgerDatabase,
+    LedgerStore,
+)
+from keras_reprogram.source.ledger.postgres_database import PostgresDatabase
+from keras_reprogram.source.ledger.postgres_url import PostgresURL, is_postgres_url
+from keras_reprogram.source.ledger.sqlite_database import SQLiteDatabase
 
 ON_UNKNOWN = ("resend", "raise", "skip")
 _NOT_OPEN = (
@@ -57,18 +62,22 @@ class Claim:
 class QueryLedger:
     """A budget that is never exceeded, and answers that are never paid for twice.
 
-    Each attempt to ask is a row of an SQLite file: `sent`, on the disk before the request leaves,
-    then `billed` or `free`. Attempts whose fate is unknown (a crash, a lost connection) stay
-    `sent` and count as spent. A key is the hash of the exact bytes sent, of the source's identity
-    and of the request's options. Any number of threads and processes of one machine may share a
-    file.
+    Each attempt to ask is a row of an SQLite file or a PostgreSQL database: `sent`, on the disk
+    before the request leaves, then `billed` or `free`. Attempts whose fate is unknown (a crash, a
+    lost connection) stay `sent` and count as spent. A key is the hash of the exact bytes sent, of
+    the source's identity and of the request's options. Any number of threads and processes of one
+    machine may share a file, and those of many machines a database.
 
     No client can rule out that a query in flight during a crash is paid for twice; at most as many
     as were in flight are. An attempt is on the disk before its request leaves, an answer with the
     next attempt: if the power fails, answers that came since then may be paid for twice.
 
     Args:
-        path: the file; made if it is not there.
+        path: the file; or `"postgresql://user@host:5432/database?ledger=name"` (extra `postgres`),
+            in which a ledger is a schema of this name, `"ledger"` without one. Either is made if
+            it is not there. All that libpq takes may stand in the URL and in the environment:
+            the password in `PGPASSWORD`, a file named by `PGPASSFILE`, `PGSERVICE`, `sslmode`.
+            `path` of a ledger, errors and logs show neither a password nor options.
         budget: most queries that may be spent, those of earlier runs on this file included;
             `None` for no limit.
         price_per_thousand: of 1,000 queries, in any currency, to show and to limit money.
@@ -78,7 +87,11 @@ class QueryLedger:
         keep_payloads: whether the bytes that are sent (the images) are stored too.
 
     Raises:
-        ValueError: for wrong arguments, or a file that is no ledger.
+        ValueError: for wrong arguments, or a file or schema that is no ledger.
+        OSError: if the file or the database cannot be opened, read or written. Nothing that the
+            ledger does not hold was sent. After a lost connection the next use connects again;
+            what was in flight is of unknown fate, unless its answer still comes and is stored.
+        ImportError: for a URL without the extra `postgres`.
 
     Example:
     ```python
@@ -108,17 +121,16 @@ class QueryLedger:
     ) -> None:
         if on_unknown not in ON_UNKNOWN:
             raise ValueError(f"`on_unknown` must be one of {ON_UNKNOWN}. Received: {on_unknown!r}.")
-        self.path = Path(path)
         self.price_per_thousand = price_per_thousand
         self.limit = query_limit(budget, money_budget, price_per_thousand)
         self.on_unknown, self.keep_payloads = on_unknown, keep_payloads
-        self._file = LedgerFile(self.path)
-        self._owner: LedgerOwner = self._file.write(lambda _: LedgerOwner(self.path).tidy())
+        self._store = LedgerStore(_opened(path))
+        self.path = self._store.database.place
 
     @property
     def spent(self) -> int:
         """Queries that are billed or of unknown fate, all runs and processes together."""
-        return int(self._file.read("SELECT attempts FROM spent")[0][0])
+        return self._store.read(lambda database: database.spent())
 
     @property
     def left(self) -> int | None:
@@ -181,20 +193,13 @@ class QueryLedger:
         if self.keep_payloads and payloads is not None:
             by_key |= dict(zip(keys, payloads, strict=True))
 
-        def change(database: sqlite3.Connection) -> Claim:
-            found = self.look(list(by_key), again=again)
-            new = [key for key in by_key if key not in found]
-            self._spend(database, len(new))
-            for key in new:
-                cursor = database.execute(
-                    "INSERT INTO attempts (key, owner, state, sent_at, payload) "
-                    "VALUES (?, ?, 'sent', ?, ?)",
-                    (key, self._owner.name, time.time(), by_key[key]),
-                )
-                found.ours[key] = int(cursor.lastrowid or 0)
+        def change(database: LedgerDatabase) -> Claim:
+            found = self._found(database, list(by_key), again)
+            new = {key: by_key[key] for key in by_key if key not in found}
+            found.ours |= self._added(database, new)
             return found
 
-        self._file.write(change, written=claim.take, droppable=True)
+        self._store.write(change, written=claim.take, droppable=True)
 
     def look(self, keys: Sequence[bytes], *, again: bool = False) -> Claim:
         """What `claim` would return, without claiming: `ours` is empty.
@@ -206,11 +211,7 @@ class QueryLedger:
         Raises:
             UnknownFateError: under `on_unknown="raise"`.
         """
-        claim = Claim()
-        question = "SELECT state, owner, answer FROM attempts WHERE key = ?"
-        for key in keys:
-            self._sort(key, self._file.read(question, key), claim, again)
-        return claim
+        return self._store.read(lambda database: self._found(database, keys, again))
 
     def missing(self, keys: Sequence[bytes]) -> list[bytes]:
         """The keys without a stored answer; claims nothing.
@@ -218,8 +219,7 @@ class QueryLedger:
         Args:
             keys: of queries.
         """
-        question = "SELECT 1 FROM attempts WHERE key = ? AND answer IS NOT NULL LIMIT 1"
-        return [key for key in keys if not self._file.read(question, key)]
+        return self._store.read(lambda database: database.unanswered(keys))
 
     def settle(self, attempt: int, answer: np.ndarray | None, note: str | None = None) -> None:
         """Marks an attempt as billed.
@@ -253,18 +253,19 @@ class QueryLedger:
         Returns:
             The function that waits.
         """
-        rows = [
-            (attempt, None if answer is None else np.asarray(answer, "<f4").tobytes())
+        stored = {
+            attempt: None if answer is None else np.asarray(answer, "<f4").tobytes()
             for attempt, answer in answers.items()
-        ]
+        }
 
-        def change(database: sqlite3.Connection) -> None:
-            for attempt, answer in rows:
-                if not _closed(database, attempt, "billed", answer, note):
+        def change(database: LedgerDatabase) -> None:
+            settled = database.settle(stored, note)
+            for attempt in stored:
+                if attempt not in settled:
                     raise ValueError(_NOT_OPEN.format(attempt))
 
         # Waiting for the disk takes as long as all the rest; whoever asks next waits for it.
-        return self._file.writing(change, synced=False)
+        return self._store.writing(change, synced=False)
 
     def release(self, attempt: int, note: str | None = None) -> None:
         """Marks an attempt as free: surely not billed, such as a refused connection or a 429.
@@ -287,13 +288,9 @@ class QueryLedger:
             How many they were.
         """
         numbers = list(attempts)
-
-        def change(database: sqlite3.Connection) -> int:
-            freed = sum(_closed(database, number, "free", None, note) for number in numbers)
-            database.execute("UPDATE spent SET attempts = attempts - ?", (freed,))
-            return freed
-
-        return self._file.write(change) if numbers else 0
+        if not numbers:
+            return 0
+        return self._store.write(lambda database: database.free(numbers, note))
 
     def abandon(self, attempt: int, note: str | None = None) -> None:
         """Gives up an attempt whose fate is unknown, such as a lost connection; it stays spent.
@@ -312,20 +309,18 @@ class QueryLedger:
             note: why.
         """
         # No owner of this name is alive: what `on_unknown` says holds from now on.
-        question = "UPDATE attempts SET owner = '', note = ? WHERE id = ? AND state = 'sent'"
-        rows = [(note, attempt) for attempt in attempts]
-        if rows:
-            self._file.write(lambda database: database.executemany(question, rows).rowcount)
+        numbers = list(attempts)
+        if numbers:
+            self._store.write(lambda database: database.abandon(numbers, note))
 
     def counts(self) -> dict[str, int]:
         """Attempts by state: `sent` (in flight or of unknown fate), `billed`, `free`."""
-        found = dict(self._file.read("SELECT state, COUNT(*) FROM attempts GROUP BY state"))
+        found = self._store.read(lambda database: database.counts())
         return {state: found.get(state, 0) for state in ("sent", "billed", "free")}
 
     def close(self) -> None:
-        """Closes the file; attempts in flight become ones of unknown fate."""
-        self._file.close()
-        self._owner.close()
+        """Closes the ledger; attempts in flight become ones of unknown fate."""
+        self._store.close()
 
     def __enter__(self) -> Self:
         return self
@@ -333,50 +328,64 @@ class QueryLedger:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    def _found(self, database: LedgerDatabase, keys: Sequence[bytes], again: bool) -> Claim:
+        """A claim of all keys but those that have to be sent."""
+        claim = Claim()
+        for key, attempts in database.attempts_of(keys).items():
+            self._sort(database, key, attempts, claim, again)
+        return claim
+
     def _sort(
-        self, key: bytes, rows: list[tuple[str, str, bytes | None]], claim: Claim, again: bool
+        self,
+        database: LedgerDatabase,
+        key: bytes,
+        attempts: Sequence[Attempt],
+        claim: Claim,
+        again: bool,
     ) -> None:
         """Adds a key to a claim, unless it has to be sent."""
-        for _, _, answer in rows:
+        for _, _, answer in attempts:
             if answer is not None:
                 claim.answers[key] = np.frombuffer(answer, "<f4").astype(np.float32)
                 return
-        owners = {owner for state, owner, _ in rows if state == "sent"}
+        owners = {owner for state, owner, _ in attempts if state == "sent"}
         if again:
             # Attempts that were given up: this is their repetition.
             owners.discard("")
-        if any(self._owner.is_alive(owner) for owner in owners):
+        # No owner without a name is alive.
+        if any(owner and database.is_alive(owner) for owner in owners):
             claim.elsewhere.add(key)
         elif owners and self.on_unknown == "skip":
             claim.skipped.add(key)
         elif owners and self.on_unknown == "raise":
             raise UnknownFateError(
                 "A run on this ledger ended before the answers to its last queries came; they may "
-                f"have been billed. Received: {self.counts()['sent']} queries of unknown fate in "
-                f"{self.path}. Pass `on_unknown='resend'` to ask again, or 'skip' to go on without."
+                f"have been billed. Received: {database.counts()['sent']} queries of unknown fate "
+                f"in {self.path}. Pass `on_unknown='resend'` to ask again, or 'skip' to go on "
+                "without."
             )
 
-    def _spend(self, database: sqlite3.Connection, count: int) -> None:
-        limit = math.inf if self.limit is None else self.limit
-        spent = self.spent
-        if spent + count > limit:
+    def _added(
+        self, database: LedgerDatabase, payloads: Mapping[bytes, bytes | None]
+    ) -> dict[bytes, int]:
+        """Spends on new attempts; key -> number."""
+        if not payloads:
+            return {}
+        limit = UNLIMITED if self.limit is None else min(self.limit, UNLIMITED)
+        numbers = database.add(payloads, limit)
+        if numbers is None:
             raise BudgetSpentError(
-                f"The budget does not pay for {count} more queries. Received: a limit of "
-                f"{limit:,}, {spent:,} spent. What was answered stays in {self.path}; raise the "
-                "budget to go on."
+                f"The budget does not pay for {len(payloads)} more queries. Received: a limit of "
+                f"{limit:,}, {database.spent():,} spent. What was answered stays in {self.path}; "
+                "raise the budget to go on."
             )
-        database.execute("UPDATE spent SET attempts = attempts + ?", (count,))
+        return numbers
 
 
-def _closed(
-    database: sqlite3.Connection, attempt: int, state: str, answer: bytes | None, note: str | None
-) -> bool:
-    """Closes an attempt; whether it was open."""
-    question = (
-        "UPDATE attempts SET state = ?, answer = ?, note = ?, settled_at = ? "
-        "WHERE id = ? AND state = 'sent'"
-    )
-    return bool(database.execute(question, (state, answer, note, time.time(), attempt)).rowcount)
+def _opened(path: str | Path) -> LedgerDatabase:
+    if is_postgres_url(path):
+        return PostgresDatabase(PostgresURL(str(path)))
+    return SQLiteDatabase(Path(path))
 
 
 def query_key(identity: str, options: str, payload: bytes) -> bytes:

@@ -41,7 +41,7 @@ def with_log(tmp_path, monkeypatch):
     """A ledger as a killed run left it: 200 answers, all of them in its write-ahead log."""
     version(monkeypatch, KEEPS)
     with QueryLedger(tmp_path / "running" / "l") as running:
-        running._file.read("PRAGMA wal_autocheckpoint = 0")
+        running._store.database._connection.execute("PRAGMA wal_autocheckpoint = 0")
         ask(running, range(200))
         running.claim(keys(["in flight"]))
         (tmp_path / "killed").mkdir()
@@ -148,7 +148,7 @@ def ask_at_a_time(path, seconds, total, at_a_time=16):
     """Queries and transactions a second, of a service that answers after some time."""
     commits = []
     with QueryLedger(path) as ledger:
-        connection = ledger._file._database._connection
+        connection = ledger._store.database._connection
         connection.set_trace_callback(lambda said: said == "COMMIT" and commits.append(said))
 
         def work(number):

@@ -17,6 +17,10 @@ def locks_in(folder):
     return sorted(path.name for path in folder.iterdir() if path.name.endswith(".lock"))
 
 
+def name_of(ledger):
+    return ledger._store.database.owner.name
+
+
 def in_child(function):
     """Runs a function in a fork of this process; what it writes to a pipe."""
     reader, writer = os.pipe()
@@ -39,10 +43,10 @@ def test_locks_of_killed_owners_are_tidied_and_no_others(tmp_path):
     for name in left + others:
         (tmp_path / name).touch()
     with QueryLedger(tmp_path / "l") as first:
-        live = f"l.{first._owner.name}.lock"
+        live = f"l.{name_of(first)}.lock"
         assert locks_in(tmp_path) == sorted([*others, live])
         with QueryLedger(tmp_path / "l") as second:
-            assert locks_in(tmp_path) == sorted([*others, live, f"l.{second._owner.name}.lock"])
+            assert locks_in(tmp_path) == sorted([*others, live, f"l.{name_of(second)}.lock"])
             first.claim([KEY])
             assert second.claim([KEY]).elsewhere == {KEY}
     assert locks_in(tmp_path) == sorted(others)
@@ -65,7 +69,7 @@ def test_the_lock_of_a_process_stands_until_it_is_killed(tmp_path):
     os.waitpid(child, 0)
     assert locks_in(tmp_path) == [of_child]
     with QueryLedger(tmp_path / "l") as ledger:
-        assert locks_in(tmp_path) == [f"l.{ledger._owner.name}.lock"]
+        assert locks_in(tmp_path) == [f"l.{name_of(ledger)}.lock"]
         assert list(ledger.claim([KEY]).ours) == [KEY]
     assert locks_in(tmp_path) == []
 
@@ -96,7 +100,7 @@ def test_a_forked_child_opens_the_ledger_itself(tmp_path, monkeypatch, numbers):
     assert in_child(own) == "(1, 1)"
     # The parent's ledger is as it was: open, and its owner alive.
     assert ledger.spent == 2
-    assert locks_in(tmp_path) == [f"l.{ledger._owner.name}.lock"]
+    assert locks_in(tmp_path) == [f"l.{name_of(ledger)}.lock"]
     ledger.close()
 
 

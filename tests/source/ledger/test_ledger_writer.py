@@ -1,34 +1,36 @@
 """Writing for all threads: many wishes in a transaction, each whole or not at all."""
 
 import contextlib
-import sqlite3
 import threading
 
 import pytest
 from waiting import PATIENCE, ctrl_c, wait_until
 
-from keras_reprogram.source.ledger.ledger_writer import LedgerWriter
+from keras_reprogram.source.ledger.ledger_writer import LedgerWriter, NotOpenError
+from keras_reprogram.source.ledger.sqlite_database import SQLiteDatabase
 
 
 @pytest.fixture
 def database(tmp_path):
-    connection = sqlite3.connect(tmp_path / "d", isolation_level=None, check_same_thread=False)
-    connection.execute("CREATE TABLE numbers (number INTEGER)")
-    yield connection
-    connection.close()
+    database = SQLiteDatabase(tmp_path / "d")
+    database._connection.execute("CREATE TABLE numbers (number INTEGER)")
+    yield database
+    database.close()
 
 
 def numbers_in(database):
-    return sorted(number for (number,) in database.execute("SELECT number FROM numbers"))
+    found = database._connection.execute("SELECT number FROM numbers")
+    return sorted(number for (number,) in found)
 
 
 def insert(number):
-    return lambda database: database.execute("INSERT INTO numbers VALUES (?)", (number,)).lastrowid
+    question = "INSERT INTO numbers VALUES (?)"
+    return lambda database: database._connection.execute(question, (number,)).lastrowid
 
 
 def test_queued_changes_are_written_together(database):
     lock, commits = threading.RLock(), []
-    database.set_trace_callback(lambda said: said == "COMMIT" and commits.append(said))
+    database._connection.set_trace_callback(lambda said: said == "COMMIT" and commits.append(said))
     writer = LedgerWriter(database, lock)
     with lock:
         written = [writer.writing(insert(number)) for number in range(40)]
@@ -90,7 +92,7 @@ def test_a_closed_writer_says_so_and_ends_its_thread(database):
     writer = LedgerWriter(database, threading.RLock())
     writer.write(insert(1))
     writer.close()
-    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+    with pytest.raises(NotOpenError, match="closed"):
         writer.write(insert(2))
     assert not writer._thread.is_alive()
 

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from collections import Counter
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -47,9 +48,9 @@ def source_of(service, ledger, **options):
     return OpaqueSource(service, SHAPE, NUM_LABELS, **facts)
 
 
-def test_an_image_is_sent_once_also_to_a_new_source(tmp_path):
+def test_an_image_is_sent_once_also_to_a_new_source(place):
     service, images = Service(), random_images(5)
-    with QueryLedger(tmp_path / "l") as ledger:
+    with QueryLedger(place("l")) as ledger:
         source = source_of(service, ledger)
         first = source(np.concatenate([images, images[:2]]))
         assert source.queries_used == 5
@@ -62,18 +63,35 @@ def test_an_image_is_sent_once_also_to_a_new_source(tmp_path):
         assert ledger.spent == sum(service.billed.values()) == 10
 
 
-def test_ctrl_c_while_a_claim_is_written_leaves_nothing_open(tmp_path):
+def around_transactions(ledger, before=None, at_commit=None):
+    """Calls functions before each transaction of a ledger, and when it is about to be committed."""
+    database = ledger._store.database
+    inner = database.transaction
+
+    @contextmanager
+    def transaction(*, synced):
+        if before is not None:
+            before()
+        with inner(synced=synced):
+            yield
+            if at_commit is not None:
+                at_commit()
+
+    database.transaction = transaction
+
+
+def test_ctrl_c_while_a_claim_is_written_leaves_nothing_open(place):
     """Nobody would settle it, and whoever asks again would wait for ever."""
     service, images, pressed = Service(), random_images(3), []
 
-    def interrupt(said):
-        if said == "COMMIT" and not pressed:
-            pressed.append(said)
+    def interrupt():
+        if not pressed:
+            pressed.append(True)
             press()
 
-    with ctrl_c() as press, QueryLedger(tmp_path / "l", budget=3) as ledger:
+    with ctrl_c() as press, QueryLedger(place("l"), budget=3) as ledger:
         source = source_of(service, ledger)
-        ledger._file._database._connection.set_trace_callback(interrupt)
+        around_transactions(ledger, at_commit=interrupt)
         with pytest.raises(KeyboardInterrupt):
             source(images)
         assert ledger.counts() == {"sent": 0, "billed": 0, "free": 3}
@@ -87,7 +105,7 @@ def test_ctrl_c_while_a_claim_is_written_leaves_nothing_open(tmp_path):
 
 
 @pytest.mark.parametrize("reached", [True, False])
-def test_ctrl_c_while_a_claim_is_queued_leaves_nothing_open(tmp_path, reached):
+def test_ctrl_c_while_a_claim_is_queued_leaves_nothing_open(place, reached):
     service, images = Service(), random_images(3)
 
     class Interrupting:
@@ -107,10 +125,10 @@ def test_ctrl_c_while_a_claim_is_queued_leaves_nothing_open(tmp_path, reached):
 
     busy = threading.Event()
     busy.set()
-    with QueryLedger(tmp_path / "l", budget=3) as ledger:
+    with QueryLedger(place("l"), budget=3) as ledger:
         source = source_of(service, ledger)
-        ledger._file._database._connection.set_trace_callback(lambda said: busy.wait(60))
-        writer = ledger._file._writer
+        around_transactions(ledger, before=lambda: busy.wait(60))
+        writer = ledger._store._writer
         writer._queue = Interrupting(writer._queue)
         with pytest.raises(KeyboardInterrupt):
             source(images)
@@ -122,9 +140,9 @@ def test_ctrl_c_while_a_claim_is_queued_leaves_nothing_open(tmp_path, reached):
 
 
 @pytest.mark.parametrize("fault", [ConnectionError("gone"), KeyboardInterrupt(), TimeoutError()])
-def test_a_lost_request_counts_and_may_be_sent_again(tmp_path, fault):
+def test_a_lost_request_counts_and_may_be_sent_again(place, fault):
     service, images = Service(fault), random_images(3)
-    with QueryLedger(tmp_path / "l", budget=6) as ledger:
+    with QueryLedger(place("l"), budget=6) as ledger:
         source = source_of(service, ledger)
         with pytest.raises(type(fault)) as caught:
             source(images)
@@ -136,9 +154,9 @@ def test_a_lost_request_counts_and_may_be_sent_again(tmp_path, fault):
             source(random_images(1, seed=9))
 
 
-def test_skipped_queries_answer_nothing(tmp_path):
+def test_skipped_queries_answer_nothing(place):
     service, images = Service(ConnectionError("gone")), random_images(3)
-    with QueryLedger(tmp_path / "l", on_unknown="skip") as ledger:
+    with QueryLedger(place("l"), on_unknown="skip") as ledger:
         source = source_of(service, ledger)
         with pytest.raises(ConnectionError):
             source(images[:1])
@@ -151,9 +169,9 @@ def test_skipped_queries_answer_nothing(tmp_path):
 @pytest.mark.parametrize(
     "answer", [np.zeros((3, NUM_LABELS + 1)), np.full((3, NUM_LABELS), np.nan), "overloaded"]
 )
-def test_a_malformed_answer_is_billed_and_not_kept(tmp_path, answer):
+def test_a_malformed_answer_is_billed_and_not_kept(place, answer):
     service, images = Service(answer), random_images(3)
-    with QueryLedger(tmp_path / "l") as ledger:
+    with QueryLedger(place("l")) as ledger:
         source = source_of(service, ledger)
         with pytest.raises(ValueError, match="Received"):
             source(images)
@@ -162,7 +180,7 @@ def test_a_malformed_answer_is_billed_and_not_kept(tmp_path, answer):
         assert ledger.spent == sum(service.billed.values()) == 6
 
 
-def test_another_threads_query_is_waited_for(tmp_path):
+def test_another_threads_query_is_waited_for(place):
     here, go_on = threading.Event(), threading.Event()
     service, images = Service(), random_images(2)
 
@@ -171,7 +189,7 @@ def test_another_threads_query_is_waited_for(tmp_path):
         assert go_on.wait(PATIENCE)
         return service(sent)
 
-    with QueryLedger(tmp_path / "l") as ledger:
+    with QueryLedger(place("l")) as ledger:
         found = []
         first = threading.Thread(target=lambda: found.append(source_of(slow, ledger)(images)))
         first.start()
@@ -193,9 +211,9 @@ def model_for(source, output_map=None):
     return ReprogrammedModel(program, source, output_map or DenseMap(3), estimator, seed=1)
 
 
-def test_another_map_on_the_same_images_costs_nothing(tmp_path):
+def test_another_map_on_the_same_images_costs_nothing(place):
     x, y = random_images(30, (6, 6, 3)), np.arange(30) % 3
-    with QueryLedger(tmp_path / "l", budget=30) as ledger:
+    with QueryLedger(place("l"), budget=30) as ledger:
         for output_map in (DenseMap(3), MultiLabelMap(3, assignment="bayesian")):
             model = model_for(source_of(Service(), ledger), output_map)
             model.fit_output_map(x, y, verbose=0)
@@ -203,20 +221,20 @@ def test_another_map_on_the_same_images_costs_nothing(tmp_path):
         assert ledger.spent == 30
 
 
-def test_the_ledgers_budget_ends_the_steps_and_keeps_the_best(tmp_path):
+def test_the_ledgers_budget_ends_the_steps_and_keeps_the_best(place):
     x, y = random_images(30, (6, 6, 3)), np.arange(30) % 3
-    with QueryLedger(tmp_path / "l", budget=80) as ledger:
+    with QueryLedger(place("l"), budget=80) as ledger:
         model = model_for(source_of(Service(), ledger))
         fit = model.fit_opaque(x, y, query_budget=500, choose_views=False, verbose=0)
         assert fit.ended_by == "the ledger's budget" and "ended by" in str(fit)
         assert 30 <= fit.queries_used == ledger.spent <= 80
-    with QueryLedger(tmp_path / "short", budget=20) as ledger:
+    with QueryLedger(place("short"), budget=20) as ledger:
         model = model_for(source_of(Service(), ledger))
         with pytest.raises(BudgetSpentError):
             model.fit_opaque(x, y, query_budget=500, choose_views=False, verbose=0)
 
 
-def train(folder, name, dies_after=0):
+def train(folder, name, place, dies_after=0):
     """One whole training, which kills its own process after `dies_after` bills."""
     service, x, y = Service(), random_images(24, (6, 6, 3)), np.arange(24) % 3
     with (folder / f"{name}.bill").open("ab") as bill:
@@ -230,7 +248,7 @@ def train(folder, name, dies_after=0):
                 os.kill(os.getpid(), signal.SIGKILL)
             return answer
 
-        model = model_for(source_of(served, QueryLedger(folder / f"{name}.ledger", budget=2000)))
+        model = model_for(source_of(served, QueryLedger(place, budget=2000)))
         model.fit_output_map(x, y, verbose=0)
         model.compile("adam", "sparse_categorical_crossentropy")
         model.fit(x, y, batch_size=8, epochs=2, verbose=0)
@@ -241,16 +259,16 @@ def paid(folder, name):
     return len((folder / f"{name}.bill").read_bytes()) // (int(np.prod(SHAPE)) * 4)
 
 
-def test_killed_and_resumed_equals_uninterrupted_and_pays_once(tmp_path):
+def test_killed_and_resumed_equals_uninterrupted_and_pays_once(place, tmp_path):
     # In this process: another hash seed and random state than those of the killed ones.
-    train(tmp_path, "whole")
+    train(tmp_path, "whole", place("whole"))
     for dies_after, code in (
         (20, -signal.SIGKILL),
         (60, -signal.SIGKILL),
         (110, -signal.SIGKILL),
         (0, 0),
     ):
-        process = started(train, tmp_path, "killed", dies_after)
+        process = started(train, tmp_path, "killed", place("killed"), dies_after)
         process.join(200)
         assert process.exitcode == code
     # At each kill one call of at most 24 images was in flight.
@@ -260,16 +278,16 @@ def test_killed_and_resumed_equals_uninterrupted_and_pays_once(tmp_path):
     assert len(one.files) == 3
     for name in one.files:
         np.testing.assert_array_equal(one[name], other[name])
-    with QueryLedger(tmp_path / "killed.ledger") as ledger:
+    with QueryLedger(place("killed")) as ledger:
         assert ledger.spent == paid_in_all
 
 
-def test_a_rerun_of_the_recipe_decides_alike_and_is_free(tmp_path):
+def test_a_rerun_of_the_recipe_decides_alike_and_is_free(place):
     """What the ledger answers must count for decisions, or a rerun has more budget for steps."""
     x, y = random_images(30, (6, 6, 3)), np.arange(30) % 3
     seen = []
     for _ in range(2):
-        with QueryLedger(tmp_path / "l") as ledger:
+        with QueryLedger(place("l")) as ledger:
             model = model_for(source_of(Service(), ledger))
             fit = model.fit_opaque(x, y, query_budget=120, choose_views=False, verbose=0)
             weights = [variable.numpy() for variable in model.trainable_variables]

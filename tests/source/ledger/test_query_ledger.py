@@ -37,19 +37,19 @@ def ask(ledger, names):
     return [wanted[key] for key in claim.ours]
 
 
-def test_an_answer_is_paid_for_once(tmp_path):
-    with QueryLedger(tmp_path / "l") as ledger:
+def test_an_answer_is_paid_for_once(place):
+    with QueryLedger(place("l")) as ledger:
         assert ask(ledger, ["a", "b"]) == ["a", "b"]
         assert ask(ledger, ["b", "c"]) == ["c"]
-    with QueryLedger(tmp_path / "l") as again:
+    with QueryLedger(place("l")) as again:
         claim = again.claim(keys("a", "a", "c"))
         assert not claim.ours and sorted(claim.answers) == sorted(keys("a", "c"))
         np.testing.assert_array_equal(claim.answers[keys("a")[0]], ANSWER)
         assert again.spent == 3
 
 
-def test_a_key_that_comes_twice_is_sent_once(tmp_path):
-    with QueryLedger(tmp_path / "l", budget=1) as ledger:
+def test_a_key_that_comes_twice_is_sent_once(place):
+    with QueryLedger(place("l"), budget=1) as ledger:
         assert len(ledger.claim(keys("a", "a", "a")).ours) == 1
         assert ledger.left == 0
 
@@ -64,8 +64,8 @@ def test_key_tells_all_parts_apart():
     assert len(asked) == 4
 
 
-def test_over_budget_nothing_is_claimed(tmp_path):
-    with QueryLedger(tmp_path / "l", budget=3) as ledger:
+def test_over_budget_nothing_is_claimed(place):
+    with QueryLedger(place("l"), budget=3) as ledger:
         ask(ledger, "ab")
         with pytest.raises(BudgetSpentError, match="2 more queries. Received: a limit of 3, 2 sp"):
             ledger.claim(keys("c", "d"))
@@ -73,8 +73,8 @@ def test_over_budget_nothing_is_claimed(tmp_path):
         assert ask(ledger, "abc") == ["c"]
 
 
-def test_free_attempts_give_the_budget_back(tmp_path):
-    with QueryLedger(tmp_path / "l", budget=1) as ledger:
+def test_free_attempts_give_the_budget_back(place):
+    with QueryLedger(place("l"), budget=1) as ledger:
         (attempt,) = ledger.claim(keys("a")).ours.values()
         ledger.release(attempt, "429")
         assert ledger.spent == 0
@@ -82,16 +82,16 @@ def test_free_attempts_give_the_budget_back(tmp_path):
         assert ledger.counts() == {"sent": 0, "billed": 1, "free": 1}
 
 
-def test_a_useless_answer_is_billed_and_may_be_asked_again(tmp_path):
-    with QueryLedger(tmp_path / "l", budget=2) as ledger:
+def test_a_useless_answer_is_billed_and_may_be_asked_again(place):
+    with QueryLedger(place("l"), budget=2) as ledger:
         (attempt,) = ledger.claim(keys("a")).ours.values()
         ledger.settle(attempt, None, "wrong labels")
         assert ledger.spent == 1
         assert ask(ledger, "a") == ["a"]
 
 
-def test_an_attempt_is_settled_once(tmp_path):
-    with QueryLedger(tmp_path / "l") as ledger:
+def test_an_attempt_is_settled_once(place):
+    with QueryLedger(place("l")) as ledger:
         (attempt,) = ledger.claim(keys("a")).ours.values()
         ledger.release(attempt)
         for settle in (lambda: ledger.settle(attempt, ANSWER), lambda: ledger.release(attempt)):
@@ -101,10 +101,10 @@ def test_an_attempt_is_settled_once(tmp_path):
 
 
 @pytest.mark.parametrize("on_unknown", ["resend", "raise", "skip"])
-def test_unknown_fates(tmp_path, on_unknown):
-    with QueryLedger(tmp_path / "l") as crashed:
+def test_unknown_fates(place, on_unknown):
+    with QueryLedger(place("l")) as crashed:
         crashed.claim(keys("a"))
-    with QueryLedger(tmp_path / "l", budget=2, on_unknown=on_unknown) as ledger:
+    with QueryLedger(place("l"), budget=2, on_unknown=on_unknown) as ledger:
         assert ledger.spent == 1
         if on_unknown == "raise":
             with pytest.raises(UnknownFateError, match="Received: 1 queries of unknown fate"):
@@ -117,11 +117,11 @@ def test_unknown_fates(tmp_path, on_unknown):
 
 
 @pytest.mark.parametrize("runs", [100, pytest.param(1000, marks=pytest.mark.slow)])
-def test_budget_holds_for_any_faults(tmp_path, runs):
+def test_budget_holds_for_any_faults(place, runs):
     """A server that bills as it likes, runs that crash, resume, retry and repeat."""
     rng = np.random.default_rng(runs)
     for run in range(runs):
-        path = tmp_path / f"{run}"
+        path = place(f"{run}")
         budget, billed = int(rng.integers(0, 12)), 0
         answered = Counter()
         for _ in range(int(rng.integers(1, 4))):  # crashes
@@ -146,11 +146,10 @@ def test_budget_holds_for_any_faults(tmp_path, runs):
                         # 2 and 4: nobody knows
                 assert billed <= ledger.spent <= budget
                 assert ledger.spent == sum(ledger.counts()[state] for state in ("sent", "billed"))
-        path.unlink()
 
 
-def test_threads_share_a_budget(tmp_path):
-    with QueryLedger(tmp_path / "l", budget=100) as ledger:
+def test_threads_share_a_budget(place):
+    with QueryLedger(place("l"), budget=100) as ledger:
         sent, stopped = [], []
 
         def work(number):
@@ -181,12 +180,12 @@ time.sleep(100)
 """
 
 
-def test_another_process_is_waited_for_and_survived(tmp_path):
-    code = CHILD.format(path=sys.path, ledger=str(tmp_path / "l"))
+def test_another_process_is_waited_for_and_survived(place, tmp_path):
+    code = CHILD.format(path=sys.path, ledger=str(place("l")))
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     try:
         assert child.stdout.readline() == "sent\n"
-        with QueryLedger(tmp_path / "l", budget=10) as ledger:
+        with QueryLedger(place("l"), budget=10) as ledger:
             claim = ledger.claim(keys("a", "b"))
             assert claim.elsewhere == set(keys("a")) and set(claim.ours) == set(keys("b"))
             os.kill(child.pid, signal.SIGKILL)
@@ -209,11 +208,11 @@ def test_limit_of_both_budgets(arguments, limit):
     assert query_limit(None, 20, 1.5) == 13_333
 
 
-def test_money(tmp_path):
-    with QueryLedger(tmp_path / "l", price_per_thousand=1.5, money_budget=0.003) as ledger:
+def test_money(place):
+    with QueryLedger(place("l"), price_per_thousand=1.5, money_budget=0.003) as ledger:
         ask(ledger, "ab")
         assert ledger.money_spent == 0.003 and ledger.left == 0
-    with QueryLedger(tmp_path / "l") as ledger:
+    with QueryLedger(place("l")) as ledger:
         assert ledger.money_spent is None and ledger.left is None
 
 
@@ -227,8 +226,9 @@ def test_images_are_stored_only_if_asked(tmp_path):
 
 def test_full_disk_sends_nothing(tmp_path):
     with QueryLedger(tmp_path / "l") as ledger:
-        pages = ledger._file.read("PRAGMA page_count")[0][0]
-        ledger._file.read(f"PRAGMA max_page_count = {pages}")
+        connection = ledger._store.database._connection
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {pages}")
         with pytest.raises(OSError, match="could not be written. Received: database or disk is fu"):
             for number in range(1000):
                 ledger.claim(keys(number))
@@ -263,8 +263,8 @@ def test_wrong_arguments(tmp_path, arguments, message):
 
 
 @pytest.mark.slow
-def test_overhead_is_two_milliseconds_a_query(tmp_path):
-    with QueryLedger(tmp_path / "l") as ledger:
+def test_overhead_is_two_milliseconds_a_query(place):
+    with QueryLedger(place("l")) as ledger:
         start = time.perf_counter()
         for number in range(0, 2000, 16):
             claim = ledger.claim(keys(*range(number, number + 16)))
@@ -272,8 +272,8 @@ def test_overhead_is_two_milliseconds_a_query(tmp_path):
         assert (time.perf_counter() - start) / 2000 < 2e-3
 
 
-def test_a_closed_ledger_says_so(tmp_path):
-    ledger = QueryLedger(tmp_path / "l")
+def test_a_closed_ledger_says_so(place):
+    ledger = QueryLedger(place("l"))
     ledger.close()
     with pytest.raises(ValueError, match="must be open .* Received: .*closed"):
         ledger.claim([query_key("a", "", b"b")])

@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ledger_rows import select
 from soak_run import CONCURRENCY, QUERIES
 
 from keras_reprogram import LiteRTSource, embedded_path
@@ -21,9 +21,9 @@ RUN = Path(__file__).with_name("soak_run.py")
 SIGNS = LiteRTSource(embedded_path("traffic_signs.tflite"), value_range=(0, 255))
 
 
-def start(service, folder, name, budget):
+def start(service, folder, name, ledger, budget):
     one_thread = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
-    arguments = [service.address, folder / f"{name}.ledger", folder / f"{name}.npz", budget]
+    arguments = [service.address, ledger, folder / f"{name}.npz", budget]
     return subprocess.Popen(
         [sys.executable, RUN, *map(str, arguments)],
         env=os.environ | one_thread,
@@ -45,10 +45,10 @@ def weights(path):
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("kills", [1, 20])
-def test_killed_and_resumed_equals_uninterrupted(tmp_path, kills, seed=0):
-    folder = tmp_path
+def test_killed_and_resumed_equals_uninterrupted(place, tmp_path, kills, seed=0):
+    folder, ledger = tmp_path, place("killed")
     with FakeTFServing(HostedModel.of(SIGNS), "signs") as service:
-        finish(start(service, folder, "smooth", QUERIES))
+        finish(start(service, folder, "smooth", place("smooth"), QUERIES))
         assert service.bill <= QUERIES
         needed = service.bill
 
@@ -58,36 +58,37 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, kills, seed=0):
         draw = random.Random(seed)
         moments = sorted(draw.randrange(needed) for _ in range(kills))
         for moment in moments:
-            process = start(service, folder, "killed", budget)
+            process = start(service, folder, "killed", ledger, budget)
             while service.requests < moment and process.poll() is None:
                 time.sleep(draw.random() * 0.01)
             process.send_signal(signal.SIGKILL)
             process.communicate()
             assert service.bill <= budget
-        finish(start(service, folder, "killed", budget))
-        assert needed <= service.bill <= spent(folder) <= budget
+        finish(start(service, folder, "killed", ledger, budget))
+        assert needed <= service.bill <= spent(ledger) <= budget
 
-    answered_again, lost = lost_and_repeated(folder)
+    answered_again, lost = lost_and_repeated(ledger)
     assert answered_again == 0
     assert lost <= CONCURRENCY * kills
     pairs = zip(weights(folder / "smooth.npz"), weights(folder / "killed.npz"), strict=True)
     assert all(np.array_equal(smooth, killed) for smooth, killed in pairs)
 
 
-def spent(folder):
-    with sqlite3.connect(folder / "killed.ledger") as database:
-        query = "SELECT COUNT(*) FROM attempts WHERE state IN ('sent', 'billed')"
-        return database.execute(query).fetchone()[0]
+def spent(ledger):
+    ((attempts,),) = select(
+        ledger, "SELECT COUNT(*) FROM attempts WHERE state IN ('sent', 'billed')"
+    )
+    return attempts
 
 
-def lost_and_repeated(folder):
+def lost_and_repeated(ledger):
     """Attempts after an answer was there, and attempts that a kill left open."""
-    with sqlite3.connect(folder / "killed.ledger") as database:
-        repeated = database.execute(
-            "SELECT COUNT(*) FROM attempts a JOIN attempts b ON a.key = b.key "
-            "WHERE a.answer IS NOT NULL AND b.id > a.id"
-        ).fetchone()[0]
-        open_ones = database.execute(
-            "SELECT COUNT(*) FROM attempts WHERE state = 'sent' AND note IS NULL"
-        ).fetchone()[0]
+    ((repeated,),) = select(
+        ledger,
+        "SELECT COUNT(*) FROM attempts a JOIN attempts b ON a.key = b.key "
+        "WHERE a.answer IS NOT NULL AND b.id > a.id",
+    )
+    ((open_ones,),) = select(
+        ledger, "SELECT COUNT(*) FROM attempts WHERE state = 'sent' AND note IS NULL"
+    )
     return repeated, open_ones
