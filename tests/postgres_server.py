@@ -8,6 +8,8 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -72,6 +74,28 @@ class PostgresServer:
         schema = re.sub("[^a-z0-9_]", "_", name.lower())
         return f"postgresql://{credentials}@127.0.0.1:{self.port}/postgres?ledger={schema}"
 
+    @contextmanager
+    def pooler(self, program: str, mode: str) -> Iterator[str]:
+        """Starts PgBouncer before the server; its URL."""
+        port, settings = _free_port(), self.folder / "pooler.ini"
+        settings.write_text(
+            f"[databases]\npostgres = host=127.0.0.1 port={self.port} dbname=postgres user={USER} "
+            f"password='{PASSWORD}'\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n"
+            f"auth_type = any\npool_mode = {mode}\nunix_socket_dir =\n"
+        )
+        process = subprocess.Popen(
+            [program, settings], user=self._user, cwd=self.folder, stderr=subprocess.DEVNULL
+        )
+        try:
+            deadline = time.monotonic() + 60
+            while not _listens(port):
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            yield f"postgresql://{USER}@127.0.0.1:{port}/postgres"
+        finally:
+            process.kill()
+            process.wait()
+
     def __enter__(self) -> Self:
         return self
 
@@ -94,6 +118,11 @@ class PostgresServer:
 
 def quoted(password: str) -> str:
     return "".join(f"%{byte:02X}" for byte in password.encode())
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _is_root() -> bool:

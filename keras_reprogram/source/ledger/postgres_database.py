@@ -246,6 +246,11 @@ def _session(url: PostgresURL) -> tuple[str, psycopg.Connection]:
     connection = url.connect()
     try:
         owner = uuid.uuid4().hex
+        if _first(connection, "SELECT pg_backend_pid()") != connection.info.backend_pid:
+            raise ValueError(
+                "A ledger needs sessions of its own, whose locks say that their processes live. "
+                f"Received: a pooler such as PgBouncer at {url}. Connect to PostgreSQL itself."
+            )
         connection.execute(_SESSION + f'SET search_path = "{url.schema}";')
         if connection.execute("SHOW synchronous_commit").fetchone() == ("off",):
             # An attempt is on the disk before its request leaves.

@@ -5,6 +5,7 @@ import io
 import logging
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -233,6 +234,17 @@ def test_a_role_needs_no_more_than_the_tables(postgres_server):
     with QueryLedger(url, budget=2) as ledger:
         settle(ledger, ledger.claim(keys("a")))
         assert ledger.spent == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_a_pooler_is_refused(own_server, mode):
+    """Its sessions are not a process's own: locks and the schema would be another's."""
+    program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None:
+        pytest.skip("no PgBouncer: apt-get install pgbouncer")
+    with own_server.pooler(program, mode) as url, pytest.raises(ValueError, match="a pooler such"):
+        QueryLedger(url)
 
 
 @pytest.mark.slow
