@@ -111,4 +111,7 @@ def table(found: list[dict], in_flight: int) -> str:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    # Not typer's own tracebacks: they show variables, and a URL may hold a password.
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(main)
+    app()

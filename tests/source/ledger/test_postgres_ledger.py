@@ -2,6 +2,7 @@
 
 import copy
 import io
+import json
 import logging
 import os
 import pickle
@@ -475,3 +476,39 @@ def test_four_processes_and_kills_never_exceed_a_tight_budget(place, tmp_path):
         assert sent <= ledger.spent == counts["sent"] + counts["billed"] == budget
         # What a kill left between its row and its request, four at a time.
         assert sent >= budget - 4 * kills
+
+
+@pytest.mark.slow
+def test_the_comparison_of_both_ledgers_runs_and_tidies_up(postgres_server, tmp_path, monkeypatch):
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    url = postgres_server.url("compared", password=None).partition("?")[0]
+    script = Path(__file__).parents[3] / "examples" / "benchmark" / "ledger_throughput.py"
+    options = ["--rounds", "2", "--queries", "40", "--service-ms", "1", "--folder", tmp_path]
+    command = [sys.executable, script, url, *options, "--json", tmp_path / "j"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "| 1 ms |" in done.stdout
+    (found,) = json.loads((tmp_path / "j").read_text())
+    assert len(found["SQLite"]) == len(found["PostgreSQL"]) == 2
+    left = "SELECT 1 FROM pg_namespace WHERE nspname LIKE 'throughput%'"
+    with PostgresURL(url).connect() as connection:
+        assert not connection.execute(left).fetchall()
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_a_question_waits_leaves_the_session_whole(postgres_server):
+    main = threading.main_thread().ident
+    with QueryLedger(postgres_server.url("asked"), budget=2) as ledger:
+        database = ledger._store.database
+        pid = database._connection.info.backend_pid
+        # Once: a second signal would end the wait for the server to cancel the question.
+        timer = threading.Timer(0.5, signal.pthread_kill, (main, signal.SIGINT))
+        timer.start()
+        start = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            ledger._store.read(lambda database: database._rows("SELECT pg_sleep(60)"))
+        timer.join()
+        assert time.monotonic() - start < 50
+        assert ledger.spent == 0
+        assert database._connection.info.backend_pid == pid
+        assert len(ledger.claim(keys("a")).ours) == 1
