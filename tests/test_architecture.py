@@ -20,7 +20,7 @@ PACKAGE = "keras_reprogram"
 LAYERS = (
     {"command_line", "__main__"},
     {"__init__"},
-    {"testing"},
+    {"testing", "scoring"},
     {"serving"},
     {"export", "datasets", "baselines", "report", "methods"},
     {"model"},
@@ -44,11 +44,15 @@ TENSORFLOW_ALLOWED = (
     "report/program_images.py",
     "export/",
     "serving/",
+    "scoring/inputs.py",
     "datasets/",
 )
 
 # Folders that only those import who ask for what the optional package does: they subclass it.
-OPTIONAL_ALLOWED = {"tensorflow_datasets": "datasets/builders/"}
+OPTIONAL_ALLOWED = {
+    "apache_beam": "scoring/beam.py",
+    "tensorflow_datasets": "datasets/builders/",
+}
 
 # Who decodes image files: in Python, in a graph; payloads that were encoded here; TFDS's sizes.
 DECODERS = (

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import keras
 import numpy as np
 
+from keras_reprogram.asking.images import rows_per_batch
 from keras_reprogram.command_line.console import Progress
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
-
-_MOST_ROWS_AT_ONCE = 64
-# Larger batches of large images are slower on a CPU, because allocating fresh memory takes most of
-# the time (MobileNetV2 on two cores: 20 images per second in batches of 64, 32 in batches of 8).
-_VALUES_AT_ONCE = 2**21
 
 
 def ask(
@@ -43,6 +38,5 @@ def _answers(
 
 
 def rows_at_once(model: ReprogrammedModel) -> int:
-    """Target images per call: limits the memory of large or many source images."""
-    values = model.queries_per_prediction * math.prod(model.source.source_shape)
-    return max(1, min(_MOST_ROWS_AT_ONCE, _VALUES_AT_ONCE // values))
+    """Target images per call that suit a model."""
+    return rows_per_batch(model.queries_per_prediction, model.source.source_shape)

@@ -33,8 +33,11 @@ class Progress:
             print(text, file=sys.stderr, flush=True)
 
     @contextlib.contextmanager
-    def bar(self, description: str, total: int) -> Iterator[Callable[[int], None]]:
-        """Shows a bar while the block runs; yields a function that reports progress."""
+    def bar(self, description: str, total: int | None) -> Iterator[Callable[..., None]]:
+        """Shows a bar while the block runs; yields a function that reports progress.
+
+        It takes what is done, and the total where that was not known before.
+        """
         columns = (
             progress.TextColumn("{task.description}", markup=False),
             progress.BarColumn(),
@@ -47,7 +50,7 @@ class Progress:
             *columns, console=console, redirect_stdout=False, disable=self.quiet
         ) as shown:
             task = shown.add_task(description, total=total)
-            yield lambda done: shown.update(task, completed=done)
+            yield lambda done, total=total: shown.update(task, completed=done, total=total)
 
 
 def print_table(table: Table) -> None:

@@ -12,6 +12,7 @@ COMMANDS = (
     "evaluate",
     "predict",
     "export",
+    "score",
     "serve",
     "inspect",
     "report",

@@ -75,6 +75,13 @@ export run --format halves --source x
 export run --value-range 0,1
 report nowhere
 report run --output file
+score
+score . x
+score . x --output file
+score . x --output o --format csv
+score . x --output o --opaque
+score . x --output o --value-range 0,1
+score . x --output o --source MobileNetV9
 serve
 serve . --versions x
 serve . --version-label x
@@ -93,13 +100,17 @@ serve --source MobileNetV9 run
 """
 
 
-# A target's name is looked up among the data sets, which import NumPy and scikit-learn.
+# Targets are looked up among the data sets, which import NumPy and scikit-learn; images are listed
+# by the rules of image folders.
 ANSWERED_FROM_THE_DATA_SETS = """
 train --source traffic-signs --target digit
 train --source traffic-signs --target tfds:digit
 train --source traffic-signs --target ./nowhere
 estimate --source traffic-signs --target digit
 evaluate run --target digit
+score nowhere x --output o
+score run x --output o
+score . x --output o --source traffic-signs
 """
 
 
