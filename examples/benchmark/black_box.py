@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -64,7 +63,6 @@ def _copy(frozen: FrozenSource) -> LiteRTSource:
             path,
             value_range=frozen.value_range,
             score_kind=frozen.score_kind,
-            num_threads=_threads(),
         )
     return _copies[key]
 
@@ -72,8 +70,3 @@ def _copy(frozen: FrozenSource) -> LiteRTSource:
 @cache
 def _folder() -> tempfile.TemporaryDirectory:
     return tempfile.TemporaryDirectory()  # removed when the process ends
-
-
-def _threads() -> int:
-    """As many as TensorFlow takes."""
-    return int(os.environ.get("TF_NUM_INTRAOP_THREADS", 0)) or os.cpu_count() or 1

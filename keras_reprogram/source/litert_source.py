@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import threading
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 
 from keras_reprogram.source.fingerprints import check_sha256
+from keras_reprogram.source.litert_interpreters import Interpreters, open_interpreter
 from keras_reprogram.source.network_input import in_calls_of, read_network_input
 from keras_reprogram.source.pixel_codes import pixel_codes
 from keras_reprogram.source.python_source import PythonSource
+from keras_reprogram.source.shared_work import SharedWork, allowed_threads
 
-# Enough for training; a server that is sent every batch size must not keep an arena for each.
-_MOST_INTERPRETERS = 4
+# Pixel values of one invocation: what its layers compute stays in a processor's cache.
+_MOST_VALUES = 400_000
+# Fewer are not worth another thread.
+_LEAST_VALUES = 25_000
 
 
 @keras.saving.register_keras_serializable(package="keras_reprogram")
@@ -27,9 +30,13 @@ class LiteRTSource(PythonSource):
     Quantised files are handled: pixels become codes by the file's own scale and zero point where
     these stand for numbers in `value_range`, else `value_range` is spread over the codes (0 to 255
     for a network of -1 to 1). An 8-bit output is turned back into scores, whose step becomes
-    `score_step`. There is one interpreter a batch size (the last few of them) and thread. A file
-    of a fixed batch of several images is asked in such batches, the last one filled up; one that
-    refuses other batch sizes than 1 is asked one image at a time.
+    `score_step`. uint8 images enter an 8-bit file as they are, without a copy in float32.
+
+    A call is split into parts of a few images, which the threads answer at the same time, each
+    with an interpreter of its own: the scores do not depend on `num_threads`. A file of a fixed
+    batch of several images is asked in such batches, the last one filled up; one that refuses
+    other batch sizes than 1 is asked one image at a time. The source keeps as many interpreters
+    as have worked at the same time, and three for other batch sizes.
 
     Args:
         path: the `.tflite` file, images in, a row of scores for each out.
@@ -41,7 +48,10 @@ class LiteRTSource(PythonSource):
             `Source`. `None` takes probabilities, or what `sum_tolerance=None` says.
         sum_tolerance: how far a row may sum from 1; `"auto"` knows the scores' step.
         max_batch: most images a call.
-        num_threads: threads of an interpreter, or `None` for LiteRT's default.
+        num_threads: threads that answer one call. `None` takes as many as the process may use
+            processors, at most `TF_NUM_INTRAOP_THREADS` or `OMP_NUM_THREADS` where these are set.
+            One image alone is answered by an interpreter with `num_threads` threads, or LiteRT's
+            default.
         data_format: `"channels_first"` for a file that takes `(n, C, H, W)`; callers send
             `(..., H, W, C)` in any case. `None` raises an error if the sizes suggest it.
         image_size: side, or `(height, width)`, for a file that takes images of any size.
@@ -62,6 +72,8 @@ class LiteRTSource(PythonSource):
     ```
     """
 
+    takes_bytes = True
+
     def __init__(
         self,
         path: str | Path,
@@ -79,7 +91,7 @@ class LiteRTSource(PythonSource):
     ) -> None:
         self.model_path = Path(path)
         self.sha256 = check_sha256(self.model_path, sha256)
-        interpreter = _open(self.model_path, num_threads)
+        interpreter = open_interpreter(self.model_path, num_threads)
         self.input_details = _only(interpreter.get_input_details(), "input", self.model_path)
         self.output_details = _only(interpreter.get_output_details(), "output", self.model_path)
         is_float = _check_types(self.input_details, self.output_details, self.model_path)
@@ -113,22 +125,20 @@ class LiteRTSource(PythonSource):
         # The batch size of the file, unless it is 1: most such files take other sizes too.
         fixed = self.network_input.batch_size
         self._images_a_call = fixed if fixed != 1 else None
-        self._local = threading.local()
+        self._interpreters = Interpreters(self.model_path)
+        self._work = SharedWork(num_threads or allowed_threads())
 
     def ask(self, images: np.ndarray) -> np.ndarray:
-        codes = self._encode(images)
-        if self._images_a_call is None and len(codes) > 1:
+        if self._images_a_call is None and len(images) > 1:
+            size = self._images_a_part(len(images))
+            parts = [(rows, 0) for rows, _ in in_calls_of(size, len(images))]
             try:
-                return self._decode(self._invoke(codes))
+                return self._answer_parts(images, parts)
             except ValueError:
                 # Some files cannot be resized (XNNPACK fails to reshape a node). Then the images
                 # are asked one by one, which costs nothing: the model is on this machine.
                 self._images_a_call = 1
-        answers = []
-        for rows, missing in in_calls_of(self._images_a_call, len(codes)):
-            filled = np.pad(codes[rows], ((0, missing), (0, 0), (0, 0), (0, 0)), mode="edge")
-            answers.append(self._decode(self._invoke(filled))[: len(filled) - missing])
-        return np.concatenate(answers)
+        return self._answer_parts(images, in_calls_of(self._images_a_call, len(images)))
 
     @property
     def fingerprint(self) -> str:
@@ -149,33 +159,37 @@ class LiteRTSource(PythonSource):
             "image_size": self.image_size,
         }
 
-    def _invoke(self, codes: np.ndarray) -> np.ndarray:
+    def _images_a_part(self, count: int) -> int:
+        """How many images of a call go into one invocation."""
+        values = math.prod(self.source_shape)
+        most, least = (max(1, limit // values) for limit in (_MOST_VALUES, _LEAST_VALUES))
+        return min(most, max(least, math.ceil(count / self._work.threads)))
+
+    def _answer_parts(self, images: np.ndarray, parts: list[tuple[slice, int]]) -> np.ndarray:
+        """Scores of parts of the images, each filled up by so many copies of its last image."""
+        # Threads inside an interpreter wait for each other at every layer.
+        threads = 1 if len(parts) > 1 else self.num_threads
+
+        def answer(part: tuple[slice, int]) -> np.ndarray:
+            rows, missing = part
+            codes = self._encode(images[rows])
+            filled = np.concatenate([codes, *[codes[-1:]] * missing]) if missing else codes
+            return self._decode(self._invoke(filled, threads))[: len(codes)]
+
+        return np.concatenate(self._work.map(answer, parts))
+
+    def _invoke(self, codes: np.ndarray, num_threads: int | None) -> np.ndarray:
         try:
-            interpreter = self._interpreter(len(codes))
-            interpreter.set_tensor(self.input_details["index"], codes)
-            interpreter.invoke()
+            with self._interpreters.lent(codes.shape, num_threads) as interpreter:
+                interpreter.set_tensor(self.input_details["index"], codes)
+                interpreter.invoke()
+                return interpreter.get_tensor(self.output_details["index"])
         except RuntimeError as error:
             raise ValueError(
                 f"{self.model_path} cannot answer images of this number and size. Received: shape "
                 f"{codes.shape} ({error}). Check `image_size` (--source-size), or convert the "
                 "network anew."
             ) from error
-        return interpreter.get_tensor(self.output_details["index"])
-
-    def _interpreter(self, batch_size: int) -> Interpreter:
-        """Resizing takes milliseconds and interpreters are not thread-safe: keep one for each."""
-        if not hasattr(self._local, "interpreters"):
-            self._local.interpreters = {}
-        cache = self._local.interpreters
-        if batch_size not in cache:
-            interpreter = _open(self.model_path, self.num_threads)
-            shape = (batch_size, *self.network_input.image_shape)
-            interpreter.resize_tensor_input(self.input_details["index"], shape)
-            interpreter.allocate_tensors()
-            if len(cache) >= _MOST_INTERPRETERS:
-                del cache[next(iter(cache))]
-            cache[batch_size] = interpreter
-        return cache[batch_size]
 
     def _encode(self, images: np.ndarray) -> np.ndarray:
         """Images as the file takes them, in its own type and order of axes."""
@@ -191,13 +205,6 @@ class LiteRTSource(PythonSource):
             return output
         scale, zero_point = self.output_details["quantization"]
         return ((output.astype(np.float32) - zero_point) * scale).astype(np.float32)
-
-
-def _open(path: Path, num_threads: int | None) -> Interpreter:
-    try:
-        return Interpreter(model_path=str(path), num_threads=num_threads)
-    except (ValueError, RuntimeError) as error:
-        raise ValueError(f"{path} is not a readable LiteRT (.tflite) file: {error}") from error
 
 
 def _which_range(path: Path) -> str:

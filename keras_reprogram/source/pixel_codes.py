@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,11 @@ class PixelCodes:
 
     def encode(self, images: np.ndarray) -> np.ndarray:
         """Pixels as codes; what is beyond the codes takes the nearest one."""
+        if images.dtype == np.uint8:
+            return images if self._bytes_are_codes else self._codes_of_bytes[images]
+        return self._compute(images)
+
+    def _compute(self, images: np.ndarray) -> np.ndarray:
         limits = np.iinfo(self.dtype)
         if self.spread:
             low, high = self.value_range
@@ -37,6 +43,16 @@ class PixelCodes:
         else:
             codes = images / np.float32(self.scale) + np.float32(self.zero_point)
         return np.clip(np.round(codes), limits.min, limits.max).astype(self.dtype)
+
+    @cached_property
+    def _codes_of_bytes(self) -> np.ndarray:
+        """The codes of the pixels 0 to 255."""
+        return self._compute(np.arange(256, dtype=np.float32))
+
+    @cached_property
+    def _bytes_are_codes(self) -> bool:
+        codes = self._codes_of_bytes
+        return codes.dtype == np.uint8 and bool((codes == np.arange(256)).all())
 
     @property
     def is_as_spread(self) -> bool:

@@ -88,6 +88,8 @@ class Source(KeepsOldNames, keras.layers.Layer):
     ledger: QueryLedger | None = None
     # Whether images reach the model as 8-bit codes: small steps of a program may vanish there.
     rounds_images = False
+    # Whether `answer` takes uint8 pixels as they come; others get float32.
+    takes_bytes = False
 
     def __init__(
         self,
@@ -174,7 +176,9 @@ class Source(KeepsOldNames, keras.layers.Layer):
         self.check_image_shape(images.shape)
         leading = ops.shape(images)[:-3]
         # Keras leaves integers as they are, and pixels often come as such.
-        flat = ops.reshape(ops.cast(images, "float32"), (-1, *self.source_shape))
+        if not (self.takes_bytes and keras.backend.standardize_dtype(images.dtype) == "uint8"):
+            images = ops.cast(images, "float32")
+        flat = ops.reshape(images, (-1, *self.source_shape))
         answer = ops.reshape(self.answer(flat), (*leading, self.num_labels))
         # Losses that a network's layers added (`add_loss`, activity regularizers) do not belong to
         # the training loss, but Keras would find them in the layers, however deeply they are

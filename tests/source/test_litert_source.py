@@ -1,7 +1,9 @@
 """LiteRTSource: quantised files, batch sizes, threads, and files that are something else."""
 
 import gc
+import os
 import shutil
+import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,10 +11,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from checks.check_source import scores_of
-from checks.tiny_models import SHAPE, random_images
+from checks.tiny_models import NUM_LABELS, SHAPE, random_images
 
 from keras_reprogram import LiteRTSource
-from keras_reprogram.source import litert_source
+from keras_reprogram.source import litert_interpreters, litert_source
+from keras_reprogram.source.shared_work import allowed_threads
 
 
 def network_scores(files, images):
@@ -60,7 +63,7 @@ def test_value_range_is_spread_over_the_codes(name, files):
 
 
 def test_a_file_that_refuses_other_batch_sizes_is_asked_singly(files):
-    interpreter = litert_source.Interpreter(model_path=str(files.fixed))
+    interpreter = litert_interpreters.Interpreter(model_path=str(files.fixed))
     interpreter.resize_tensor_input(0, (3, *SHAPE))
     with pytest.raises(RuntimeError):
         interpreter.allocate_tensors()
@@ -151,13 +154,13 @@ def test_threads_get_the_same_answers(files):
 def test_interpreters_of_many_batch_sizes_do_not_pile_up(files, monkeypatch):
     alive = weakref.WeakSet()
 
-    class Watched(litert_source.Interpreter):
+    class Watched(litert_interpreters.Interpreter):
         def __init__(self, **options):
             super().__init__(**options)
             alive.add(self)
 
-    monkeypatch.setattr(litert_source, "Interpreter", Watched)
-    source = LiteRTSource(files.float, value_range=(0, 255))
+    monkeypatch.setattr(litert_interpreters, "Interpreter", Watched)
+    source = LiteRTSource(files.float, value_range=(0, 255), num_threads=1)
     for count in range(1, 11):
         source(random_images(count))
     gc.collect()
@@ -165,6 +168,121 @@ def test_interpreters_of_many_batch_sizes_do_not_pile_up(files, monkeypatch):
     opened = len(alive)
     source(random_images(10))
     assert len(alive) == opened, "a batch size that was asked just now is opened again"
+
+
+@pytest.fixture
+def parts_of_three(monkeypatch):
+    """Parts of three images at most, of which one alone is worth a thread."""
+    values = np.prod(SHAPE)
+    monkeypatch.setattr(litert_source, "_MOST_VALUES", 3 * values)
+    monkeypatch.setattr(litert_source, "_LEAST_VALUES", values)
+
+
+@pytest.mark.parametrize("name", ["float", "uint8", "int8", "fixed"])
+def test_scores_do_not_depend_on_the_number_of_threads(name, files, parts_of_three):
+    images = random_images(40)
+    path = getattr(files, name)
+    one, *others = (LiteRTSource(path, value_range=(0, 255), num_threads=n) for n in (1, 2, 3))
+    expected = np.concatenate([scores_of(one, image[None]) for image in images])
+    assert len(np.unique(expected, axis=0)) > 10, "the order of the answers would not show"
+    for source in (one, *others):
+        for count in (2, 7, 40):
+            np.testing.assert_array_equal(scores_of(source, images[:count]), expected[:count])
+
+
+def test_several_threads_answer_one_call(files, parts_of_three, monkeypatch):
+    source = LiteRTSource(files.float, value_range=(0, 255), num_threads=2)
+    invoke, together = source._invoke, threading.Barrier(2)
+
+    def meet(codes, num_threads):
+        # Passes only if two threads are here at the same time.
+        together.wait(timeout=10)
+        return invoke(codes, num_threads)
+
+    monkeypatch.setattr(source, "_invoke", meet)
+    assert scores_of(source, random_images(12)).shape == (12, NUM_LABELS)
+
+
+@pytest.mark.parametrize("num_threads", [1, 2, 3])
+def test_an_error_of_one_part_comes_out_and_the_source_stays_usable(
+    num_threads, files, parts_of_three, monkeypatch
+):
+    source = LiteRTSource(files.float, value_range=(0, 255), num_threads=num_threads)
+    images = random_images(20)
+    expected = scores_of(source, images)
+    invoke = source._invoke
+
+    def fail_for_black(codes, threads):
+        if (codes == 0).all(axis=(1, 2, 3)).any():
+            raise MemoryError("no arena for this part")
+        return invoke(codes, threads)
+
+    monkeypatch.setattr(source, "_invoke", fail_for_black)
+    black = images.copy()
+    black[10] = 0
+    with pytest.raises(MemoryError, match="no arena for this part"):
+        source(black)
+    np.testing.assert_array_equal(scores_of(source, images), expected)
+
+
+def test_interpreters_are_bounded_by_the_threads(files, parts_of_three, monkeypatch):
+    alive = weakref.WeakSet()
+
+    class Watched(litert_interpreters.Interpreter):
+        def __init__(self, **options):
+            super().__init__(**options)
+            alive.add(self)
+
+    monkeypatch.setattr(litert_interpreters, "Interpreter", Watched)
+    source = LiteRTSource(files.float, value_range=(0, 255), num_threads=2)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda count: source(random_images(count)), [*range(1, 13)] * 3))
+    gc.collect()
+    # Four callers and one helper, and three for other batch sizes.
+    assert 1 <= len(alive) <= 4 + 1 + 3
+
+
+@pytest.mark.parametrize(("cores", "limits", "expected"), [
+    (4, {}, 4),
+    (4, {"TF_NUM_INTRAOP_THREADS": "2"}, 2),
+    (4, {"OMP_NUM_THREADS": "3", "TF_NUM_INTRAOP_THREADS": "0"}, 3),
+    (2, {"OMP_NUM_THREADS": "8"}, 2),
+    (2, {"OMP_NUM_THREADS": "4,2"}, 2),
+])  # fmt: skip
+def test_threads_that_the_user_allows(cores, limits, expected, files, monkeypatch):
+    for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in limits.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    assert allowed_threads() == expected
+    source = LiteRTSource(files.uint8)
+    assert source.num_threads is None and source.get_config()["num_threads"] is None
+
+
+@pytest.mark.parametrize("name", ["uint8", "int8", "float"])
+@pytest.mark.parametrize("value_range", [(0, 255), (-1, 1), (0, 100)])
+def test_bytes_are_asked_as_their_floats(name, value_range, files):
+    pixels = random_images(9).astype(np.uint8)
+    source = LiteRTSource(getattr(files, name), value_range=value_range)
+    np.testing.assert_array_equal(
+        scores_of(source, pixels), scores_of(source, pixels.astype(np.float32))
+    )
+
+
+def test_bytes_enter_an_8_bit_file_without_a_copy(files):
+    pixels = random_images(3).astype(np.uint8)
+    seen = []
+
+    class Watched(LiteRTSource):
+        def _encode(self, images):
+            codes = super()._encode(images)
+            seen.append((images.dtype, codes is images))
+            return codes
+
+    source = Watched(files.uint8)
+    source(pixels)
+    assert source.pixel_codes.is_as_spread and seen == [(np.uint8, True)]
 
 
 def test_hash_and_place_are_part_of_the_config(files, tmp_path):

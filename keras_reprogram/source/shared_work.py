@@ -1,0 +1,78 @@
+"""SharedWork: independent calls of native code, done by several threads."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+# Users limit the threads of a process by these; 0 leaves the choice to the library.
+_LIMITS = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS")
+
+
+class SharedWork:
+    """Shares work among the calling thread and helpers.
+
+    Args:
+        threads: threads that work for one caller. More callers bring their own thread each, and
+            share the helpers: the work uses `threads + callers - 1` threads at most.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self._helpers = threading.Semaphore(threads - 1)
+
+    def map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+        """`function` of each item, in their order; the first error ends the work and is raised."""
+        answers: list[Any] = [None] * len(items)
+        waiting = deque(enumerate(items))
+
+        def work() -> None:
+            try:
+                while (task := _next(waiting)) is not None:
+                    place, item = task
+                    answers[place] = function(item)
+            except BaseException:
+                waiting.clear()
+                raise
+
+        helpers = self._take_helpers(min(self.threads, len(items)) - 1)
+        try:
+            if not helpers:
+                work()
+                return answers
+            with ThreadPoolExecutor(helpers) as threads:
+                helping = [threads.submit(work) for _ in range(helpers)]
+                work()
+                for helper in helping:
+                    helper.result()
+        finally:
+            for _ in range(helpers):
+                self._helpers.release()
+        return answers
+
+    def _take_helpers(self, wanted: int) -> int:
+        """How many helpers are free for this call, `wanted` at most."""
+        taken = 0
+        while taken < wanted and self._helpers.acquire(blocking=False):
+            taken += 1
+        return taken
+
+
+def _next(waiting: deque[Any]) -> Any:
+    try:
+        return waiting.popleft()
+    except IndexError:
+        return None
+
+
+def allowed_threads() -> int:
+    """The processors that this process may use, or fewer where the user limits threads."""
+    # `os.process_cpu_count` came with Python 3.13; macOS and Windows know no affinity.
+    affinity = getattr(os, "sched_getaffinity", None)
+    processors = len(affinity(0)) if affinity else os.cpu_count() or 1
+    limits = [int(text) for name in _LIMITS if (text := os.environ.get(name, "")).isdecimal()]
+    return min([processors, *(limit for limit in limits if limit > 0)])
