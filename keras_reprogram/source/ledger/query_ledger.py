@@ -339,7 +339,7 @@ class QueryLedger:
         self,
         database: LedgerDatabase,
         key: bytes,
-        attempts: Sequence[Attempt],
+        attempts: list[Attempt],
         claim: Claim,
         again: bool,
     ) -> None:
@@ -355,7 +355,15 @@ class QueryLedger:
         # No owner without a name is alive.
         if any(owner and database.is_alive(owner) for owner in owners):
             claim.elsewhere.add(key)
-        elif owners and self.on_unknown == "skip":
+            return
+        if owners and self.on_unknown != "resend":
+            # An owner may have settled the query and ended between the two questions. Once it has
+            # ended it changes nothing.
+            latest = database.attempts_of([key])[key]
+            if latest != attempts:
+                self._sort(database, key, latest, claim, again)
+                return
+        if owners and self.on_unknown == "skip":
             claim.skipped.add(key)
         elif owners and self.on_unknown == "raise":
             raise UnknownFateError(

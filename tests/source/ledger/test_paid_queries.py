@@ -154,6 +154,32 @@ def test_a_lost_request_counts_and_may_be_sent_again(place, fault):
             source(random_images(1, seed=9))
 
 
+@pytest.mark.parametrize("on_unknown", ["skip", "raise", "resend"])
+def test_an_owner_that_answers_and_ends_meanwhile_has_answered(tmp_path, monkeypatch, on_unknown):
+    key = query_key("a", "", b"b")
+    answer = np.array([0.25, 0.75], np.float32)
+    other = QueryLedger(tmp_path / "l")
+    (attempt,) = other.claim([key]).ours.values()
+    with QueryLedger(tmp_path / "l", on_unknown=on_unknown) as ledger:
+        database = ledger._store.database
+        is_alive = database.is_alive
+
+        def ends(owner):
+            other.settle(attempt, answer)
+            other.close()
+            return is_alive(owner)
+
+        monkeypatch.setattr(database, "is_alive", ends)
+        found = ledger.look([key])
+        monkeypatch.setattr(database, "is_alive", is_alive)
+        if on_unknown == "resend":
+            # To be claimed, in a transaction that sees the answer.
+            found = ledger.claim([key])
+        np.testing.assert_array_equal(found.answers[key], answer)
+        assert not found.skipped and not found.ours
+        assert ledger.spent == 1
+
+
 def test_skipped_queries_answer_nothing(place):
     service, images = Service(ConnectionError("gone")), random_images(3)
     with QueryLedger(place("l"), on_unknown="skip") as ledger:
