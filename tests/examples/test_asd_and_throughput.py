@@ -1,4 +1,4 @@
-"""The ASD cross-validation and the throughput script, on a few small images."""
+"""The ASD cross-validation and the scripts that measure speed, on a few small images."""
 
 import json
 import sys
@@ -13,11 +13,14 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from keras_reprogram import embedded_path
 from keras_reprogram.datasets import TargetData
 from keras_reprogram.datasets.abide import correlation_images
 
 FOLDER = Path(__file__).parents[2] / "examples" / "benchmark"
-NAMES = ("asd_baselines", "asd_cross_validation", "asd_rows", "sources", "throughput")
+NAMES = (
+    "asd_baselines", "asd_cross_validation", "asd_rows", "litert_threads", "sources", "throughput",
+)  # fmt: skip
 REGIONS, SUBJECTS = 8, 60
 
 
@@ -182,3 +185,27 @@ def test_throughput_counts_one_call_for_all_directions(parts: SimpleNamespace) -
     text = parts.throughput.markdown(measured)
     assert "| calls of the source a step | 2 |" in text
     assert f"{measured.share:.1%}" in text
+
+
+def test_litert_threads_compares_three_ways_of_one_file(
+    parts: SimpleNamespace, tmp_path: Path
+) -> None:
+    app = typer.Typer()
+    app.command()(parts.litert_threads.main)
+    arguments = ["--images", "20", "--rounds", "2", "--json", str(tmp_path / "times.json")]
+    ended = CliRunner().invoke(
+        app, ["--file", str(embedded_path("traffic_signs.tflite")), *arguments]
+    )
+    assert ended.exit_code == 0, ended.output
+    rows = json.loads((tmp_path / "times.json").read_text())["rows"]
+    assert [row["way"] for row in rows] == [
+        "one interpreter",
+        "parts, 1 thread",
+        "parts, 2 threads",
+    ]
+    assert rows[0]["wall_ratio"] == [1, 1, 1]
+    for row in rows:
+        assert row["largest_difference"] <= 1e-6
+        middle, least, most = row["processor_ratio"]
+        assert 0 < least <= middle <= most
+        assert f"| {row['way']} |" in ended.output
