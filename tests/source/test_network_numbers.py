@@ -200,7 +200,7 @@ def test_a_network_that_counts_with_integers_is_not(how) -> None:
     trained = small_model(source)
     assert trained.gradient_estimator is not None
     assert moved(trained) > 1e-3
-    with pytest.raises(ValueError, match="counts with uint8"):
+    with pytest.raises(ValueError, match="computes with uint8"):
         join_sources([source, source])
 
 
