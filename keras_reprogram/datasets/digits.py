@@ -1,7 +1,6 @@
 """scikit-learn's handwritten digits: 1,797 grey images of 8x8, there without any download."""
 
 import numpy as np
-from sklearn.datasets import load_digits as sklearn_load_digits
 
 from keras_reprogram.datasets.target_data import TargetData, split_train_test
 
@@ -23,6 +22,9 @@ def load_digits() -> TargetData:
         print(digits.train_images.shape, digits.test_images.shape)  # (1257, 8, 8, 1) (540, 8, 8, 1)
         ```
     """
+    # Its import takes longer than the refusal of a misspelt name should.
+    from sklearn.datasets import load_digits as sklearn_load_digits
+
     bunch = sklearn_load_digits()
     images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
     labels = bunch.target.astype(np.int64)

@@ -146,7 +146,7 @@ def test_help_and_usage_errors_do_not_wait_for_tensorflow(tmp_path: Path) -> Non
     for line, code, answered, slow in json.loads(printed):
         expected = 0 if line.startswith("-") or "--help" in line else 2
         assert (code, answered) == (expected, True), line
-        assert set(slow) <= ({"numpy", "sklearn"} if line in targets else set()), line
+        assert set(slow) <= ({"numpy"} if line in targets else set()), line
 
 
 @pytest.mark.slow
