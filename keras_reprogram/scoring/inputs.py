@@ -7,6 +7,7 @@ import hashlib
 import os
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
@@ -314,6 +315,9 @@ def _image_of_cell(value: Any, name: str, folder: Path) -> NamedImage:
 
 
 def batches(images: Iterator[NamedImage], size: int) -> Iterator[list[NamedImage]]:
-    """Lists of at most `size` images, read as they are needed."""
-    while batch := list(islice(images, size)):
-        yield batch
+    """Lists of at most `size` images; the next one is read while the caller works on one."""
+    with ThreadPoolExecutor(1) as reader:
+        waiting = reader.submit(lambda: list(islice(images, size)))
+        while batch := waiting.result():
+            waiting = reader.submit(lambda: list(islice(images, size)))
+            yield batch
