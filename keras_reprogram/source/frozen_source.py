@@ -15,6 +15,7 @@ from keras_reprogram.arguments import takes_old_names
 from keras_reprogram.inner_networks import network_config, network_from
 from keras_reprogram.source.applications import load_application
 from keras_reprogram.source.fingerprints import network_facts
+from keras_reprogram.source.folded_network import folded
 from keras_reprogram.source.keras_classifier import (
     asks_otherwise,
     check_predict,
@@ -33,6 +34,9 @@ from keras_reprogram.source.network_input import (
     rounded_for,
 )
 from keras_reprogram.source.source import Source, check_answer
+
+# Rounding that a network's folded view may add, as a share of its largest score.
+_SAME = 1e-5
 
 
 @keras.saving.register_keras_serializable(package="keras_reprogram")
@@ -140,11 +144,11 @@ class FrozenSource(Source):
         self.data_format, self.image_size = data_format, image_size
         self.network_input = network_input
         called = self._asked_network(answering)
-        # A plain tuple keeps the second view of the same layers out of Keras's tracking.
-        self._answering = (lambda images: called(images, training=False),)
+        self._ask(called)
         self.model.trainable = False
         self.built = True
         self._probe()
+        self._fold(called)
         by_itself = preprocessing is None and channel_order == "rgb" and output == "scores"
         if by_itself and asks_otherwise(model):
             self._check_predict()
@@ -242,6 +246,22 @@ class FrozenSource(Source):
         config["value_range"] = tuple(config["value_range"])
         config["preprocessing"] = tuple(config["preprocessing"])
         return cls(**cls.config_in_new_names(config))
+
+    def _ask(self, network: keras.Model) -> None:
+        # A function keeps the second view of the same layers out of Keras's tracking.
+        self._answering = (lambda images: network(images, training=False),)
+
+    def _fold(self, network: keras.Model) -> None:
+        """Asks the folded view of a network from now on, if it answers alike."""
+        view = folded(network)
+        if view is network:
+            return
+        images = np.random.default_rng(0).uniform(*self.value_range, (1, *self.source_shape))
+        expected = ops.convert_to_numpy(self.answer(images.astype(np.float32)))
+        self._ask(view)
+        found = ops.convert_to_numpy(self.answer(images.astype(np.float32)))
+        if not np.allclose(found, expected, rtol=_SAME, atol=_SAME * np.abs(expected).max()):
+            self._ask(network)
 
     def _asked_network(self, network: keras.Model) -> keras.Model:
         """The network that is called: in float32 from its image on, if it takes floats."""
