@@ -17,6 +17,8 @@ _BEFORE_OUTPUTS = {
     keras.layers.Dense: 1,
     keras.layers.DepthwiseConv2D: 2,
 }
+# Whatever the global policy is, the layers inside know in which precision they compute.
+_AS_IT_IS: dict[str, Any] = {"dtype": "float32", "autocast": False}
 
 
 def folded(network: keras.Model) -> keras.Model:
@@ -59,7 +61,7 @@ class _Called(keras.layers.Layer):
     """Another layer, without a second place in a graph: `layer.output` stays what it was."""
 
     def __init__(self, layer: keras.layers.Layer) -> None:
-        super().__init__(name=f"{layer.name}_called", trainable=False)
+        super().__init__(name=f"{layer.name}_called", trainable=False, **_AS_IT_IS)
         self.layer = layer
         self.built = True
 
@@ -71,7 +73,7 @@ class _Folded(keras.layers.Layer):
     """A layer with a kernel and the BatchNormalization behind it, in one operation."""
 
     def __init__(self, layer: Any, norm: keras.layers.BatchNormalization) -> None:
-        super().__init__(name=f"{layer.name}_folded", trainable=False)
+        super().__init__(name=f"{layer.name}_folded", trainable=False, **_AS_IT_IS)
         self.layer, self.norm = layer, norm
         self.built = True
 
@@ -96,19 +98,24 @@ class _Folded(keras.layers.Layer):
 
 def _norms(graph: keras.Model) -> dict[str, keras.layers.BatchNormalization]:
     """Name of a layer -> the BatchNormalization that alone reads it, where folding saves work."""
-    config = graph.get_config()
+    try:
+        config = graph.get_config()
+    except NotImplementedError:
+        # A layer of a user's own class says nothing of itself.
+        return {}
     readers = defaultdict(list)
     for layer in config["layers"]:
         for name, shape in _tensors(layer["inbound_nodes"]):
             readers[name].append((layer["name"], shape))
     # One output: its layer, and which of the layer's tensors.
     end, _, _ = config["output_layers"]
+    # Operations such as `x // 2` have names too, and are no layers.
     layers = {layer.name: layer for layer in graph.layers}
     norms = {}
     for name, reading in readers.items():
         if len(reading) == 1 and name != end:
-            norm, shape = layers[reading[0][0]], reading[0][1]
-            if _folds(layers[name], norm, shape):
+            norm, shape = layers.get(reading[0][0]), reading[0][1]
+            if _folds(layers.get(name), norm, shape):
                 norms[name] = norm
     return norms
 
