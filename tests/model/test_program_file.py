@@ -111,7 +111,9 @@ def test_description_is_readable_without_the_source(program_file) -> None:
 
 def test_another_source_is_refused(tmp_path) -> None:
     path = save_program(trained(frozen_source()), tmp_path / "a.reprogram")
-    with pytest.raises(ValueError, match=r"another source.*Expected: .*Received: .*Pass the source"):
+    with pytest.raises(
+        ValueError, match=r"another source.*Expected: .*Received: .*Pass the source"
+    ):
         load_program(path, frozen_source(seed=8))
     load_program(path, frozen_source(max_batch=3))
 
