@@ -62,7 +62,7 @@ def test_page_holds_what_the_run_left_or_says_why_not(command: Command, folder: 
         assert "data:image/png" in section(page, heading)
     assert "licence" in section(page, "Target images and the source images they become")
     assert "the program is zero" in section(page, "The program")
-    assert "No log" in section(page, "Validation accuracy over queries")
+    assert "No curve" in section(page, "Validation accuracy over queries")
     assert "No curve" in section(page, "Training curves")
 
 

@@ -20,7 +20,8 @@ from keras_reprogram import export_saved_model
 
 REGRESS, CLASSIFY = "tensorflow/serving/regress", "tensorflow/serving/classify"
 # One for all: a client of its own for each request would read all certificates of this machine.
-CLIENT = httpx.Client(timeout=60)
+# A server closes the connection of a request that failed; a kept one would be asked once more.
+CLIENT = httpx.Client(timeout=60, limits=httpx.Limits(max_keepalive_connections=0))
 CLASS_NAMES = ["dark", "grey", "bright"]
 ONE_NUMBER = tf.TensorSpec([None], tf.float32, name="x")
 TEXTS = tf.TensorSpec([None], tf.string, name="inputs")
