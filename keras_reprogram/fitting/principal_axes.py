@@ -20,6 +20,9 @@ _BLOCK_WIDTH = 1024
 # A block that keeps a larger share of its axes is not worth rotating twice.
 _WORTH_ROTATING = 0.9
 
+# Weights of some columns -> those of the columns that they were made of.
+Weights = Callable[[np.ndarray], np.ndarray]
+
 
 @dataclass(frozen=True, eq=False)
 class PrincipalAxes:
@@ -36,7 +39,7 @@ class PrincipalAxes:
 
     mean: np.ndarray = field(repr=False)
     scale: float
-    expand: Callable[[np.ndarray], np.ndarray] = field(repr=False)
+    expand: Weights = field(repr=False)
 
     @classmethod
     def fit(cls, features: np.ndarray, order: np.ndarray) -> tuple[PrincipalAxes, np.ndarray]:
@@ -51,17 +54,25 @@ class PrincipalAxes:
         def centred(columns: slice) -> np.ndarray:
             return features[order, columns] - mean[columns].astype(np.float32)
 
-        columns = _blocks(*features.shape)
-        if len(columns) == 1:
-            rows, expand = _rotated(centred(columns[0]))
+        first, *others = _blocks(*features.shape)
+        reduced = _reduced(centred(first)) if others else None
+        if reduced is None:
+            rows, expand = _rotated(centred(slice(None)))
         else:
+            # The views of one source are alike: what pays for the first block pays for all.
             with threads_for(features.size * _BLOCK_WIDTH) as (_, run):
-                blocks = list(run(lambda part: _reduced(centred(part)), columns))
-            within = [axes for _, axes in blocks]
-            rows, between = _rotated(np.concatenate([block for block, _ in blocks], axis=1))
+                blocks = [reduced, *run(lambda part: _rotated(centred(part)), others)]
+            widths = [block.shape[1] for block, _ in blocks]
+            joined = np.concatenate([block for block, _ in blocks], axis=1)
+            within = [back for _, back in blocks]
+            del blocks, reduced
+            rows, between = _rotated(joined)
 
             def expand(weights: np.ndarray) -> np.ndarray:
-                return _through(within, columns, between(weights))
+                parts = np.split(between(weights), np.cumsum(widths)[:-1])
+                return np.concatenate(
+                    [back(part) for back, part in zip(within, parts, strict=True)]
+                )
 
         scale = (
             float(np.sqrt(np.einsum("ij,ij->", rows, rows, dtype=np.float64) / len(rows))) or 1.0
@@ -71,7 +82,7 @@ class PrincipalAxes:
 
     def affine(self, kernel: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Kernel `(d, K)` and bias `(K,)` for features as they are, of those for rows."""
-        kernel = self.expand(kernel) / self.scale
+        kernel = self.expand(kernel.astype(np.float32)).astype(float) / self.scale
         return kernel, bias - self.mean @ kernel
 
 
@@ -81,7 +92,7 @@ def _blocks(count: int, width: int) -> list[slice]:
     return [slice(*pair) for pair in itertools.pairwise(bounds)]
 
 
-def _rotated(rows: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+def _rotated(rows: np.ndarray) -> tuple[np.ndarray, Weights]:
     """Centred rows along their axes, and the way back for weights."""
     if rows.shape[1] <= len(rows):
         _, axes = _axes(rows.T @ rows)
@@ -94,12 +105,10 @@ def _rotated(rows: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np.nd
     return products @ directions, lambda weights: rows.T @ (directions @ weights)
 
 
-def _reduced(block: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """A block of columns along its axes, or as it is where that hardly saves any."""
-    _, axes = _axes(block.T @ block)
-    if axes.shape[1] > _WORTH_ROTATING * block.shape[1]:
-        return block, None
-    return block @ axes, axes
+def _reduced(block: np.ndarray) -> tuple[np.ndarray, Weights] | None:
+    """As `_rotated`; `None` where hardly any axis is saved."""
+    rows, back = _rotated(block)
+    return (rows, back) if rows.shape[1] <= _WORTH_ROTATING * block.shape[1] else None
 
 
 def _axes(products: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -110,17 +119,3 @@ def _axes(products: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     # Rows that are all alike have no axis of their own; one keeps the shapes.
     kept[-1] = True
     return variances[kept], directions[:, kept]
-
-
-def _through(
-    axes: list[np.ndarray | None], columns: list[slice], weights: np.ndarray
-) -> np.ndarray:
-    """Weights of all blocks' columns, of those for the blocks' axes."""
-    sizes = [
-        part.stop - part.start if own is None else own.shape[1]
-        for own, part in zip(axes, columns, strict=True)
-    ]
-    parts = np.split(weights, np.cumsum(sizes)[:-1])
-    return np.concatenate(
-        [part if own is None else own @ part for own, part in zip(axes, parts, strict=True)]
-    )
