@@ -116,6 +116,7 @@ PRINT_SITE_PACKAGES = "import sysconfig; print(sysconfig.get_path('purelib'))"
 PRINT_ORIGIN = "import keras_reprogram as k; print(k.__version__, k.__file__, len(k.__all__) > 0)"
 
 
+@pytest.mark.slow
 def test_unpacked_wheel_runs_outside_the_repository(built: dict[str, Path], tmp_path: Path) -> None:
     folder = tmp_path / "unpacked"
     with zipfile.ZipFile(built["wheel"]) as archive:

@@ -31,6 +31,7 @@ def rows_of(num: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return (images.reshape(num, -1) - 120.0) / 30.0, labels
 
 
+@pytest.mark.slow
 def test_it_learns_shapes_that_a_model_of_single_pixels_cannot() -> None:
     images, labels = slanted(100, seed=0)
     new_images, new_labels = slanted(200, seed=1)

@@ -43,9 +43,8 @@ def ask(url: str, document: object = None) -> dict:
         return json.load(answer)
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_says_where_it_is_and_ends_well(folder: Path, number: int) -> None:
     options = (*PORTS, "--versions", "all", "--version-label", "stable=1")
     process = subprocess.Popen(

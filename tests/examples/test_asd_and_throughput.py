@@ -66,6 +66,7 @@ def run(parts: SimpleNamespace, subjects: TargetData, monkeypatch: pytest.Monkey
     return command
 
 
+@pytest.mark.slow
 def test_folds_resume_and_count_their_queries(
     run: Any, parts: SimpleNamespace, tmp_path: Path
 ) -> None:
@@ -172,6 +173,7 @@ def test_missing_subjects_and_unknown_sources_are_named(
     assert "no such file" in ended.stderr
 
 
+@pytest.mark.slow
 def test_throughput_counts_one_call_for_all_directions(parts: SimpleNamespace) -> None:
     source = parts.sources.source_choices()["traffic_signs"].transparent()
     measured = parts.throughput.measure(source, batch_size=4, directions=3, rounds=2)
@@ -187,6 +189,7 @@ def test_throughput_counts_one_call_for_all_directions(parts: SimpleNamespace) -
     assert f"{measured.share:.1%}" in text
 
 
+@pytest.mark.slow
 def test_litert_threads_compares_three_ways_of_one_file(
     parts: SimpleNamespace, tmp_path: Path
 ) -> None:

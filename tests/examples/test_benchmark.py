@@ -47,6 +47,7 @@ def row(parts: SimpleNamespace, **changes: Any) -> Any:
     return parts.csv_rows.Row(**(facts | changes))
 
 
+@pytest.mark.slow
 def test_runs_resume_where_they_stopped(run: Any, parts: SimpleNamespace, tmp_path: Path) -> None:
     path, picture = tmp_path / "rows.csv", tmp_path / "rows.png"
     first = run(*SMALL, "--csv", path, "--methods", "no_source,map_frequency,ours_8")

@@ -32,6 +32,7 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
             del sys.modules[name]
 
 
+@pytest.mark.slow
 def test_rows_count_their_queries_and_resume(parts: SimpleNamespace, tmp_path: Path) -> None:
     app, path = typer.Typer(), tmp_path / "rows.csv"
     app.command()(parts.chosen_views.main)

@@ -67,6 +67,7 @@ def test_an_image_is_asked_once_and_counted_each_time(parts: SimpleNamespace) ->
     assert calls == [3, 3, 1, 3, 2]
 
 
+@pytest.mark.slow
 def test_runs_become_rows_and_a_table(parts: SimpleNamespace, tmp_path: Path) -> None:
     app = typer.Typer()
     app.command()(parts.few_images.main)

@@ -24,9 +24,8 @@ from keras_reprogram.export.graphs import write_saved_model
 IMAGES, _ = images_and_labels(13)
 
 
-@pytest.mark.parametrize(
-    "views", ["digits", pytest.param("digits_one_view", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("views", ["digits", "digits_one_view"])
 def test_a_fresh_process_without_this_package_agrees_on_digits(views, request, tmp_path) -> None:
     model, exported, images = request.getfixturevalue(views)
     scores = served_elsewhere(exported, tmp_path, images)

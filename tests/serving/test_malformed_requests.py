@@ -55,6 +55,7 @@ def check_alive(server):
     assert post(server, {"instances": [1.0, 2.0, 5.0]}).json() == {"predictions": [3.5, 4.0, 5.5]}
 
 
+@pytest.mark.slow
 def test_two_hundred_malformed_requests(half):
     send_rest(half, 120, seed=1)
     send_grpc(half, 80, seed=1)

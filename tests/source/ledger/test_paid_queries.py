@@ -285,6 +285,7 @@ def paid(folder, name):
     return len((folder / f"{name}.bill").read_bytes()) // (int(np.prod(SHAPE)) * 4)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_equals_uninterrupted_and_pays_once(place, tmp_path):
     # In this process: another hash seed and random state than those of the killed ones.
     train(tmp_path, "whole", place("whole"))

@@ -48,6 +48,7 @@ def test_a_client_of_ones_own_is_asked_by_threads(tmp_path):
     assert answers[:, 0].tolist() == [2.0] * 6 and set(answers[:, 1]) == {os.getpid()}
 
 
+@pytest.mark.slow
 def test_an_executor_gets_send_and_its_process_keeps_what_it_made():
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
         answers = np.asarray(counting(executor=executor)(IMAGES))
