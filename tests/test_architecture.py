@@ -1,6 +1,7 @@
 """The arrows of ARCHITECTURE.md, held by reading the package's syntax trees."""
 
 import ast
+import graphlib
 import inspect
 import re
 import sys
@@ -250,6 +251,28 @@ def test_file_keeps_the_architecture(path: str) -> None:
 
 def test_every_part_has_a_layer() -> None:
     assert {part_of(path) for path in PATHS} <= LEVEL.keys()
+
+
+def file_of(name: str) -> str | None:
+    """The file of ours that a dotted name lies in, packages' own `__init__` aside."""
+    parts = name.split(".")
+    while parts[0] == PACKAGE and len(parts) > 1:
+        path = "/".join(parts[1:]) + ".py"
+        if path in PATHS:
+            return path
+        parts.pop()
+    return None
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    needs = {}
+    for path in PATHS:
+        tree = ast.parse((REPOSITORY / PACKAGE / path).read_text())
+        # Imports inside of functions and those for type checkers count.
+        found = {file_of(one.name) for one in imports_in(tree, path)}
+        needs[path] = found - {None, path}
+    assert len(needs["model/reprogrammed_model.py"]) > 5
+    assert [*graphlib.TopologicalSorter(needs).static_order()]
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from typing import Any
 
 from keras_reprogram.optional_packages import needs_extra
 from keras_reprogram.scoring.inputs import Listing, NamedImage, Shard
+from keras_reprogram.scoring.job import ScoringJob
 from keras_reprogram.scoring.models import BatchScorer, open_model
-from keras_reprogram.scoring.run import ScoringJob
 
 with needs_extra("apache-beam", "beam"):
     import apache_beam as beam

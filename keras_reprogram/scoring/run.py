@@ -13,15 +13,10 @@ from keras_reprogram.scoring.choices import (
     DEFAULT_SHARD_SIZE,
     RowFormat,
 )
-from keras_reprogram.scoring.inputs import (
-    Listing,
-    Shard,
-    batches,
-    list_images,
-)
-from keras_reprogram.scoring.models import BatchScorer, ScoringModel, loaded, open_model
+from keras_reprogram.scoring.inputs import Listing, Shard, list_images
+from keras_reprogram.scoring.job import ScoringJob
+from keras_reprogram.scoring.models import ScoringModel, loaded, open_model
 from keras_reprogram.scoring.output import (
-    ScoredImage,
     ScoreFolder,
     check_output,
     parquet_package,
@@ -48,38 +43,6 @@ class ScoringResult:
     num_images: int
     num_bad: int
     num_new: int
-
-
-@dataclass(frozen=True)
-class ScoringJob:
-    """What a worker needs for a shard; can be pickled.
-
-    Args:
-        model: what scores.
-        folder: where the parts go.
-        batch_size: images a call of the model; `None` for what suits the model.
-    """
-
-    model: ScoringModel
-    folder: ScoreFolder
-    batch_size: int | None = None
-
-    def score(
-        self, shard: Shard, scorer: BatchScorer, progress: Callable[[int], None] | None = None
-    ) -> int:
-        """Scores a shard and writes its files; returns the number of its images."""
-        scored: list[ScoredImage] = []
-        for batch in batches(shard.part.read(), self.batch_size or scorer.rows_at_once):
-            scored += scorer.score(batch)
-            if progress is not None:
-                progress(len(scored))
-        if len(scored) != len(shard.part):
-            raise ValueError(
-                f"Shard {shard.number} must have {len(shard.part)} images. Received: {len(scored)}."
-                " Its file has changed since it was listed: start again with another output."
-            )
-        self.folder.write(shard.number, scored)
-        return len(scored)
 
 
 def score_images(
