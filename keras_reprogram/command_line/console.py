@@ -17,6 +17,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from keras_reprogram.source.errors import SourceError
+
 # A pipe has no width: wide enough that no cell is ever cut.
 _PIPE_WIDTH = 200
 
@@ -84,9 +86,9 @@ _PACKAGE = Path(__file__).parent.parent
 def with_exit_codes(command: Callable[..., None]) -> Callable[..., None]:
     """Turns known errors of a command into a message on stderr and an exit code.
 
-    Known are the errors that this package raises on purpose, whatever the operating system
-    refuses (a missing file, a full disk, no network), and Ctrl-C. Anything else is a fault of the
-    program and keeps its traceback.
+    Known are the errors that this package raises on purpose, what sources and services refuse (a
+    spent budget, a wrong key), whatever the operating system refuses (a missing file, a full disk,
+    no network), and Ctrl-C. Anything else is a fault of the program and keeps its traceback.
     """
 
     @functools.wraps(command)
@@ -99,7 +101,7 @@ def with_exit_codes(command: Callable[..., None]) -> Callable[..., None]:
         except BrokenPipeError:
             # `keras-reprogram predict ... | head` is no error; typer ends quietly.
             raise
-        except (ValueError, ImportError, OSError) as error:
+        except (ValueError, ImportError, OSError, SourceError) as error:
             if not _is_known(error):
                 raise
             typer.echo(f"Error: {_message(error)}", err=True)
@@ -109,8 +111,8 @@ def with_exit_codes(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _is_known(error: BaseException) -> bool:
-    """Raised by this package on purpose, or by the operating system."""
-    if isinstance(error, OSError):
+    """Raised by this package on purpose, by a source, or by the operating system."""
+    if isinstance(error, OSError | SourceError):
         return True
     innermost = traceback.extract_tb(error.__traceback__)[-1]
     # What NumPy raises at a line of ours ends there too, but that line is no `raise`.

@@ -272,3 +272,23 @@ def test_source_that_answers_nonsense(command: Command, tmp_path: Path) -> None:
 
     assert ended.code == 2
     assert "NaN" in ended.err
+
+
+def test_what_a_source_refuses_is_told_without_a_traceback(command: Command, tmp_path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\n"
+        "from keras_reprogram import OpaqueSource, QueryLedger\n"
+        "def scores(images):\n"
+        "    return np.full((len(images), 12), 1 / 12)\n"
+        "def source():\n"
+        f"    ledger = QueryLedger({str(tmp_path / 'spent.ledger')!r}, budget=3)\n"
+        "    return OpaqueSource(\n"
+        "        scores, (8, 8, 3), 12, value_range=(0, 255), identity='a', ledger=ledger\n"
+        "    )\n"
+    )
+    own = ("--source", f"{tmp_path / 'mine.py'}:source")
+    ended = command("train", *own, "--target", "digits", *FEW, "--output", tmp_path / "runs")
+    assert ended.code == 2
+    assert "Error: The budget does not pay for" in ended.err
+    assert "raise the budget" in ended.err
+    assert "Traceback" not in ended.err
