@@ -82,10 +82,12 @@ def fit_logistic_regression(
     Minimises `||kernel||^2 / 2 + C * sum_i weight_i * cross_entropy_i` (with two classes
     `||kernel||^2`, as for a single weight vector) on features scaled to mean squared norm 1,
     whose principal axes keep a power of their spread (see `SPREAD_POWERS`). Power and C are those
-    with the lowest cross-entropy on the validation part, rows counted by their weights there too;
-    the result is then fitted on all rows. Each fit is solved to its minimum (`solve_logistic`): C
-    is what regularises, and nothing else. More features than rows are rotated into the rows' span
-    first, which changes nothing but the time.
+    with the lowest cross-entropy on the validation part, rows counted by their weights there too:
+    C is sought on the grid `REGULARIZATIONS` from 10 upwards, or else downwards, until the loss
+    is 1 % above the lowest one or two values in a row are above it; the second power is tried
+    around the C that the first one chose. The result is then fitted on all rows. Each fit is
+    solved to its minimum (`LogisticProblem`): C is what regularises, and nothing else. Features
+    are first rotated to the axes along which they vary, which changes nothing but the time.
 
     Args:
         features: `(n, d)` finite numbers.
@@ -128,20 +130,13 @@ def fit_logistic_regression(
     axes, rows = PrincipalAxes.fit(features, order)
     labels, weight = labels[order], weight[order]
     spread = np.sqrt(np.einsum("ij,ij->j", rows, rows, dtype=np.float64) / len(rows))
-    if held_out is None:
-        power, regularization, accuracy, start = (
-            SPREAD_POWERS[0],
-            _DEFAULT_REGULARIZATION,
-            None,
-            None,
-        )
-    else:
+    problem = LogisticProblem(rows, labels, weight)
+    power, regularization, accuracy, start = SPREAD_POWERS[0], _DEFAULT_REGULARIZATION, None, None
+    if held_out is not None:
         best = _choose(rows, labels, weight, spread, *(len(part) for part in held_out))
         power, regularization, accuracy = best.power, best.regularization, best.accuracy
         start = best.solution
-    solution = LogisticProblem(rows, labels, weight).solve(
-        regularization, penalty=_penalties(spread, power), start=start
-    )
+    solution = problem.solve(regularization, penalty=_penalties(spread, power), start=start)
     kernel, bias = axes.affine(*_all_classes(solution, num_classes))
     return MapFit(
         kernel.astype(np.float32), bias.astype(np.float32), regularization, power, accuracy
