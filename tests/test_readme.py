@@ -51,7 +51,7 @@ def readme_blocks() -> list[object]:
 
 
 # Fresh processes check these exports; tests/export has smaller ones.
-_LONG = dict.fromkeys(("export_halves", "export_saved_model"), pytest.mark.slow)
+_LONG = dict.fromkeys(("export_halves", "export_saved_model", "join_sources"), pytest.mark.slow)
 
 
 def docstring_blocks() -> list[object]:

@@ -98,11 +98,16 @@ def _rotated(rows: np.ndarray) -> tuple[np.ndarray, Weights]:
         _, axes = _axes(rows.T @ rows)
         return rows @ axes, axes.__matmul__
     # With rows = U S V^T, rows rows^T = U S^2 U^T is the small matrix, and V = rows^T U / S. V
-    # itself is never needed: rows V is a product of small matrices, V w one of thin ones.
-    products = rows @ rows.T
+    # itself is never needed: rows V is a product of small matrices, V w one of thin ones. Its
+    # smallest axes are far apart from one another in float64 alone, which costs time where there
+    # are thousands of them.
+    precise = rows.astype(np.float64 if len(rows) <= _BLOCK_WIDTH else np.float32, copy=False)
+    products = precise @ precise.T
     variances, directions = _axes(products)
-    directions /= np.sqrt(np.where(variances > 0, variances, 1.0)).astype(np.float32)
-    return products @ directions, lambda weights: rows.T @ (directions @ weights)
+    directions = directions / np.sqrt(np.where(variances > 0, variances, 1.0))
+    rotated = (products @ directions).astype(np.float32)
+    directions = directions.astype(np.float32)
+    return rotated, lambda weights: rows.T @ (directions @ weights)
 
 
 def _reduced(block: np.ndarray) -> tuple[np.ndarray, Weights] | None:

@@ -68,6 +68,10 @@ class _Called(keras.layers.Layer):
     def call(self, *arguments: Any, **options: Any) -> Any:
         return self.layer(*arguments, **options)
 
+    def compute_output_spec(self, *arguments: Any, **options: Any) -> Any:
+        # Without running the layer once more, which takes seconds for a large network.
+        return self.layer.compute_output_spec(*arguments, **options)
+
 
 class _Folded(keras.layers.Layer):
     """A layer with a kernel and the BatchNormalization behind it, in one operation."""
@@ -76,6 +80,9 @@ class _Folded(keras.layers.Layer):
         super().__init__(name=f"{layer.name}_folded", trainable=False, **_AS_IT_IS)
         self.layer, self.norm = layer, norm
         self.built = True
+
+    def compute_output_spec(self, images: Any) -> Any:
+        return self.layer.compute_output_spec(images)
 
     def call(self, images: Any) -> Any:
         layer, norm = self.layer, self.norm

@@ -223,6 +223,7 @@ def interrupted(arguments: tuple, awaited: str, cwd: Path) -> tuple[int, str]:
     return code, text
 
 
+@pytest.mark.slow
 def test_ctrl_c_during_training_keeps_the_map(command: Command, tmp_path: Path) -> None:
     arguments = (*TRAIN, "--train-images", 40, "--test-images", 20, "--epochs", 100_000)
     code, err = interrupted(arguments, "epoch 1/100000: asking for the map", tmp_path)

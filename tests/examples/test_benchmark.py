@@ -75,6 +75,7 @@ def test_runs_resume_where_they_stopped(run: Any, parts: SimpleNamespace, tmp_pa
     assert picture.stat().st_size > 5000
 
 
+@pytest.mark.slow
 def test_bar_stays_within_its_budget_and_reports_its_pilot(
     parts: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -170,13 +170,18 @@ def test_mobilenet_v2(form, keras_home, tmp_path, capsys) -> None:
     options = {"form": form, "calibration_images": DIGITS.train_images[1000:1100]}
     export_litert(model, path, least_agreement=0.95, **options)
     expected = model.predict(TEST_IMAGES[:200], verbose=0)
-    same = np.mean(run(path, TEST_IMAGES[:200]).argmax(axis=1) == expected.argmax(axis=1))
+    found = run(path, TEST_IMAGES[:200])
+    same = np.mean(found.argmax(axis=1) == expected.argmax(axis=1))
+    difference = np.abs(found - expected).mean()
     facts = read_litert_facts(path)
     start = time.perf_counter()
     run(path, TEST_IMAGES[:1])
     milliseconds = 1e3 * (time.perf_counter() - start)
     with capsys.disabled():
         print(f"\n{path.stat().st_size / 1e6:.2f} MB, {facts}")
-        print(f"{same:.1%} of 200 test images get the same class.")
+        print(f"{same:.1%} of 200 test images get the same class; {difference:.4f} apart.")
         print(f"Loaded and asked one image in {milliseconds:.0f} ms.")
-    assert same >= (0.995 if form == "float16" else 0.96)
+    # float16 measured a mean difference of .0014; how many of 200 images lie so near to a tie that
+    # it decides their class is chance: none to three for equally good maps.
+    assert same >= (0.98 if form == "float16" else 0.96)
+    assert form == "int8" or difference < 0.003

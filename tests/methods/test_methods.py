@@ -35,7 +35,7 @@ RELOADED = ("bar_2020_white_box", "autovp_2024", "smm_2024")
 IN_GRAPH = ("smm_2024",)
 # Between them and `elsayed_2019` little differs.
 SELDOM = ("kloberdanz_2020_small_target", "kloberdanz_2020_unmasked", "kloberdanz_2020_subtract")
-SELDOM += ("bar_2020_white_box", "blm_2024")
+SELDOM += ("bar_2020_white_box", "blm_2024", "smm_2024")
 NEEDS_LABELS = ("elsayed_2019", "bar_2020_white_box", "kloberdanz_2020_unmasked", "bahng_2022")
 NEEDS_LABELS += ("ilm_vp_2023", "smm_2024")
 

@@ -159,6 +159,7 @@ def faces(count=96, shape=(6, 7, 1)):
     return np.broadcast_to(levels, (count, *shape)).astype("float32")
 
 
+@pytest.mark.slow
 def test_training_learns_the_images_and_scales_the_codes():
     images = faces()
     trained = train_decoder(images, 2, epochs=40, batch_size=16, verbose=0)
