@@ -101,7 +101,7 @@ def _rotated(rows: np.ndarray) -> tuple[np.ndarray, Weights]:
     # itself is never needed: rows V is a product of small matrices, V w one of thin ones. Its
     # smallest axes are far apart from one another in float64 alone, which costs time where there
     # are thousands of them.
-    precise = rows.astype(np.float64 if len(rows) <= _BLOCK_WIDTH else np.float32, copy=False)
+    precise: np.ndarray = rows.astype(float) if len(rows) <= _BLOCK_WIDTH else rows
     products = precise @ precise.T
     variances, directions = _axes(products)
     directions = directions / np.sqrt(np.where(variances > 0, variances, 1.0))
