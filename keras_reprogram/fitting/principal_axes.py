@@ -98,9 +98,9 @@ def _rotated(rows: np.ndarray) -> tuple[np.ndarray, Weights]:
         _, axes = _axes(rows.T @ rows)
         return rows @ axes, axes.__matmul__
     # With rows = U S V^T, rows rows^T = U S^2 U^T is the small matrix, and V = rows^T U / S. V
-    # itself is never needed: rows V is a product of small matrices, V w one of thin ones. Its
-    # smallest axes are far apart from one another in float64 alone, which costs time where there
-    # are thousands of them.
+    # itself is never needed: rows V is a product of small matrices, V w one of thin ones. In
+    # float32 the smallest axes mix with the largest; float64 keeps them apart, and takes too long
+    # where there are thousands of axes.
     precise: np.ndarray = rows.astype(float) if len(rows) <= _BLOCK_WIDTH else rows
     products = precise @ precise.T
     variances, directions = _axes(products)
