@@ -36,7 +36,7 @@ class DecoderProgram(ProgramLayer):
         source_range: `(low, high)`, what the source expects.
         **options: as for `ProgramLayer`: `target_range`, `num_views`, `placement`, `per_view`,
             `operation`, `masked`, `frame`, `squash`, `strength`, `regularizer`, `seed`,
-            `image_size`, `oversized`, `name`; not `grid`.
+            `image_size`, `oversized`, `name`; not `grid` and `rank`.
 
     Call arguments:
         images: `(batch, h, w, c)` in `target_range`.
@@ -77,11 +77,12 @@ class DecoderProgram(ProgramLayer):
         source_range: tuple[float, float],
         **options: Any,
     ) -> None:
-        if "grid" in options:
-            raise ValueError(
-                "A `DecoderProgram` takes no `grid`: its decoder has a size of its own. "
-                f"Received: grid={options['grid']}. Leave it out."
-            )
+        for refused in ("grid", "rank"):
+            if refused in options:
+                raise ValueError(
+                    f"A `DecoderProgram` takes no `{refused}`: its decoder draws the pattern. "
+                    f"Received: {refused}={options[refused]}. Leave it out, or use `ProgramLayer`."
+                )
         self.latent_size, picture = _sizes(decoder)
         # The layers must be there when `ProgramLayer` builds.
         self.decoder = decoder

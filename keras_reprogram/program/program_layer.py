@@ -11,6 +11,7 @@ from keras import ops
 
 from keras_reprogram import arguments as checks
 from keras_reprogram.program.canvas import frame_pixels, resize_matrix
+from keras_reprogram.program.low_rank import first_factors, live_factors, product, rank_or_none
 from keras_reprogram.program.placement import Placement
 from keras_reprogram.program.program import Program
 from keras_reprogram.program.views import OVERSIZED, fitting_size, resolve_placement
@@ -33,8 +34,13 @@ class ProgramLayer(Program):
     canvas the pixel `sigmoid(W)` of those who pad with black (Chen et al. 2023). `squash="none"`
     is `P = W * M`, and `frame` says where (visual prompts, Bahng et al. 2022).
 
+    With `rank=r`, `W = B A` for each channel (LoR-VP, Jin et al. 2025): `r * (H + W)` weights a
+    channel instead of `H * W`. B starts at zero, so that the program does too, and A is drawn at
+    random. Estimators move both factors.
+
     Deviations from the papers: the result is clipped (theirs may leave the source's range);
-    `strength`, `grid` and several views are additions; weights start at zero, theirs at random.
+    `strength`, `grid` and several views are additions; weights start at zero, theirs at random
+    (of LoR-VP only A does, here as there).
 
     Args:
         target_shape: `(h, w, c)` of target images.
@@ -48,6 +54,10 @@ class ProgramLayer(Program):
             kept, for sources of many labels and colour images), or a `Placement`.
         grid: `None` for one weight a pixel, or `k` for a `k x k` grid of weights resized to the
             canvas: few coordinates, which estimated gradients need.
+        rank: `None`, or the rank r of each channel of W, at least 1 and at most the shorter side
+            of the canvas (of the grid, with `grid`).
+        rank_spread: standard deviation of A at the start, > 0. The released LoR-VP has .01. Where
+            gradients are estimated, 1 makes a step in B as large as one in W.
         per_view: a program for each view instead of one for all.
         operation: `"add"`, `"subtract"` or `"multiply"`.
         masked: `False` lets the program cover the target image too.
@@ -55,8 +65,9 @@ class ProgramLayer(Program):
             is, over the image too. `masked=False` excludes it.
         squash: `"tanh"`, `"sigmoid"` or `"none"`, see above.
         strength: factor before `P`, > 0: its largest absolute value, where it is squashed.
-        regularizer: a Keras regularizer for `W`, or a number lambda for `lambda * ||W||^2`.
-        seed: draws the views; not used by other placements.
+        regularizer: a Keras regularizer for `W`, or a number lambda for `lambda * ||W||^2`; with
+            `rank` it reads the two factors.
+        seed: draws the views, and A where there is a `rank`; else it is not used.
         image_size: size of the image on the canvas for `"center"`, an integer or
             `(height, width)`. `None` keeps the image's own if it fits, else the largest that
             fits, aspect kept, with one warning.
@@ -91,6 +102,8 @@ class ProgramLayer(Program):
         "Reprogramming of neural networks", Iowa State University 2020. Bahng, Jahanian,
         Sankaranarayanan, Isola, "Exploring Visual Prompts for Adapting Large-Scale Models", 2022.
         Chen, Yao, Chen, Zhang, Liu, "Understanding and Improving Visual Prompting", CVPR 2023.
+        Jin et al., "LoR-VP: Low-Rank Visual Prompting for Efficient Vision Model Adaptation",
+        ICLR 2025.
     """
 
     source_range: tuple[float, float]
@@ -107,6 +120,8 @@ class ProgramLayer(Program):
         num_views: int = 1,
         placement: str | Placement = "center",
         grid: int | None = None,
+        rank: int | None = None,
+        rank_spread: float = 0.01,
         per_view: bool = False,
         operation: str = "add",
         masked: bool = True,
@@ -143,6 +158,8 @@ class ProgramLayer(Program):
         )
         self.num_views = self.placement.num_views
         self.grid = None if grid is None else checks.positive_integer("grid", grid)
+        self.rank = rank_or_none(rank, self._pattern_size)
+        self.rank_spread = checks.positive_number("rank_spread", rank_spread)
         self.per_view = per_view
         self.masked = masked
         self.frame = checks.frame_or_none(frame, self.source_shape, masked)
@@ -159,7 +176,7 @@ class ProgramLayer(Program):
         num_programs = self.num_views if self.per_view else 1
         self.program_weights = self.add_weight(
             shape=(num_programs, *self._one_program()),
-            initializer="zeros",
+            initializer="zeros" if self.rank is None else self._first_factors,
             regularizer=self.regularizer,
             name="program_weights",
         )
@@ -193,6 +210,8 @@ class ProgramLayer(Program):
         if self.grid:
             rows, columns = self._grid_matrices()
             mask = np.einsum("Hi,vHWc,Wj->vijc", rows, mask, columns)
+        if self.rank is not None:
+            return live_factors(mask[..., 0] > 0, shape)
         return np.broadcast_to(mask > 0, shape).reshape(-1)
 
     def use_placement(self, placement: Placement) -> None:
@@ -221,21 +240,27 @@ class ProgramLayer(Program):
         return np.broadcast_to(program, (self.num_views, *self.source_shape))
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {
-            # The views themselves: a file stays valid if the drawing ever changes.
-            "placement": self.placement.get_config(),
-            "grid": self.grid,
-            "per_view": self.per_view,
-            "operation": self.operation,
-            "masked": self.masked,
-            "frame": self.frame,
-            "squash": self.squash,
-            "strength": self.strength,
-            "regularizer": keras.regularizers.serialize(self.regularizer),
-            "seed": self.seed,
-            "image_size": self.image_size,
-            "oversized": self.oversized,
-        }
+        # Answers are stored under the config of their program: one without a rank keeps its own.
+        low_rank = {"rank": self.rank, "rank_spread": self.rank_spread} if self.rank else {}
+        return (
+            super().get_config()
+            | low_rank
+            | {
+                # The views themselves: a file stays valid if the drawing ever changes.
+                "placement": self.placement.get_config(),
+                "grid": self.grid,
+                "per_view": self.per_view,
+                "operation": self.operation,
+                "masked": self.masked,
+                "frame": self.frame,
+                "squash": self.squash,
+                "strength": self.strength,
+                "regularizer": keras.regularizers.serialize(self.regularizer),
+                "seed": self.seed,
+                "image_size": self.image_size,
+                "oversized": self.oversized,
+            }
+        )
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
@@ -286,11 +311,24 @@ class ProgramLayer(Program):
 
     def _one_program(self) -> tuple[int, ...]:
         """Shape of the weights of one program."""
-        height, width, channels = self.source_shape
-        return (self.grid or height, self.grid or width, channels)
+        channels = self.source_shape[2]
+        if self.rank is not None:
+            return (channels, self.rank, sum(self._pattern_size))
+        return (*self._pattern_size, channels)
+
+    @property
+    def _pattern_size(self) -> tuple[int, int]:
+        """Rows and columns of the weights of one program."""
+        height, width, _ = self.source_shape
+        return self.grid or height, self.grid or width
+
+    def _first_factors(self, shape: tuple[int, ...], dtype: Any = None) -> np.ndarray:
+        return first_factors(shape, self._pattern_size[0], self.rank_spread, self.seed)
 
     def _pattern(self, weights: Any) -> Any:
         """`W` on the whole canvas, `(..., programs, H, W, C)`."""
+        if self.rank is not None:
+            weights = product(weights, self._pattern_size[0])
         if not self.grid:
             return weights
         rows, columns = self._grid_matrices()

@@ -36,6 +36,15 @@ LAYERS = {
     ),
     "equal views": ({"num_views": 2, "per_view": True}, COLOUR, SOURCE),
     "placement": ({"placement": Placement([View(0, 0, 3, 8), View(5, 1, 2, 2)])}, COLOUR, SOURCE),
+    "low rank": ({"rank": 2}, COLOUR, SOURCE),
+    "low rank full": ({"rank": 3, "masked": False, "placement": "full"}, COLOUR, SOURCE),
+    "low rank grid": ({"rank": 2, "grid": 4}, COLOUR, WIDE),
+    "low rank per view": (
+        {"placement": "views", "num_views": 3, "per_view": True, "rank": 1},
+        GREY,
+        WIDE,
+    ),
+    "low rank to grey": ({"rank": 1, "image_size": (8, 5)}, COLOUR, (8, 8, 1)),
     "regularised": ({"regularizer": 1e-3}, COLOUR, SOURCE),
 }
 

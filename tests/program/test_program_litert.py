@@ -12,6 +12,7 @@ OPTIONS = [
     {"placement": "views", "num_views": 3, "grid": 3},
     {"operation": "multiply", "num_views": 3, "per_view": True},
     {"squash": "sigmoid", "frame": 2},
+    {"rank": 2, "num_views": 2, "per_view": True, "masked": False},
 ]
 
 
