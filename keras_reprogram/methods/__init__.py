@@ -6,6 +6,7 @@ from keras_reprogram.methods.adversarial_reprogramming import (
     kloberdanz_2020_variant,
 )
 from keras_reprogram.methods.bar_2020 import bar_2020_white_box
+from keras_reprogram.methods.lor_vp_2025 import lor_vp_2025
 from keras_reprogram.methods.method import Method
 from keras_reprogram.methods.registry import build_method, method_names
 from keras_reprogram.methods.trained_placement import autovp_2024, smm_2024
@@ -25,4 +26,5 @@ __all__ = [
     "smm_2024",
     "blm_2024",
     "blmp_2024",
+    "lor_vp_2025",
 ]

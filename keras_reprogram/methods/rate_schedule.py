@@ -75,6 +75,11 @@ def staircase(learning_rate: float) -> Rate:
     return rate
 
 
+def cosine(learning_rate: float) -> Rate:
+    """Half a cosine to 0 (Jin et al. 2025)."""
+    return lambda epoch, epochs: _half_cosine(epoch / epochs) * learning_rate
+
+
 def warm_cosine(learning_rate: float) -> Rate:
     """A short linear warm-up, then half a cosine to 0 (Bahng et al. 2022)."""
 
@@ -82,7 +87,10 @@ def warm_cosine(learning_rate: float) -> Rate:
         done = epoch / epochs
         if done < _WARM_UP_SHARE:
             return learning_rate * max(done / _WARM_UP_SHARE, 1 / _WARM_UP_STEPS)
-        left = (done - _WARM_UP_SHARE) / (1.0 - _WARM_UP_SHARE)
-        return 0.5 * (1.0 + math.cos(math.pi * left)) * learning_rate
+        return _half_cosine((done - _WARM_UP_SHARE) / (1.0 - _WARM_UP_SHARE)) * learning_rate
 
     return rate
+
+
+def _half_cosine(done: float) -> float:
+    return 0.5 * (1.0 + math.cos(math.pi * done))

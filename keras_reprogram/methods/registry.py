@@ -13,6 +13,7 @@ from keras_reprogram.methods.adversarial_reprogramming import (
     kloberdanz_2020_variant,
 )
 from keras_reprogram.methods.bar_2020 import bar_2020_white_box
+from keras_reprogram.methods.lor_vp_2025 import lor_vp_2025
 from keras_reprogram.methods.method import Method
 from keras_reprogram.methods.trained_placement import autovp_2024, smm_2024
 from keras_reprogram.methods.visual_prompts import bahng_2022, blm_2024, blmp_2024, ilm_vp_2023
@@ -32,6 +33,7 @@ _METHODS: dict[str, Callable[..., Method]] = {
     "smm_2024": smm_2024,
     "blm_2024": blm_2024,
     "blmp_2024": blmp_2024,
+    "lor_vp_2025": lor_vp_2025,
 }
 
 
@@ -63,7 +65,7 @@ def build_method(
     Args:
         name: one of `method_names()`. The function of that name in `keras_reprogram.methods`
             documents its formula, its settings and its deviations from the paper.
-        source: a `Source`; `"kloberdanz_2020"` needs one that gives features.
+        source: a `Source`; `"kloberdanz_2020"` and `"lor_vp_2025"` need one that gives features.
         target_shape: `(h, w, c)` of target images.
         num_classes: target classes.
         **options: `target_range`, `class_names`, `seed`, `learning_rate`, and what that function

@@ -31,7 +31,7 @@ from keras_reprogram.methods import build_method, method_names
 IMAGES, LABELS = images_and_labels(26)
 NAMES = method_names()
 # Beyond what every test reloads: a loss, a constraint and a network of the project's own.
-RELOADED = ("bar_2020_white_box", "autovp_2024", "smm_2024")
+RELOADED = ("bar_2020_white_box", "autovp_2024", "smm_2024", "lor_vp_2025")
 IN_GRAPH = ("smm_2024",)
 # Between them and `elsayed_2019` little differs.
 SELDOM = ("kloberdanz_2020_small_target", "kloberdanz_2020_unmasked", "kloberdanz_2020_subtract")
@@ -40,8 +40,11 @@ NEEDS_LABELS = ("elsayed_2019", "bar_2020_white_box", "kloberdanz_2020_unmasked"
 NEEDS_LABELS += ("ilm_vp_2023", "smm_2024")
 
 
+READS_FEATURES = ("kloberdanz_2020", "lor_vp_2025")
+
+
 def method_for(name, num_classes=NUM_CLASSES, **options):
-    source = frozen_source(output="features" if name == "kloberdanz_2020" else "scores")
+    source = frozen_source(output="features" if name in READS_FEATURES else "scores")
     return build_method(name, source, TARGET_SHAPE, num_classes, **options)
 
 
@@ -96,7 +99,7 @@ def test_program_file_round_trip(name, trained, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["bahng_2022", "autovp_2024", "smm_2024"])
+@pytest.mark.parametrize("name", ["bahng_2022", "autovp_2024", "smm_2024", "lor_vp_2025"])
 def test_exports(name, trained, tmp_path):
     model = trained(name)[0].model
     folder = export_saved_model(model, tmp_path / "served").folder
@@ -212,3 +215,46 @@ def test_autovp_starts_at_its_share_of_the_canvas_however_small_the_image():
     for shape in ((4, 4, 1), (2, 2, 1), SOURCE_SHAPE):
         method = build_method("autovp_2024", frozen_source(), shape, NUM_CLASSES)
         assert method.model.program.image_size == (5, 5)
+
+
+def test_lor_vp_adds_a_low_rank_prompt_to_the_whole_image():
+    """B zero and A normal at first, as released; the prompt is in units of the whole range."""
+    program = method_for("lor_vp_2025", rank=2).model.program
+    factors = values([program.program_weights])[0]
+    assert factors.shape == (1, 3, 2, 16)
+    assert not factors[..., :8].any() and 0.005 < factors[..., 8:].std() < 0.015
+    plain = np.asarray(program(IMAGES))
+    factors[..., :8], factors[..., 8:] = 0.1, 0.2
+    program.program_weights.assign(factors)
+    expected = np.clip(plain + 255 * 2 * 0.1 * 0.2, 0, 255)
+    np.testing.assert_allclose(program(IMAGES), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("mapping", ["dense", "iterative", "frequency"])
+def test_lor_vp_reads_scores_too(mapping):
+    method = build_method(
+        "lor_vp_2025", frozen_source(), TARGET_SHAPE, NUM_CLASSES, mapping=mapping
+    )
+    assert type(method.model.output_map).__name__ == (
+        "DenseMap" if mapping == "dense" else "MultiLabelMap"
+    )
+
+
+def test_lor_vp_refuses_what_does_not_fit():
+    with pytest.raises(ValueError, match="a source with score_kind='probabilities'"):
+        build_method("lor_vp_2025", frozen_source(), TARGET_SHAPE, NUM_CLASSES)
+    with pytest.raises(ValueError, match="`mapping` must be one of.*Received: mapping='head'"):
+        method_for("lor_vp_2025", mapping="head")
+    with pytest.raises(ValueError, match="`rank` must be at most 8.*Received: rank=9"):
+        method_for("lor_vp_2025", rank=9)
+
+
+def test_lor_vp_with_an_opaque_source_is_estimated():
+    source = opaque_source()
+    method = build_method(
+        "lor_vp_2025", source, TARGET_SHAPE, NUM_CLASSES, mapping="dense", rank_spread=1.0
+    )
+    before = values([method.model.program.program_weights])[0]
+    method.fit(IMAGES[:8], LABELS[:8], epochs=1, batch_size=4, verbose=0)
+    assert method.model.queries_used == 8 + 8 * 2
+    assert (values([method.model.program.program_weights])[0] != before).all()

@@ -13,6 +13,7 @@ from keras_reprogram.methods.bar_2020 import FocalLoss
 from keras_reprogram.methods.rate_schedule import (
     RateSchedule,
     constant,
+    cosine,
     milestones,
     staircase,
     warm_cosine,
@@ -49,6 +50,12 @@ def test_warm_cosine_is_the_published_one(step):
     else:
         expected = 20 * (1 + math.cos(math.pi * (step - 1000) / 390_000))
     assert warm_cosine(40.0)(step / 391, 1000) == pytest.approx(expected, rel=1e-6)
+
+
+def test_cosine_falls_from_the_first_step():
+    rate = cosine(0.02)
+    found = [rate(epoch, 20) for epoch in (0, 5, 10, 20)]
+    assert found == pytest.approx([0.02, 0.01 * (1 + math.sqrt(0.5)), 0.01, 0.0])
 
 
 class Recorder(keras.callbacks.Callback):
@@ -172,9 +179,11 @@ def test_published_settings():
         "smm_2024": (200, 256),
         "blm_2024": (200, 256),
         "blmp_2024": (200, 256),
+        "lor_vp_2025": (20, 256),
     }
+    features = ("kloberdanz_2020", "lor_vp_2025")
     for name, expected in published.items():
-        source = frozen_source(output="features" if name == "kloberdanz_2020" else "scores")
+        source = frozen_source(output="features" if name in features else "scores")
         method = build_method(name, source, TARGET_SHAPE, 3)
         assert (method.epochs, method.batch_size) == expected
     program = build_method("elsayed_2019", frozen_source(), TARGET_SHAPE, 3).model.program
