@@ -100,13 +100,20 @@ def new_method(run: Run, learning_rate: float | None = None) -> Method:
     keras.utils.set_random_seed(run.seed)
     return build_method(
         name,
-        run.source("features" if name == "kloberdanz_2020" else "scores"),
+        run.source("features" if _reads_features(name, options) else "scores"),
         run.data.target_shape,
         run.num_classes,
         target_range=run.data.target_range,
         seed=run.seed,
         **{key: tuple(v) if isinstance(v, list) else v for key, v in options.items()},
     )
+
+
+def _reads_features(name: str, options: dict[str, Any]) -> bool:
+    """Whether a method replaces the source's last layer."""
+    if name == "lor_vp_2025":
+        return options.get("mapping", "linear_probe") == "linear_probe"
+    return name == "kloberdanz_2020"
 
 
 def resolution_of(program: Any) -> str:

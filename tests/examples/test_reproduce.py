@@ -475,6 +475,7 @@ REAL = {
     "kloberdanz_2020_table_5_1": "ham10000_mobilenet_025_128,ham10000_scratch",
     "ilm_vp_2023": "gtsrb_ilm_vp,cifar10_fine_tuned",
     "smm_2024": "cifar10_smm,cifar10_map_only",
+    "lor_vp_2025": "gtsrb_lor_vp,gtsrb_lor_vp_ilm",
 }
 
 
