@@ -28,7 +28,7 @@ test: lint  ## lint, types and the fast tests
 	$(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations=5
 
 test-slow: $(VENV)/.installed-dev  ## what needs real weights, real data or long runs
-	@for name in KERAS_HOME KERAS_REPROGRAM_DATA TFDS_DATA_DIR; do \
+	@for name in KERAS_HOME KERAS_REPROGRAM_DATA KERAS_REPROGRAM_MODELS TFDS_DATA_DIR; do \
 	  if [ -z "$$(printenv $$name)" ]; then echo "$$name is not set: tests that need it are skipped"; fi; \
 	done
 	$(BIN)/python -m pytest -m slow -o timeout=7200 -rs --durations=5

@@ -115,7 +115,7 @@ def pixels_of_codes(codes: Any, limits: tuple[float, float]) -> Any:
 
 
 # Grey, colour, colour with transparency.
-_COMMON_CHANNELS = (1, 3, 4)
+COMMON_CHANNELS = (1, 3, 4)
 # Below this a side is no image's, and beyond this aspect it is more likely a signal's channels.
 _LEAST_SIDE, _MOST_ASPECT = 8, 4
 
@@ -123,7 +123,7 @@ _LEAST_SIDE, _MOST_ASPECT = 8, 4
 def looks_channels_first(shape: Sequence[int | None]) -> bool:
     """Whether a shape looks like (channels, height, width), as (3, 96, 96) does."""
     first, height, width = shape
-    if first not in _COMMON_CHANNELS or width in _COMMON_CHANNELS:
+    if first not in COMMON_CHANNELS or width in COMMON_CHANNELS:
         return False
     if height is None or width is None:
         return True

@@ -60,3 +60,9 @@ def keras_home() -> Path:
 def reprogram_data() -> Path:
     """The folder of real data sets."""
     return _folder_from_environment("KERAS_REPROGRAM_DATA", "the real data sets")
+
+
+@pytest.fixture
+def reprogram_models() -> Path:
+    """The folder of other people's model files."""
+    return _folder_from_environment("KERAS_REPROGRAM_MODELS", "other people's model files")

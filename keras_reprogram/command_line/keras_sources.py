@@ -74,9 +74,13 @@ def _value(text: str) -> Any:
 
 def keras_file(path: Path, settings: SourceSettings) -> FrozenSource:
     """A Keras model's file as a source."""
-    names = ("value_range", "scores", "sum_tolerance", "data_format", "source_size")
+    names = (
+        *("value_range", "scores", "sum_tolerance", "data_format", "source_size"),
+        "channel_order",
+    )
     why = "a Keras model has one output, and its scores are floats"
-    settings.refuse(str(path), why, *(f"--{name.replace('_', '-')}" for name in names))
+    options = (*names, "pixel_scale", "pixel_offset")
+    settings.refuse(str(path), why, *(f"--{name.replace('_', '-')}" for name in options))
     # The network may hold layers of ours.
     register_classes()
     try:
@@ -85,7 +89,7 @@ def keras_file(path: Path, settings: SourceSettings) -> FrozenSource:
         raise ValueError(cannot_be_loaded(path, error)) from error
     if settings.value_range is None:
         raise ValueError(needs_value_range(path))
-    return FrozenSource(model, **settings.arguments(*names))
+    return FrozenSource(model, **settings.arguments(*names, "preprocessing"))
 
 
 def scores_only(frozen: FrozenSource, text: str) -> Source:

@@ -17,7 +17,7 @@ SourceName = Annotated[
     typer.Option(
         metavar="NAME|PATH",
         help="The classifier to re-use: traffic-signs (built in), an application of Keras "
-        "such as MobileNetV2 or MobileNet:alpha=0.25,input_shape=128, a .keras or .tflite "
+        "such as MobileNetV2 or MobileNet:alpha=0.25,input_shape=128, a .keras, .tflite or .onnx "
         "file, or a SavedModel folder.",
     ),
 ]

@@ -45,7 +45,7 @@ ScoreStep = Annotated[
         "--score-step",
         min=0.0,
         metavar="X",
-        help="Rounding step of a SavedModel's scores.",
+        help="Rounding step of the scores of a SavedModel or an ONNX file.",
     ),
 ]
 ScoreOutput = Annotated[
@@ -53,7 +53,7 @@ ScoreOutput = Annotated[
     typer.Option(
         "--score-output",
         metavar="NAME",
-        help="Output of a SavedModel's signature that holds the scores.",
+        help="Output of a SavedModel's signature or an ONNX file that holds the scores.",
     ),
 ]
 Signature = Annotated[
@@ -70,6 +70,31 @@ DataFormat = Annotated[
         "--data-format",
         metavar="ORDER",
         help="channels_first for a file that takes images as (channels, height, width).",
+    ),
+]
+ChannelOrder = Annotated[
+    str | None,
+    typer.Option(
+        "--channel-order",
+        metavar="ORDER",
+        help="bgr for an ONNX file or a Keras model that takes blue before red.",
+    ),
+]
+PixelScale = Annotated[
+    str | None,
+    typer.Option(
+        "--pixel-scale",
+        metavar="X|R,G,B",
+        help="Factor from pixels in --value-range to what an ONNX file or a Keras model takes, for "
+        "all channels or each of them, in the order of --channel-order. [default: 1]",
+    ),
+]
+PixelOffset = Annotated[
+    str | None,
+    typer.Option(
+        "--pixel-offset",
+        metavar="X|R,G,B",
+        help="What is added to the scaled pixels, likewise. [default: 0]",
     ),
 ]
 SourceSize = Annotated[
@@ -94,6 +119,9 @@ class SourceSettings:
         score_output: name of the output that holds the scores.
         signature: name of the signature.
         data_format: order of its axes.
+        channel_order: order of its channels.
+        pixel_scale: factor of its preprocessing, a number for all channels or one for each.
+        pixel_offset: what its preprocessing adds, likewise.
         source_size: `(height, width)` of source images.
     """
 
@@ -105,6 +133,9 @@ class SourceSettings:
     signature: str | None = None
     data_format: str | None = None
     source_size: tuple[int, int] | None = None
+    channel_order: str | None = None
+    pixel_scale: tuple[float, ...] | None = None
+    pixel_offset: tuple[float, ...] | None = None
 
     @property
     def given(self) -> tuple[str, ...]:
@@ -130,10 +161,13 @@ class SourceSettings:
         found = {
             renamed.get(name, name): getattr(self, name)
             for name in names
-            if getattr(self, name) is not None
+            if getattr(self, name, None) is not None
         }
         if found.get("sum_tolerance") == _NONE:
             found["sum_tolerance"] = None
+        if "preprocessing" in names and (self.pixel_scale or self.pixel_offset):
+            parts = (self.pixel_scale or (1.0,), self.pixel_offset or (0.0,))
+            found["preprocessing"] = tuple(one if len(one) > 1 else one[0] for one in parts)
         return found
 
     def as_facts(self) -> dict[str, Any]:
@@ -164,6 +198,9 @@ def read_settings(
     signature: Signature = None,
     data_format: DataFormat = None,
     source_size: SourceSize = None,
+    channel_order: ChannelOrder = None,
+    pixel_scale: PixelScale = None,
+    pixel_offset: PixelOffset = None,
 ) -> SourceSettings:
     """The options as settings; a ValueError says which of them cannot be read."""
     return SourceSettings(
@@ -175,6 +212,9 @@ def read_settings(
         signature=signature,
         data_format=data_format,
         source_size=None if source_size is None else _size(source_size),
+        channel_order=channel_order,
+        pixel_scale=None if pixel_scale is None else _numbers("--pixel-scale", pixel_scale),
+        pixel_offset=None if pixel_offset is None else _numbers("--pixel-offset", pixel_offset),
     )
 
 
@@ -244,3 +284,13 @@ def _size(text: str) -> tuple[int, int]:
             f"Received: {text!r}. Write 224 or 224,320."
         )
     return sides[0], sides[-1]
+
+
+def _numbers(option: str, text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(
+            f"{option} must be a number, or one for each channel. Received: {text!r}. Write "
+            "0.0078125 or -104,-117,-123."
+        ) from None

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from keras_reprogram.command_line.console import notes_for_warnings
 from keras_reprogram.command_line.source_settings import SourceSettings, needs_value_range
 from keras_reprogram.source.applications import application_names
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 EMBEDDED = "traffic-signs"
 PIXELS = (0.0, 255.0)
-KERAS_FILES, LITERT_FILES = (".keras", ".h5", ".hdf5"), (".tflite", ".lite")
+KERAS_FILES, LITERT_FILES, ONNX_FILES = (".keras", ".h5", ".hdf5"), (".tflite", ".lite"), (".onnx",)
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ def _loader(text: str) -> _Load:
         return _keras_file
     if kind in LITERT_FILES and path.is_file():
         return _tflite
+    if kind in ONNX_FILES and path.is_file():
+        return _onnx
     if text and path.is_dir():
         if not (path / "saved_model.pb").is_file():
             raise ValueError(_no_saved_model(path))
@@ -156,6 +159,26 @@ def _tflite(text: str, settings: SourceSettings, opaque: bool, features: bool) -
     return ResolvedSource(LiteRTSource(path, **settings.arguments(*names)))
 
 
+def _onnx(text: str, settings: SourceSettings, opaque: bool, features: bool) -> ResolvedSource:
+    from keras_reprogram.source import ONNXSource
+
+    # It shows its scores only, whether that was asked for or not.
+    del opaque
+    path = Path(text).expanduser()
+    if features:
+        raise ValueError(_no_features("an .onnx file"))
+    settings.refuse(str(path), "an .onnx file has no signatures", *_all_but("signature"))
+    names = ("preprocessing", *(field.name for field in dataclasses.fields(SourceSettings)))
+    kept = [name for name in names if name not in ("signature", "pixel_scale", "pixel_offset")]
+    with notes_for_warnings():
+        return ResolvedSource(ONNXSource(path, **settings.arguments(*kept)))
+
+
+def _all_but(*names: str) -> list[str]:
+    fields = (field.name for field in dataclasses.fields(SourceSettings))
+    return _options(tuple(name for name in fields if name not in names))
+
+
 def _options(names: tuple[str, ...]) -> list[str]:
     return [f"--{name.replace('_', '-')}" for name in names]
 
@@ -168,6 +191,8 @@ def _saved_model(
     path = Path(text).expanduser()
     if features:
         raise ValueError(_no_features("a SavedModel folder"))
+    why = "a SavedModel prepares its pixels itself"
+    settings.refuse(str(path), why, *_all_but("channel_order", "pixel_scale", "pixel_offset"))
     names = tuple(field.name for field in dataclasses.fields(SourceSettings))
     if settings.value_range is None:
         raise ValueError(needs_value_range(path))
@@ -284,8 +309,8 @@ def _candidates(module: Any) -> list[str]:
 
 
 _KINDS = (
-    "traffic-signs, an application of Keras such as MobileNetV2, a .keras or .tflite file, a "
-    "SavedModel folder, or FILE.py:NAME for a source that Python code makes"
+    "traffic-signs, an application of Keras such as MobileNetV2, a .keras, .tflite or .onnx file, "
+    "a SavedModel folder, or FILE.py:NAME for a source that Python code makes"
 )
 _WRAPPED = (
     "Or wrap it in a function of images in Python: `OpaqueSource(function, ...)`, as --source "
@@ -293,9 +318,8 @@ _WRAPPED = (
 )
 # What other frameworks write -> the way from there.
 _ELSEWHERE = {
-    ".onnx": "Convert it to a SavedModel folder, with `onnx2tf -i NET.onnx` for instance.",
-    ".pt": "Convert it with litert-torch, or through ONNX, to a .tflite file.",
-    ".pth": "Convert it with litert-torch, or through ONNX, to a .tflite file.",
+    ".pt": "Write it as .onnx with `torch.onnx.export`.",
+    ".pth": "Write it as .onnx with `torch.onnx.export`.",
     ".safetensors": "It holds only weights: load them into their network and export the network.",
     ".pb": "Pass the SavedModel folder around it; a frozen graph must become a SavedModel first.",
     ".json": "It describes a network without weights, or a run: pass the model file or the run's "

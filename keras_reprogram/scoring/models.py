@@ -143,11 +143,9 @@ class ProgramFile(ScoringModel):
 
     def load(self) -> BatchScorer:
         from keras_reprogram.model.program_file import load_program
-        from keras_reprogram.source import LiteRTSource
 
         source = self.source()
-        is_free = source.in_graph or isinstance(source, LiteRTSource)
-        if not is_free and getattr(source, "ledger", None) is None:
+        if source.costs_queries and getattr(source, "ledger", None) is None:
             raise ValueError(
                 "A source that runs as Python code must have a ledger, or a run that is killed and "
                 f"started again would ask it twice. Received: a {type(source).__name__} without "

@@ -19,7 +19,7 @@ from keras_reprogram.serving.errors import ServingError
 from keras_reprogram.serving.request_checks import CLASSIFY_METHOD
 from keras_reprogram.serving.servable import ExportedServable, Servable
 from keras_reprogram.serving.tensors import array_of_texts
-from keras_reprogram.source import BudgetSpentError, LiteRTSource, Source, UnknownFateError
+from keras_reprogram.source import BudgetSpentError, Source, UnknownFateError
 from keras_reprogram.source.remote import (
     SourceDriftedError,
     SourceRefusedError,
@@ -43,8 +43,7 @@ class GatewayServable(Servable):
         self._map = ExportedServable(output_map, version)
         check_halves(self._program, self._map, source)
         self.facts = self._program.facts
-        # Other Python sources may ask a service that charges.
-        self.costs_queries = not (source.in_graph or isinstance(source, LiteRTSource))
+        self.costs_queries = source.costs_queries
         self._names = array_of_texts([name.encode() for name in self.facts["class_names"]])
         self.signature_defs = self._definitions()
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from keras_reprogram.source.frozen_source import FrozenSource, join_sources
     from keras_reprogram.source.ledger.query_ledger import Claim, QueryLedger, query_key
     from keras_reprogram.source.litert_source import LiteRTSource
+    from keras_reprogram.source.onnx_source import ONNXSource
     from keras_reprogram.source.python_source import OpaqueSource, PythonSource
     from keras_reprogram.source.remote.http_source import HTTPSource
     from keras_reprogram.source.saved_model_source import SavedModelSource
@@ -22,6 +23,7 @@ _PLACES = {
     "FrozenSource": "frozen_source",
     "HTTPSource": "remote.http_source",
     "LiteRTSource": "litert_source",
+    "ONNXSource": "onnx_source",
     "OpaqueSource": "python_source",
     "PythonSource": "python_source",
     "QueryLedger": "ledger.query_ledger",

@@ -26,6 +26,8 @@ from keras_reprogram.source.keras_classifier import (
     score_kind_of,
 )
 from keras_reprogram.source.network_input import (
+    channel_values,
+    check_channel_order,
     compute_in_float32,
     float_images,
     has_no_gradient,
@@ -109,10 +111,7 @@ class FrozenSource(Source):
     ) -> None:
         if output not in ("scores", "features"):
             raise ValueError(f"`output` must be 'scores' or 'features'. Received: {output!r}.")
-        if channel_order not in ("rgb", "bgr"):
-            raise ValueError(
-                f"`channel_order` must be 'rgb' or 'bgr'. Received: {channel_order!r}."
-            )
+        check_channel_order(channel_order)
         if image_size is None and None in getattr(model, "input_shape", ())[1:]:
             image_size = own_image_size(model)
         network_input = network_input_of(model, data_format, image_size)
@@ -139,7 +138,7 @@ class FrozenSource(Source):
         self.model = model
         self.output_kind = output
         said = own_preprocessing(model) if preprocessing is None else preprocessing
-        self.preprocessing = tuple(_channel_values(part, source_shape[2]) for part in said)
+        self.preprocessing = tuple(channel_values(part, source_shape[2]) for part in said)
         self.channel_order = channel_order
         self.data_format, self.image_size = data_format, image_size
         self.network_input = network_input
@@ -297,17 +296,6 @@ class FrozenSource(Source):
         check_answer(
             answer, 1, self.num_labels, self.sum_tolerance, self.model.name, self.score_kind
         )
-
-
-def _channel_values(part: Any, channels: int) -> float | tuple[float, ...]:
-    """A number or one per channel, in the form that configs and fingerprints use."""
-    values = np.asarray(part, float)
-    if values.shape not in ((), (channels,)):
-        raise ValueError(
-            f"`preprocessing` must be (scale, offset), each a number or {channels} numbers, one "
-            f"per channel. Received: shape {values.shape}."
-        )
-    return float(values) if values.ndim == 0 else tuple(values.tolist())
 
 
 def join_sources(sources: Sequence[FrozenSource], *, name: str = "source") -> FrozenSource:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,10 @@ import numpy as np
 
 from keras_reprogram.source.fingerprints import check_sha256
 from keras_reprogram.source.litert_interpreters import Interpreters, open_interpreter
-from keras_reprogram.source.network_input import in_calls_of, read_network_input
+from keras_reprogram.source.network_input import in_calls_of, read_network_input, which_range
 from keras_reprogram.source.pixel_codes import pixel_codes
 from keras_reprogram.source.python_source import PythonSource
 from keras_reprogram.source.shared_work import SharedWork, allowed_threads
-
-# Pixel values of one invocation: what its layers compute stays in a processor's cache.
-_MOST_VALUES = 400_000
-# Fewer are not worth another thread.
-_LEAST_VALUES = 25_000
 
 
 @keras.saving.register_keras_serializable(package="keras_reprogram")
@@ -73,6 +67,7 @@ class LiteRTSource(PythonSource):
     """
 
     takes_bytes = True
+    costs_queries = False
 
     def __init__(
         self,
@@ -96,7 +91,7 @@ class LiteRTSource(PythonSource):
         self.output_details = _only(interpreter.get_output_details(), "output", self.model_path)
         is_float = _check_types(self.input_details, self.output_details, self.model_path)
         if value_range is None and is_float:
-            raise ValueError(_which_range(self.model_path))
+            raise ValueError(which_range(str(self.model_path)))
         self.data_format, self.image_size = data_format, image_size
         self.network_input = read_network_input(
             _open_shape(self.input_details),
@@ -130,7 +125,7 @@ class LiteRTSource(PythonSource):
 
     def ask(self, images: np.ndarray) -> np.ndarray:
         if self._images_a_call is None and len(images) > 1:
-            size = self._images_a_part(len(images))
+            size = self._work.images_a_part(len(images), self.source_shape)
             parts = [(rows, 0) for rows, _ in in_calls_of(size, len(images))]
             try:
                 return self._answer_parts(images, parts)
@@ -158,12 +153,6 @@ class LiteRTSource(PythonSource):
             "data_format": self.data_format,
             "image_size": self.image_size,
         }
-
-    def _images_a_part(self, count: int) -> int:
-        """How many images of a call go into one invocation."""
-        values = math.prod(self.source_shape)
-        most, least = (max(1, limit // values) for limit in (_MOST_VALUES, _LEAST_VALUES))
-        return min(most, max(least, math.ceil(count / self._work.threads)))
 
     def _answer_parts(self, images: np.ndarray, parts: list[tuple[slice, int]]) -> np.ndarray:
         """Scores of parts of the images, each filled up by so many copies of its last image."""
@@ -205,14 +194,6 @@ class LiteRTSource(PythonSource):
             return output
         scale, zero_point = self.output_details["quantization"]
         return ((output.astype(np.float32) - zero_point) * scale).astype(np.float32)
-
-
-def _which_range(path: Path) -> str:
-    return (
-        f"{path} takes float pixels; a file cannot tell in which range. Received: no value range. "
-        "Pass `value_range=(0, 255)`, `(0, 1)` or `(-1, 1)` (--value-range 0,255 or 0,1 or -1,1), "
-        "whatever its maker says."
-    )
 
 
 def _open_shape(details: dict[str, Any]) -> tuple[int | None, ...]:

@@ -10,7 +10,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_reprogram.arguments import image_size_or_none, looks_channels_first
+from keras_reprogram.arguments import (
+    COMMON_CHANNELS,
+    image_size_or_none,
+    looks_channels_first,
+)
 
 DATA_FORMATS = ("channels_last", "channels_first")
 Size = int | None
@@ -55,11 +59,7 @@ def read_network_input(
 ) -> NetworkInput:
     """Reads a network's input shape, `(n, H, W, C)` or `(n, C, H, W)`, `None` for what is open."""
     if len(shape) != 4:
-        raise ValueError(
-            f"{who} must take one image, (n, H, W, C) or (n, C, H, W). Received: an input of shape "
-            f"{tuple(shape)}. Choose an image classifier, or wrap the network in a function that "
-            "takes images, for `OpaqueSource` (--source FILE.py:NAME)."
-        )
+        raise ValueError(_no_image(shape, who))
     if data_format is not None and data_format not in DATA_FORMATS:
         raise ValueError(
             f"`data_format` (--data-format) must be one of {DATA_FORMATS}. "
@@ -78,6 +78,14 @@ def read_network_input(
     height, width = _chosen_sides(sides, image_size, tuple(shape), who)
     return NetworkInput(
         (height, width, int(channels)), channels_first, shape[0], any_size=None in sides
+    )
+
+
+def _no_image(shape: Sequence[Size], who: str) -> str:
+    return (
+        f"{who} must take one image, (n, H, W, C) or (n, C, H, W). Received: an input of shape "
+        f"{tuple(shape)}. Choose an image classifier, or wrap the network in a function that "
+        "takes images, for `OpaqueSource` (--source FILE.py:NAME)."
     )
 
 
@@ -110,6 +118,62 @@ def _chosen_sides(
             f"shape {shape}. Leave `image_size` (--source-size) out."
         )
     return int(wanted[0]), int(wanted[1])  # type: ignore[arg-type]
+
+
+# Orders of a colour image's channels.
+_CHANNEL_ORDERS = ("rgb", "bgr")
+# Fewer pixel values than these are black and white, not a range of whole numbers.
+_FEWEST_LEVELS = 16
+
+
+def told_data_format(shape: Sequence[Size], who: str) -> str:
+    """The order of axes that a network's input shape tells; a ValueError if it does not."""
+    if len(shape) != 4:
+        raise ValueError(_no_image(shape, who))
+    first, last = (shape[axis] in COMMON_CHANNELS for axis in (1, 3))
+    if first == last:
+        raise ValueError(
+            f"{who} does not say whether it takes (n, H, W, C) or (n, C, H, W). Received: an input "
+            f'of shape {tuple(shape)}. Say which: `data_format="channels_first"` (--data-format '
+            'channels_first), as networks from PyTorch do, or `"channels_last"`.'
+        )
+    return "channels_first" if first else "channels_last"
+
+
+def which_range(who: str) -> str:
+    """The error message for float pixels without a range."""
+    return (
+        f"{who} takes float pixels; a file cannot tell in which range. Received: no value range. "
+        "Pass `value_range=(0, 255)`, `(0, 1)` or `(-1, 1)` (--value-range 0,255 or 0,1 or -1,1), "
+        "whatever its maker says."
+    )
+
+
+def check_whole_pixels(dtype: str, value_range: tuple[float, float], who: str) -> None:
+    """Refuses a small range for whole numbers: rounded pixels would be black and white."""
+    (low, high), limits = value_range, np.iinfo(dtype)
+    if low < limits.min or high > limits.max or high - low < _FEWEST_LEVELS:
+        raise ValueError(
+            f"{who} takes whole numbers, {dtype}. Received: value_range={tuple(value_range)}. "
+            "Pass `value_range=(0, 255)` (--value-range 0,255)."
+        )
+
+
+def check_channel_order(channel_order: str) -> None:
+    """Refuses anything but "rgb" and "bgr"."""
+    if channel_order not in _CHANNEL_ORDERS:
+        raise ValueError(f"`channel_order` must be 'rgb' or 'bgr'. Received: {channel_order!r}.")
+
+
+def channel_values(part: Any, channels: int) -> float | tuple[float, ...]:
+    """A number or one per channel, in the form that configs and fingerprints use."""
+    values = np.asarray(part, float)
+    if values.shape not in ((), (channels,)):
+        raise ValueError(
+            f"`preprocessing` must be (scale, offset), each a number or {channels} numbers, one "
+            f"per channel. Received: shape {values.shape}."
+        )
+    return float(values) if values.ndim == 0 else tuple(values.tolist())
 
 
 def in_calls_of(batch_size: int | None, count: int) -> list[tuple[slice, int]]:

@@ -11,11 +11,13 @@ import numpy as np
 import tensorflow as tf
 
 from keras_reprogram.source.fingerprints import check_sha256
-from keras_reprogram.source.network_input import NetworkInput, read_network_input, rounded_for
+from keras_reprogram.source.network_input import (
+    NetworkInput,
+    check_whole_pixels,
+    read_network_input,
+    rounded_for,
+)
 from keras_reprogram.source.source import Source, check_answer
-
-# Of the pixels of a signature that takes whole numbers.
-_FEWEST_LEVELS = 16
 
 
 @keras.saving.register_keras_serializable(package="keras_reprogram")
@@ -90,7 +92,9 @@ class SavedModelSource(Source):
         loaded = _load(path)
         function = _signature(loaded, signature, path)
         input_name, spec = _image_input(function, path)
-        _check_whole_pixels(spec.dtype, value_range, path)
+        if spec.dtype.is_integer:
+            who = f"The signature of {path}"
+            check_whole_pixels(spec.dtype.name, value_range, who)
         network_input = read_network_input(
             spec.shape.as_list(),
             f"The signature {signature!r} of {path}",
@@ -238,16 +242,6 @@ def _image_input(function: Any, path: Path) -> tuple[str, Any]:
             "or wrap the model in a function for `OpaqueSource` (--source FILE.py:NAME)."
         )
     return name, spec
-
-
-def _check_whole_pixels(dtype: tf.DType, value_range: tuple[float, float], path: Path) -> None:
-    """Refuses a small range for integer inputs: rounded pixels would be black and white."""
-    low, high = value_range
-    if dtype.is_integer and (low < dtype.min or high > dtype.max or high - low < _FEWEST_LEVELS):
-        raise ValueError(
-            f"The signature of {path} takes whole numbers, {dtype.name}. Received: "
-            f"value_range={tuple(value_range)}. Pass `value_range=(0, 255)` (--value-range 0,255)."
-        )
 
 
 def _score_output(function: Any, output: str | None, path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections import deque
@@ -11,6 +12,10 @@ from typing import Any
 
 # Users limit the threads of a process by these; 0 leaves the choice to the library.
 _LIMITS = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS")
+# Pixel values of one part of a call: what a network's layers compute stays in a processor's cache.
+_MOST_VALUES = 400_000
+# Fewer are not worth another thread.
+_LEAST_VALUES = 25_000
 
 
 class SharedWork:
@@ -53,6 +58,12 @@ class SharedWork:
             for _ in range(helpers):
                 self._helpers.release()
         return answers
+
+    def images_a_part(self, count: int, image_shape: tuple[int, int, int]) -> int:
+        """How many of a call's `count` images one thread takes at a time."""
+        values = math.prod(image_shape)
+        most, least = (max(1, limit // values) for limit in (_MOST_VALUES, _LEAST_VALUES))
+        return min(most, max(least, math.ceil(count / self.threads)))
 
     def _take_helpers(self, wanted: int) -> int:
         """How many helpers are free for this call, `wanted` at most."""

@@ -148,6 +148,11 @@ class Source(KeepsOldNames, keras.layers.Layer):
         raise NotImplementedError(f"{type(self).__name__} must implement `fingerprint`.")
 
     @property
+    def costs_queries(self) -> bool:
+        """Whether asking may be billed or limited; Python code may call a service."""
+        return not self.in_graph
+
+    @property
     def request_options(self) -> str:
         """Request settings, other than the image, that change the answer."""
         return ""

@@ -10,10 +10,21 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from command_runs import Command
+from onnx_files import write_onnx
 
-from keras_reprogram import FrozenSource, LiteRTSource, SavedModelSource, embedded_path
+from keras_reprogram import (
+    FrozenSource,
+    LiteRTSource,
+    ONNXSource,
+    SavedModelSource,
+    embedded_path,
+)
 from keras_reprogram.command_line.keras_sources import features_of
-from keras_reprogram.command_line.source_settings import SourceSettings, parse_value_range
+from keras_reprogram.command_line.source_settings import (
+    SourceSettings,
+    parse_value_range,
+    read_settings,
+)
 from keras_reprogram.command_line.sources import resolve_source
 
 BYTES = SourceSettings(value_range=(0.0, 255.0))
@@ -277,3 +288,43 @@ def test_settings_are_kept_in_run_facts() -> None:
     assert SourceSettings().as_facts() == {}
     # What runs of 2026-11-28 and before hold.
     assert SourceSettings.from_facts({"value_range": [0, 255], "opaque": True}) == BYTES
+
+
+@pytest.mark.filterwarnings("default:.*answers nearly alike:UserWarning")
+def test_onnx_files_take_every_choice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_onnx(tmp_path / "net.ONNX", normalises=False)
+    settings = read_settings(
+        value_range="0,255",
+        pixel_scale="0.01,0.02,0.03",
+        pixel_offset="-1",
+        channel_order="bgr",
+        score_output="scores",
+        data_format="channels_first",
+    )
+    source = resolve_source(str(path), opaque=True, settings=settings).source
+    assert isinstance(source, ONNXSource)
+    assert source.preprocessing == ((0.01, 0.02, 0.03), -1.0)
+    assert source.channel_order == "bgr"
+    assert SourceSettings.from_facts(settings.as_facts()) == settings
+    assert capsys.readouterr().err == ""
+    too_dark = read_settings(value_range="0,255", pixel_scale="0.00001")
+    assert resolve_source(str(path), settings=too_dark).source.preprocessing == (0.00001, 0.0)
+    assert capsys.readouterr().err.startswith(f"Note: {path} answers nearly alike")
+    with pytest.raises(ValueError, match=r"--signature is not for this source: an \.onnx file"):
+        resolve_source(str(path), settings=read_settings(signature="serve", value_range="0,1"))
+    with pytest.raises(ValueError, match="reads the source's penultimate features"):
+        resolve_source(str(path), settings=settings, features=True)
+
+
+def test_keras_files_take_preprocessing() -> None:
+    settings = read_settings(value_range="0,1", pixel_scale="255", channel_order="bgr")
+    path = str(embedded_path("traffic_signs.keras"))
+    source = resolve_source(path, settings=settings).source
+    assert (source.preprocessing, source.channel_order) == ((255.0, 0.0), "bgr")
+    with pytest.raises(ValueError, match="--pixel-scale is not for this source"):
+        resolve_source(str(embedded_path("traffic_signs.tflite")), settings=settings)
+
+
+def test_pixel_numbers_that_are_none_are_refused() -> None:
+    with pytest.raises(ValueError, match="--pixel-offset must be a number, or one for each"):
+        read_settings(pixel_offset="a,b")

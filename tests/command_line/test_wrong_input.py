@@ -180,10 +180,10 @@ def test_full_disk(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("net.onnx", "a file of another kind. Convert it to a SavedModel folder"),
-        ("NET.ONNX", "a file of another kind. Convert it to a SavedModel folder"),
+        ("net.onnx", "is not an ONNX model that onnxruntime runs"),
+        ("NET.ONNX", "is not an ONNX model that onnxruntime runs"),
         ("frozen.pb", "Pass the SavedModel folder around it"),
-        ("net.pt", "Convert it with litert-torch"),
+        ("net.pt", "Write it as .onnx"),
         ("net.zip", "Unpack it"),
         ("net.bin", "a file of another kind"),
         ("service.py", "{path}:NAME"),

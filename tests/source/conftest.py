@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from checks.tiny_models import SHAPE, random_images, tiny_classifier
+from onnx_files import write_onnx
 from postgres_server import PostgresServer, postgres_binaries
 
 
@@ -34,7 +35,10 @@ def write_tflite(path, model, *, quantised=None, batch=None, shape=SHAPE, pixels
 
 @pytest.fixture(scope="session")
 def files(tmp_path_factory):
-    """Paths `float`, `uint8`, `int8`, `fixed`, `saved`, and the `network` behind all of them."""
+    """Paths `float`, `uint8`, `int8`, `fixed`, `saved`, and the `network` behind all of them.
+
+    `onnx` is another network of the same shape.
+    """
     import tensorflow as tf
 
     folder = tmp_path_factory.mktemp("sources")
@@ -43,6 +47,7 @@ def files(tmp_path_factory):
     return SimpleNamespace(
         network=network,
         saved=folder / "saved",
+        onnx=write_onnx(folder / "network.onnx"),
         float=write_tflite(folder / "float.tflite", network),
         uint8=write_tflite(folder / "uint8.tflite", network, quantised=tf.uint8),
         int8=write_tflite(folder / "int8.tflite", network, quantised=tf.int8),

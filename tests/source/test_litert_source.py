@@ -14,7 +14,7 @@ from checks.check_source import scores_of
 from checks.tiny_models import NUM_LABELS, SHAPE, random_images
 
 from keras_reprogram import LiteRTSource
-from keras_reprogram.source import litert_interpreters, litert_source
+from keras_reprogram.source import litert_interpreters, shared_work
 from keras_reprogram.source.shared_work import allowed_threads
 
 
@@ -174,8 +174,8 @@ def test_interpreters_of_many_batch_sizes_do_not_pile_up(files, monkeypatch):
 def parts_of_three(monkeypatch):
     """Parts of three images at most, of which one alone is worth a thread."""
     values = np.prod(SHAPE)
-    monkeypatch.setattr(litert_source, "_MOST_VALUES", 3 * values)
-    monkeypatch.setattr(litert_source, "_LEAST_VALUES", values)
+    monkeypatch.setattr(shared_work, "_MOST_VALUES", 3 * values)
+    monkeypatch.setattr(shared_work, "_LEAST_VALUES", values)
 
 
 @pytest.mark.parametrize("name", ["float", "uint8", "int8", "fixed"])

@@ -10,6 +10,7 @@ from checks.tiny_models import NUM_LABELS, SHAPE, random_images, tiny_classifier
 from keras_reprogram import (
     FrozenSource,
     LiteRTSource,
+    ONNXSource,
     OpaqueSource,
     SavedModelSource,
     join_sources,
@@ -44,6 +45,7 @@ SOURCES = {
     "litert uint8": lambda files: LiteRTSource(files.uint8),
     "litert int8": lambda files: LiteRTSource(files.int8, class_names=list("abcdef")),
     "litert one at a time": lambda files: LiteRTSource(files.fixed, value_range=RANGE),
+    "onnx": lambda files: ONNXSource(files.onnx, value_range=RANGE),
     "saved model": lambda files: SavedModelSource(files.saved, value_range=RANGE),
     "saved model opaque": lambda files: SavedModelSource(
         files.saved, value_range=RANGE, opaque=True
@@ -57,7 +59,7 @@ def weights_reader(source, files):
         return lambda: weights_of(source.model)
     if isinstance(source, SavedModelSource):
         return lambda: [v.numpy() for v in source.loaded.variables]
-    if isinstance(source, LiteRTSource):
+    if isinstance(source, LiteRTSource | ONNXSource):
         digest = hashlib.sha256(source.model_path.read_bytes()).hexdigest
         return lambda: [np.array(digest())]
     return lambda: weights_of(files.network)
@@ -93,7 +95,13 @@ def test_sources_differ_in_fingerprint(files):
     assert len(set(prints)) == len(prints)
 
 
-IN_GRAPH = {"frozen": True, "saved model": True, "opaque": False, "litert float": False}
+IN_GRAPH = {
+    "frozen": True,
+    "saved model": True,
+    "opaque": False,
+    "litert float": False,
+    "onnx": False,
+}
 
 
 @pytest.mark.parametrize(("name", "in_graph"), IN_GRAPH.items())
