@@ -321,7 +321,7 @@ def test_keras_files_take_preprocessing() -> None:
     path = str(embedded_path("traffic_signs.keras"))
     source = resolve_source(path, settings=settings).source
     assert (source.preprocessing, source.channel_order) == ((255.0, 0.0), "bgr")
-    with pytest.raises(ValueError, match="--pixel-scale is not for this source"):
+    with pytest.raises(ValueError, match="--channel-order, --pixel-scale beside"):
         resolve_source(str(embedded_path("traffic_signs.tflite")), settings=settings)
 
 
