@@ -25,6 +25,7 @@ from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.opaque.plan import plan_epochs
 from keras_reprogram.opaque.recipe import Recipe, fit_epochs
 from keras_reprogram.source import FrozenSource, Source
+from keras_reprogram.source.ledger.soft_limit import soft_limit
 
 MAP_ONLY = "map only"
 MAP_AND_PROGRAM = "map and program"
@@ -206,14 +207,21 @@ def _train_within_budget(
     checkpoint: Checkpoint,
 ) -> None:
     target, start = run.target, time.perf_counter()
+    limit = soft_limit(options.warn_at, query_budget, None)
     with progress.bar("asking the source", query_budget) as update:
+
+        def show(asked: int) -> None:
+            update(asked)
+            if limit is not None:
+                limit.check(lambda: asked)
+
         fit = run.model.fit_opaque(
             target.train_images,
             target.train_labels,
             query_budget=query_budget,
             groups=target.train_groups,
             class_weight=options.weights(target.train_labels, target.class_names),
-            progress=update,
+            progress=show,
             verbose=0,
         )
     checkpoint(run.model)

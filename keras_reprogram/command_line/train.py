@@ -31,6 +31,7 @@ from keras_reprogram.command_line.train_options import (
     PlacementOption,
     QueryBudget,
     TrainOptions,
+    WarnAt,
 )
 
 
@@ -64,6 +65,7 @@ def train(
     test_images: TestImages = None,
     epochs: Epochs = None,
     query_budget: QueryBudget = None,
+    warn_at: WarnAt = None,
     class_weight: Annotated[
         str | None,
         typer.Option(
@@ -138,6 +140,7 @@ def train(
         epochs=epochs,
         learning_rate=learning_rate,
         query_budget=query_budget,
+        warn_at=warn_at,
         class_weight=class_weight,
     )
     check_json_path(json_file)

@@ -98,6 +98,15 @@ QueryBudget = Annotated[
         "views, then the program as long as it improves. [default: one query per image and view]",
     ),
 ]
+WarnAt = Annotated[
+    float | None,
+    typer.Option(
+        min=1e-9,
+        max=1.0,
+        metavar="SHARE",
+        help="Write a note when this share of --query-budget is asked, such as 0.8.",
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -116,6 +125,7 @@ class TrainOptions:
         batch_size: images a step.
         query_budget: image queries that training may ask; `None` for as many as the other
             settings need.
+        warn_at: share of the query budget at which a warning is given; `None` for none.
         class_weight: what images of each class count, as `parse_class_weight` reads it.
     """
 
@@ -128,6 +138,7 @@ class TrainOptions:
     learning_rate: float | None = None
     batch_size: int = 32
     query_budget: int | None = None
+    warn_at: float | None = None
     class_weight: str | None = None
 
     def __post_init__(self) -> None:
@@ -146,6 +157,12 @@ class TrainOptions:
             raise ValueError(
                 "--query-budget decides how long the program is trained. "
                 f"Received: --epochs {self.epochs} too. Leave one of them out."
+            )
+        if self.warn_at is not None and self.query_budget is None:
+            raise ValueError(
+                "--warn-at is a share of --query-budget. Received: --warn-at "
+                f"{self.warn_at:g} alone. Add --query-budget; a source with a ledger of its own "
+                "warns by QueryLedger(warn_at=...)."
             )
         if self.num_views > 1 and self.placement not in _HAS_VIEWS:
             raise ValueError(

@@ -1,6 +1,7 @@
 """`train`, from its arguments to the table and the run folder."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -229,11 +230,15 @@ def test_quiet_says_nothing_on_stderr(command: Command, tmp_path: Path) -> None:
 
 
 @NO_REPORT
+@pytest.mark.filterwarnings("default:.*queries of the budget")
 def test_query_budget_is_kept_and_its_stages_are_reported(command: Command, tmp_path: Path) -> None:
     arguments = ("--opaque", "--query-budget", 1500, "--num-views", 2, "--output", tmp_path)
+    arguments += ("--warn-at", 0.01)
     done = command("train", "--source", "traffic-signs", *SMALL, *arguments)
 
     assert done.code == 0, done.err
+    (spent,) = re.findall(r"Note: ([\d,]+) of 1,500 queries of the budget are spent", done.err)
+    assert 15 <= int(spent.replace(",", "")) < 1500
     assert "map, views and program within the budget" in done.out
     figures = figures_of(tmp_path / "digits-traffic-signs")
     [row] = figures["results"]
@@ -241,6 +246,22 @@ def test_query_budget_is_kept_and_its_stages_are_reported(command: Command, tmp_
     assert row["queries_per_prediction"] == 2
     assert figures["options"]["query_budget"] == 1500
     assert len(figures["curve"]) >= 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--warn-at", 0.8), "--warn-at is a share of --query-budget. Received: --warn-at 0.8"),
+        (("--warn-at", 80, "--query-budget", 900), "Invalid value for '--warn-at'"),
+    ],
+)
+def test_a_warning_needs_a_budget_and_a_share(
+    command: Command, tmp_path: Path, arguments: tuple, message: str
+) -> None:
+    done = command("train", "--source", "traffic-signs", *SMALL, "--output", tmp_path, *arguments)
+    assert done.code == 2
+    assert message in " ".join(done.err.replace("│", " ").split())
+    assert list(tmp_path.iterdir()) == []
 
 
 @NO_REPORT

@@ -21,6 +21,7 @@ from keras_reprogram.source.ledger.ledger_store import (
 )
 from keras_reprogram.source.ledger.postgres_database import PostgresDatabase
 from keras_reprogram.source.ledger.postgres_url import PostgresURL, is_postgres_url
+from keras_reprogram.source.ledger.soft_limit import OnWarning, soft_limit
 from keras_reprogram.source.ledger.sqlite_database import SQLiteDatabase
 
 ON_UNKNOWN = ("resend", "raise", "skip")
@@ -85,6 +86,14 @@ class QueryLedger:
         on_unknown: what happens to queries of a run that crashed before their answer: `"resend"`
             asks again and counts both, `"raise"` stops, `"skip"` never asks again.
         keep_payloads: whether the bytes that are sent (the images) are stored too.
+        warn_at: share of the budget, above 0 and at most 1, such as 0.8; `None` for no warning.
+            Of two budgets the one counts that is spent first. Each open ledger gives one
+            `UserWarning`, at its first claim of new queries after which this share is spent,
+            whichever run or process spent it. So each process that still asks warns once.
+        on_warning: called with `(spent, budget)`, in queries, right after the warning, in the
+            thread that claims, before anything of that claim is sent. What it raises ends the
+            claim, whose queries are released: a `BudgetSpentError` ends training as a spent
+            budget does.
 
     Raises:
         ValueError: for wrong arguments, or a file or schema that is no ledger.
@@ -118,12 +127,15 @@ class QueryLedger:
         money_budget: float | None = None,
         on_unknown: str = "resend",
         keep_payloads: bool = False,
+        warn_at: float | None = None,
+        on_warning: OnWarning | None = None,
     ) -> None:
         if on_unknown not in ON_UNKNOWN:
             raise ValueError(f"`on_unknown` must be one of {ON_UNKNOWN}. Received: {on_unknown!r}.")
         self.price_per_thousand = price_per_thousand
         self.limit = query_limit(budget, money_budget, price_per_thousand)
         self.on_unknown, self.keep_payloads = on_unknown, keep_payloads
+        self._soft_limit = soft_limit(warn_at, self.limit, on_warning)
         self._store = LedgerStore(_opened(path))
         self.path = self._store.database.place
 
@@ -162,6 +174,7 @@ class QueryLedger:
 
         Raises:
             BudgetSpentError: if not all new queries fit the budget; none is claimed.
+            Exception: what `on_warning` raises; what was claimed is released.
             UnknownFateError: under `on_unknown="raise"`; none is claimed.
         """
         claim = Claim()
@@ -200,6 +213,8 @@ class QueryLedger:
             return found
 
         self._store.write(change, written=claim.take, droppable=True)
+        if claim.ours and self._soft_limit is not None:
+            self._soft_limit.check(lambda: self.spent, f" of {self.path}")
 
     def look(self, keys: Sequence[bytes], *, again: bool = False) -> Claim:
         """What `claim` would return, without claiming: `ours` is empty.
