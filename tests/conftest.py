@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # Before anything imports Keras, TensorFlow or Matplotlib: they read these once.
 os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -15,6 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 # Shells start background jobs with Ctrl-C ignored; the tests of Ctrl-C need Python's own handler.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -38,6 +40,26 @@ def _few_objects_to_collect() -> Iterator[None]:
     yield
     gc.collect()
     gc.freeze()
+
+
+class _FoldersThatShare(LoadFileScheduling):
+    """One worker runs a folder with a conftest.py, whose exports and servers take seconds to make.
+
+    All other files are handed out one by one.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = Path(super()._split_scope(nodeid))
+        folder = file.parent
+        is_shared = (
+            folder.name != "tests" and (self.config.rootpath / folder / "conftest.py").is_file()
+        )
+        return (folder if is_shared else file).as_posix()
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    """What `pytest -n 3` hands to its workers, the largest first."""
+    return _FoldersThatShare(config, log)
 
 
 def _folder_from_environment(variable: str, what: str) -> Path:

@@ -117,8 +117,15 @@ class CountedTraces(keras.layers.Layer):
         return images
 
 
-@pytest.mark.parametrize("steps_per_execution", [1, 4])
-@pytest.mark.parametrize("estimator", [None, directions(2)])
+@pytest.mark.parametrize(
+    ("steps_per_execution", "estimator"),
+    [
+        (1, None),
+        (4, directions(2)),
+        pytest.param(4, None, marks=pytest.mark.slow),
+        pytest.param(1, directions(2), marks=pytest.mark.slow),
+    ],
+)
 def test_nothing_is_traced_again_after_the_first_batches(steps_per_execution, estimator) -> None:
     counted = CountedTraces()
     source = FrozenSource(

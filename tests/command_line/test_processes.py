@@ -172,17 +172,17 @@ def test_data_and_progress_go_separate_ways(tmp_path: Path) -> None:
 def test_wrong_input_is_explained_and_a_fault_of_ours_ends_with_1_and_a_traceback(
     tmp_path: Path,
 ) -> None:
-    # One process for both: most of its time it imports TensorFlow.
     code = """
     import sys
-    from keras_reprogram.command_line import main, training_run
+    from keras_reprogram.command_line import main
 
     try:
         main(["evaluate", "nowhere"])
     except SystemExit as end:
         assert end.code == 2, end.code
     print("wrong input is over", file=sys.stderr)
-    training_run.load_target = lambda *arguments, **options: int("a fault")
+    training = sys.modules["keras_reprogram.command_line.train"]
+    training.check_source = lambda *arguments: int("a fault")
     main(["train", "--source", "traffic-signs", "--target", "digits"])
     """
     command = [sys.executable, "-c", textwrap.dedent(code)]

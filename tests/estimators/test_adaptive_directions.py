@@ -24,7 +24,7 @@ class Losses(keras.callbacks.Callback):
 
 @pytest.mark.parametrize("source", [frozen_source, opaque_source])
 def test_directions_double_when_the_loss_stops_falling(source):
-    model = small_model(source(), estimator=directions(7))
+    model = small_model(source(), estimator=directions(7), built=True)
     before = model.queries_used
     made = Losses([3.0, 2.0, 2.0, 1.0, 1.5, 1.2, 1.2, 1.2, 1.2])
     grow = GrowDirections(start=1, end=3, patience=2, monitor="made")

@@ -100,6 +100,7 @@ def test_float32_gives_the_models_numbers(exported) -> None:
     assert difference <= (5e-5 if one_view else 1e-5)
 
 
+@pytest.mark.slow  # an export checks it too; test_litert_checks.py and test_litert_float16.py
 def test_float16_keeps_the_classes_at_half_the_size(exported) -> None:
     path = exported.export("float16")
     assert agreement(path, exported.expected) >= 0.995
@@ -135,7 +136,7 @@ def test_dynamic_int8_keeps_the_classes(exported) -> None:
     assert path.stat().st_size < 0.35 * exported.export("float32").stat().st_size
 
 
-@pytest.mark.parametrize("form", ["float16", "int8"])
+@pytest.mark.parametrize("form", [pytest.param("float16", marks=pytest.mark.slow), "int8"])
 def test_any_batch(exported, form) -> None:
     path = exported.export(form)
     together = run(path)

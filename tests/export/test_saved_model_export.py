@@ -97,7 +97,9 @@ def test_what_is_returned_says_what_was_checked(digits) -> None:
         assert text in exported.summary
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt, pytest.param(OSError, marks=pytest.mark.slow)]
+)
 def test_nothing_is_left_when_writing_fails(error, tmp_path, monkeypatch) -> None:
     model = small_model()
     save = tf.saved_model.save

@@ -84,6 +84,7 @@ def test_keras_file_goes_on_with_loss_and_optimizer(name, trained, tmp_path):
     model = trained(name)[0].model
     model.save(tmp_path / "method.keras")
     again = keras.models.load_model(tmp_path / "method.keras")
+    again.run_eagerly = model.run_eagerly
     assert_equal_values(trained_values(again), trained_values(model))
     one, other = (each.evaluate(IMAGES, LABELS, verbose=0) for each in (model, again))
     np.testing.assert_allclose(one, other, rtol=1e-6)
