@@ -12,6 +12,8 @@ from typing import Any
 import scipy.linalg  # noqa: F401
 from threadpoolctl import ThreadpoolController
 
+from keras_reprogram.threads import allowed_threads
+
 # So many multiplications take about ten times as long as waking a thread for them.
 _WORTH_A_THREAD = 2_000_000
 
@@ -27,8 +29,7 @@ def threads_for(multiplications: int) -> Iterator[tuple[int, Callable[..., Any]]
     """Into how many parts work of this size is split, and the `map` that does them at once."""
     # Each part is done by one thread of ours. Libraries that split a thin product among their own
     # threads were slower with two of them than with one, and on a busy machine eighty times.
-    allowed = max((library.num_threads for library in _libraries().lib_controllers), default=1)
-    parts = min(allowed, 1 + multiplications // _WORTH_A_THREAD)
+    parts = min(allowed_threads(), 1 + multiplications // _WORTH_A_THREAD)
     with one_thread():
         if parts == 1:
             yield 1, map

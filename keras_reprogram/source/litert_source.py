@@ -14,7 +14,8 @@ from keras_reprogram.source.litert_interpreters import Interpreters, open_interp
 from keras_reprogram.source.network_input import in_calls_of, read_network_input, which_range
 from keras_reprogram.source.pixel_codes import pixel_codes
 from keras_reprogram.source.python_source import PythonSource
-from keras_reprogram.source.shared_work import SharedWork, allowed_threads
+from keras_reprogram.source.shared_work import SharedWork
+from keras_reprogram.threads import allowed_threads
 
 
 @keras.saving.register_keras_serializable(package="keras_reprogram")

@@ -21,8 +21,9 @@ from keras_reprogram.source.network_input import (
 )
 from keras_reprogram.source.onnx_file import ONNXFile, onnx_sha256
 from keras_reprogram.source.python_source import PythonSource
-from keras_reprogram.source.shared_work import SharedWork, allowed_threads
+from keras_reprogram.source.shared_work import SharedWork
 from keras_reprogram.source.source import check_answer
+from keras_reprogram.threads import allowed_threads
 
 # Rounding by which a batch may differ from its images alone, as a share of the largest score.
 _SAME = 1e-3

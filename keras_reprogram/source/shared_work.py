@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-# Users limit the threads of a process by these; 0 leaves the choice to the library.
-_LIMITS = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS")
 # Pixel values of one part of a call: what a network's layers compute stays in a processor's cache.
 _MOST_VALUES = 400_000
 # Fewer are not worth another thread.
@@ -78,12 +75,3 @@ def _next(waiting: deque[Any]) -> Any:
         return waiting.popleft()
     except IndexError:
         return None
-
-
-def allowed_threads() -> int:
-    """The processors that this process may use, or fewer where the user limits threads."""
-    # `os.process_cpu_count` came with Python 3.13; macOS and Windows know no affinity.
-    affinity = getattr(os, "sched_getaffinity", None)
-    processors = len(affinity(0)) if affinity else os.cpu_count() or 1
-    limits = [int(text) for name in _LIMITS if (text := os.environ.get(name, "")).isdecimal()]
-    return min([processors, *(limit for limit in limits if limit > 0)])

@@ -15,7 +15,7 @@ from checks.tiny_models import NUM_LABELS, SHAPE, random_images
 
 from keras_reprogram import LiteRTSource
 from keras_reprogram.source import litert_interpreters, shared_work
-from keras_reprogram.source.shared_work import allowed_threads
+from keras_reprogram.threads import allowed_threads
 
 
 def network_scores(files, images):
