@@ -10,8 +10,9 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from keras_reprogram.lazy_imports import lazy_names
 from keras_reprogram.version import __version__
 
 if TYPE_CHECKING:
@@ -93,115 +94,105 @@ if TYPE_CHECKING:
         TFServingSource,
     )
 
-# Where the public names are, in the order of the data's way through a model.
-_NAMES = {
-    "program": (
-        "Program",
-        "ProgramLayer",
-        "DecoderProgram",
-        "train_decoder",
-        "ScaledProgram",
-        "SampleMaskProgram",
-        "View",
-        "Placement",
-        "draw_views",
-        "suggested_style",
-    ),
-    "source": (
-        "Source",
-        "FrozenSource",
-        "join_sources",
-        "SavedModelSource",
-        "PythonSource",
-        "OpaqueSource",
-        "LiteRTSource",
-        "ONNXSource",
-        "HTTPSource",
-        "QueryLedger",
-        "application_names",
-        "embedded_path",
-    ),
-    "source.remote": (
-        "TFServingSource",
-        "TFServingGRPCSource",
-        "KServeSource",
-        "ClarifaiSource",
-        "CustomVisionSource",
-        "RekognitionSource",
-        "GoogleVisionSource",
-    ),
-    "source.errors": (
-        "SourceError",
-        "BudgetSpentError",
-        "UnknownFateError",
-        "NotBilledError",
-        "SourceRefusedError",
-        "SourceBusyError",
-        "SourceUnavailableError",
-        "SourceDriftedError",
-    ),
-    "output_map": (
-        "OutputMap",
-        "MultiLabelMap",
-        "DenseMap",
-        "NewHead",
-        "assign_labels",
-        "bayesian_weights",
-    ),
-    "estimators": (
-        "GradientEstimator",
-        "RandomDirections",
-        "CoordinateWise",
-        "SPSA",
-        "spsa_learning_rate",
-        "GrowDirections",
-        "search_program",
-        "ProgramSearch",
-    ),
-    "fitting": (
-        "MapFit",
-        "fit_logistic_regression",
-    ),
-    "model.reprogrammed_model": ("ReprogrammedModel",),
-    "methods": (
-        "build_method",
-        "method_names",
-        "Method",
-    ),
-    "opaque.query_estimate": ("QueryEstimate",),
-    "opaque.step_check": ("StepCheck",),
-    "opaque.view_choice": ("ViewSelection",),
-    "opaque.result": (
-        "OpaqueFit",
-        "OpaqueStage",
-    ),
-    "model.program_file": (
-        "save_program",
-        "load_program",
-        "read_description",
-    ),
-    "export": (
-        "export_blockers",
-        "export_saved_model",
-        "export_litert",
-        "export_halves",
-    ),
-}
-_PLACES = {name: place for place, names in _NAMES.items() for name in names}
+# In the order of the data's way through a model.
+_names, __getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "program": (
+            "Program",
+            "ProgramLayer",
+            "DecoderProgram",
+            "train_decoder",
+            "ScaledProgram",
+            "SampleMaskProgram",
+            "View",
+            "Placement",
+            "draw_views",
+            "suggested_style",
+        ),
+        "source": (
+            "Source",
+            "FrozenSource",
+            "join_sources",
+            "SavedModelSource",
+            "PythonSource",
+            "OpaqueSource",
+            "LiteRTSource",
+            "ONNXSource",
+            "HTTPSource",
+            "QueryLedger",
+            "application_names",
+            "embedded_path",
+        ),
+        "source.remote": (
+            "TFServingSource",
+            "TFServingGRPCSource",
+            "KServeSource",
+            "ClarifaiSource",
+            "CustomVisionSource",
+            "RekognitionSource",
+            "GoogleVisionSource",
+        ),
+        "source.errors": (
+            "SourceError",
+            "BudgetSpentError",
+            "UnknownFateError",
+            "NotBilledError",
+            "SourceRefusedError",
+            "SourceBusyError",
+            "SourceUnavailableError",
+            "SourceDriftedError",
+        ),
+        "output_map": (
+            "OutputMap",
+            "MultiLabelMap",
+            "DenseMap",
+            "NewHead",
+            "assign_labels",
+            "bayesian_weights",
+        ),
+        "estimators": (
+            "GradientEstimator",
+            "RandomDirections",
+            "CoordinateWise",
+            "SPSA",
+            "spsa_learning_rate",
+            "GrowDirections",
+            "search_program",
+            "ProgramSearch",
+        ),
+        "fitting": (
+            "MapFit",
+            "fit_logistic_regression",
+        ),
+        "model.reprogrammed_model": ("ReprogrammedModel",),
+        "methods": (
+            "build_method",
+            "method_names",
+            "Method",
+        ),
+        "opaque.query_estimate": ("QueryEstimate",),
+        "opaque.step_check": ("StepCheck",),
+        "opaque.view_choice": ("ViewSelection",),
+        "opaque.result": (
+            "OpaqueFit",
+            "OpaqueStage",
+        ),
+        "model.program_file": (
+            "save_program",
+            "load_program",
+            "read_description",
+        ),
+        "export": (
+            "export_blockers",
+            "export_saved_model",
+            "export_litert",
+            "export_halves",
+        ),
+    },
+)
 
-__all__ = [*_PLACES, "__version__"]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_PLACES])
+__all__ = [*_names, "__version__"]
 
 
 def is_command(arguments: Sequence[str]) -> bool:

@@ -29,7 +29,10 @@ LAYERS = (
     {"asking", "training"},
     {"program", "source", "output_map", "estimators", "fitting"},
     # Modules with no arrows of their own; every part may import them, they import no part.
-    {"version", "arguments", "files", "optional_packages", "inner_networks"},
+    {
+        *("version", "arguments", "files", "inner_networks"),
+        *("lazy_imports", "optional_packages", "threads"),
+    },
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 

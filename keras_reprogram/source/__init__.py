@@ -1,7 +1,8 @@
 """Source image -> source scores: frozen or opaque, never trained."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from keras_reprogram.lazy_imports import lazy_names
 
 if TYPE_CHECKING:
     from keras_reprogram.source.applications import application_names
@@ -17,29 +18,32 @@ if TYPE_CHECKING:
     from keras_reprogram.source.source import Source
 
 # Imported when asked for: a command knows the names of applications without TensorFlow.
-_PLACES = {
-    "BudgetSpentError": "errors",
-    "Claim": "ledger.query_ledger",
-    "FrozenSource": "frozen_source",
-    "HTTPSource": "remote.http_source",
-    "LiteRTSource": "litert_source",
-    "ONNXSource": "onnx_source",
-    "OpaqueSource": "python_source",
-    "PythonSource": "python_source",
-    "QueryLedger": "ledger.query_ledger",
-    "SavedModelSource": "saved_model_source",
-    "Source": "source",
-    "UnknownFateError": "errors",
-    "application_names": "applications",
-    "embedded_path": "embedded",
-    "join_sources": "frozen_source",
-    "query_key": "ledger.query_ledger",
-}
-
-__all__ = [*_PLACES]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+__all__, __getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "applications": ("application_names",),
+        "embedded": ("embedded_path",),
+        "errors": (
+            "BudgetSpentError",
+            "UnknownFateError",
+        ),
+        "frozen_source": (
+            "FrozenSource",
+            "join_sources",
+        ),
+        "ledger.query_ledger": (
+            "Claim",
+            "QueryLedger",
+            "query_key",
+        ),
+        "litert_source": ("LiteRTSource",),
+        "onnx_source": ("ONNXSource",),
+        "python_source": (
+            "OpaqueSource",
+            "PythonSource",
+        ),
+        "remote.http_source": ("HTTPSource",),
+        "saved_model_source": ("SavedModelSource",),
+        "source": ("Source",),
+    },
+)
