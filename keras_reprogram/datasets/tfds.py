@@ -8,6 +8,7 @@ import importlib.util
 import io
 import os
 import queue
+import re
 import sys
 import threading
 import urllib.parse
@@ -87,8 +88,7 @@ def load_tfds(
 
 def load_prepared_tfds(name: str, **options: Any) -> TargetData | None:
     """The newest prepared version of a TFDS set, or `None`; downloads nothing."""
-    root = Path(os.environ.get(VARIABLE) or HOME_FOLDER).expanduser()
-    found = [path.parent for path in (root / name).glob("*/dataset_info.json")]
+    found = [path.parent for path in (_data_folder() / name).glob("*/dataset_info.json")]
     if not found or importlib.util.find_spec("tensorflow_datasets") is None:
         return None
     builder = _import_tfds().builder_from_directory(max(found, key=_version))
@@ -123,6 +123,11 @@ def _import_tfds() -> Any:
 
 def find_builder(name: str) -> Any:
     """The builder of a data set; an `UnknownTfdsNameError` if there is none."""
+    if not _may_exist(name):
+        raise UnknownTfdsNameError(
+            f"Expected the name of a data set in TensorFlow Datasets. Received: {name!r}. Neither "
+            f"its installed version nor {_data_folder()} has a data set of that name."
+        )
     tfds = _import_tfds()
     # TFDS reads the variable once, when it is imported.
     folder = os.environ.get(VARIABLE)
@@ -137,6 +142,38 @@ def find_builder(name: str) -> Any:
         raise UnknownTfdsNameError(
             f"Expected the name of a data set in TensorFlow Datasets. Received: {name!r}. {reason}"
         ) from error
+
+
+def _may_exist(name: str) -> bool:
+    """`False` for a name that is nowhere in the files of TFDS, which takes a second to import."""
+    spec = importlib.util.find_spec("tensorflow_datasets")
+    base = name.partition("/")[0]
+    # Data sets of the user's own are registered with TFDS, so it is imported by then.
+    if spec is None or "tensorflow_datasets" in sys.modules or not re.fullmatch(r"\w+", base):
+        return True
+    (folder,) = spec.submodule_search_locations or ("",)
+    known = names_in_files(Path(folder)) | names_in_files(Path(__file__).parent / "builders")
+    return _plain(base) in known or (_data_folder() / base).exists()
+
+
+def names_in_files(folder: Path) -> set[str]:
+    """Lower-case names without underscores of all classes, packages and `name =` in a folder."""
+    names = {path.name for path in (folder / "datasets").glob("*")}
+    for path in folder.rglob("*.py"):
+        # Packages in `datasets` are called as their data set; `core` has none.
+        if path.relative_to(folder).parts[0] not in ("core", "datasets"):
+            text = path.read_text(encoding="utf-8")
+            names.update(re.findall(r"^class (\w+)", text, re.MULTILINE))
+            names.update(re.findall(r"^ +name = [\"'](\w+)", text, re.MULTILINE))
+    return {_plain(name) for name in names}
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").lower()
+
+
+def _data_folder() -> Path:
+    return Path(os.environ.get(VARIABLE) or HOME_FOLDER).expanduser()
 
 
 def _prepared(name: str) -> Any:

@@ -100,8 +100,8 @@ serve --source MobileNetV9 run
 """
 
 
-# Targets are looked up among the data sets, which import NumPy and scikit-learn; images are listed
-# by the rules of image folders.
+# Targets are looked up among the data sets, which import NumPy; images are listed by the rules of
+# image folders.
 ANSWERED_FROM_THE_DATA_SETS = """
 train --source traffic-signs --target digit
 train --source traffic-signs --target tfds:digit
@@ -129,7 +129,7 @@ def test_help_and_usage_errors_do_not_wait_for_tensorflow(tmp_path: Path) -> Non
         import contextlib, io, json, sys
         from keras_reprogram.command_line import main
 
-        slow = {{"tensorflow", "keras", "sklearn", "matplotlib", "numpy"}}
+        slow = {{"tensorflow", "tensorflow_datasets", "keras", "sklearn", "matplotlib", "numpy"}}
         answers = []
         for line in {asked + targets}:
             out, code = io.StringIO(), 0

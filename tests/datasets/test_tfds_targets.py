@@ -159,6 +159,16 @@ def test_without_a_network_a_download_fails_in_seconds(
     ended.set()
 
 
+def test_every_name_of_tfds_is_found_in_its_files() -> None:
+    package = pytest.importorskip("tensorflow_datasets")
+    folders = (Path(package.__file__).parent, Path(tfds.__file__).parent / "builders")
+    known = set().union(*map(tfds.names_in_files, folders))
+    names = {name.replace("_", "") for name in package.list_builders(with_community_datasets=False)}
+    assert len(names) > 100
+    assert names <= known
+    assert "digit" not in known
+
+
 def test_missing_training_split_is_named(prepare: Any) -> None:
     prepare("beans")
     with pytest.raises(ValueError, match="'beans' to have a split 'validation'"):
