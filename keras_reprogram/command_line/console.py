@@ -38,7 +38,8 @@ class Progress:
     def bar(self, description: str, total: int | None) -> Iterator[Callable[..., None]]:
         """Shows a bar while the block runs; yields a function that reports progress.
 
-        It takes what is done, and the total where that was not known before.
+        It takes what is done, and the total where that was not known before. Then the bar waits for
+        the first report: an error may come before the work starts.
         """
         columns = (
             progress.TextColumn("{task.description}", markup=False),
@@ -48,11 +49,23 @@ class Progress:
         )
         console = Console(stderr=True)
         # Left alone, rich would send to stderr what a command prints on stdout meanwhile.
-        with progress.Progress(
+        shown = progress.Progress(
             *columns, console=console, redirect_stdout=False, disable=self.quiet
-        ) as shown:
-            task = shown.add_task(description, total=total)
-            yield lambda done, total=total: shown.update(task, completed=done, total=total)
+        )
+        task = shown.add_task(description, total=total)
+
+        def report(done: int, total: int | None = total) -> None:
+            shown.start()
+            shown.update(task, completed=done, total=total)
+
+        if total is not None:
+            shown.start()
+        try:
+            yield report
+        finally:
+            # Stopping what was not started would print an empty line.
+            if shown.live.is_started:
+                shown.stop()
 
 
 def print_table(table: Table) -> None:
@@ -79,6 +92,12 @@ def stdout_is_for_data() -> Iterator[None]:
 
 INPUT_ERROR = 2
 INTERRUPTED = 130
+
+
+def name_bad_image(name: str, reason: str) -> None:
+    """Says on stderr why an image could not be read."""
+    typer.echo(f"Error: {reason}" if name in reason else f"Error: {name}: {reason}", err=True)
+
 
 _PACKAGE = Path(__file__).parent.parent
 

@@ -14,6 +14,7 @@ from keras_reprogram.command_line.console import (
     INPUT_ERROR,
     Progress,
     facts_table,
+    name_bad_image,
     print_table,
     with_exit_codes,
 )
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from keras_reprogram.datasets import TargetData
-    from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
     from keras_reprogram.report import ClassificationMetrics
+    from keras_reprogram.scoring.output import ScoredImage
 
 
 @with_exit_codes
@@ -154,14 +155,14 @@ def predict(
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(("file", "class", "probability"))
     every, unread = [], 0
-    for file, row in _probabilities(opened, files, Progress(quiet)):
-        if isinstance(row, ValueError):
-            typer.echo(f"Error: {row}", err=True)
+    for image in _scored(opened, files, Progress(quiet)):
+        if image.probabilities is None:
+            name_bad_image(image.name, image.reason)
             unread += 1
             continue
-        best = int(row.argmax())
-        writer.writerow((file, class_names[best], f"{row[best]:.4f}"))
-        every.append(_as_facts(file, class_names, row))
+        facts = _as_facts(image.name, class_names, image.probabilities)
+        writer.writerow((image.name, facts["class"], f"{facts['probability']:.4f}"))
+        every.append(facts)
     if json_file is not None:
         write_json(json_file, every)
     if unread:
@@ -193,47 +194,25 @@ def _image_files(paths: list[Path]) -> list[Path]:
     return files
 
 
-def _probabilities(
-    run: Run, files: list[Path], progress: Progress
-) -> Iterator[tuple[Path, np.ndarray | ValueError]]:
-    """Decodes and asks a few images at a time: a folder need not fit into memory."""
-    import numpy as np
+def _scored(run: Run, files: list[Path], progress: Progress) -> Iterator[ScoredImage]:
+    """Reads and asks a few images at a time: a folder need not fit into memory."""
+    from keras_reprogram.scoring.inputs import ImageFiles
+    from keras_reprogram.scoring.models import ProgramScorer
 
-    from keras_reprogram.command_line.answers import predict, rows_at_once
-
-    model = run.load_model(run.open_source())
-    size, silent = rows_at_once(model), Progress(quiet=True)
+    scorer = ProgramScorer(run.load_model(run.open_source()))
+    done = 0
     with progress.bar("asking the source", len(files)) as update:
-        for start in range(0, len(files), size):
-            some = files[start : start + size]
-            images = [_decoded(file, model) for file in some]
-            readable = [image for image in images if not isinstance(image, ValueError)]
-            rows: Iterator[np.ndarray] = iter(())
-            if readable:
-                rows = iter(predict(model, np.stack(readable), silent, ""))
-            for file, image in zip(some, images, strict=True):
-                yield file, image if isinstance(image, ValueError) else next(rows)
-            update(start + len(some))
+        for batch in scorer.score_all(ImageFiles(tuple(map(str, files))).read()):
+            yield from batch
+            done += len(batch)
+            update(done)
 
 
-def _decoded(file: Path, model: ReprogrammedModel) -> np.ndarray | ValueError:
-    from keras_reprogram.datasets.image_files import PICTURE_RANGE, decode_image
-
-    height, width, channels = model.program.target_shape
-    target_range = model.data_checks.target_range or PICTURE_RANGE
-    try:
-        return decode_image(
-            file, str(file), grey=channels == 1, size=(height, width), target_range=target_range
-        )
-    except ValueError as error:
-        return error
-
-
-def _as_facts(file: Path, class_names: list[str], row: np.ndarray) -> dict[str, Any]:
+def _as_facts(name: str, class_names: list[str], row: np.ndarray) -> dict[str, Any]:
     best = int(row.argmax())
-    probabilities = {name: float(p) for name, p in zip(class_names, row, strict=True)}
+    probabilities = {one: float(p) for one, p in zip(class_names, row, strict=True)}
     return {
-        "file": str(file),
+        "file": name,
         "class": class_names[best],
         "probability": float(row[best]),
         "probabilities": probabilities,

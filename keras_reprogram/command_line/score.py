@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from keras_reprogram.command_line.console import INTERRUPTED, Progress, with_exit_codes
+from keras_reprogram.command_line.console import (
+    INPUT_ERROR,
+    INTERRUPTED,
+    Progress,
+    name_bad_image,
+    with_exit_codes,
+)
 from keras_reprogram.command_line.options import Opaque, Quiet, check_folder
 from keras_reprogram.command_line.source_settings import SourceSettings, with_source_settings
 from keras_reprogram.command_line.sources import check_source, resolve_source
@@ -104,9 +110,9 @@ def score(
 ) -> None:
     """Score any number of images.
 
-    Writes the class and all probabilities of each image to DIR/scores, and names the images that
-    cannot be read in DIR/bad. Repeat a command that was stopped or killed: it does only what is
-    missing. Example:
+    Writes the class and all probabilities of each image to DIR/scores. An image that cannot be read
+    is named on stderr and in DIR/bad, the others are scored, and the command ends with status 2.
+    Repeat a command that was stopped or killed: it does only what is missing. Example:
 
     keras-reprogram score saved_models/digits/1 photos/ --output scores
     """
@@ -136,11 +142,13 @@ def score(
     except SourceError as error:
         raise ValueError(f"{error} Finished shards are kept.") from error
     progress.note(f"{result.num_images:,} images, {result.num_new:,} of them in this run.")
-    if result.num_bad:
-        typer.echo(
-            f"{result.num_bad:,} images could not be scored: see {result.output / BAD}.", err=True
-        )
     print(result.output)
+    for name, reason in result.bad_images():
+        name_bad_image(name, reason)
+    if result.num_bad:
+        counts = f"{result.num_bad:,} of {result.num_images:,} images"
+        typer.echo(f"{counts} could not be scored: see {result.output / BAD}.", err=True)
+        raise typer.Exit(INPUT_ERROR)
 
 
 def _opener(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_reprogram.scoring.inputs import ImageFiles, NamedImage, batches
+from keras_reprogram.scoring.inputs import ImageFiles, NamedImage
 from keras_reprogram.scoring.models import loaded, open_model
 
 
@@ -91,7 +91,6 @@ def score_partition(paths: Iterable[str | Path], folder: str | Path) -> list[dic
     """
     scorer = loaded(open_model(folder))
     rows: list[dict[str, Any]] = []
-    for batch in batches(ImageFiles(tuple(map(str, paths))).read(), scorer.rows_at_once):
-        scored = scorer.score(batch)
+    for scored in scorer.score_all(ImageFiles(tuple(map(str, paths))).read()):
         rows += [{"image": one.name, **one.as_row(scorer.class_names)} for one in scored]
     return rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from keras_reprogram.scoring.inputs import Shard, batches
+from keras_reprogram.scoring.inputs import Shard
 from keras_reprogram.scoring.models import BatchScorer, ScoringModel
 from keras_reprogram.scoring.output import ScoredImage, ScoreFolder
 
@@ -29,8 +29,8 @@ class ScoringJob:
     ) -> int:
         """Scores a shard and writes its files; returns the number of its images."""
         scored: list[ScoredImage] = []
-        for batch in batches(shard.part.read(), self.batch_size or scorer.rows_at_once):
-            scored += scorer.score(batch)
+        for batch in scorer.score_all(shard.part.read(), self.batch_size):
+            scored += batch
             if progress is not None:
                 progress(len(scored))
         if len(scored) != len(shard.part):

@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ import numpy as np
 
 from keras_reprogram.asking.images import rows_per_batch
 from keras_reprogram.datasets.image_files import PICTURE_RANGE, decode_image
-from keras_reprogram.scoring.inputs import NamedImage
+from keras_reprogram.scoring.inputs import NamedImage, batches
 from keras_reprogram.scoring.output import ScoredImage
 
 if TYPE_CHECKING:
@@ -48,6 +48,12 @@ class BatchScorer(abc.ABC):
             ScoredImage(image.name, None, image.reason) if image.reason else next(answers)
             for image in images
         ]
+
+    def score_all(
+        self, images: Iterator[NamedImage], batch_size: int | None = None
+    ) -> Iterator[list[ScoredImage]]:
+        """The same for any number of images, by batches; the next one is read meanwhile."""
+        return map(self.score, batches(images, batch_size or self.rows_at_once))
 
     @abc.abstractmethod
     def score_contents(self, images: Sequence[NamedImage]) -> list[ScoredImage]:
@@ -151,7 +157,7 @@ class ProgramFile(ScoringModel):
                 f"started again would ask it twice. Received: a {type(source).__name__} without "
                 'one. Make it with `ledger=QueryLedger("queries.ledger")`.'
             )
-        return _ProgramScorer(load_program(self.path, source))
+        return ProgramScorer(load_program(self.path, source))
 
 
 _loading = threading.Lock()
@@ -230,7 +236,7 @@ class _ExportedScorer(BatchScorer):
         return ScoredImage(image.name, self._servable.run("serving_default", inputs)["scores"][0])
 
 
-class _ProgramScorer(BatchScorer):
+class ProgramScorer(BatchScorer):
     """Decodes in Python and asks the source."""
 
     def __init__(self, model: ReprogrammedModel) -> None:

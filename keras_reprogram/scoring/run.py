@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keras_reprogram.scoring.choices import (
+    BAD,
     DEFAULT_COLUMN,
     DEFAULT_FEATURE,
     DEFAULT_SHARD_SIZE,
@@ -43,6 +45,13 @@ class ScoringResult:
     num_images: int
     num_bad: int
     num_new: int
+
+    def bad_images(self) -> Iterator[tuple[str, str]]:
+        """Name and reason of each image that could not be scored, from `output/bad`."""
+        for file in sorted((self.output / BAD).glob("part-*.jsonl")):
+            with file.open(encoding="utf-8") as lines:
+                for row in map(json.loads, lines):
+                    yield row["image"], row["reason"]
 
 
 def score_images(

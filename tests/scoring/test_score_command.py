@@ -31,14 +31,17 @@ def test_scores_and_says_what_was_bad(score, tiny, photos, tmp_path):
     output = tmp_path / "out"
     ended = score(tiny.folder, photos, "--output", output, "--shard-size", 4)
 
-    assert (ended.code, ended.out) == (0, f"{output}\n")
-    assert f"1 images could not be scored: see {output / 'bad'}." in ended.err
+    assert (ended.code, ended.out) == (2, f"{output}\n")
+    assert f"Error: Expected {photos / 'text.png'} to be a readable image." in ended.err
+    assert f"1 of 11 images could not be scored: see {output / 'bad'}." in ended.err
     assert "11 images, 11 of them in this run." in ended.err
     assert len(scores(output)) == 10
     assert list(bad(output)) == [str(photos / "text.png")]
     again = score(tiny.folder, photos, "--output", output, "--shard-size", 4, "--quiet")
-    assert (again.code, again.out) == (0, f"{output}\n")
-    assert "in this run" not in again.err
+    assert (again.code, again.out) == (2, f"{output}\n")
+    assert again.err.splitlines() == [
+        line for line in ended.err.splitlines() if "could not" in line or "Error" in line
+    ]
 
 
 def test_a_program_file_beside_its_source(score, tiny, photos, tmp_path):
@@ -86,6 +89,7 @@ def test_usage_errors(score, tiny, photos, tmp_path, monkeypatch, options, said)
     ended = score(tiny.folder, photos, *filled)
     assert ended.code == 2
     assert said in ended.err
+    assert "scoring" not in ended.err, "a bar of work that never started"
     assert ended.out == ""
     assert not (tmp_path / "out").exists()
 
