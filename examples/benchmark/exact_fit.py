@@ -13,14 +13,12 @@ own; both take turns, and what is compared are ratios inside a round. The Markdo
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import resource
 import tempfile
 import time
 import warnings
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,6 +27,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 import typer
+from rounds import fresh_process, spread_text
 from sklearn.linear_model import LogisticRegressionCV
 
 from keras_reprogram.fitting import fit_logistic_regression
@@ -103,7 +102,7 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         for name in ("cifar10", "gtsrb"):
             most = max(case.rows for cases in sections.values() for case in cases)
-            with _fresh_process() as process:
+            with fresh_process() as process:
                 process.submit(store_features, name, most, folder).result()
         for title, cases in sections.items():
             print(f"\n| {title} | " + " | ".join(_columns(methods)) + " |")
@@ -171,7 +170,7 @@ def measure(
     found: dict[str, list[Measurement]] = {method: [] for method in methods}
     for _ in range(rounds):
         for method in methods:
-            with _fresh_process() as process:
+            with fresh_process() as process:
                 found[method].append(process.submit(timed, case, method, folder).result())
     return found
 
@@ -235,10 +234,6 @@ def _scikit_learn(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray,
 FITS = {"ours": _ours, "scikit-learn": _scikit_learn}
 
 
-def _fresh_process() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
-
-
 def _columns(methods: Sequence[str]) -> list[str]:
     ours = ["seconds", "peak memory", "C", "test accuracy", "test loss"]
     return ours + ["scikit-learn", "memory", "C", "accuracy", "loss", "ratio"] * (len(methods) > 1)
@@ -250,7 +245,7 @@ def _row(case: Case, measured: dict[str, list[Measurement]]) -> str:
         seconds = [one.seconds for one in found]
         last = found[-1]
         cells += [
-            f"{np.median(seconds):.2f} ({min(seconds):.2f} to {max(seconds):.2f})",
+            spread_text(seconds),
             f"{np.median([one.megabytes for one in found]):.0f} MB",
             f"{last.regularization:g}",
             f"{last.test_accuracy:.3f}",

@@ -32,6 +32,7 @@ import numpy as np
 import tensorflow as tf
 import typer
 from ai_edge_litert.interpreter import Interpreter
+from rounds import ratios, spread
 
 from keras_reprogram import LiteRTSource, OpaqueSource
 
@@ -129,8 +130,10 @@ def compare(
             way,
             count / statistics.median(each.wall for each in own),
             1000 * statistics.median(each.processor for each in own) / count,
-            spread([old.wall / new.wall for old, new in zip(before, own, strict=True)]),
-            spread([old.processor / new.processor for old, new in zip(before, own, strict=True)]),
+            *(
+                spread(ratios([getattr(t, kind) for t in before], [getattr(t, kind) for t in own]))
+                for kind in ("wall", "processor")
+            ),
             float(np.abs(scores[way] - expected).max()),
         )
         for way, own in times.items()
@@ -207,11 +210,6 @@ def timed(work: Callable[[], Any]) -> Times:
     wall, processor = time.perf_counter(), time.process_time()
     work()
     return Times(time.perf_counter() - wall, time.process_time() - processor)
-
-
-def spread(values: list[float]) -> tuple[float, float, float]:
-    """Median, least and most."""
-    return statistics.median(values), min(values), max(values)
 
 
 def table(rows: list[Row], title: str) -> str:
