@@ -16,7 +16,7 @@ WORKERS ?= 3
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format build clean
+.PHONY: help demo test test-slow bench lint format build clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -32,6 +32,9 @@ test-slow: $(VENV)/.installed-dev  ## what needs real weights, real data or long
 	  if [ -z "$$(printenv $$name)" ]; then echo "$$name is not set: tests that need it are skipped"; fi; \
 	done
 	$(BIN)/python -m pytest -m slow -o timeout=7200 -rs --durations=5
+
+bench: $(VENV)/.installed-dev  ## time the parts beside each other; tables in bench/ (BENCH="--quick --only NAME")
+	$(BIN)/python examples/benchmark/bench.py $(BENCH)
 
 lint: $(VENV)/.installed-dev  ## ruff check, ruff format --check, mypy
 	$(BIN)/ruff check $(CHECKED)

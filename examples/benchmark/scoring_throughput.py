@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from PIL import Image
+from rounds import ratios, spread_text
 
 from keras_reprogram import (
     DenseMap,
@@ -46,13 +46,16 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=50_000)
     parser.add_argument("--shard-size", type=int, default=1000)
     parser.add_argument("--beam", help="pipeline options of part two; without Beam by default")
+    parser.add_argument("--json", type=Path, help="where the figures are written")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model = export_digits(folder / "digits")
         write_images(folder / "photos", arguments.images)
-        compare(model, folder, arguments.images)
-        kill_and_go_on(model, folder, arguments)
+        figures = {"images": arguments.images, "rates": compare(model, folder, arguments.images)}
+        figures["killed"] = kill_and_go_on(model, folder, arguments)
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
 def export_digits(folder: Path) -> Path:
@@ -75,8 +78,8 @@ def write_images(folder: Path, count: int) -> None:
         Image.fromarray(random.integers(0, 256, (8, 8), np.uint8)).save(file)
 
 
-def compare(model: Path, folder: Path, count: int) -> None:
-    """Rates in turns, each on the images of one round."""
+def compare(model: Path, folder: Path, count: int) -> dict[str, list[float]]:
+    """Rates in turns, each on the images of one round: images a second, by round."""
     signature = tf.saved_model.load(str(model)).signatures["image_bytes"]
     score_images(model, folder / "photos" / "0", folder / "warm")
     rates: dict[str, list[float]] = {"bare": [], "score": []}
@@ -90,13 +93,12 @@ def compare(model: Path, folder: Path, count: int) -> None:
         started = time.perf_counter()
         score_images(model, photos, folder / "rounds" / str(number))
         rates["score"].append(len(contents) / (time.perf_counter() - started))
-    shares = [ours / bare for bare, ours in zip(*rates.values(), strict=True)]
+        print(f"round {number + 1} of {ROUNDS}", file=sys.stderr)
     for name, values in rates.items():
-        print(f"{name}: {statistics.median(values):,.0f} images a second")
-    print(
-        f"score / bare: {statistics.median(shares):.2f} ({min(shares):.2f} to {max(shares):.2f}) "
-        f"in {ROUNDS} rounds of {count // ROUNDS:,} images"
-    )
+        print(f"- {name}: {spread_text(values, 0)} images a second")
+    shares = spread_text(ratios(rates["score"], rates["bare"]))
+    print(f"- score / bare: {shares} in {ROUNDS} rounds of {count // ROUNDS:,} images")
+    return rates
 
 
 def in_batches(contents: list[bytes]) -> Iterator[list[bytes]]:
@@ -104,7 +106,7 @@ def in_batches(contents: list[bytes]) -> Iterator[list[bytes]]:
     return (contents[start : start + BATCH] for start in range(0, len(contents), BATCH))
 
 
-def kill_and_go_on(model: Path, folder: Path, arguments: argparse.Namespace) -> None:
+def kill_and_go_on(model: Path, folder: Path, arguments: argparse.Namespace) -> dict[str, float]:
     """Kills a run at half of its shards, repeats it, and counts."""
     output = folder / "killed"
     command = [sys.executable, "-c", "from keras_reprogram.command_line import main; main()"]
@@ -124,11 +126,13 @@ def kill_and_go_on(model: Path, folder: Path, arguments: argparse.Namespace) -> 
     lines = (line for file in files for line in file.read_text().splitlines())
     seen = Counter(json.loads(line)["image"] for line in lines)
     expected = {str(file) for file in (folder / "photos").rglob("*.png")}
+    lost, twice = len(expected - seen.keys()), sum(count > 1 for count in seen.values())
     print(
-        f"killed with {kept} of {arguments.images // arguments.shard_size} shards done, repeated: "
-        f"{len(expected):,} images, {len(expected - seen.keys())} lost, "
-        f"{sum(count > 1 for count in seen.values())} twice; {seconds:.0f} s with both starts"
+        f"- killed with {kept} of {arguments.images // arguments.shard_size} shards done, "
+        f"repeated: {len(expected):,} images, {lost} lost, {twice} twice; "
+        f"{seconds:.0f} s with both starts"
     )
+    return {"shards_kept": kept, "lost": lost, "twice": twice, "seconds": seconds}
 
 
 def parts(output: Path) -> int:
