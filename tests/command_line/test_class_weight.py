@@ -86,7 +86,7 @@ def trained(command, folder, place, *arguments):
     "how",
     [
         ("--opaque",),
-        ("--opaque", "--query-budget", 80),
+        pytest.param(("--opaque", "--query-budget", 80), marks=pytest.mark.slow),
         pytest.param(("--epochs", 1), marks=pytest.mark.slow),
         pytest.param(("--query-budget", 400), marks=pytest.mark.slow),
     ],

@@ -59,7 +59,9 @@ def test_a_budget_is_an_upper_bound(command: Command, tmp_path) -> None:
     assert expected["hours"] == pytest.approx(expected["total"] / 36_000)
 
 
-@pytest.mark.parametrize("extra", [("--query-budget", 400), ("--epochs", 1), ()])
+@pytest.mark.parametrize(
+    "extra", [("--query-budget", 400), pytest.param(("--epochs", 1), marks=pytest.mark.slow), ()]
+)
 def test_a_dry_run_is_billed_no_more_than_estimated(command: Command, tmp_path, extra) -> None:
     said = tmp_path / "said.json"
     ended = command("estimate", *COMMON, *IMAGES, *extra, "--price", 2, "--dry-run", "--json", said)

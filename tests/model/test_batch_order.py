@@ -216,7 +216,7 @@ def test_runs_with_accumulated_gradients_resume(tmp_path) -> None:
 
 
 def test_data_that_end_unannounced_leave_the_step_counter_alone() -> None:
-    model = small_model(frozen_source())
+    model = small_model(frozen_source(), built=True)
     batches = [(IMAGES[start : start + SIZE], LABELS[start : start + SIZE]) for start in (0, 4, 8)]
     with pytest.warns(UserWarning, match="ran out of data"):
         model.fit((batch for batch in batches), verbose=0)

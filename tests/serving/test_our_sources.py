@@ -26,8 +26,14 @@ def source_of(server, kind, **options):
     return KINDS[kind](address, name, TARGET_SHAPE, CLASS_NAMES, **(facts | options))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("kind", "form"),
+    [
+        *[("rest", form) for form in FORMS],
+        ("grpc", "pixels"),
+        pytest.param("grpc", "encoded", marks=pytest.mark.slow),
+    ],
+)
 def test_scores_are_those_of_the_model(brightness, brightness_export, kind, form):
     images = np.random.default_rng(0).integers(0, 256, (5, *TARGET_SHAPE)).astype("float32")
     source = source_of(brightness, kind, images_per_request=3, **FORMS[form])

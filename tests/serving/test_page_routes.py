@@ -128,7 +128,11 @@ def test_a_source_that_costs_queries_is_told(served) -> None:
 
 @pytest.mark.parametrize(
     ("codes", "kind"),
-    [(noise(4, 4, 1), "PNG"), (noise(31, 17, 3), "PNG"), (noise(40, 25, 3), "JPEG")],
+    [
+        pytest.param(noise(4, 4, 1), "PNG", marks=pytest.mark.slow),
+        (noise(31, 17, 3), "PNG"),
+        (noise(40, 25, 3), "JPEG"),
+    ],
 )
 def test_steps_are_those_of_image_bytes(client, servable, codes, kind) -> None:
     file = encoded(codes, kind)

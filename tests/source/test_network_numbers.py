@@ -176,8 +176,15 @@ def moved(model):
     return np.abs(values(model.program.weights)[0] - before).max()
 
 
-@pytest.mark.parametrize("build", [integer_network, nested])
-@pytest.mark.parametrize("dtype", ["uint8", "int32"])
+@pytest.mark.parametrize(
+    ("build", "dtype"),
+    [
+        (nested, "uint8"),
+        (integer_network, "int32"),
+        pytest.param(integer_network, "uint8", marks=pytest.mark.slow),
+        pytest.param(nested, "int32", marks=pytest.mark.slow),
+    ],
+)
 def test_a_network_that_scales_integers_is_differentiable(build, dtype) -> None:
     model = build(dtype)
     source = source_of(model)
