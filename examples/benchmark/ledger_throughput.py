@@ -6,8 +6,9 @@
 So many threads ask a service that only waits, each one query at a time: claimed, sent, settled. A
 round asks through a new file and through a new schema, in turn, so that whatever else the machine
 does meets both alike; what counts is the ratio inside a round. Both wait for the disk: put
-`--folder` where the server keeps its data. The schemas are removed at the end. The Markdown goes
-to stdout, `--json` writes the figures into a file.
+`--folder` where the server keeps its data. The schemas are removed at the end. What a row takes on
+the disk is read off both afterwards. The Markdown goes to stdout, `--json` writes the figures into
+a file.
 """
 
 from __future__ import annotations
@@ -20,12 +21,11 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
-import psycopg
 import typer
 
 from keras_reprogram.source import QueryLedger, query_key
@@ -57,8 +57,11 @@ def main(
 
 def measured(
     url: str, folder: Path | None, seconds: float, rounds: int, queries: int, in_flight: int
-) -> dict[str, list[float]]:
-    """Rates of all rounds, by kind of ledger."""
+) -> dict[str, Any]:
+    """Rates of all rounds by kind of ledger, and the bytes of a row in the last."""
+    import psycopg
+
+    row_bytes: dict[str, float] = {}
     rates: dict[str, list[float]] = {store: [] for store in STORES}
     with tempfile.TemporaryDirectory(dir=folder) as files:
         for number in range(rounds):
@@ -68,15 +71,30 @@ def measured(
             # Who comes first takes turns too.
             for store in STORES if number % 2 else reversed(STORES):
                 rates[store].append(rate(places[store], seconds, queries, in_flight))
+            row_bytes["SQLite"] = file_bytes(Path(places["SQLite"])) / queries
             with psycopg.connect(url, autocommit=True) as connection:
+                row_bytes["PostgreSQL"] = schema_bytes(connection, name) / queries
                 connection.execute(f"DROP SCHEMA {name} CASCADE")
             print(f"round {number + 1} of {rounds}", file=sys.stderr)
-    return rates
+    return rates | {"row_bytes": row_bytes}
+
+
+def file_bytes(path: Path) -> int:
+    """What a ledger in a closed file takes, whatever lies beside it included."""
+    return sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*"))
+
+
+def schema_bytes(connection: Any, name: str) -> int:
+    """What the tables of a schema take, with their indexes and long values."""
+    tables = "SELECT oid FROM pg_class WHERE relnamespace = %s::regnamespace AND relkind = 'r'"
+    sizes = f"SELECT sum(pg_total_relation_size(oid)) FROM ({tables}) AS own"
+    return int(connection.execute(sizes, (name,)).fetchone()[0])
 
 
 def rate(place: str, seconds: float, queries: int, in_flight: int) -> float:
     """Queries a second through a new ledger."""
-    answer = np.full(LABELS, 1 / LABELS, np.float32)
+    # A database compresses what repeats itself, which no answer does.
+    answer = np.random.default_rng(0).dirichlet(np.ones(LABELS)).astype(np.float32)
     with QueryLedger(place, budget=queries) as ledger:
 
         def ask(number: int) -> None:
@@ -107,7 +125,8 @@ def table(found: list[dict], in_flight: int) -> str:
             f"| {row['service_ms']:.0f} ms | {np.median(sqlite):,.0f} | {np.median(postgres):,.0f} "
             f"| {middle:.2f} ({low:.2f} to {high:.2f}) |"
         )
-    return "\n".join(lines)
+    row_bytes = ", ".join(f"{store} {size:,.0f}" for store, size in found[-1]["row_bytes"].items())
+    return "\n".join([*lines, "", f"Bytes a row of {LABELS:,} scores: {row_bytes}."])
 
 
 if __name__ == "__main__":
