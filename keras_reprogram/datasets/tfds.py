@@ -31,6 +31,7 @@ HOME_FOLDER = "~/tensorflow_datasets"
 # To reach the server that has the files.
 _SECONDS = 5
 BUILDERS = "keras_reprogram.datasets.builders"
+_NAMES = re.compile(rb"^(?:class (\w+)| +name = [\"'](\w+))", re.MULTILINE)
 
 
 class UnknownTfdsNameError(ValueError):
@@ -162,9 +163,8 @@ def names_in_files(folder: Path) -> set[str]:
     for path in folder.rglob("*.py"):
         # Packages in `datasets` are called as their data set; `core` has none.
         if path.relative_to(folder).parts[0] not in ("core", "datasets"):
-            text = path.read_text(encoding="utf-8")
-            names.update(re.findall(r"^class (\w+)", text, re.MULTILINE))
-            names.update(re.findall(r"^ +name = [\"'](\w+)", text, re.MULTILINE))
+            found = _NAMES.finditer(path.read_bytes())
+            names.update(match[match.lastindex or 0].decode() for match in found)
     return {_plain(name) for name in names}
 
 
