@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,14 +10,13 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
 
+from keras_reprogram.fitting.convex_descent import descend
 from keras_reprogram.fitting.threads import one_thread, threads_for
 
 # Where the gradient of the mean loss, in preconditioned unknowns, counts as zero. The Hessian is
 # nearly the identity there, so the objective is within about 1e-8 of its minimum.
 TOLERANCE = 1e-4
-_MEMORY = 10
 _MAX_ITERATIONS = 2_000
 # So many times the tolerance is worth a warning: the objective is then off by 1e-6 or more.
 _FAR = 10
@@ -60,11 +60,12 @@ class LogisticProblem:
     vector. The bias is free.
     """
 
-    # The columns of the rows should be nearly uncorrelated, as along principal axes: then the
-    # Hessian is nearly diagonal, `q penalty_i / (C n) + c_k s_i^2` for a column of spread s_i (as a
-    # mean over n rows) and a class whose p (1 - p) has the mean c_k. L-BFGS on unknowns v that are
-    # the weights times the root of that sees nearly the identity, and takes tens of steps where
-    # spreads of several thousands to one need thousands.
+    # The columns of the rows should be nearly uncorrelated, as along principal axes. Then the
+    # Hessian nearly is, for each column of spread s_i (as a mean over n rows) by itself, the matrix
+    # of classes `q penalty_i / (C n) + s_i^2 M`, M being the mean of `diag(p) - p p^T`. Along the
+    # eigenvectors of M it is diagonal, and L-BFGS on unknowns that are the weights there times the
+    # root of it sees nearly the identity: it takes tens of steps where spreads of several
+    # thousands to one need thousands.
 
     def __init__(self, rows: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> None:
         self.rows = rows.astype(np.float32, copy=False)
@@ -92,7 +93,7 @@ class LogisticProblem:
         with threads_for(self.rows.size * num_classes) as (num_parts, run):
             bounds = np.linspace(0, len(self.rows), num_parts + 1).astype(int)
             parts = [slice(*pair) for pair in pairwise(bounds)]
-            doubt = self._doubt(parts, run, None if start is None else weights)
+            doubt, along = self._doubt(parts, run, None if start is None else weights)
             curvature = penalties + self.variances[:, None] * doubt
             scale = 1 / np.sqrt(np.vstack([curvature, doubt]))
             # Products are taken in float32, as the features are, and again in float64 where that
@@ -101,24 +102,18 @@ class LogisticProblem:
                 objective = _Objective(
                     self.rows.astype(precision, copy=False), self.codes, self.share, parts, run
                 )
-                found = minimize(
-                    objective.preconditioned,
-                    (weights / scale).ravel(),
-                    (penalties, scale),
-                    jac=True,
-                    method="L-BFGS-B",
-                    # The gradient alone ends it: the loss cannot be told apart long before.
-                    options={
-                        "maxcor": _MEMORY,
-                        "gtol": tolerance,
-                        "ftol": 0.0,
-                        "maxiter": _MAX_ITERATIONS,
-                        "maxfun": 2 * _MAX_ITERATIONS,
-                    },
+                # The gradient alone ends it: the loss cannot be told apart long before.
+                found = descend(
+                    functools.partial(
+                        objective.preconditioned, penalties=penalties, scale=scale, along=along
+                    ),
+                    (weights @ along / scale).ravel(),
+                    tolerance=tolerance,
+                    max_iterations=_MAX_ITERATIONS,
                 )
-                weights = found.x.reshape(scale.shape) * scale
-                gradient = float(np.abs(found.jac).max())
-                iterations += int(found.nit)
+                weights = (found.unknowns.reshape(scale.shape) * scale) @ along.T
+                gradient = found.gradient
+                iterations += found.iterations
                 if gradient <= tolerance:
                     break
         if gradient > _FAR * tolerance:
@@ -142,20 +137,25 @@ class LogisticProblem:
 
     def _doubt(
         self, parts: list[slice], run: Callable[..., Any], weights: np.ndarray | None
-    ) -> np.ndarray:
-        """Mean p (1 - p) of each class, `(K,)`."""
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Eigenvalues `(K,)` and eigenvectors `(K, K)` of the mean of `diag(p) - p p^T`."""
         if weights is None:
             often = np.bincount(self.codes, self.share)
-            doubt = often * (1 - often)
+            both = np.outer(often, often)
         else:
             small = weights.astype(self.rows.dtype)
 
-            def of(part: slice) -> np.ndarray:
+            def of(part: slice) -> tuple[np.ndarray, np.ndarray]:
                 p, _ = _softmax(self.rows[part] @ small[:-1] + small[-1])
-                return self.share[part] @ (p * (1 - p))
+                weighted = p.T * self.share[part]
+                return weighted.sum(axis=1), weighted @ p
 
-            doubt = np.sum(list(run(of, parts)), axis=0)
-        return np.maximum(doubt, _SMALLEST_DOUBT)
+            found = list(run(of, parts))
+            often = np.sum([each for each, _ in found], axis=0)
+            both = np.sum([each for _, each in found], axis=0)
+        doubt, along = np.linalg.eigh(np.diag(often) - both)
+        # A number that is added to all classes changes nothing: the first eigenvalue is zero.
+        return np.maximum(doubt, max(doubt[1], _SMALLEST_DOUBT)), along
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,9 +169,9 @@ class _Objective:
     run: Callable[..., Any]
 
     def preconditioned(
-        self, unknowns: np.ndarray, penalties: np.ndarray, scale: np.ndarray
+        self, unknowns: np.ndarray, penalties: np.ndarray, scale: np.ndarray, along: np.ndarray
     ) -> tuple[float, np.ndarray]:
-        weights = unknowns.reshape(scale.shape) * scale
+        weights = (unknowns.reshape(scale.shape) * scale) @ along.T
         kernel, small = weights[:-1], weights.astype(self.rows.dtype)
         found = list(self.run(lambda part: self._of(part, small), self.parts))
         value = sum(loss for loss, _ in found) + np.vdot(penalties * kernel, kernel) / 2
@@ -179,7 +179,7 @@ class _Objective:
         for _, slope in found:
             gradient += slope
         gradient[:-1] += penalties * kernel
-        return float(value), (gradient * scale).ravel()
+        return float(value), (gradient @ along * scale).ravel()
 
     def _of(self, part: slice, weights: np.ndarray) -> tuple[float, np.ndarray]:
         """Mean cross-entropy of a part of the rows, and its gradient."""

@@ -22,6 +22,8 @@ _WORTH_ROTATING = 0.9
 
 # Weights of some columns -> those of the columns that they were made of.
 Weights = Callable[[np.ndarray], np.ndarray]
+# Some columns of centred rows.
+Columns = Callable[[slice], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,21 +54,23 @@ class PrincipalAxes:
         mean = features.mean(axis=0, dtype=np.float64)
 
         def centred(columns: slice) -> np.ndarray:
-            return features[order, columns] - mean[columns].astype(np.float32)
+            chosen = features[order, columns]
+            chosen -= mean[columns].astype(np.float32)
+            return chosen
 
         first, *others = _blocks(*features.shape)
         reduced = _reduced(centred(first)) if others else None
         if reduced is None:
-            rows, expand = _rotated(centred(slice(None)))
+            rows, expand = _rotated(centred, *features.shape)
         else:
             # The views of one source are alike: what pays for the first block pays for all.
             with threads_for(features.size * _BLOCK_WIDTH) as (_, run):
-                blocks = [reduced, *run(lambda part: _rotated(centred(part)), others)]
+                blocks = [reduced, *run(lambda part: _along_axes(centred(part)), others)]
             widths = [block.shape[1] for block, _ in blocks]
             joined = np.concatenate([block for block, _ in blocks], axis=1)
             within = [back for _, back in blocks]
             del blocks, reduced
-            rows, between = _rotated(joined)
+            rows, between = _rotated(lambda columns: joined[:, columns], *joined.shape)
 
             def expand(weights: np.ndarray) -> np.ndarray:
                 parts = np.split(between(weights), np.cumsum(widths)[:-1])
@@ -92,35 +96,57 @@ def _blocks(count: int, width: int) -> list[slice]:
     return [slice(*pair) for pair in itertools.pairwise(bounds)]
 
 
-def _rotated(rows: np.ndarray) -> tuple[np.ndarray, Weights]:
+def _rotated(columns: Columns, count: int, width: int) -> tuple[np.ndarray, Weights]:
     """Centred rows along their axes, and the way back for weights."""
-    if rows.shape[1] <= len(rows):
-        _, axes = _axes(rows.T @ rows)
-        return rows @ axes, axes.__matmul__
+    if width <= count:
+        return _along_axes(columns(slice(None)))
     # With rows = U S V^T, rows rows^T = U S^2 U^T is the small matrix, and V = rows^T U / S. V
     # itself is never needed: rows V is a product of small matrices, V w one of thin ones. In
     # float32 the smallest axes mix with the largest; float64 keeps them apart, and takes too long
     # where there are thousands of axes.
-    precise: np.ndarray = rows.astype(float) if len(rows) <= _BLOCK_WIDTH else rows
-    products = precise @ precise.T
+    precision = np.float64 if count <= _BLOCK_WIDTH else np.float32
+    blocks = [slice(first, first + _BLOCK_WIDTH) for first in range(0, width, _BLOCK_WIDTH)]
+    products: np.ndarray = np.zeros((count, count), precision)
+    for block in blocks:
+        part: np.ndarray = columns(block).astype(precision, copy=False)
+        products += part @ part.T
     variances, directions = _axes(products)
-    directions = directions / np.sqrt(np.where(variances > 0, variances, 1.0))
+    directions /= np.sqrt(np.where(variances > 0, variances, 1.0))
     rotated = (products @ directions).astype(np.float32)
-    directions = directions.astype(np.float32)
-    return rotated, lambda weights: rows.T @ (directions @ weights)
+    directions = directions.astype(np.float32, copy=False)
+
+    def back(weights: np.ndarray) -> np.ndarray:
+        along = directions @ weights
+        return np.concatenate([columns(block).T @ along for block in blocks])
+
+    return rotated, back
+
+
+def _along_axes(rows: np.ndarray, products: np.ndarray | None = None) -> tuple[np.ndarray, Weights]:
+    """As `_rotated`, for rows with no more columns than there are rows."""
+    _, axes = _axes(rows.T @ rows if products is None else products)
+    return rows @ axes, axes.__matmul__
 
 
 def _reduced(block: np.ndarray) -> tuple[np.ndarray, Weights] | None:
-    """As `_rotated`; `None` where hardly any axis is saved."""
-    rows, back = _rotated(block)
-    return (rows, back) if rows.shape[1] <= _WORTH_ROTATING * block.shape[1] else None
+    """As `_along_axes`; `None` where hardly any axis is saved."""
+    most = _WORTH_ROTATING * block.shape[1]
+    products = block.T @ block
+    # Cholesky's decomposition ends at the first column that depends on those before it, and takes
+    # a tenth of the time of axes.
+    with one_thread():
+        _, dependent = scipy.linalg.lapack.spotrf(products.T)
+    if not 0 < dependent <= most:
+        return None
+    rows, back = _along_axes(block, products)
+    return (rows, back) if rows.shape[1] <= most else None
 
 
 def _axes(products: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Eigenvalues `(r,)` and eigenvectors `(d, r)` of a symmetric matrix that are not noise."""
     with one_thread():
         variances, directions = scipy.linalg.eigh(products, driver="evd", check_finite=False)
-    kept = variances > _SMALLEST_SHARE * max(variances[-1], np.finfo(np.float32).tiny)
     # Rows that are all alike have no axis of their own; one keeps the shapes.
-    kept[-1] = True
-    return variances[kept], directions[:, kept]
+    noise = _SMALLEST_SHARE * max(variances[-1], np.finfo(np.float32).tiny)
+    first = min(int(np.searchsorted(variances, noise, side="right")), len(variances) - 1)
+    return variances[first:], directions[:, first:]

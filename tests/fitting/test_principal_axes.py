@@ -63,3 +63,21 @@ def test_alike_rows_keep_one_axis():
     np.testing.assert_array_equal(rows, np.zeros((7, 1)))
     kernel, bias = axes.affine(np.ones((1, 2)), np.zeros(2))
     assert np.isfinite(kernel).all() and np.isfinite(bias).all()
+
+
+@pytest.mark.parametrize("rank", [3, 16])
+def test_a_view_of_full_rank_is_not_rotated_twice(monkeypatch, rank):
+    """Finding axes is what takes the time."""
+    found, axes = [], principal_axes._axes
+
+    def noted(products):
+        found.append(products.shape[0])
+        return axes(products)
+
+    monkeypatch.setattr(principal_axes, "_axes", noted)
+    monkeypatch.setattr(principal_axes, "_BLOCK_WIDTH", 16)
+    random = np.random.default_rng(0)
+    views = [random.normal(size=(40, rank)) @ random.normal(size=(rank, 16)) for _ in range(4)]
+    PrincipalAxes.fit(np.concatenate(views, axis=1).astype(np.float32), np.arange(40))
+    # Rounding may look like one more axis of a view.
+    assert found == [40] if rank == 16 else found[:4] == [16] * 4 and 12 <= found[4] <= 16
