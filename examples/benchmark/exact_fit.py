@@ -1,13 +1,17 @@
-"""How long does an exact fit take, beside scikit-learn's `LogisticRegressionCV`?
+"""How long does an exact fit take, beside an earlier version and scikit-learn?
 
-    export KERAS_HOME=...             # only where there is no network: MobileNet's weights
+    export KERAS_HOME=...             # only where there is no network: the networks' weights
     export KERAS_REPROGRAM_DATA=...   # only where there is no network: the data sets
-    python examples/benchmark/exact_fit.py --json exact_fit.json
+    git worktree add ../earlier bcbcef8
+    python examples/benchmark/exact_fit.py --beside ../earlier --page docs/exact_fit.md
 
-The features are real: log-scores of MobileNet 0.25 (128 pixels, 1,000 labels) for several views of
-CIFAR-10's images and of traffic signs, as `DenseMap` reads them. Both sides choose C from one grid
-on the same held-out rows, and fit all rows again at the chosen one. Each fit has a process of its
-own; both take turns, and what is compared are ratios inside a round. The Markdown goes to stdout.
+The features are real: log-scores (1,000 labels) of MobileNet 0.25 and MobileNetV2 for several views
+of CIFAR-10's images and of traffic signs, as `DenseMap` reads them. Whole maps are fitted by this
+version and by the earlier one; where rows, features or classes grow, by this version and by
+scikit-learn's `LogisticRegressionCV`, which chooses C from the same grid on the same held-out rows
+and fits all rows again. Each fit has a process of its own; all take turns, and what is compared are
+ratios inside a round. The Markdown goes to stdout and, with `--page`, into that page; `--plot FILE`
+draws the times and `--json FILE` keeps all figures.
 """
 
 from __future__ import annotations
@@ -15,10 +19,11 @@ from __future__ import annotations
 import json
 import os
 import resource
+import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,15 +33,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 import typer
 from rounds import fresh_process, spread_text
-from sklearn.linear_model import LogisticRegressionCV
 
-from keras_reprogram.fitting import fit_logistic_regression
-from keras_reprogram.fitting.map_fitting import REGULARIZATIONS
-from keras_reprogram.fitting.validation import split_validation
+# `keras_reprogram` is imported by the processes that fit: one of this version or an earlier one.
 
 NUM_TEST = 1000
 VALIDATION_SHARE = 0.2
-VIEWS = 8
+# A fit of so many numbers takes the earlier version half an hour and more, and is timed once.
+ONCE = 50_000_000
+SECTION = ("<!-- exact_fit.py writes from here -->\n", "<!-- to here -->")
 
 
 @dataclass(frozen=True)
@@ -48,12 +52,19 @@ class Case:
         rows: training images.
         features: columns of the log-scores, from the first view on.
         classes: the target's first classes.
+        source: whose answers.
     """
 
     target: str
     rows: int
     features: int
     classes: int
+    source: str = "mobilenet_025_128"
+
+    @property
+    def answers(self) -> str:
+        """The name of the files with the log-scores."""
+        return f"{self.source}_{self.target}"
 
 
 @dataclass(frozen=True)
@@ -79,61 +90,134 @@ class Measurement:
 
 LARGE = (
     Case("cifar10", 2000, 4000, 10),
+    Case("cifar10", 2000, 4000, 10, "mobilenet_v2"),
     Case("gtsrb", 5000, 4000, 43),
+    Case("cifar10", 10000, 8000, 10),
 )
 ROWS = tuple(Case("cifar10", rows, 1000, 10) for rows in (250, 1000, 4000, 10000))
 FEATURES = tuple(Case("cifar10", 2000, features, 10) for features in (250, 1000, 4000, 8000))
 CLASSES = tuple(Case("gtsrb", 3000, 1000, classes) for classes in (2, 5, 10, 20, 43))
 
 
+GROWING = {"rows": ROWS, "features": FEATURES, "classes": CLASSES}
+
+
 def main(
     rounds: Annotated[int, typer.Option(min=1, help="Fits of each kind and size.")] = 3,
+    beside: Annotated[
+        Path | None, typer.Option(help="A checkout of an earlier version, for the whole maps.")
+    ] = None,
     scikit_learn: Annotated[
         bool, typer.Option(help="Also scikit-learn's, which takes minutes.")
     ] = True,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Where the figures are written.")
     ] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="A Markdown page whose generated section is replaced.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Where a picture of the times goes.")] = None,
 ) -> None:
     """Times exact fits of several sizes."""
-    methods = ("ours", "scikit-learn") if scikit_learn else ("ours",)
-    sections = {"whole maps": LARGE, "rows": ROWS, "features": FEATURES, "classes": CLASSES}
+    if page is not None and not all(mark in page.read_text("utf-8") for mark in SECTION):
+        raise typer.BadParameter(
+            f"Expected a page with the lines {SECTION[0]!r} and {SECTION[1]!r}. Received: {page}."
+        )
+    growing = ("this version", "scikit-learn") if scikit_learn else ("this version",)
+    whole = ("this version",) if beside is None else ("this version", "earlier")
+    sections = {"whole maps": (LARGE, whole)} | {
+        title: (cases, growing) for title, cases in GROWING.items()
+    }
     found: list[dict[str, Any]] = []
+    lines: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("cifar10", "gtsrb"):
-            most = max(case.rows for cases in sections.values() for case in cases)
-            with fresh_process() as process:
-                process.submit(store_features, name, most, folder).result()
-        for title, cases in sections.items():
-            print(f"\n| {title} | " + " | ".join(_columns(methods)) + " |")
-            print("| --- |" + " ---: |" * len(_columns(methods)))
+        store_answers([case for cases, _ in sections.values() for case in cases], folder)
+        for title, (cases, methods) in sections.items():
+            lines += ["", f"| {title} | " + " | ".join(_columns(methods)) + " |"]
+            lines += ["| --- |" + " ---: |" * len(_columns(methods))]
+            print("\n".join(lines[-3:]))
             for case in cases:
-                measured = measure(case, methods, rounds, folder)
+                measured = measure(case, methods, rounds, folder, beside)
                 found.append(
-                    asdict(case) | {name: [asdict(m) for m in ms] for name, ms in measured.items()}
+                    {"section": title}
+                    | asdict(case)
+                    | {name: [asdict(m) for m in ms] for name, ms in measured.items()}
                 )
-                print(_row(case, measured), flush=True)
+                lines.append(_row(case, measured))
+                print(lines[-1], flush=True)
     if json_file is not None:
         json_file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    if page is not None:
+        write_section(page, lines)
+    if plot is not None:
+        draw(found, plot)
 
 
-def store_features(target: str, most: int, folder: str) -> None:
+def write_section(page: Path, lines: Sequence[str]) -> None:
+    """Puts lines between the marks of a page."""
+    first, last = SECTION
+    before, rest = page.read_text("utf-8").split(first)
+    _, after = rest.split(last)
+    text = "\n".join(lines).strip("\n")
+    page.write_text(f"{before}{first}\n{text}\n\n{last}{after}", encoding="utf-8")
+
+
+def draw(found: Sequence[dict[str, Any]], path: Path) -> None:
+    """Seconds against rows, features and classes, on log axes."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, panels = plt.subplots(1, len(GROWING), figsize=(12, 3.6), sharey=True)
+    for panel, section in zip(panels, GROWING, strict=True):
+        rows = [row for row in found if row["section"] == section]
+        for method in ("this version", "scikit-learn"):
+            times = [[one["seconds"] for one in row[method]] for row in rows if method in row]
+            if times:
+                sizes = [row[section] for row in rows]
+                panel.loglog(sizes, np.median(times, axis=1), "o-", label=method)
+                panel.fill_between(sizes, np.min(times, axis=1), np.max(times, axis=1), alpha=0.2)
+        panel.set_xlabel(section)
+        panel.grid(alpha=0.3)
+    panels[0].set_ylabel("seconds")
+    panels[0].legend()
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def store_answers(cases: Sequence[Case], folder: str) -> None:
+    """Asks each source for the most images and views that a case needs."""
+    for answers in sorted({case.answers for case in cases}):
+        alike = [case for case in cases if case.answers == answers]
+        most = max(case.rows for case in alike)
+        views = -(-max(case.features for case in alike) // 1000)
+        with fresh_process() as process:
+            process.submit(store_features, alike[0], most, views, folder).result()
+
+
+def store_features(case: Case, most: int, views: int, folder: str) -> None:
     """Asks the source for all images of a target and writes its log-scores."""
     from sources import source_choices
 
-    from keras_reprogram import DenseMap, ProgramLayer
+    from keras_reprogram import DenseMap, FrozenSource, ProgramLayer
     from keras_reprogram.datasets import load_target
 
-    data = load_target(target)
+    data = load_target(case.target)
     data = data.draw(min(most, len(data.train_labels)), NUM_TEST, 0)
-    source = source_choices()["mobilenet_025_128"].transparent()
+    if case.source == "mobilenet_v2":
+        source = FrozenSource.from_application("MobileNetV2", max_batch=32)
+    else:
+        source = source_choices()[case.source].transparent()
     program = ProgramLayer(
         data.target_shape,
         source.source_shape,
         source_range=source.value_range,
         target_range=data.target_range,
         placement="gentle_views",
-        num_views=VIEWS,
+        num_views=views,
         masked=False,
         seed=0,
     )
@@ -153,34 +237,37 @@ def store_features(target: str, most: int, folder: str) -> None:
                 for i in range(0, len(scores), 500)
             ]
         )
-        np.save(Path(folder, f"{target}_{part}.npy"), features)
-        np.save(Path(folder, f"{target}_{part}_labels.npy"), labels)
+        np.save(Path(folder, f"{case.answers}_{part}.npy"), features)
+        np.save(Path(folder, f"{case.answers}_{part}_labels.npy"), labels)
 
 
 def _scores(program: Any, source: Any, images: np.ndarray) -> np.ndarray:
-    views = np.asarray(program(images))
-    answers = source(views.reshape(-1, *source.source_shape))
+    seen = np.asarray(program(images))
+    answers = source(seen.reshape(-1, *source.source_shape))
     return np.asarray(answers).reshape(len(images), -1, source.num_labels)
 
 
 def measure(
-    case: Case, methods: Sequence[str], rounds: int, folder: str
+    case: Case, methods: Sequence[str], rounds: int, folder: str, beside: Path | None
 ) -> dict[str, list[Measurement]]:
     """Fits of one size, the methods in turn, each in a process of its own."""
     found: dict[str, list[Measurement]] = {method: [] for method in methods}
-    for _ in range(rounds):
+    for _ in range(1 if case.rows * case.features > ONCE else rounds):
         for method in methods:
             with fresh_process() as process:
-                found[method].append(process.submit(timed, case, method, folder).result())
+                found[method].append(process.submit(timed, case, method, folder, beside).result())
     return found
 
 
-def timed(case: Case, method: str, folder: str) -> Measurement:
+def timed(case: Case, method: str, folder: str, beside: Path | None = None) -> Measurement:
     """One fit."""
+    if method == "earlier":
+        _import_from(beside)
+    fit = _scikit_learn() if method == "scikit-learn" else _this_library()
     x, y = _part(case, "train", folder)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start, start_processor = time.perf_counter(), time.process_time()
-    kernel, bias, regularization = FITS[method](x, y)
+    kernel, bias, regularization = fit(x, y)
     seconds, processor = time.perf_counter() - start, time.process_time() - start_processor
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     x, y = _part(case, "test", folder)
@@ -198,49 +285,81 @@ def timed(case: Case, method: str, folder: str) -> Measurement:
 
 
 def _part(case: Case, part: str, folder: str) -> tuple[np.ndarray, np.ndarray]:
-    features = np.load(Path(folder, f"{case.target}_{part}.npy"), mmap_mode="r")
-    labels = np.load(Path(folder, f"{case.target}_{part}_labels.npy"))
+    features = np.load(Path(folder, f"{case.answers}_{part}.npy"), mmap_mode="r")
+    labels = np.load(Path(folder, f"{case.answers}_{part}_labels.npy"))
     chosen = np.flatnonzero(labels < case.classes)
     if part == "train":
         chosen = np.random.default_rng(0).permutation(chosen)[: case.rows]
     return np.ascontiguousarray(features[chosen, : case.features]), labels[chosen]
 
 
-def _ours(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    fit = fit_logistic_regression(x, y, num_classes=int(y.max()) + 1)
-    return fit.kernel, fit.bias, fit.regularization
+# Features and labels -> kernel, bias and C.
+Fit = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, float]]
 
 
-def _scikit_learn(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    mean = x.mean(axis=0)
-    x = x - mean
-    scale = np.sqrt(np.mean(np.einsum("ij,ij->i", x, x)))
-    parts = split_validation(y, y, VALIDATION_SHARE, 0, None)
-    model = LogisticRegressionCV(
-        Cs=REGULARIZATIONS, cv=[parts], scoring="neg_log_loss", max_iter=2000, tol=1e-4
-    )
-    with warnings.catch_warnings():
-        # Of what its next versions will change; its results stay.
-        warnings.simplefilter("ignore", FutureWarning)
-        model.fit(x / scale, y)
-    coefficients, bias = model.coef_, model.intercept_
-    if len(coefficients) == 1:
-        coefficients = np.concatenate([-coefficients / 2, coefficients / 2])
-        bias = np.concatenate([-bias / 2, bias / 2])
-    kernel = coefficients.T / scale
-    return kernel, bias - mean @ kernel, float(np.ravel(model.C_)[0])
+def _import_from(checkout: Path | None) -> None:
+    """Makes `keras_reprogram` the package of another checkout, in a process that has none yet."""
+    if checkout is None or not (checkout / "keras_reprogram").is_dir():
+        raise ValueError(
+            f"Expected --beside to name a checkout of this library. Received: {checkout}."
+        )
+    sys.path.insert(0, str(checkout.resolve()))
+    import keras_reprogram
+
+    found = Path(keras_reprogram.__file__).resolve().parents[1]
+    if found != checkout.resolve():
+        raise RuntimeError(f"Expected the package of {checkout.resolve()}. Received: {found}.")
 
 
-FITS = {"ours": _ours, "scikit-learn": _scikit_learn}
+def _this_library() -> Fit:
+    from keras_reprogram import fit_logistic_regression
+
+    def fit(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+        found = fit_logistic_regression(x, y, num_classes=int(y.max()) + 1)
+        return found.kernel, found.bias, found.regularization
+
+    return fit
+
+
+def _scikit_learn() -> Fit:
+    from sklearn.linear_model import LogisticRegressionCV
+
+    from keras_reprogram.fitting.map_fitting import REGULARIZATIONS
+    from keras_reprogram.fitting.validation import split_validation
+
+    def fit(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+        mean = x.mean(axis=0)
+        x = x - mean
+        scale = np.sqrt(np.mean(np.einsum("ij,ij->i", x, x)))
+        parts = split_validation(y, y, VALIDATION_SHARE, 0, None)
+        model = LogisticRegressionCV(
+            Cs=REGULARIZATIONS, cv=[parts], scoring="neg_log_loss", max_iter=2000, tol=1e-4
+        )
+        with warnings.catch_warnings():
+            # Of what its next versions will change; its results stay.
+            warnings.simplefilter("ignore", FutureWarning)
+            model.fit(x / scale, y)
+        coefficients, bias = model.coef_, model.intercept_
+        if len(coefficients) == 1:
+            coefficients = np.concatenate([-coefficients / 2, coefficients / 2])
+            bias = np.concatenate([-bias / 2, bias / 2])
+        kernel = coefficients.T / scale
+        return kernel, bias - mean @ kernel, float(np.ravel(model.C_)[0])
+
+    return fit
 
 
 def _columns(methods: Sequence[str]) -> list[str]:
-    ours = ["seconds", "peak memory", "C", "test accuracy", "test loss"]
-    return ours + ["scikit-learn", "memory", "C", "accuracy", "loss", "ratio"] * (len(methods) > 1)
+    columns = ["seconds", "peak memory", "C", "test accuracy", "test loss"]
+    for method in methods[1:]:
+        columns += [method, "memory", "C", "accuracy", "loss", "ratio"]
+    return columns
 
 
 def _row(case: Case, measured: dict[str, list[Measurement]]) -> str:
-    cells = [f"{case.target}: {case.rows:,} x {case.features:,}, {case.classes} classes"]
+    cells = [
+        f"{case.source} on {case.target}: {case.rows:,} x {case.features:,}, {case.classes} classes"
+    ]
     for found in measured.values():
         seconds = [one.seconds for one in found]
         last = found[-1]

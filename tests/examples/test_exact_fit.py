@@ -10,23 +10,53 @@ import pytest
 FOLDER = Path(__file__).parents[2] / "examples" / "benchmark"
 
 
-@pytest.mark.parametrize("classes", [2, 4])
-def test_ours_and_scikit_learns_fit_agree(monkeypatch, tmp_path, classes):
+@pytest.fixture
+def script(monkeypatch):
     monkeypatch.syspath_prepend(FOLDER)
-    script = importlib.import_module("exact_fit")
+    module = importlib.import_module("exact_fit")
     monkeypatch.delitem(sys.modules, "exact_fit")
+    return module
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_ours_and_scikit_learns_fit_agree(script, tmp_path, classes):
     random = np.random.default_rng(0)
     centres = random.normal(size=(4, 12))
     for part, count in (("train", 400), ("test", 200)):
         labels = random.integers(0, 4, count)
         features = centres[labels] + random.normal(size=(count, 12))
-        np.save(tmp_path / f"made_{part}.npy", features.astype(np.float32))
-        np.save(tmp_path / f"made_{part}_labels.npy", labels)
-    case = script.Case("made", rows=150, features=10, classes=classes)
+        np.save(tmp_path / f"answers_made_{part}.npy", features.astype(np.float32))
+        np.save(tmp_path / f"answers_made_{part}_labels.npy", labels)
+    case = script.Case("made", rows=150, features=10, classes=classes, source="answers")
     ours, theirs = (
-        script.timed(case, method, str(tmp_path)) for method in ("ours", "scikit-learn")
+        script.timed(case, method, str(tmp_path)) for method in ("this version", "scikit-learn")
     )
     assert ours.test_loss == pytest.approx(theirs.test_loss, rel=0.05)
     assert ours.test_accuracy == pytest.approx(theirs.test_accuracy, abs=0.03)
     assert ours.test_accuracy > 0.6
     assert ours.seconds > 0 and ours.megabytes >= 0
+
+
+def test_only_the_generated_section_of_a_page_is_replaced(script, tmp_path):
+    page = tmp_path / "page.md"
+    first, last = script.SECTION
+    page.write_text(f"before\n{first}old\n{last}\nafter\n", encoding="utf-8")
+    script.write_section(page, ["", "| new |"])
+    assert page.read_text("utf-8") == f"before\n{first}\n| new |\n\n{last}\nafter\n"
+
+
+def test_an_earlier_version_must_be_a_checkout(script, tmp_path):
+    case = script.Case("made", 10, 10, 2)
+    with pytest.raises(ValueError, match="Expected --beside to name a checkout"):
+        script.timed(case, "earlier", str(tmp_path), tmp_path)
+
+
+def test_times_are_drawn_against_what_grows(script, tmp_path):
+    times = {"this version": [{"seconds": 1.0}], "scikit-learn": [{"seconds": 9.0}]}
+    found = [
+        {"section": section, section: size} | times
+        for section in script.GROWING
+        for size in (10, 100)
+    ]
+    script.draw(found, tmp_path / "pictures" / "times.png")
+    assert (tmp_path / "pictures" / "times.png").stat().st_size > 1000
