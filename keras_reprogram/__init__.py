@@ -16,6 +16,7 @@ from keras_reprogram.lazy_imports import lazy_names
 from keras_reprogram.version import __version__
 
 if TYPE_CHECKING:
+    from keras_reprogram.asking.prediction_sets import PredictionSets
     from keras_reprogram.estimators import (
         SPSA,
         CoordinateWise,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
         export_litert,
         export_saved_model,
     )
-    from keras_reprogram.fitting import MapFit, fit_logistic_regression
+    from keras_reprogram.fitting import Calibration, MapFit, fit_logistic_regression
     from keras_reprogram.methods import Method, build_method, method_names
     from keras_reprogram.model.program_file import load_program, read_description, save_program
     from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
@@ -164,7 +165,9 @@ _names, __getattr__, __dir__ = lazy_names(
         "fitting": (
             "MapFit",
             "fit_logistic_regression",
+            "Calibration",
         ),
+        "asking.prediction_sets": ("PredictionSets",),
         "model.reprogrammed_model": ("ReprogrammedModel",),
         "methods": (
             "build_method",

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from keras_reprogram.asking.answer_store import AnswerMemory
 from keras_reprogram.asking.data import DataChecks, batches, is_array
+from keras_reprogram.asking.held_out import LearnedImages
 from keras_reprogram.asking.images import EMPTY
 
 # Of one call, where a source names no limit; sums of two such numbers still fit 32 bits.
@@ -88,6 +89,7 @@ class Asker:
         self._in_strategy = tf.distribute.has_strategy()
         # Answers of the last fit, which the next one may need again.
         self.memory = AnswerMemory()
+        self.learned = LearnedImages()
 
     def under(self, program: Any) -> Asker:
         """An asker with another program, whose queries are counted here; builds the program."""

@@ -78,10 +78,12 @@ def fit_output_map(
     output_map = model.output_map
     if scores is None:
         _check_before_asking(model, x, y, sample_weight, labelled=True, steps=steps)
+        if is_array(x):
+            model.asker.learned.add(model.data_checks.images(x))
         scores, y, sample_weight = model.asker.ask(
             x, y, sample_weight, batch_size=batch_size, steps=steps, verbose=verbose
         )
-    scores = _checked_scores(model, scores)
+    scores = checked_scores(model, scores)
     labels = most_probable_labels(y, len(scores), output_map.num_classes)
     check_every_class(labels, output_map.num_classes, model.class_names)
     weight = image_weights(labels, sample_weight, class_weight)
@@ -136,7 +138,8 @@ def _check_labels(model: Any, y: Any, count: int) -> None:
     check_every_class(check_labels(y, count, num_classes), num_classes, model.class_names)
 
 
-def _checked_scores(model: Any, scores: Any) -> np.ndarray:
+def checked_scores(model: Any, scores: Any) -> np.ndarray:
+    """Stored answers `(n, V, S)` as float32; a ValueError for any other shape."""
     scores = np.asarray(scores, np.float32)
     expected = (model.queries_per_prediction, model.source.num_labels)
     if scores.ndim != 3 or scores.shape[1:] != expected or not np.isfinite(scores).all():

@@ -16,7 +16,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_reprogram.arguments import pixels_of_codes
+from keras_reprogram.asking.prediction_sets import checked_calibration
 from keras_reprogram.export import fresh_process
+from keras_reprogram.export.graphs import SETS_OF_FILES
 from keras_reprogram.export.server_files import example_of
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source.source import Source
@@ -45,6 +47,7 @@ def images_for(
     files = [tf.io.encode_png(image).numpy() for image in codes]
     images = pixels_of_codes(codes.astype(np.float32), model.program.target_range)
     encoded = {"image_bytes": files, "classify": [example_of(file) for file in files]}
+    encoded[SETS_OF_FILES] = files
     return {name: encoded.get(name, images) for name in signatures}, images
 
 
@@ -81,6 +84,20 @@ _PARITY = 1e-5
 _LARGEST_PARITY = 1e-3
 
 
+# Expected numbers of this ending say how far the flags before it are from turning.
+_MARGIN = ".margin"
+
+
+def set_answers(model: ReprogrammedModel, source_scores: Any, scores: Any) -> dict[str, Any]:
+    """What a calibrated model says of answers, as `ModelAnswers` compares it; else nothing."""
+    if model.calibration is None:
+        return {}
+    rule = model.calibration.rule()
+    found = _arrays(rule(source_scores, scores))
+    margins = rule.margins(keras.ops.convert_to_numpy(scores), found["distance"])
+    return found | {f"{name}{_MARGIN}": margin for name, margin in margins.items()}
+
+
 class ModelAnswers:
     """The model's own outputs for some rows, and the rounding noise in them.
 
@@ -98,6 +115,8 @@ class ModelAnswers:
 
     def compare(self, what: str, name: str, values: np.ndarray) -> float:
         """The largest difference of an output; a ValueError if it is more than rounding."""
+        if values.dtype == bool:
+            return self._compare_flags(what, name, values)
         difference = self._difference(name, values)
         noise = self._difference(name, self._singly[name])
         allowed = min(max(_PARITY, 4.0 * noise), _LARGEST_PARITY)
@@ -108,6 +127,16 @@ class ModelAnswers:
                 "operations that behave differently in a graph."
             )
         return difference
+
+    def _compare_flags(self, what: str, name: str, values: np.ndarray) -> float:
+        clear = self.expected[f"{name}{_MARGIN}"] > _LARGEST_PARITY
+        if wrong := int(np.count_nonzero(clear & (values != self.expected[name]))):
+            raise ValueError(
+                f"The {what} does not agree with the model: {wrong} values of {name} differ. "
+                "Nothing was kept. Check custom layers for operations that behave differently in a "
+                "graph."
+            )
+        return 0.0
 
     def _difference(self, name: str, values: np.ndarray) -> float:
         expected = self.expected[name]
@@ -198,9 +227,14 @@ def _facts_to_match(source: Source) -> dict[str, Any]:
 
 def half_blockers(model: ReprogrammedModel) -> list[str]:
     """Blockers of a split export, empty if there are none."""
-    if model.output_map.ready:
-        return []
-    return ["The output map was never fitted: call `model.fit_output_map(x, y)`."]
+    if not model.output_map.ready:
+        return ["The output map was never fitted: call `model.fit_output_map(x, y)`."]
+    if model.calibration is not None:
+        try:
+            checked_calibration(model)
+        except ValueError as error:
+            return [str(error)]
+    return []
 
 
 def refuse_blockers(blockers: list[str]) -> None:

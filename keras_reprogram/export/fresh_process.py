@@ -34,7 +34,9 @@ def ask(signature, rows) -> dict[str, np.ndarray]:  # type: ignore[no-untyped-de
     ((key, _),) = signature.structured_input_signature[1].items()
     outputs = {name: value.numpy() for name, value in signature(**{key: rows}).items()}
     for name, value in outputs.items():
-        if value.ndim < 2 or len(value) != len(rows):
+        # Class names without a row for each image would have one axis, as flags of images do.
+        least = 2 if value.dtype == object else 1
+        if value.ndim < least or len(value) != len(rows):
             raise ValueError(f"{name}: expected {len(rows)} rows. Received: {value.shape}.")
     return outputs
 

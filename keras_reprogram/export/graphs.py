@@ -9,12 +9,17 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from keras_reprogram.asking.prediction_sets import checked_calibration
 from keras_reprogram.export.graph_decoder import file_decoder
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source.saved_model_source import SavedModelSource
 from keras_reprogram.source.source import Source
 
 EXAMPLE_FEATURE = "image/encoded"
+# Signatures of calibrated models.
+SETS, SETS_OF_FILES, SETS_OF_SCORES = "sets", "sets_of_files", "sets_of_scores"
+# What they give beside `classes` and `scores`.
+SET_OUTPUTS = ("probabilities", "set", "distance", "foreign", "accepted")
 
 
 class _Stages(NamedTuple):
@@ -28,11 +33,45 @@ class _Stages(NamedTuple):
 def write_saved_model(
     model: ReprogrammedModel, path: Path, *, source: Source | None = None
 ) -> None:
-    """Writes a SavedModel with `serving_default` alone to this folder, unchecked."""
+    """Writes a SavedModel with `serving_default` alone to this folder, unchecked.
+
+    Of a calibrated model it also gives `SET_OUTPUTS`: what is converted from it is one graph.
+    """
     embedded = source or model.source
     module = module_of(model.program, embedded, model.output_map)
-    serving_default = _serving_default(model, _stages(model, embedded))
+    stages, judge = _stages(model, embedded), _judge(model)
+
+    @tf.function(input_signature=[image_spec(model)], autograph=False)
+    def serving_default(image: Any) -> dict[str, Any]:
+        source_scores = stages.source(stages.program(image))
+        return judge(source_scores, stages.output_map(source_scores))
+
     save_module(module, path, {"serving_default": serving_default})
+
+
+def write_map(model: ReprogrammedModel, path: Path) -> None:
+    """As `write_saved_model`, for source scores in place of images."""
+    output_map = traced(model.output_map, (model.queries_per_prediction, model.source.num_labels))
+    judge = _judge(model)
+
+    @tf.function(input_signature=[scores_spec(model)], autograph=False)
+    def serving_default(source_scores: Any) -> dict[str, Any]:
+        return judge(source_scores, output_map(source_scores))
+
+    save_module(module_of(model.output_map), path, {"serving_default": serving_default})
+
+
+def _judge(model: ReprogrammedModel) -> Callable[[Any, Any], dict[str, Any]]:
+    if model.calibration is None:
+        return lambda source_scores, scores: {"scores": scores}
+    rule = checked_calibration(model).rule()
+
+    def judge(source_scores: Any, scores: Any) -> dict[str, Any]:
+        # The converter to int8 leaves what bears the map's name in float.
+        with tf.name_scope(model.output_map.name):
+            return {"scores": scores, **rule(source_scores, scores)}
+
+    return judge
 
 
 def write_serving_graph(
@@ -54,6 +93,8 @@ def write_serving_graph(
         image_bytes = file_signature(model, _with_classes(serving_default, class_names))
         signatures |= {"image_bytes": image_bytes, "classify": _classify(image_bytes)}
     signatures["steps"] = _steps(model, stages)
+    if model.calibration is not None:
+        signatures |= _set_signatures(model, stages, class_names, takes_files=takes_files)
     save_module(module, path, signatures)
     return tuple(signatures)
 
@@ -61,6 +102,12 @@ def write_serving_graph(
 def image_spec(model: ReprogrammedModel) -> tf.TensorSpec:
     """Target images as a signature takes them, any number of them."""
     return tf.TensorSpec(model.input_shape, tf.float32, name="image")
+
+
+def scores_spec(model: ReprogrammedModel) -> tf.TensorSpec:
+    """Answers of the source as a signature takes them, any number of them."""
+    shape = (None, model.queries_per_prediction, model.source.num_labels)
+    return tf.TensorSpec(shape, tf.float32, name="source_scores")
 
 
 def file_signature(model: ReprogrammedModel, answer: Callable[[Any], dict[str, Any]]) -> Any:
@@ -112,11 +159,43 @@ def _with_classes(
 ) -> Callable[[Any], dict[str, Any]]:
     def answer(image: Any) -> dict[str, Any]:
         scores = serving_default(image)["scores"]
-        # A batching server cuts every output into rows.
-        classes = tf.tile(tf.constant([list(class_names)]), [tf.shape(scores)[0], 1])
-        return {"classes": classes, "scores": scores}
+        return {"classes": _named_rows(scores, class_names), "scores": scores}
 
     return answer
+
+
+def _named_rows(scores: Any, class_names: Sequence[str]) -> Any:
+    # A batching server cuts every output into rows.
+    return tf.tile(tf.constant([list(class_names)]), [tf.shape(scores)[0], 1])
+
+
+def _set_signatures(
+    model: ReprogrammedModel, stages: _Stages, class_names: Sequence[str], *, takes_files: bool
+) -> dict[str, Any]:
+    """What a calibration adds: sets of images, of image files, and of answers of the source."""
+    of_scores = sets_of_scores(model, stages.output_map, class_names)
+
+    @tf.function(input_signature=[image_spec(model)], autograph=False)
+    def sets(image: Any) -> dict[str, Any]:
+        return of_scores(stages.source(stages.program(image)))
+
+    found = {SETS: sets}
+    if takes_files:
+        found[SETS_OF_FILES] = file_signature(model, sets)
+    return found | {SETS_OF_SCORES: of_scores}
+
+
+def sets_of_scores(model: ReprogrammedModel, output_map: Any, class_names: Sequence[str]) -> Any:
+    """The signature that reads answers of the source: `source_scores` -> sets and scores."""
+    rule = checked_calibration(model).rule()
+
+    @tf.function(input_signature=[scores_spec(model)], autograph=False)
+    def of_scores(source_scores: Any) -> dict[str, Any]:
+        scores = output_map(source_scores)
+        found = rule(source_scores, scores)
+        return {"classes": _named_rows(scores, class_names), "scores": scores, **found}
+
+    return of_scores
 
 
 def _classify(image_bytes: Any) -> Any:
@@ -175,17 +254,20 @@ def write_program_half(
     return tuple(signatures)
 
 
-def write_map_half(model: ReprogrammedModel, path: Path, labels_file: Path) -> tuple[str, ...]:
+def write_map_half(
+    model: ReprogrammedModel, path: Path, class_names: Sequence[str], labels_file: Path
+) -> tuple[str, ...]:
     """Writes source scores -> target probabilities as a SavedModel, unchecked."""
-    shape = (model.queries_per_prediction, model.source.num_labels)
-    output_map = traced(model.output_map, shape)
-    spec = tf.TensorSpec((None, *shape), tf.float32, name="source_scores")
+    output_map = traced(model.output_map, (model.queries_per_prediction, model.source.num_labels))
 
-    @tf.function(input_signature=[spec], autograph=False)
+    @tf.function(input_signature=[scores_spec(model)], autograph=False)
     def serving_default(source_scores: Any) -> dict[str, Any]:
         return {"scores": output_map(source_scores)}
 
+    signatures = {"serving_default": serving_default}
+    if model.calibration is not None:
+        signatures[SETS_OF_SCORES] = sets_of_scores(model, output_map, class_names)
     module = module_of(model.output_map)
     module.labels = tf.saved_model.Asset(str(labels_file))
-    save_module(module, path, {"serving_default": serving_default})
-    return ("serving_default",)
+    save_module(module, path, signatures)
+    return tuple(signatures)

@@ -15,12 +15,19 @@ from keras_reprogram.export.checks import (
     half_blockers,
     images_for,
     refuse_blockers,
+    set_answers,
 )
 from keras_reprogram.export.graph_decoder import why_no_files
-from keras_reprogram.export.graphs import write_map_half, write_program_half
+from keras_reprogram.export.graphs import (
+    SET_OUTPUTS,
+    SETS,
+    SETS_OF_SCORES,
+    write_map_half,
+    write_program_half,
+)
 from keras_reprogram.export.litert import litert_facts, with_facts
 from keras_reprogram.export.litert_agreement import Agreement, run_litert
-from keras_reprogram.export.litert_conversion import convert_folder
+from keras_reprogram.export.litert_conversion import convert_folder, convert_map
 from keras_reprogram.export.saved_model import labels_file
 from keras_reprogram.export.server_files import plain_metrics, scored_classes, write_facts
 from keras_reprogram.export.version_folders import (
@@ -51,6 +58,7 @@ def export_halves(
       images have 1 or 3 channels, `image_bytes`, JPEG, PNG or plain BMP files, gives the same.
     - `base_dir/output_map/<version>`, a SavedModel: `source_scores`, float32
       `(n, V, num_labels)` -> `scores`, float32 `(n, classes)`; class names in assets/labels.txt.
+      Of a calibrated model also `sets_of_scores`, see `export_saved_model`.
     - `base_dir/program-<version>.tflite` and `base_dir/output_map-<version>.tflite`, the same in
       float32 of LiteRT's builtin operations; `read_litert_facts` reads the latter's labels.
 
@@ -103,7 +111,7 @@ def export_halves(
         signatures = write_program_half(model, program, takes_files=not no_files)
         write_facts(program, model, model.source, class_names, signatures, metrics, PROGRAM)
         with labels_file(class_names) as labels:
-            answering = write_map_half(model, output_map, labels)
+            answering = write_map_half(model, output_map, class_names, labels)
         write_facts(output_map, model, model.source, class_names, answering, metrics, OUTPUT_MAP)
         difference = _convert(model, aside, signatures)
         taken = take_half_versions(aside, base_dir, version)
@@ -116,7 +124,7 @@ def _convert(model: ReprogrammedModel, folder: Path, signatures: tuple[str, ...]
     content = convert_folder(folder / PROGRAM)
     difference = check_program_half(model, folder / PROGRAM, signatures, content)
     (folder / litert_name(PROGRAM)).write_bytes(content)
-    content = convert_folder(folder / OUTPUT_MAP)
+    content = convert_map(model)
     other, agreement = check_map_half(model, folder / OUTPUT_MAP, content)
     facts = litert_facts(model, model.source, "float32", agreement)
     (folder / litert_name(OUTPUT_MAP)).write_bytes(with_facts(content, facts))
@@ -211,12 +219,22 @@ def check_program_half(
 def check_map_half(model: ReprogrammedModel, folder: Path, file: bytes) -> tuple[float, Agreement]:
     """Compares the probabilities of both forms with those of the output map."""
     rows = _sample_scores(model)
-    answers = ModelAnswers(lambda rows: {"scores": model.output_map(rows)}, rows)
+    answers = ModelAnswers(lambda rows: _map_answers(model, rows), rows)
     found = run_litert(file, rows, "source_scores", "scores")
-    difference = _compare(answers, folder, {"serving_default": rows}, "scores", found)
+    inputs = dict.fromkeys(("serving_default", SETS_OF_SCORES), rows)
+    difference = _compare(answers, folder, inputs, "scores", found)
+    if model.calibration is not None:
+        for name in SET_OUTPUTS:
+            flags = run_litert(file, rows, "source_scores", name, SETS)
+            answers.compare("LiteRT file", name, flags)
     expected = answers.expected["scores"]
     same = float(np.mean(found.argmax(axis=1) == expected.argmax(axis=1)))
     return difference, Agreement(len(rows), same, float(np.abs(found - expected).max()))
+
+
+def _map_answers(model: ReprogrammedModel, rows: np.ndarray) -> dict[str, Any]:
+    scores = model.output_map(rows)
+    return {"scores": scores, **set_answers(model, rows, scores)}
 
 
 def _compare(

@@ -27,7 +27,7 @@ from keras_reprogram.export.litert_agreement import (
     refuse_disagreement,
 )
 from keras_reprogram.export.litert_conversion import convert
-from keras_reprogram.export.server_files import scored_classes
+from keras_reprogram.export.server_files import calibration_facts, scored_classes
 from keras_reprogram.files import write_whole_file
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source.source import Source
@@ -49,9 +49,10 @@ def export_litert(
     """Converts program, source and output map to one `.tflite` file.
 
     Only LiteRT's builtin operations are used. All views are inside; input `image`, output
-    `scores`, both float32, any batch. The file is run with `ai_edge_litert` and compared with the
-    model before it is written; class names and what the comparison found are stored in it, see
-    `read_litert_facts`.
+    `scores`, both float32, any batch; of a calibrated model also the signature `sets`, whose
+    outputs are those of `export_saved_model` without `classes`. The file is run with
+    `ai_edge_litert` and compared with the model before it is written; class names and what the
+    comparison found are stored in it, see `read_litert_facts`.
 
     Forms:
 
@@ -150,6 +151,8 @@ class LiteRTFacts:
         num_views: views of an image, all inside the file.
         source: fingerprint of the source model.
         agreement: how well the file agreed with the model.
+        calibration: what the sets promise of the float model, and from how many images it is
+            known; `None` for a model that was not calibrated.
     """
 
     form: str
@@ -159,6 +162,7 @@ class LiteRTFacts:
     num_views: int
     source: str
     agreement: Agreement
+    calibration: dict[str, Any] | None = None
 
     def __str__(self) -> str:
         return f"{self.form}, {self.num_views} view(s): {self.agreement}."
@@ -176,6 +180,7 @@ def litert_facts(
         num_views=model.queries_per_prediction,
         source=source.fingerprint,
         agreement=agreement,
+        calibration=None if model.calibration is None else calibration_facts(model.calibration),
     )
 
 

@@ -44,11 +44,15 @@ class Agreement:
 
 
 def run_litert(
-    content: bytes, rows: np.ndarray, takes: str = "image", gives: str = "scores"
+    content: bytes,
+    rows: np.ndarray,
+    takes: str = "image",
+    gives: str = "scores",
+    signature: str = "serving_default",
 ) -> np.ndarray:
     """Runs a LiteRT file on rows, in batches."""
     interpreter = Interpreter(model_content=content)
-    runner = interpreter.get_signature_runner("serving_default")
+    runner = interpreter.get_signature_runner(signature)
     try:
         # The runner resizes the file's inputs to what it is given.
         parts = [runner(**{takes: part})[gives] for part in _batches(rows)]

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from ai_edge_litert.tools import flatbuffer_utils
 
-from keras_reprogram.export.graphs import write_saved_model
+from keras_reprogram.export.graphs import SETS, write_map, write_saved_model
 from keras_reprogram.export.litert_agreement import LiteRTForm
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source.frozen_source import FrozenSource
@@ -36,9 +36,35 @@ def convert(
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         with _plain_failures(_advice(source or model.source)):
             if form.name == "int8":
-                return convert_source_to_int8(converter, images, model, source or model.source)
-            content = converter.convert()
-            return halve_weights(content) if form.name == "float16" else content
+                content = convert_source_to_int8(converter, images, model, source or model.source)
+            else:
+                content = bytes(converter.convert())
+            content = halve_weights(content) if form.name == "float16" else content
+        return content if model.calibration is None else with_set_signature(content)
+
+
+def convert_map(model: ReprogrammedModel) -> bytes:
+    """Converts source scores -> probabilities in float32, with builtin operations only."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_map(model, Path(folder) / "saved_model")
+        content = convert_folder(Path(folder) / "saved_model")
+    return content if model.calibration is None else with_set_signature(content)
+
+
+def with_set_signature(content: bytes) -> bytes:
+    """Gives a file that computes everything two signatures: scores alone, and all outputs."""
+    # Both are of the one subgraph, so that nothing is stored twice.
+    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
+    (everything,), (graph,) = model.signatureDefs, model.subgraphs
+    plain = copy.copy(everything)
+    everything.signatureKey = SETS.encode()
+    plain.outputs = [one for one in everything.outputs if one.name == b"scores"]
+    # Clients that ask for the first output by its place find the scores.
+    first = plain.outputs[0].tensorIndex
+    others = [index for index in graph.outputs if index != first]
+    graph.outputs = np.array([first, *others], np.int32)
+    model.signatureDefs = [plain, everything]
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 def convert_folder(folder: Path) -> bytes:

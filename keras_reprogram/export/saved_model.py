@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 from tensorflow.core.protobuf import saved_model_pb2
 
@@ -19,9 +20,10 @@ from keras_reprogram.export.checks import (
     export_blockers,
     images_for,
     refuse_blockers,
+    set_answers,
 )
 from keras_reprogram.export.graph_decoder import why_no_files
-from keras_reprogram.export.graphs import write_serving_graph
+from keras_reprogram.export.graphs import SETS_OF_SCORES, write_serving_graph
 from keras_reprogram.export.server_files import (
     docker_command,
     plain_metrics,
@@ -61,10 +63,18 @@ def export_saved_model(
     - `steps`: what happens inside. `image`, as above -> `source_images`, `(n, V, H, W, C)` in the
       source's range, `source_scores`, `(n, V, num_labels)`, and `scores`.
 
-    `image_bytes` and `classify` are written where target images have 1 or 3 channels. Beside the
-    graph: class names (assets/labels.txt), keras_reprogram.json and warm-up requests
-    (assets.extra); beside the version, unless they are there: models.config, batching.config and
-    serve.sh for docker.
+    A calibrated model (`model.calibrate`) has three more, for its calibration's coverage:
+
+    - `sets`: `image`, as above -> `classes` and `scores`, as above, `probabilities`, float32
+      `(n, classes)`, calibrated, `set`, bool `(n, classes)`, the classes that an image may have,
+      `distance`, float32 `(n,)`, `foreign` and `accepted`, bool `(n,)`; see `Calibration`.
+    - `sets_of_files`: `image_bytes`, as above -> the same.
+    - `sets_of_scores`: `source_scores`, `(n, V, num_labels)` -> the same.
+
+    `image_bytes`, `classify` and `sets_of_files` are written where target images have 1 or 3
+    channels. Beside the graph: class names (assets/labels.txt), keras_reprogram.json and warm-up
+    requests (assets.extra); beside the version, unless they are there: models.config,
+    batching.config and serve.sh for docker.
 
     The version is written aside, run by a fresh process without this package and Keras, compared
     with the model, and renamed: a server that watches the folder never sees half of it, and no
@@ -117,8 +127,11 @@ def export_saved_model(
     with folder_aside(base_dir) as aside:
         signatures = _write_graph(model, aside, embedded, class_names, takes_files=not no_files)
         write_facts(aside, model, embedded, class_names, signatures, metrics)
-        write_warmup(aside, served_name(base_dir), model.input_shape[1:], signatures, batch_sizes)
+        write_warmup(aside, served_name(base_dir), model, signatures, batch_sizes)
         inputs, images = images_for(model, signatures)
+        if SETS_OF_SCORES in signatures:
+            asked = embedded(model.program(images))
+            inputs[SETS_OF_SCORES] = keras.ops.convert_to_numpy(asked)
         expected = ModelAnswers(_answer(model, embedded), images)
         difference, replayed = check_reloaded(aside, inputs, expected)
         folder = take_version(aside, base_dir, version)
@@ -156,7 +169,8 @@ def _answer(model: ReprogrammedModel, source: Source) -> Callable[[np.ndarray], 
         source_images = model.program(images)
         source_scores = source(source_images)
         scores = model.output_map(source_scores)
-        return {"source_images": source_images, "source_scores": source_scores, "scores": scores}
+        steps = {"source_images": source_images, "source_scores": source_scores}
+        return {**steps, "scores": scores, **set_answers(model, source_scores, scores)}
 
     return answer
 

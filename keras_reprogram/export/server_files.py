@@ -15,8 +15,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_reprogram.export.graph_decoder import RESIZE_METHOD
-from keras_reprogram.export.graphs import EXAMPLE_FEATURE
+from keras_reprogram.export.graphs import EXAMPLE_FEATURE, SETS_OF_FILES, SETS_OF_SCORES
 from keras_reprogram.files import write_whole_file
+from keras_reprogram.fitting.calibration import Calibration
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source.source import Source
 from keras_reprogram.version import __version__
@@ -128,9 +129,17 @@ def write_facts(
         "resize_of_files": RESIZE_METHOD if "image_bytes" in signatures else None,
         "metrics": metrics,
     }
+    if model.calibration is not None:
+        facts["calibration"] = calibration_facts(model.calibration)
     file = folder / FACTS_FILE
     file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def calibration_facts(calibration: Calibration) -> dict[str, Any]:
+    """What the sets of an export promise, and from how many images it is known."""
+    names = ("coverage", "class_wise", "abstain", "temperature", "num_images", "num_groups")
+    return {name: getattr(calibration, name) for name in names}
 
 
 def _facts_of(source: Source) -> dict[str, Any]:
@@ -150,11 +159,13 @@ WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 def write_warmup(
     folder: Path,
     name: str,
-    target_shape: tuple[int, int, int],
+    model: ReprogrammedModel,
     signatures: Sequence[str],
     batch_sizes: Sequence[int],
 ) -> None:
     """Writes a request for each signature and batch size; one of one image for `steps`."""
+    target_shape = model.input_shape[1:]
+    answer_shape = (model.queries_per_prediction, model.source.num_labels)
     files = _example_files(target_shape) if "image_bytes" in signatures else []
     (folder / WARMUP_FILE).parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(folder / WARMUP_FILE)) as writer:
@@ -163,16 +174,19 @@ def write_warmup(
             contents = list(itertools.islice(itertools.cycle(files), size))
             if signature == "classify":
                 writer.write(_classify_log(asked, contents))
-            elif signature == "image_bytes":
+            elif signature in ("image_bytes", SETS_OF_FILES):
                 tensor = tf.make_tensor_proto(contents, tf.string)
                 writer.write(_predict_log(asked, "image_bytes", tensor))
+            elif signature == SETS_OF_SCORES:
+                writer.write(_predict_log(asked, "source_scores", _zeros((size, *answer_shape))))
             else:
                 writer.write(_predict_log(asked, "image", _zeros((size, *target_shape))))
 
 
 def _requests(signatures: Sequence[str], batch_sizes: Sequence[int]) -> list[tuple[str, int]]:
     # `steps` calls what the others call, and people look at one image at a time.
-    sizes = {signature: batch_sizes for signature in signatures} | {"steps": (1,)}
+    one = {"steps": (1,), SETS_OF_SCORES: (1,)}
+    sizes = {signature: one.get(signature, batch_sizes) for signature in signatures}
     return [(signature, size) for signature in signatures for size in sizes[signature]]
 
 

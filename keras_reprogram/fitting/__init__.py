@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from keras_reprogram.lazy_imports import lazy_names
 
 if TYPE_CHECKING:
+    from keras_reprogram.fitting.calibration import Calibration
     from keras_reprogram.fitting.map_fitting import MapFit, fit_logistic_regression
     from keras_reprogram.fitting.view_selection import READINGS, ViewOrder, ViewPool, solve_views
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 __all__, __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "calibration": ("Calibration",),
         "map_fitting": (
             "MapFit",
             "fit_logistic_regression",

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from keras_reprogram.files import write_whole_file
+from keras_reprogram.fitting.calibration import Calibration, from_plain, to_plain
 from keras_reprogram.fitting.weight_copy import WeightCopy, trained_variables
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source.source import Source
@@ -20,6 +21,8 @@ from keras_reprogram.version import __version__
 
 _FORMAT = 1
 _SUFFIX = ".reprogram"
+# In files of calibrated models; versions that know of none leave it alone.
+_CALIBRATION = "calibration"
 # What reading a file that is damaged, or none of ours, may raise.
 _UNREADABLE: tuple[type[Exception], ...] = (zipfile.BadZipFile, zlib.error, OSError, EOFError)
 _UNREADABLE += (KeyError, ValueError, NotImplementedError, RuntimeError)
@@ -34,7 +37,7 @@ class _UnknownFormatError(ValueError):
 
 
 def save_program(model: ReprogrammedModel, path: str | Path, *, overwrite: bool = False) -> Path:
-    """Writes program, output map, views, ranges and class names: everything but the source.
+    """Writes program, output map, views, ranges, class names and calibration: all but the source.
 
     The file holds the source's fingerprint, so that another source is refused on load. For a
     source that runs as Python code, which has no weights to look at, one probe image is asked
@@ -75,7 +78,11 @@ def save_program(model: ReprogrammedModel, path: str | Path, *, overwrite: bool 
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("program.json", json.dumps(_describe(model), indent=1))
-        archive.writestr("weights.npz", _weights_bytes(model))
+        archive.writestr("weights.npz", _npz(WeightCopy(trained_variables(model)).values))
+        if model.calibration is not None:
+            plain, arrays = to_plain(model.calibration)
+            archive.writestr(f"{_CALIBRATION}.json", json.dumps(plain, indent=1))
+            archive.writestr(f"{_CALIBRATION}.npz", _npz(arrays))
     write_whole_file(path, content.getvalue())
     return path
 
@@ -105,7 +112,7 @@ def load_program(
     help(load_program)
     ```
     """
-    described, weights = _read(Path(path))
+    described, weights, calibration = _read(Path(path))
     _check_source(Path(path), described, source, check_probe)
     parts = {key: keras.saving.deserialize_keras_object(described[key]) for key in _PARTS}
     model = ReprogrammedModel(
@@ -122,6 +129,7 @@ def load_program(
         )
     for variable, weight in zip(variables, weights, strict=True):
         variable.assign(weight)
+    model.calibration = calibration
     return model
 
 
@@ -164,20 +172,26 @@ def _describe(model: ReprogrammedModel) -> dict[str, Any]:
     }
 
 
-def _weights_bytes(model: ReprogrammedModel) -> bytes:
+def _npz(arrays: list[np.ndarray] | dict[str, np.ndarray]) -> bytes:
     buffer = io.BytesIO()
-    np.savez(buffer, *WeightCopy(trained_variables(model)).values)
+    named: dict[str, Any] = dict(arrays) if isinstance(arrays, dict) else {}
+    np.savez(buffer, *([] if named else arrays), **named)
     return buffer.getvalue()
 
 
-def _read(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
+def _arrays(content: bytes) -> dict[str, np.ndarray]:
+    return dict(np.load(io.BytesIO(content), allow_pickle=False))
+
+
+def _read(path: Path) -> tuple[dict[str, Any], list[np.ndarray], Calibration | None]:
     if not path.exists():
         raise FileNotFoundError(f"There is no program file at {path}. Check the path.")
     try:
         with zipfile.ZipFile(path) as archive:
             described = _checked_format(json.loads(archive.read("program.json")), path)
-            stored = np.load(io.BytesIO(archive.read("weights.npz")), allow_pickle=False)
-            weights = [stored[f"arr_{i}"] for i in range(len(stored.files))]
+            stored = _arrays(archive.read("weights.npz"))
+            weights = [stored[f"arr_{i}"] for i in range(len(stored))]
+            calibration = _read_calibration(archive)
     except _UnknownFormatError:
         raise
     except _UNREADABLE as error:
@@ -185,7 +199,14 @@ def _read(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
             f"{path} is not a program file, or it is corrupt. Expected what `save_program` wrote. "
             f"Received: {type(error).__name__}: {error}. Copy it again, or save the program anew."
         ) from error
-    return described, weights
+    return described, weights, calibration
+
+
+def _read_calibration(archive: zipfile.ZipFile) -> Calibration | None:
+    if f"{_CALIBRATION}.json" not in archive.namelist():
+        return None
+    plain = json.loads(archive.read(f"{_CALIBRATION}.json"))
+    return from_plain(plain, _arrays(archive.read(f"{_CALIBRATION}.npz")))
 
 
 def _checked_format(described: Any, path: Path) -> dict[str, Any]:

@@ -10,12 +10,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_reprogram.asking import exact_fit
+from keras_reprogram.asking import exact_fit, prediction_sets
 from keras_reprogram.asking.answer_cache import CachedFeatures, own_step
 from keras_reprogram.asking.asker import Asker
 from keras_reprogram.asking.data import DataChecks, is_array
 from keras_reprogram.estimators.gradient_estimator import GradientEstimator, row_loss
 from keras_reprogram.estimators.random_directions import RandomDirections
+from keras_reprogram.fitting.calibration import Calibration, from_plain, to_plain
 from keras_reprogram.model.callbacks import BudgetStop, MapUpdates, QueryLog
 from keras_reprogram.model.fit_options import as_list, options_for_arrays, options_for_data_set
 from keras_reprogram.model.part_checks import check_parts, check_seed, check_source_images
@@ -102,6 +103,7 @@ class ReprogrammedModel(keras.Model):
         self.gradient_estimator = gradient_estimator
         self.class_names = tuple(class_names) if class_names is not None else None
         self.seed = check_seed(seed)
+        self.calibration: Calibration | None = None
         self.queries_per_prediction = int(source_images.shape[1])
         self.data_checks = DataChecks(
             target_shape=tuple(program.target_shape),
@@ -253,6 +255,7 @@ class ReprogrammedModel(keras.Model):
         options |= {"validation_data": validation_data, "validation_split": validation_split}
         if is_array(x):
             arrays = self.data_checks.arrays(x, y, sample_weight)
+            self.asker.learned.add(arrays[0])
             if initial_epoch == 0 and step_check.check_queries(self, len(arrays[0])):
                 step_check.warn_if_below_quantisation(self, arrays[0])
             options = options_for_arrays(options, arrays, cached, self.seed, shuffle)
@@ -286,10 +289,10 @@ class ReprogrammedModel(keras.Model):
         return super().evaluate(x, y, batch_size, verbose, sample_weight, **options)
 
     def predict(self, x: Any, batch_size: int | None = None, **options: Any) -> np.ndarray:
-        """Keras's `predict`, with the same arguments.
+        """Keras's `predict`, with the same arguments; see `predict_sets` for sets and abstention.
 
         Returns:
-            Probabilities `(n, classes)`.
+            Probabilities `(n, classes)`, as the output map gives them.
         """
         self._check_ready("predict")
         if is_array(x):
@@ -336,6 +339,8 @@ class ReprogrammedModel(keras.Model):
     fit_opaque = fit_opaque.fit_opaque
     estimate_queries = plan.estimate_queries
     check_step = step_check.check_step
+    calibrate = prediction_sets.calibrate
+    predict_sets = prediction_sets.predict_sets
 
     def use_placement(self, placement: Placement) -> None:
         """Takes other views, as many as before; the output map has to be fitted again.
@@ -370,16 +375,28 @@ class ReprogrammedModel(keras.Model):
             "class_names": self.class_names,
             "seed": self.seed,
             "name": self.name,
+            **self._calibration_config(),
         }
+
+    def _calibration_config(self) -> dict[str, Any]:
+        if self.calibration is None:
+            return {}
+        plain, arrays = to_plain(self.calibration)
+        return {"calibration": [plain, {name: a.tolist() for name, a in arrays.items()}]}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> ReprogrammedModel:
         parts = dict(config)
+        calibration = parts.pop("calibration", None)
         for key in ("program", "source", "output_map", "gradient_estimator"):
             parts[key] = keras.saving.deserialize_keras_object(
                 config[key], custom_objects=custom_objects
             )
-        return cls(**parts)
+        model = cls(**parts)
+        if calibration is not None:
+            plain, arrays = calibration
+            model.calibration = from_plain(plain, arrays)
+        return model
 
 
 def _without(variables: list[Any], taken: list[Any]) -> list[Any]:

@@ -157,6 +157,7 @@ def _labelled(
     model: Any, x: Any, y: Any, sample_weight: Any = None, class_weight: Any = None
 ) -> LabelledImages:
     images, targets = model.data_checks.arrays(x, y, sample_weight)[:2]
+    model.asker.learned.add(images)
     num_classes = model.output_map.num_classes
     labels = most_probable_labels(y, len(images), num_classes, stacklevel=4)
     weight = image_weights(labels, sample_weight, class_weight)

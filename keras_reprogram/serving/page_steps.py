@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_reprogram.export.graph_decoder import file_decoder
+from keras_reprogram.export.graphs import SETS_OF_SCORES
 from keras_reprogram.serving.errors import ServingError
 from keras_reprogram.serving.image_headers import check_pixels
 from keras_reprogram.serving.servable import Servable
@@ -24,7 +25,7 @@ def show_steps(servable: Servable, facts: PageFacts, target: np.ndarray) -> dict
     """Asks a model about one target image and lays out its steps, as JSON."""
     steps = servable.run(STEPS, {"image": target})
     answers = _shown_scores(steps["source_scores"][0], facts.scores)
-    return {
+    shown = {
         "target_image": data_url(target[0], facts.target_range),
         "views": [
             {
@@ -34,6 +35,22 @@ def show_steps(servable: Servable, facts: PageFacts, target: np.ndarray) -> dict
             for image, scores in zip(steps["source_images"][0], answers, strict=True)
         ],
         "classes": _best(steps["scores"][0], facts.class_names, MOST_CLASSES),
+    }
+    if facts.coverage is not None:
+        # The answers are there already, so that nothing is asked twice.
+        judged = servable.run(SETS_OF_SCORES, {"source_scores": steps["source_scores"]})
+        shown["verdict"] = _verdict(judged, facts)
+    return shown
+
+
+def _verdict(judged: Mapping[str, np.ndarray], facts: PageFacts) -> dict[str, Any]:
+    """What the calibration says of the image."""
+    order = np.argsort(-judged["scores"][0], kind="stable")
+    return {
+        "set": [facts.class_names[index] for index in order if judged["set"][0][index]],
+        "foreign": bool(judged["foreign"][0]),
+        "accepted": bool(judged["accepted"][0]),
+        "coverage": facts.coverage,
     }
 
 
@@ -61,7 +78,8 @@ class PageFacts(NamedTuple):
     """An export's facts, checked as far as the page relies on them.
 
     `target_range` and `source_range` are `(low, high)`, `scores` is `"probabilities"`, `"logits"`
-    or `"features"`, `source_labels` and `class_names` have a name for each score.
+    or `"features"`, `source_labels` and `class_names` have a name for each score; `coverage` is
+    that of a calibrated model's sets.
     """
 
     target_shape: tuple[int, int, int]
@@ -72,6 +90,7 @@ class PageFacts(NamedTuple):
     class_names: tuple[str, ...]
     num_views: int
     scores: str
+    coverage: float | None = None
 
 
 def read_page_facts(servable: Servable) -> PageFacts:
@@ -125,6 +144,7 @@ def _page_facts(facts: Mapping[str, Any]) -> PageFacts:
         class_names=tuple(str(name) for name in facts["class_names"]),
         num_views=int(facts["num_views"]),
         scores=str(source["scores"]),
+        coverage=(facts.get("calibration") or {}).get("coverage"),
     )
 
 

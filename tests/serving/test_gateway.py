@@ -21,12 +21,13 @@ from served_models import (
     stubs_of,
     target_images,
 )
-from small_models import opaque_source, sign_source, small_model
+from small_models import images_and_labels, opaque_source, sign_source, small_model
 from tensorflow_serving.apis import classification_pb2
 
 from keras_reprogram import QueryLedger
 from keras_reprogram.export import export_halves
 from keras_reprogram.serving import ModelServer
+from keras_reprogram.serving.page_steps import read_page_facts, show_steps
 from keras_reprogram.source.remote import TFServingSource, retries
 from keras_reprogram.testing import HostedModel
 from keras_reprogram.testing.fake_tf_serving import FakeTFServing
@@ -305,3 +306,30 @@ def test_one_call_of_the_source_at_a_time(gateway, monkeypatch):
     for client in clients:
         client.join()
     assert most == [1] * 4
+
+
+def test_a_calibrated_gateway_answers_with_sets(tmp_path):
+    source = sign_source()
+    model = small_model(source, num_views=NUM_VIEWS, class_names=CLASS_NAMES)
+    images = images_and_labels(60, seed=5)
+    model.calibrate(*images, verbose=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("keras_reprogram.export.halves.check_reloaded", lambda *arguments: (0.0, 0))
+        export_halves(model, tmp_path / "signs")
+    asked = target_images()
+    expected = model.predict_sets(asked, verbose=0)
+    with ModelServer(tmp_path / "signs", source=source, poll_seconds=60) as server:
+        body = {"signature_name": "sets", "instances": asked.tolist()}
+        rows = post(server, body).json()["predictions"]
+        served = server.versions.latest()
+        steps = show_steps(served, read_page_facts(served), asked[:1])
+    assert [row["set"] for row in rows] == expected.sets.tolist()
+    assert [row["accepted"] for row in rows] == expected.accepted.tolist()
+    np.testing.assert_allclose(
+        [row["probabilities"] for row in rows], expected.probabilities, atol=1e-5
+    )
+    assert rows[0]["classes"] == CLASS_NAMES
+    names = [CLASS_NAMES[k] for k in np.flatnonzero(expected.sets[0])]
+    verdict = {"accepted": bool(expected.accepted[0]), "foreign": bool(expected.foreign[0])}
+    assert sorted(steps["verdict"].pop("set")) == sorted(names)
+    assert steps["verdict"] == verdict | {"coverage": 0.9}

@@ -118,6 +118,7 @@ def test_facts_say_what_the_page_shows(client) -> None:
         "class_names": CLASS_NAMES,
         "num_views": NUM_VIEWS,
         "scores": "probabilities",
+        "coverage": None,
     }
 
 

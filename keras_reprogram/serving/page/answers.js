@@ -8,12 +8,14 @@ export function showAnswer(answer, facts) {
   showImage(byId("target-image"), answer.target_image);
   showViews(answer.views, facts);
   showClasses(answer.classes, facts);
+  showVerdict(answer.verdict);
 }
 
 export function clearAnswer(facts) {
   byId("target-image").hidden = true;
   byId("best-label").textContent = "–";
   byId("best-score").textContent = "";
+  byId("verdict").hidden = true;
   rows(byId("classes"), 0, "score-row");
   rows(byId("views"), facts.num_views, "view-card").forEach((card) => {
     card.querySelector("img").hidden = true;
@@ -46,6 +48,20 @@ function showClasses(classes, facts) {
   rows(byId("classes"), shown.length, "score-row").forEach((row, place) => {
     showScore(row, shown[place], 1, shown[place] === best);
   });
+}
+
+// Only calibrated models say more than scores.
+function showVerdict(verdict) {
+  byId("verdict").hidden = verdict === undefined;
+  if (verdict !== undefined) byId("verdict").textContent = verdictText(verdict);
+}
+
+function verdictText({ set, foreign, accepted, coverage }) {
+  if (foreign) return "None of these: the image is unlike those that the model was calibrated on.";
+  const asked = `at ${percent(coverage)} coverage`;
+  if (accepted) return `Accepted: the only class that is possible ${asked}.`;
+  if (set.length === 0) return `None of these: no class is possible ${asked}.`;
+  return `Not sure: ${asked} it may be ${set.join(", ")}.`;
 }
 
 function showScore(row, { label, score }, full, best) {
