@@ -54,6 +54,15 @@ def readme_blocks() -> list[object]:
 _LONG = dict.fromkeys(("export_halves", "export_saved_model", "join_sources"), pytest.mark.slow)
 
 
+def page_blocks() -> list[object]:
+    pages = sorted((README.parent / "docs").glob("*.md"))
+    return [
+        pytest.param(block, id=f"{page.name} line {block.line}")
+        for page in pages
+        for block in python_blocks(page.read_text())
+    ]
+
+
 def docstring_blocks() -> list[object]:
     public = {name: getattr(keras_reprogram, name) for name in keras_reprogram.__all__}
     return [
@@ -67,6 +76,13 @@ def docstring_blocks() -> list[object]:
 @pytest.mark.parametrize("block", readme_blocks())
 def test_readme_block_runs(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_block(block, "README", tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("block", page_blocks())
+def test_block_of_a_page_runs(
+    block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_block(block, "page", tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(("name", "block"), docstring_blocks())

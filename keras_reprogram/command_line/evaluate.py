@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,13 +18,23 @@ from keras_reprogram.command_line.console import (
     print_table,
     with_exit_codes,
 )
-from keras_reprogram.command_line.options import JsonFile, Quiet, RunFolder, TestImages
+from keras_reprogram.command_line.options import (
+    Abstain,
+    ClassWise,
+    Coverage,
+    JsonFile,
+    Quiet,
+    RunFolder,
+    TestImages,
+)
 from keras_reprogram.command_line.run_folder import Run, check_json_path, read_run, write_json
 
 if TYPE_CHECKING:
     import numpy as np
 
     from keras_reprogram.datasets import TargetData
+    from keras_reprogram.fitting.calibration import SetRule
+    from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
     from keras_reprogram.report import ClassificationMetrics
     from keras_reprogram.scoring.output import ScoredImage
 
@@ -130,6 +140,9 @@ def predict(
         list[Path],
         typer.Argument(metavar="IMAGES...", help="Image files, or folders of them."),
     ],
+    coverage: Coverage = None,
+    class_wise: ClassWise = None,
+    abstain: Abstain = None,
     json_file: Annotated[
         Path | None,
         typer.Option(
@@ -147,21 +160,34 @@ def predict(
     the command ends with status 2. Example:
 
     keras-reprogram predict runs/digits-traffic-signs photos/ > classes.csv
+
+    With --coverage, --class-wise or --abstain, for a run of train --calibrate, three columns
+    follow: set, the classes that the image may have, joined by |; accepted, whether that is one
+    class and the image is not foreign; foreign. Probabilities are calibrated then.
     """
     check_json_path(json_file)
     opened = read_run(run)
     files = _image_files(images)
     class_names = opened.facts["target"]["class_names"]
+    model = opened.load_model(opened.open_source())
+    rule = None
+    if (coverage, class_wise, abstain) != (None, None, None):
+        from keras_reprogram.asking.prediction_sets import checked_calibration
+
+        rule = checked_calibration(model).rule(coverage, class_wise, abstain)
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(("file", "class", "probability"))
+    writer.writerow(("file", "class", "probability", *(() if rule is None else _SET_COLUMNS)))
     every, unread = [], 0
-    for image in _scored(opened, files, Progress(quiet)):
+    for image in _scored(model, rule, files, Progress(quiet)):
         if image.probabilities is None:
             name_bad_image(image.name, image.reason)
             unread += 1
             continue
         facts = _as_facts(image.name, class_names, image.probabilities)
-        writer.writerow((image.name, facts["class"], f"{facts['probability']:.4f}"))
+        if image.judged is not None:
+            facts |= _set_facts(class_names, image.probabilities, image.judged)
+        further = [_as_cell(facts[name]) for name in _SET_COLUMNS if name in facts]
+        writer.writerow((image.name, facts["class"], f"{facts['probability']:.4f}", *further))
         every.append(facts)
     if json_file is not None:
         write_json(json_file, every)
@@ -194,12 +220,14 @@ def _image_files(paths: list[Path]) -> list[Path]:
     return files
 
 
-def _scored(run: Run, files: list[Path], progress: Progress) -> Iterator[ScoredImage]:
+def _scored(
+    model: ReprogrammedModel, rule: SetRule | None, files: list[Path], progress: Progress
+) -> Iterator[ScoredImage]:
     """Reads and asks a few images at a time: a folder need not fit into memory."""
     from keras_reprogram.scoring.inputs import ImageFiles
     from keras_reprogram.scoring.models import ProgramScorer
 
-    scorer = ProgramScorer(run.load_model(run.open_source()))
+    scorer = ProgramScorer(model, rule)
     done = 0
     with progress.bar("asking the source", len(files)) as update:
         for batch in scorer.score_all(ImageFiles(tuple(map(str, files))).read()):
@@ -217,3 +245,19 @@ def _as_facts(name: str, class_names: list[str], row: np.ndarray) -> dict[str, A
         "probability": float(row[best]),
         "probabilities": probabilities,
     }
+
+
+_SET_COLUMNS = ("set", "accepted", "foreign")
+
+
+def _set_facts(
+    class_names: list[str], probabilities: np.ndarray, judged: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
+    """The set's classes, the most probable first, and the flags."""
+    order = (-probabilities).argsort(kind="stable")
+    inside = [class_names[index] for index in order if judged["set"][index]]
+    return {"set": inside, **{name: bool(judged[name]) for name in ("accepted", "foreign")}}
+
+
+def _as_cell(value: list[str] | bool) -> str:
+    return "|".join(value) if isinstance(value, list) else str(value).lower()

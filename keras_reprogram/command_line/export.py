@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from keras_reprogram.command_line.console import Progress, stdout_is_for_data, with_exit_codes
-from keras_reprogram.command_line.options import Quiet, RunFolder, check_folder
+from keras_reprogram.command_line.options import (
+    Abstain,
+    ClassWise,
+    Coverage,
+    Quiet,
+    RunFolder,
+    check_folder,
+)
 from keras_reprogram.command_line.run_folder import read_run
 from keras_reprogram.command_line.source_settings import SourceSettings, with_source_settings
 from keras_reprogram.command_line.sources import check_source, resolve_source
@@ -80,6 +87,9 @@ def export(
             "with the model on the run's training images.",
         ),
     ] = LiteRTNumbers.FLOAT32,
+    coverage: Coverage = None,
+    class_wise: ClassWise = None,
+    abstain: Abstain = None,
     force: Annotated[
         bool,
         typer.Option("--force", help="Write a LiteRT file even if it differs from the model."),
@@ -113,6 +123,7 @@ def export(
         check_source(source)
     resolved = opened.open_source()
     model = opened.load_model(resolved)
+    _choose_sets(model, coverage, class_wise, abstain)
     equivalent = (
         None
         if kind == ExportFormat.HALVES
@@ -131,6 +142,24 @@ def export(
             written.append(_write_litert(opened, model, litert, equivalent, litert_form, how))
     for path in written:
         print(path)
+
+
+def _choose_sets(
+    model: ReprogrammedModel,
+    coverage: float | None,
+    class_wise: bool | None,
+    abstain: float | None,
+) -> None:
+    """Sets of a calibrated run are exported for what the options ask."""
+    if (coverage, class_wise, abstain) == (None, None, None):
+        return
+    from keras_reprogram.asking.prediction_sets import checked_calibration
+
+    calibration = checked_calibration(model)
+    rule = calibration.rule(coverage, class_wise, abstain)
+    model.calibration = replace(
+        calibration, coverage=rule.coverage, class_wise=rule.class_wise, abstain=rule.abstain
+    )
 
 
 def _refuse_with_halves(source: str | None, litert_form: LiteRTNumbers) -> None:

@@ -57,6 +57,31 @@ RunFolder = Annotated[
 Price = Annotated[
     float | None, typer.Option(min=0, metavar="MONEY", help="Price of 1,000 queries.")
 ]
+Coverage = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE",
+        help="Share of prediction sets that hold the true class, such as 0.9. [default: 0.9, or "
+        "what the run was calibrated for]",
+    ),
+]
+ClassWise = Annotated[
+    bool | None,
+    typer.Option(
+        "--class-wise/--on-average",
+        help="Whether the coverage holds in every class or on average. [default: on average, or "
+        "what the run was calibrated for]",
+        show_default=False,
+    ),
+]
+Abstain = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE",
+        help="Share of images like the calibrating ones that may be called foreign; 0 calls none "
+        "foreign. [default: 0.05, or what the run was calibrated for]",
+    ),
+]
 JsonFile = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Also write the figures to this file.")
 ]

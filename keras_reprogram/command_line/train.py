@@ -9,6 +9,9 @@ import typer
 
 from keras_reprogram.command_line.console import Progress, with_exit_codes
 from keras_reprogram.command_line.options import (
+    Abstain,
+    ClassWise,
+    Coverage,
     JsonFile,
     Opaque,
     Quiet,
@@ -75,6 +78,18 @@ def train(
             "apply to training and to validation.",
         ),
     ] = None,
+    calibrate: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Hold out this share of the training images and calibrate on them: the run then "
+            "says how sure it is, which classes an image may have, and which images are none of "
+            "these. It costs one query per held-out image and view. [default: none]",
+        ),
+    ] = None,
+    coverage: Coverage = None,
+    class_wise: ClassWise = None,
+    abstain: Abstain = None,
     learning_rate: Annotated[
         float | None,
         typer.Option(
@@ -131,6 +146,11 @@ def train(
 
     keras-reprogram train --source MobileNetV2 --target my/class/folders
     """
+    if calibrate is None and (coverage, class_wise, abstain) != (None, None, None):
+        raise ValueError(
+            "--coverage, --class-wise and --abstain are for --calibrate. Received: none. Add "
+            "--calibrate 0.2."
+        )
     options = TrainOptions(
         output_map=output_map,
         labels_per_class=labels_per_class,
@@ -142,6 +162,10 @@ def train(
         query_budget=query_budget,
         warn_at=warn_at,
         class_weight=class_weight,
+        calibrate=calibrate,
+        coverage=0.9 if coverage is None else coverage,
+        class_wise=bool(class_wise),
+        abstain=0.05 if abstain is None else abstain,
     )
     check_json_path(json_file)
     check_folder(output)

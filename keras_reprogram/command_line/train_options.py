@@ -127,6 +127,10 @@ class TrainOptions:
             settings need.
         warn_at: share of the query budget at which a warning is given; `None` for none.
         class_weight: what images of each class count, as `parse_class_weight` reads it.
+        calibrate: share of the training images that is held out to calibrate on, or `None`.
+        coverage: of the calibrated model's sets.
+        class_wise: whether it holds in every class.
+        abstain: share of images like these that may be called foreign.
     """
 
     output_map: OutputMapKind = OutputMapKind.DENSE
@@ -140,9 +144,18 @@ class TrainOptions:
     query_budget: int | None = None
     warn_at: float | None = None
     class_weight: str | None = None
+    calibrate: float | None = None
+    coverage: float = 0.9
+    class_wise: bool = False
+    abstain: float = 0.05
 
     def __post_init__(self) -> None:
         parse_class_weight(self.class_weight)
+        if self.calibrate is not None and not 0 < self.calibrate < 1:
+            raise ValueError(
+                "--calibrate must be a share of the training images above 0 and below 1. "
+                f"Received: {self.calibrate:g}. Try 0.2."
+            )
         if self.image_size is not None and self.placement != PlacementKind.CENTER:
             raise ValueError(
                 "--image-size is for --placement center; the other placements set the "

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from keras_reprogram.command_line.calibrating import calibrate_run, hold_out
 from keras_reprogram.command_line.console import INTERRUPTED, Progress, print_table
 from keras_reprogram.command_line.options import is_skewed
 from keras_reprogram.command_line.run_folder import RunDraft, write_json
@@ -98,7 +99,9 @@ class _Training:
         return rows, self.facts
 
     def _seed(self, seed: int, keep: bool) -> SeedRun:
-        target = self.target if keep else self._drawn(seed)
+        target, held = self.target if keep else self._drawn(seed), None
+        if self.config.options.calibrate is not None:
+            target, held = hold_out(target, self.config.options, seed)
         if keep:
             self.facts = self.config.facts(self.resolved.source, target)
             self.progress.note("\n".join((target.origin, *target.notes)))
@@ -112,6 +115,9 @@ class _Training:
             outcomes[NO_SOURCE] = no_source(target, seed, self.progress, weights)
         checkpoint = self._checkpoint if keep else _forget
         run = train_seed(source, target, options, seed, self.progress, checkpoint)
+        if held is not None and keep:
+            calibrate_run(run, held, options, self.progress)
+            checkpoint(run.model)
         outcomes |= run.outcomes
         if self.config.baseline and self.resolved.keras_source is not None:
             load = self.resolved.keras_source

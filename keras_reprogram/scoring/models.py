@@ -21,6 +21,7 @@ from keras_reprogram.scoring.inputs import NamedImage, batches
 from keras_reprogram.scoring.output import ScoredImage
 
 if TYPE_CHECKING:
+    from keras_reprogram.fitting.calibration import SetRule
     from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
     from keras_reprogram.source import Source
 
@@ -237,13 +238,13 @@ class _ExportedScorer(BatchScorer):
 
 
 class ProgramScorer(BatchScorer):
-    """Decodes in Python and asks the source."""
+    """Decodes in Python and asks the source; a rule judges each answer too."""
 
-    def __init__(self, model: ReprogrammedModel) -> None:
+    def __init__(self, model: ReprogrammedModel, rule: SetRule | None = None) -> None:
         numbers = range(model.output_map.num_classes)
         self.class_names = tuple(str(name) for name in model.class_names or numbers)
         self.rows_at_once = rows_per_batch(model.queries_per_prediction, model.source.source_shape)
-        self._model = model
+        self._model, self._rule = model, rule
 
     def score_contents(self, images: Sequence[NamedImage]) -> list[ScoredImage]:
         model = self._model
@@ -254,17 +255,26 @@ class ProgramScorer(BatchScorer):
         return [
             ScoredImage(image.name, None, pixels)
             if isinstance(pixels, str)
-            else ScoredImage(image.name, next(rows))
+            else ScoredImage(image.name, *next(rows))
             for image, pixels in zip(images, decoded, strict=True)
         ]
 
-    def _predict(self, pixels: np.ndarray) -> np.ndarray:
+    def _predict(self, pixels: np.ndarray) -> list[tuple[np.ndarray, str, Any]]:
+        """Each image's probabilities, no reason, and what the rule says."""
         import keras
 
         model = self._model
         checked = model.data_checks.images(pixels)
         (scores,) = model.asker.each([checked], len(checked), progress=lambda queries: None)
-        return keras.ops.convert_to_numpy(model.output_map(scores))
+        probabilities = model.output_map(scores)
+        if self._rule is None:
+            return [(row, "", None) for row in keras.ops.convert_to_numpy(probabilities)]
+        found = self._rule(scores, probabilities)
+        arrays = {name: keras.ops.convert_to_numpy(value) for name, value in found.items()}
+        judged = (
+            {name: array[row] for name, array in arrays.items()} for row in range(len(scores))
+        )
+        return [(one["probabilities"], "", one) for one in judged]
 
 
 def _decoded(

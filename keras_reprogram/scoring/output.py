@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,11 +19,15 @@ _FORMAT = 1
 
 
 class ScoredImage(NamedTuple):
-    """An image's probabilities `(classes,)`, or the reason why it has none."""
+    """An image's probabilities `(classes,)`, or the reason why it has none.
+
+    `judged` is what a calibration says of it, where one was asked: its set and flags.
+    """
 
     name: str
     probabilities: np.ndarray | None
     reason: str = ""
+    judged: Mapping[str, np.ndarray] | None = None
 
     def as_row(self, class_names: Sequence[str]) -> dict[str, Any]:
         """Plain values: its class and probabilities, or its error; the others are `None`."""

@@ -25,7 +25,7 @@ def show_steps(servable: Servable, facts: PageFacts, target: np.ndarray) -> dict
     """Asks a model about one target image and lays out its steps, as JSON."""
     steps = servable.run(STEPS, {"image": target})
     answers = _shown_scores(steps["source_scores"][0], facts.scores)
-    shown = {
+    shown: dict[str, Any] = {
         "target_image": data_url(target[0], facts.target_range),
         "views": [
             {
