@@ -221,7 +221,8 @@ def check_map_half(model: ReprogrammedModel, folder: Path, file: bytes) -> tuple
     rows = _sample_scores(model)
     answers = ModelAnswers(lambda rows: _map_answers(model, rows), rows)
     found = run_litert(file, rows, "source_scores", "scores")
-    inputs = dict.fromkeys(("serving_default", SETS_OF_SCORES), rows)
+    signatures = ("serving_default", *([SETS_OF_SCORES] if model.calibration else []))
+    inputs = dict.fromkeys(signatures, rows)
     difference = _compare(answers, folder, inputs, "scores", found)
     if model.calibration is not None:
         for name in SET_OUTPUTS:

@@ -127,7 +127,9 @@ def export_saved_model(
     with folder_aside(base_dir) as aside:
         signatures = _write_graph(model, aside, embedded, class_names, takes_files=not no_files)
         write_facts(aside, model, embedded, class_names, signatures, metrics)
-        write_warmup(aside, served_name(base_dir), model, signatures, batch_sizes)
+        answer_shape = (model.queries_per_prediction, model.source.num_labels)
+        shape, name = model.input_shape[1:], served_name(base_dir)
+        write_warmup(aside, name, shape, signatures, batch_sizes, answer_shape)
         inputs, images = images_for(model, signatures)
         if SETS_OF_SCORES in signatures:
             asked = embedded(model.program(images))

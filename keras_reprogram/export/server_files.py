@@ -159,13 +159,12 @@ WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 def write_warmup(
     folder: Path,
     name: str,
-    model: ReprogrammedModel,
+    target_shape: tuple[int, int, int],
     signatures: Sequence[str],
     batch_sizes: Sequence[int],
+    answer_shape: tuple[int, int] = (1, 1),
 ) -> None:
     """Writes a request for each signature and batch size; one of one image for `steps`."""
-    target_shape = model.input_shape[1:]
-    answer_shape = (model.queries_per_prediction, model.source.num_labels)
     files = _example_files(target_shape) if "image_bytes" in signatures else []
     (folder / WARMUP_FILE).parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(folder / WARMUP_FILE)) as writer:

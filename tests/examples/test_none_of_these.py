@@ -39,7 +39,7 @@ def test_no_group_is_fitted_on_and_calibrated_on(script):
 
 def test_foreign_images_fit_the_target(script):
     colour = script.foreign_images("digits", target(), 7, seed=0)
-    assert colour.shape == (7, 6, 6, 3) and 0 <= colour.min() and 200 < colour.max() <= 255
+    assert colour.shape == (7, 6, 6, 3) and colour.min() >= 0 and 200 < colour.max() <= 255
     np.testing.assert_array_equal(colour[..., 0], colour[..., 2])
     same = script.foreign_images("digits", load_target("digits"), 7, seed=0)
     rows = np.random.default_rng(0).permutation(len(load_target("digits").test_labels))[:7]
