@@ -39,7 +39,8 @@ def calibrate(
 ) -> Calibration:
     """Learns from held-out images how sure the model may be, and what is unlike its images.
 
-    Costs one query for each image and view, or none with `scores`. The model keeps the result as
+    Costs one query for each image and view, `model.estimate_queries(len(x)).total`, or none with
+    `scores`. The model keeps the result as
     `calibration`; program files, `.keras` files and exports keep it too. It belongs to the weights
     as they are: after another fit it is refused, and the model has to be calibrated again.
 

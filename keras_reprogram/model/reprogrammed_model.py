@@ -357,6 +357,8 @@ class ReprogrammedModel(keras.Model):
         self.train_function = self.test_function = self.predict_function = None
         self.asker.forget_views()
         self.steps.use_views()
+        # It was of answers under the old views.
+        self.calibration = None
 
     # === Saving ===
 

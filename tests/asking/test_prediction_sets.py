@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 from small_models import NUM_CLASSES, images_and_labels, opaque_source, small_model
 
-from keras_reprogram import DenseMap, MultiLabelMap, ReprogrammedModel, load_program, save_program
+from keras_reprogram import (
+    DenseMap,
+    MultiLabelMap,
+    Placement,
+    ReprogrammedModel,
+    load_program,
+    save_program,
+)
 
 IMAGES, LABELS = images_and_labels(60, seed=5)
 NEW, NEW_LABELS = images_and_labels(40, seed=6)
@@ -186,6 +193,14 @@ def test_a_calibration_of_other_weights_is_refused() -> None:
         model.predict_sets(NEW)
     model.calibrate(IMAGES, LABELS, verbose=0)
     assert len(model.predict_sets(NEW, verbose=0)) == 40
+
+
+def test_other_views_need_another_calibration() -> None:
+    model = small_model(opaque_source(), num_views=2)
+    model.calibrate(IMAGES, LABELS, verbose=0)
+    model.use_placement(Placement(model.program.placement.views[::-1]))
+    with pytest.raises(ValueError, match="a model without one"):
+        model.predict_sets(NEW)
 
 
 def test_the_public_methods_are_the_models_own() -> None:
