@@ -47,6 +47,9 @@ def folded(network: keras.Model) -> keras.Model:
             return arguments[0]
         if layer.name in norms:
             return _Folded(layer, norms[layer.name])(*arguments)
+        if not isinstance(layer, keras.layers.Layer):
+            # An operation such as `x / 255`: layers take no numbers as positional arguments.
+            return layer(*arguments, **options)
         return _Called(inner.get(layer.name, layer))(*arguments, **options)
 
     return keras.models.clone_model(

@@ -85,9 +85,17 @@ def over_rows():
     return keras.Model(image, layers.Softmax()(layers.GlobalAveragePooling2D()(pixels)))
 
 
+def with_operators():
+    """Operations of the graph that are no layers, and take numbers."""
+    image = keras.Input(SHAPE)
+    pixels = layers.Conv2D(4, 3)(1.0 - (image / 2.0 + 0.5) ** 2)
+    pixels = keras.ops.maximum(layers.BatchNormalization()(pixels), 0.0) * 3
+    return keras.Model(image, layers.Softmax()(layers.GlobalAveragePooling2D()(pixels)))
+
+
 @pytest.mark.parametrize(
     ("build", "left"),
-    [(sequential, 0), (nested, 0), (read_twice, 1), (used_twice, 2), (with_activation, 1),
+    [(sequential, 0), (nested, 0), (with_operators, 0), (read_twice, 1), (used_twice, 2), (with_activation, 1),
      (over_rows, 1)],
 )  # fmt: skip
 def test_answers_stay_and_norms_go_where_they_can(build, left):
