@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,13 +9,14 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from scipy.optimize import minimize
 
-from keras_reprogram.fitting.convex_descent import descend
 from keras_reprogram.fitting.threads import one_thread, threads_for
 
 # Where the gradient of the mean loss, in preconditioned unknowns, counts as zero. The Hessian is
 # nearly the identity there, so the objective is within about 1e-8 of its minimum.
 TOLERANCE = 1e-4
+_MEMORY = 10
 _MAX_ITERATIONS = 2_000
 # So many times the tolerance is worth a warning: the objective is then off by 1e-6 or more.
 _FAR = 10
@@ -102,18 +102,24 @@ class LogisticProblem:
                 objective = _Objective(
                     self.rows.astype(precision, copy=False), self.codes, self.share, parts, run
                 )
-                # The gradient alone ends it: the loss cannot be told apart long before.
-                found = descend(
-                    functools.partial(
-                        objective.preconditioned, penalties=penalties, scale=scale, along=along
-                    ),
+                found = minimize(
+                    objective.preconditioned,
                     (weights @ along / scale).ravel(),
-                    tolerance=tolerance,
-                    max_iterations=_MAX_ITERATIONS,
+                    (penalties, scale, along),
+                    jac=True,
+                    method="L-BFGS-B",
+                    # The gradient alone ends it: the loss cannot be told apart long before.
+                    options={
+                        "maxcor": _MEMORY,
+                        "gtol": tolerance,
+                        "ftol": 0.0,
+                        "maxiter": _MAX_ITERATIONS,
+                        "maxfun": 2 * _MAX_ITERATIONS,
+                    },
                 )
-                weights = (found.unknowns.reshape(scale.shape) * scale) @ along.T
-                gradient = found.gradient
-                iterations += found.iterations
+                weights = (found.x.reshape(scale.shape) * scale) @ along.T
+                gradient = float(np.abs(found.jac).max())
+                iterations += int(found.nit)
                 if gradient <= tolerance:
                     break
         if gradient > _FAR * tolerance:

@@ -95,8 +95,8 @@ def with_operators():
 
 @pytest.mark.parametrize(
     ("build", "left"),
-    [(sequential, 0), (nested, 0), (with_operators, 0), (read_twice, 1), (used_twice, 2), (with_activation, 1),
-     (over_rows, 1)],
+    [(sequential, 0), (nested, 0), (with_operators, 0), (read_twice, 1),
+     (used_twice, 2), (with_activation, 1), (over_rows, 1)],
 )  # fmt: skip
 def test_answers_stay_and_norms_go_where_they_can(build, left):
     network = with_statistics(build())
