@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         export_blockers,
         export_halves,
         export_litert,
+        export_onnx,
         export_saved_model,
     )
     from keras_reprogram.fitting import Calibration, MapFit, fit_logistic_regression
@@ -190,6 +191,7 @@ _names, __getattr__, __dir__ = lazy_names(
             "export_blockers",
             "export_saved_model",
             "export_litert",
+            "export_onnx",
             "export_halves",
         ),
     },

@@ -1,4 +1,4 @@
-"""`keras-reprogram export`: a training run as a SavedModel, a LiteRT file or a split export."""
+"""`keras-reprogram export`: a run as a SavedModel, a LiteRT or ONNX file, or a split export."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from keras_reprogram.command_line.options import (
 )
 from keras_reprogram.command_line.run_folder import read_run
 from keras_reprogram.command_line.source_settings import SourceSettings, with_source_settings
-from keras_reprogram.command_line.sources import check_source, resolve_source
+from keras_reprogram.command_line.sources import ONNX_FILES, check_source, resolve_source
 
 if TYPE_CHECKING:
     from keras_reprogram.command_line.run_folder import Run
@@ -36,6 +36,14 @@ class ExportFormat(StrEnum):
     LITERT = "litert"
     BOTH = "both"
     HALVES = "halves"
+    ONNX = "onnx"
+
+
+_FILE_SUFFIXES = {
+    ExportFormat.LITERT: ".tflite",
+    ExportFormat.BOTH: ".tflite",
+    ExportFormat.ONNX: ".onnx",
+}
 
 
 class LiteRTNumbers(StrEnum):
@@ -57,17 +65,17 @@ def export(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="saved-model for TensorFlow Serving, litert for edge devices, or both; halves "
-            "exports the program and the output map separately, for a source that runs only in "
-            "Python.",
+            help="saved-model for TensorFlow Serving, litert for edge devices, or both; onnx for "
+            "one ONNX file around an .onnx source; halves exports the program and the output map "
+            "separately, for a source that runs only in Python.",
         ),
     ] = ExportFormat.BOTH,
     output: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="The SavedModel becomes the next version in this folder, the LiteRT file "
-            "DIR.tflite; halves go into it. [default: saved_models/NAME]",
+            help="The SavedModel becomes the next version in this folder, the LiteRT or ONNX file "
+            "DIR.tflite or DIR.onnx; halves go into it. [default: saved_models/NAME]",
         ),
     ] = None,
     source: Annotated[
@@ -95,14 +103,17 @@ def export(
         typer.Option("--force", help="Write a LiteRT file even if it differs from the model."),
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace DIR.tflite. Versions are never replaced.")
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace DIR.tflite or DIR.onnx. Versions are never replaced."
+        ),
     ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Write a training run as one model, or split around its source.
 
-    Program, source and output map become a SavedModel or a LiteRT file, which is read back and
-    compared before it gets its name. Prints the path. Example:
+    Program, source and output map become a SavedModel, a LiteRT or an ONNX file, which is read
+    back and compared before it gets its name. Prints the path. Example:
 
     keras-reprogram export runs/digits-traffic-signs --source traffic-signs
     """
@@ -110,12 +121,18 @@ def export(
     if output is not None:
         check_folder(output)
     folder = output if output is not None else Path("saved_models") / opened.folder.resolve().name
-    litert = folder.with_name(f"{folder.name}.tflite")
+    suffix = _FILE_SUFFIXES.get(kind, "")
+    file = folder.with_name(f"{folder.name}{suffix}")
     if kind == ExportFormat.HALVES:
         _refuse_with_halves(source, litert_form)
-    elif kind != ExportFormat.SAVED_MODEL and litert.exists() and not overwrite:
+    elif suffix and file.exists() and not overwrite:
         raise FileExistsError(
-            f"{litert} exists. Pass --overwrite to replace it, or choose another --output."
+            f"{file} exists. Pass --overwrite to replace it, or choose another --output."
+        )
+    if kind == ExportFormat.ONNX and litert_form != LiteRTNumbers.FLOAT32:
+        raise ValueError(
+            "An ONNX file keeps its source's own numbers. Received: --litert-form "
+            f"{litert_form}. Leave it out."
         )
     if source is None:
         settings.refuse("a run", "they describe the file that --source names")
@@ -127,7 +144,7 @@ def export(
     equivalent = (
         None
         if kind == ExportFormat.HALVES
-        else _equivalent(opened, model, resolved, source, settings)
+        else _equivalent(opened, model, resolved, source, settings, kind)
     )
     progress = Progress(quiet)
     progress.note("Writing, reading back and comparing with the model.")
@@ -139,7 +156,9 @@ def export(
             written.append(_write_saved_model(opened, model, folder, equivalent, progress))
         if kind in (ExportFormat.LITERT, ExportFormat.BOTH):
             how = {"overwrite": overwrite, "force": force}
-            written.append(_write_litert(opened, model, litert, equivalent, litert_form, how))
+            written.append(_write_litert(opened, model, file, equivalent, litert_form, how))
+        if kind == ExportFormat.ONNX:
+            written.append(_write_onnx(opened, model, file, equivalent, overwrite))
     for path in written:
         print(path)
 
@@ -181,12 +200,14 @@ def _equivalent(
     resolved: ResolvedSource,
     source: str | None,
     settings: SourceSettings,
+    kind: ExportFormat,
 ) -> Source | None:
     if source is not None:
         return resolve_source(
             source, settings=_equivalent_settings(opened, source, settings)
         ).source
-    if model.source.exportable:
+    # Around a source that is none of its own, `export_onnx` says what to do.
+    if model.source.exportable or kind == ExportFormat.ONNX:
         return None
     if resolved.equivalent is not None:
         way = f"You have the same network as a Keras model: add --source {resolved.equivalent}."
@@ -195,7 +216,7 @@ def _equivalent(
     raise ValueError(
         "This run's source is opaque: it returns scores only and cannot become part of an "
         f"export. {way} Or export what comes before the source and what comes after it: --format "
-        f"halves."
+        f"halves. Around an .onnx file: --format onnx."
     )
 
 
@@ -205,7 +226,7 @@ def _equivalent_settings(opened: Run, source: str, settings: SourceSettings) -> 
     if path.exists() and settings.value_range is None:
         low, high = facts["value_range"]
         settings = replace(settings, value_range=(low, high))
-    if path.is_dir() and settings.scores is None:
+    if (path.is_dir() or path.suffix.lower() in ONNX_FILES) and settings.scores is None:
         settings = replace(settings, scores=facts["described"]["scores"])
     return settings
 
@@ -239,6 +260,19 @@ def _write_litert(
     return export_litert(
         model, path, form=form, calibration_images=images, source=equivalent, **how
     )
+
+
+def _write_onnx(
+    opened: Run,
+    model: ReprogrammedModel,
+    path: Path,
+    equivalent: Source | None,
+    overwrite: bool,
+) -> Path:
+    from keras_reprogram.export import export_onnx
+
+    metrics = opened.facts.get("metrics")
+    return export_onnx(model, path, source=equivalent, metrics=metrics, overwrite=overwrite)
 
 
 def _write_halves(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from keras_reprogram.command_line.options import JsonFile
 from keras_reprogram.command_line.run_folder import check_json_path, is_run, read_run, write_json
 from keras_reprogram.command_line.source_settings import SourceSettings, with_source_settings
 from keras_reprogram.command_line.sources import resolve_source
+
+if TYPE_CHECKING:
+    from keras_reprogram.source import Source
 
 _SHOWN_LABELS = 5
 
@@ -105,9 +108,15 @@ def _source_facts(text: str, settings: SourceSettings) -> dict[str, Any]:
         "scores": source.score_kind,
         "labels": source.num_labels if source.class_names is None else _listed(source.class_names),
         "gradients": "yes" if source.differentiable else "no",
-        "exportable": "yes" if source.exportable else "no",
+        "exportable": _exportable(source),
         "fingerprint": source.fingerprint,
     }
+
+
+def _exportable(source: Source) -> str:
+    if type(source).__name__ == "ONNXSource":
+        return "as an .onnx file"
+    return "yes" if source.exportable else "no"
 
 
 def _shape(shape: Any) -> str | None:

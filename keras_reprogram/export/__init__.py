@@ -1,8 +1,9 @@
-"""Exports of a trained model: SavedModel for TF Serving, LiteRT for edge devices."""
+"""Exports of a trained model: SavedModel for TF Serving, LiteRT for devices, ONNX."""
 
 from keras_reprogram.export.checks import export_blockers
 from keras_reprogram.export.halves import ExportedHalves, export_halves
 from keras_reprogram.export.litert import export_litert, read_litert_facts
+from keras_reprogram.export.onnx_export import export_onnx, onnx_blockers, read_onnx_facts
 from keras_reprogram.export.saved_model import ExportedModel, export_saved_model
 
 __all__ = [
@@ -11,6 +12,9 @@ __all__ = [
     "export_blockers",
     "export_halves",
     "export_litert",
+    "export_onnx",
     "export_saved_model",
+    "onnx_blockers",
     "read_litert_facts",
+    "read_onnx_facts",
 ]

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import keras
@@ -23,8 +24,9 @@ from keras_reprogram.export.server_files import example_of
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source.source import Source
 
+_BLOCKED = ("keras", "keras_reprogram")
 # Blocked, so that a custom object left in the file shows.
-_BLOCK = "import sys\nsys.modules['keras'] = sys.modules['keras_reprogram'] = None\n"
+_BLOCK = "import sys\nsys.modules.update(dict.fromkeys({names}))\n"
 
 
 def check_reloaded(
@@ -53,30 +55,37 @@ def images_for(
 
 def _answers(version: Path, inputs: Mapping[str, Any]) -> tuple[list[tuple[str, np.ndarray]], int]:
     """Names and values of all signatures' outputs of numbers."""
-    # The parent may hold all of the GPU's memory, and rounds differently there.
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    script = _BLOCK + inspect.getsource(fresh_process)
     with tempfile.TemporaryDirectory() as exchange:
         for name, value in inputs.items():
             Path(exchange, f"{name}.input").write_bytes(tf.io.serialize_tensor(value).numpy())
-        run = subprocess.run(
-            [sys.executable, "-P", "-c", script, str(version.resolve()), exchange],
-            env=environment,
-            capture_output=True,
-            text=True,
-            errors="replace",
-        )
-        if run.returncode:
-            last = "\n".join(run.stderr.strip().splitlines()[-5:])
-            raise ValueError(
-                "The SavedModel cannot be run by a fresh process without this package, and so not "
-                f"by a server. Nothing was kept. Received: exit code "
-                f"{run.returncode}\n{last}\nCheck the source for operations or files that exist in "
-                f"this process only."
-            )
+        run_afresh("SavedModel", fresh_process, str(version.resolve()), exchange)
         files = sorted(Path(exchange).glob("*.npy"))
         answers = [(file.suffixes[0].removeprefix("."), np.load(file)) for file in files]
         return answers, int(Path(exchange, "replayed").read_text())
+
+
+def run_afresh(
+    what: str, script: ModuleType, *arguments: str, without: Sequence[str] = _BLOCKED
+) -> None:
+    """Runs a file as another Python would that cannot import the packages in `without`."""
+    # The parent may hold all of the GPU's memory, and rounds differently there.
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    code = _BLOCK.format(names=list(without)) + inspect.getsource(script)
+    run = subprocess.run(
+        [sys.executable, "-P", "-c", code, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        errors="replace",
+    )
+    if run.returncode:
+        last = "\n".join(run.stderr.strip().splitlines()[-5:])
+        raise ValueError(
+            f"The {what} cannot be run by a fresh process without this package, and so not "
+            f"by a server. Nothing was kept. Received: exit code "
+            f"{run.returncode}\n{last}\nCheck the source for operations or files that exist in "
+            f"this process only."
+        )
 
 
 _PARITY = 1e-5
@@ -206,17 +215,21 @@ def export_blockers(model: ReprogrammedModel, source: Source | None = None) -> l
             "become part of a graph. If you have the same network as a Keras model or a "
             "SavedModel, pass it as `source=` (--source); otherwise `export_halves` (--format "
             "halves) writes the parts before and after the source, for a server that asks the "
-            "source in between."
+            "source in between. Around an ONNX file, `export_onnx` (--format onnx) writes all as "
+            "one."
         )
-    blockers += half_blockers(model)
+    return blockers + half_blockers(model) + different_facts(model, embedded)
+
+
+def different_facts(model: ReprogrammedModel, embedded: Source) -> list[str]:
+    """A sentence for each fact in which an equivalent source differs."""
     given, expected = _facts_to_match(embedded), _facts_to_match(model.source)
-    blockers += [
+    return [
         f"`source=` differs from the model's source in `{fact}`: {value} instead of "
         f"{expected[fact]}."
         for fact, value in given.items()
         if value != expected[fact]
     ]
-    return blockers
 
 
 def _facts_to_match(source: Source) -> dict[str, Any]:

@@ -109,6 +109,21 @@ def write_facts(
     half: str | None = None,
 ) -> None:
     """Writes keras_reprogram.json."""
+    facts = export_facts(model, source, class_names, signatures, metrics, half)
+    file = folder / FACTS_FILE
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def export_facts(
+    model: ReprogrammedModel,
+    source: Source,
+    class_names: Sequence[str],
+    signatures: Sequence[str],
+    metrics: Mapping[str, Any] | None,
+    half: str | None = None,
+) -> dict[str, Any]:
+    """What an export says of itself."""
     facts = {
         "format": 1,
         "half": half,
@@ -131,9 +146,7 @@ def write_facts(
     }
     if model.calibration is not None:
         facts["calibration"] = calibration_facts(model.calibration)
-    file = folder / FACTS_FILE
-    file.parent.mkdir(exist_ok=True)
-    file.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return facts
 
 
 def calibration_facts(calibration: Calibration) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from keras_reprogram.output_map.label_counts import BAYESIAN_METHODS as BAYESIAN
 from keras_reprogram.output_map.output_map import OutputMap, Solver, check_num_views
 
 # Small enough to leave any mass that float32 can hold apart, and its logarithm finite.
-_SMALLEST_MASS = 1e-30
+SMALLEST_MASS = 1e-30
 
 
 @keras.saving.register_keras_serializable(package="keras_reprogram")
@@ -166,7 +166,7 @@ class MultiLabelMap(OutputMap):
 
     def call(self, scores: Any) -> Any:
         mass = ops.mean(ops.matmul(self._probabilities(scores), self.label_weights), axis=1)
-        return keras.activations.softmax(ops.log(ops.maximum(mass, _SMALLEST_MASS)))
+        return keras.activations.softmax(ops.log(ops.maximum(mass, SMALLEST_MASS)))
 
     def _probabilities(self, scores: Any) -> Any:
         if self.score_kind == "logits":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -16,13 +16,24 @@ from keras_reprogram.output_map.output_map import (
 )
 
 # Log-scores of a confident source hardly vary; dividing by less would amplify rounding.
-_STD_FLOOR = 0.05
+STD_FLOOR = 0.05
 # What float32 leaves of 1 - p where p is nearly 1.
-_SMALLEST_REST = 2.0**-25
+SMALLEST_REST = 2.0**-25
 _LOGITS = ("logits", "independent_logits")
 _NORMALISED = ("probabilities", "logits")
 # How maps of files from before this setting read float scores.
 _EPSILON_BEFORE = 1e-7
+
+
+class ScoreReading(NamedTuple):
+    """How a `DenseMap` reads scores before it standardises them."""
+
+    # Their logarithms, else they are as they are.
+    logarithm: bool
+    # Less the logarithm of the rest to 1.
+    odds: bool
+    # Less the mean of each answer.
+    centred: bool
 
 
 @keras.saving.register_keras_serializable(package="keras_reprogram")
@@ -113,7 +124,7 @@ class DenseMap(OutputMap):
             self.smallest.assign(smallest_score(scores, self.score_step))
         logs = ops.convert_to_numpy(self._log_scores(scores))
         self.mean.assign(logs.mean(axis=0))
-        self.std.assign(np.maximum(logs.std(axis=0), _STD_FLOOR))
+        self.std.assign(np.maximum(logs.std(axis=0), STD_FLOOR))
 
     @property
     def reads(self) -> str:
@@ -129,7 +140,7 @@ class DenseMap(OutputMap):
 
     def features(self, scores: Any) -> Any:
         """The input of the affine map: standardised log-scores, `(n, views * S)`."""
-        return (self._log_scores(scores) - self.mean) / ops.maximum(self.std, _STD_FLOOR)
+        return (self._log_scores(scores) - self.mean) / ops.maximum(self.std, STD_FLOOR)
 
     def call(self, scores: Any) -> Any:
         features = self.features(scores)
@@ -163,16 +174,23 @@ class DenseMap(OutputMap):
         layer._from_before, layer._reads = from_before, reads
         return layer
 
+    @property
+    def reading(self) -> ScoreReading:
+        """How scores are read, by their kind and the age of the map."""
+        return ScoreReading(
+            logarithm=self.reads not in _LOGITS,
+            odds=self.reads == "independent" and not self._from_before,
+            centred=self.reads in _NORMALISED or self._from_before,
+        )
+
     def _log_scores(self, scores: Any) -> Any:
-        scores = ops.cast(scores, "float32")
-        if self.reads in _LOGITS:
-            logs = scores
-        else:
-            logs = ops.log(ops.maximum(scores, 0.0) + self.epsilon)
-            if self.reads == "independent" and not self._from_before:
-                rest = ops.maximum(1.0 - scores, 0.0)
-                logs = logs - ops.log(rest + ops.maximum(self.epsilon, _SMALLEST_REST))
-        if self.reads in _NORMALISED or self._from_before:
+        reading, logs = self.reading, ops.cast(scores, "float32")
+        if reading.logarithm:
+            rest = ops.maximum(1.0 - logs, 0.0)
+            logs = ops.log(ops.maximum(logs, 0.0) + self.epsilon)
+            if reading.odds:
+                logs = logs - ops.log(rest + ops.maximum(self.epsilon, SMALLEST_REST))
+        if reading.centred:
             logs = logs - ops.mean(logs, axis=-1, keepdims=True)
         return ops.reshape(logs, (-1, scores.shape[-2] * scores.shape[-1]))
 

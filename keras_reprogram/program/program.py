@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from types import MethodType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import keras
 import numpy as np
@@ -12,6 +12,24 @@ from keras import ops
 
 from keras_reprogram import arguments as checks
 from keras_reprogram.program.placement import Placement
+
+
+class FixedProgram(NamedTuple):
+    """A program at its weights of now, as constant arrays.
+
+    With pixels `x` in [0, 1], a source image is
+    `gain * rows @ clip(x @ colours + offsets, 0, 1) @ columns.T + behind`, clipped to the range
+    of the source.
+    """
+
+    # (V, c, C), (V, C), (V, H, h), (V, W, w).
+    colours: np.ndarray
+    offsets: np.ndarray
+    rows: np.ndarray
+    columns: np.ndarray
+    # One number, or as `behind`: (V, H, W, C).
+    gain: np.ndarray
+    behind: np.ndarray
 
 
 class Program(keras.layers.Layer):
@@ -133,6 +151,13 @@ class Program(keras.layers.Layer):
         """
         return None
 
+    def fixed(self) -> FixedProgram | None:
+        """The program at its weights of now, as constants for other runtimes; or `None`.
+
+        `None`, the default, is for programs that compute more than a `FixedProgram` can say.
+        """
+        return None
+
     def use_placement(self, placement: Placement) -> None:
         """Takes other views, as many as before, under the same weights; by default it cannot.
 
@@ -177,6 +202,7 @@ _OPTIONAL = (
     "transform",
     "live_coordinates",
     "program_images",
+    "fixed",
     "use_placement",
 )
 

@@ -13,7 +13,7 @@ from keras_reprogram import arguments as checks
 from keras_reprogram.program.canvas import frame_pixels, resize_matrix
 from keras_reprogram.program.low_rank import first_factors, live_factors, product, rank_or_none
 from keras_reprogram.program.placement import Placement
-from keras_reprogram.program.program import Program
+from keras_reprogram.program.program import FixedProgram, Program
 from keras_reprogram.program.views import OVERSIZED, fitting_size, resolve_placement
 
 _OPERATIONS = ("add", "subtract", "multiply")
@@ -238,6 +238,26 @@ class ProgramLayer(Program):
         """The program `P` itself, `(num_views, H, W, C)`, to look at; 1 is half of the range."""
         program = self.strength * ops.convert_to_numpy(self._squashed(self.program_weights))
         return np.broadcast_to(program, (self.num_views, *self.source_shape))
+
+    def fixed(self) -> FixedProgram:
+        low, high = self.source_range
+        span, constants = high - low, self._constants
+        program, backgrounds = self.program_images(), span * constants["backgrounds"]
+        gain = np.array(span)
+        if self.operation == "multiply":
+            factor = 1.0 + program
+            gain, behind = span * factor, low + backgrounds * factor
+        else:
+            sign = 1.0 if self.operation == "add" else -1.0
+            behind = low + backgrounds + 0.5 * span * sign * program
+        return FixedProgram(
+            constants["colours"],
+            constants["offsets"],
+            constants["rows"],
+            constants["columns"],
+            gain,
+            behind,
+        )
 
     def get_config(self) -> dict[str, Any]:
         # Answers are stored under the config of their program: one without a rank keeps its own.

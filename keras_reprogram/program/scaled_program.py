@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_reprogram import arguments as checks
 from keras_reprogram.program.canvas import channel_matrix, resize_matrix
-from keras_reprogram.program.program import Program
+from keras_reprogram.program.program import FixedProgram, Program
 from keras_reprogram.program.program_layer import resize_rows
 from keras_reprogram.program.views import center_view, framed_size
 
@@ -127,6 +127,22 @@ class ScaledProgram(Program):
         smallest = self._coverage(ops.convert_to_tensor([self.limits.lowest], "float32"))[0]
         free = ops.convert_to_numpy(smallest) < 1
         return np.append(np.broadcast_to(free, self.source_shape).reshape(-1), True)
+
+    def fixed(self) -> FixedProgram:
+        low, high = self.source_range
+        change = self.limits(self.scale_change.value)
+        covered = ops.convert_to_numpy(self._coverage(change))
+        pattern = ops.convert_to_numpy(ops.sigmoid(self.program_weights.value))
+        rows, columns = map(ops.convert_to_numpy, self._samplers(change))
+        channels = self.source_shape[2]
+        return FixedProgram(
+            channel_matrix(self.target_shape[2], channels)[None],
+            np.zeros((1, channels), np.float32),
+            rows,
+            columns,
+            gain=np.array(high - low),
+            behind=low + (high - low) * (1.0 - covered) * pattern,
+        )
 
     @property
     def scale(self) -> float:

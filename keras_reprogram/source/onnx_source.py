@@ -134,7 +134,7 @@ class ONNXSource(PythonSource):
             preprocessing, self.network_input.source_shape[2], self.file.dtype, who
         )
         # A file may say that it takes any batch, and answer several images wrongly.
-        self._images_a_call = self.network_input.batch_size
+        self.images_a_call = self.network_input.batch_size
         images = probe_images(self.network_input.source_shape, value_range)
         answers = self._answer_singly(images)
         super().__init__(
@@ -151,13 +151,13 @@ class ONNXSource(PythonSource):
         check_answer(
             answers, len(images), self.num_labels, self.sum_tolerance, who, self.score_kind
         )
-        if self._images_a_call is None and not self._answers_alike(images, answers):
-            self._images_a_call = 1
+        if self.images_a_call is None and not self._answers_alike(images, answers):
+            self.images_a_call = 1
         warn_if_still(answers, self.score_kind, who)
 
     def ask(self, images: np.ndarray) -> np.ndarray:
-        parts = in_calls_of(self._images_a_call, len(images))
-        if self._images_a_call is None:
+        parts = in_calls_of(self.images_a_call, len(images))
+        if self.images_a_call is None:
             size = self._work.images_a_part(len(images), self.source_shape)
             parts = [(rows, 0) for rows, _ in in_calls_of(size, len(images))]
 
@@ -204,7 +204,7 @@ class ONNXSource(PythonSource):
 
     def _answer_singly(self, images: np.ndarray) -> np.ndarray:
         """The answers to images that are asked one after the other."""
-        size = self._images_a_call or 1
+        size = self.images_a_call or 1
         parts = [np.repeat(image[None], size, axis=0) for image in self.encode(images)]
         return np.concatenate([self.file.run(part, alone=False)[:1] for part in parts])
 
