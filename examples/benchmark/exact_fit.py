@@ -92,8 +92,8 @@ LARGE = (
     Case("cifar10", 2000, 4000, 10),
     Case("cifar10", 2000, 4000, 10, "mobilenet_v2"),
     Case("gtsrb", 5000, 4000, 43),
-    Case("cifar10", 10000, 8000, 10),
 )
+LARGEST = (Case("cifar10", 10000, 8000, 10),)
 ROWS = tuple(Case("cifar10", rows, 1000, 10) for rows in (250, 1000, 4000, 10000))
 FEATURES = tuple(Case("cifar10", 2000, features, 10) for features in (250, 1000, 4000, 8000))
 CLASSES = tuple(Case("gtsrb", 3000, 1000, classes) for classes in (2, 5, 10, 20, 43))
@@ -117,6 +117,12 @@ def main(
         Path | None, typer.Option(help="A Markdown page whose generated section is replaced.")
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Where a picture of the times goes.")] = None,
+    sections: Annotated[
+        str, typer.Option(help="By commas, of: whole maps, largest map, rows, features, classes.")
+    ] = "whole maps,largest map,rows,features,classes",
+    answers: Annotated[
+        Path | None, typer.Option(help="A folder that keeps the sources' answers for later runs.")
+    ] = None,
 ) -> None:
     """Times exact fits of several sizes."""
     if page is not None and not all(mark in page.read_text("utf-8") for mark in SECTION):
@@ -125,14 +131,22 @@ def main(
         )
     growing = ("this version", "scikit-learn") if scikit_learn else ("this version",)
     whole = ("this version",) if beside is None else ("this version", "earlier")
-    sections = {"whole maps": (LARGE, whole)} | {
+    known = {"whole maps": (LARGE, whole), "largest map": (LARGEST, whole)} | {
         title: (cases, growing) for title, cases in GROWING.items()
     }
+    if unknown := set(sections.split(",")) - set(known):
+        raise typer.BadParameter(
+            f"Expected sections of {', '.join(known)}. Received: {', '.join(sorted(unknown))}."
+        )
+    chosen = {title: known[title] for title in sections.split(",")}
     found: list[dict[str, Any]] = []
     lines: list[str] = []
-    with tempfile.TemporaryDirectory() as folder:
-        store_answers([case for cases, _ in sections.values() for case in cases], folder)
-        for title, (cases, methods) in sections.items():
+    with tempfile.TemporaryDirectory() as forgotten:
+        folder = str(answers or forgotten)
+        # Those that are kept serve all sections.
+        asked = known if answers else chosen
+        store_answers([case for cases, _ in asked.values() for case in cases], folder)
+        for title, (cases, methods) in chosen.items():
             lines += ["", f"| {title} | " + " | ".join(_columns(methods)) + " |"]
             lines += ["| --- |" + " ---: |" * len(_columns(methods))]
             print("\n".join(lines[-3:]))
@@ -190,7 +204,10 @@ def draw(found: Sequence[dict[str, Any]], path: Path) -> None:
 
 def store_answers(cases: Sequence[Case], folder: str) -> None:
     """Asks each source for the most images and views that a case needs."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
     for answers in sorted({case.answers for case in cases}):
+        if Path(folder, f"{answers}_test_labels.npy").exists():
+            continue
         alike = [case for case in cases if case.answers == answers]
         most = max(case.rows for case in alike)
         views = -(-max(case.features for case in alike) // 1000)
