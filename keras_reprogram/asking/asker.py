@@ -18,6 +18,14 @@ from keras_reprogram.asking.answer_store import AnswerMemory
 from keras_reprogram.asking.data import DataChecks, batches, is_array
 from keras_reprogram.asking.held_out import LearnedImages
 from keras_reprogram.asking.images import EMPTY
+from keras_reprogram.asking.strategy import (
+    check_not_shared,
+    check_one_replica,
+    check_strategy,
+    count_variable,
+    in_replica,
+    sum_over_replicas,
+)
 
 # Of one call, where a source names no limit; sums of two such numbers still fit 32 bits.
 _MOST_IMAGES = 2**30
@@ -34,7 +42,7 @@ class QueryCount:
         self.source = source
         # TensorFlow's own variable, because a step in a graph can add to it. Keras would save a
         # variable of its own and pass it to optimizers and `stateless_call`.
-        self._in_graph = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._in_graph = count_variable()
         self._sent, self._asked = 0, 0
 
     @property
@@ -52,7 +60,8 @@ class QueryCount:
     def counting(self, num_images: Any) -> Iterator[None]:
         """Counts queries in the block: by `num_images` in a graph, else by the source itself."""
         if self.source.in_graph:
-            self._in_graph.assign_add(tf.cast(num_images, tf.int64))
+            # Of all replicas: each knows the sum.
+            self._in_graph.assign_add(sum_over_replicas(tf.cast(num_images, tf.int64)))
             yield
             return
         before = self.source.queries_used
@@ -85,7 +94,7 @@ class Asker:
         self.program, self.source, self.num_views = program, source, num_views
         self.checks = checks
         self.count = count or QueryCount(source)
-        self._strategy = tf.distribute.get_strategy()
+        self.strategy = tf.distribute.get_strategy()
         self._in_strategy = tf.distribute.has_strategy()
         # Answers of the last fit, which the next one may need again.
         self.memory = AnswerMemory()
@@ -94,7 +103,10 @@ class Asker:
     def under(self, program: Any) -> Asker:
         """An asker with another program, whose queries are counted here; builds the program."""
         num_views = int(program(keras.Input(program.target_shape)).shape[1])
-        return Asker(program, self.source, num_views, self.checks, self.count)
+        asker = Asker(program, self.source, num_views, self.checks, self.count)
+        # The strategy that its queries are counted under.
+        asker.strategy, asker._in_strategy = self.strategy, self._in_strategy
+        return asker
 
     def forget_views(self) -> None:
         """Drops the compiled function, which holds the program's views as constants."""
@@ -106,21 +118,21 @@ class Asker:
     def counting(self, num_images: Any) -> Iterator[None]:
         """Counts the queries of what runs inside, `num_views` for each target image."""
         self.check_replicas()
+        if not in_replica():
+            check_not_shared(self.strategy, "Asking outside of `fit`, `evaluate` and `predict`")
         with self.count.counting(num_images * self.num_views):
             yield
 
     def check_replicas(self) -> None:
-        """Refuses to ask on several devices at once."""
-        # The one it was made in, and the one it is asked in.
-        for strategy in (self._strategy, tf.distribute.get_strategy()):
-            if strategy.num_replicas_in_sync > 1:
-                raise ValueError(
-                    "A ReprogrammedModel runs on one device: on several its queries would be "
-                    "counted for one of them, and epochs after the first would get no batch. "
-                    f"Received: a {type(strategy).__name__} of {strategy.num_replicas_in_sync} "
-                    "replicas. Build and use the model outside of `strategy.scope()`, or in that "
-                    "of a strategy of one device, such as `tf.distribute.OneDeviceStrategy`."
-                )
+        """Refuses strategies of several devices under which this asker cannot ask."""
+        check_strategy(self.strategy, self._in_strategy)
+        if not self.source.in_graph:
+            check_one_replica(
+                self.strategy,
+                f"A source that runs as Python code ({type(self.source).__name__})",
+                "Build the model without the strategy: such a source is asked by one process, and "
+                "several servers are shared by passing the list of their addresses.",
+            )
 
     @property
     def has_strategy(self) -> bool:

@@ -21,14 +21,21 @@ def options_for_arrays(
     cached: CachedFeatures,
     seed: int,
     shuffle: bool,
+    *,
+    endless: bool = False,
 ) -> dict[str, Any]:
-    """Arrays become a data set of batches in an order drawn from the seed and the epoch."""
+    """Arrays become a data set of batches in an order drawn from the seed and the epoch.
+
+    `endless` counts an epoch's batches instead of ending them, for strategies that read ahead.
+    """
     share = options.pop("validation_split")
     if share and options["validation_data"] is None:
         arrays, options["validation_data"] = split_last(arrays, share)
     size = options.pop("batch_size") or _BATCH_SIZE
     if options.get("validation_batch_size") is None:
         options["validation_batch_size"] = size
+    if endless and options["steps_per_epoch"] is None:
+        options["steps_per_epoch"] = -(-len(arrays[0]) // size)
     steps = options["steps_per_epoch"]
     arrays = cached.arrays(arrays, size, steps)
     options["validation_data"] = cached.validation(options)

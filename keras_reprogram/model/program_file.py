@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_reprogram.asking.strategy import is_chief
 from keras_reprogram.files import write_whole_file
 from keras_reprogram.fitting.calibration import Calibration, from_plain, to_plain
 from keras_reprogram.fitting.weight_copy import WeightCopy, trained_variables
@@ -41,7 +42,8 @@ def save_program(model: ReprogrammedModel, path: str | Path, *, overwrite: bool 
 
     The file holds the source's fingerprint, so that another source is refused on load. For a
     source that runs as Python code, which has no weights to look at, one probe image is asked
-    (one query) and its answer is stored too.
+    (one query) and its answer is stored too. Of several workers (`tf.distribute`) only the chief
+    writes.
 
     Args:
         model: a trained model.
@@ -72,6 +74,8 @@ def save_program(model: ReprogrammedModel, path: str | Path, *, overwrite: bool 
     path = Path(path)
     if path.suffix != _SUFFIX:
         raise ValueError(f"A program file must end in `{_SUFFIX}`. Received: {path.name}.")
+    if not is_chief(model.distribute_strategy):
+        return path
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists already. Pass `overwrite=True` to replace it.")
     path.parent.mkdir(parents=True, exist_ok=True)

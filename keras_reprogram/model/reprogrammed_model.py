@@ -14,9 +14,11 @@ from keras_reprogram.asking import exact_fit, prediction_sets
 from keras_reprogram.asking.answer_cache import CachedFeatures, own_step
 from keras_reprogram.asking.asker import Asker
 from keras_reprogram.asking.data import DataChecks, is_array
+from keras_reprogram.asking.strategy import has_several_replicas
 from keras_reprogram.estimators.gradient_estimator import GradientEstimator, row_loss
 from keras_reprogram.estimators.random_directions import RandomDirections
 from keras_reprogram.fitting.calibration import Calibration, from_plain, to_plain
+from keras_reprogram.model import replicas
 from keras_reprogram.model.callbacks import BudgetStop, MapUpdates, QueryLog
 from keras_reprogram.model.fit_options import as_list, options_for_arrays, options_for_data_set
 from keras_reprogram.model.part_checks import check_parts, check_seed, check_source_images
@@ -258,11 +260,15 @@ class ReprogrammedModel(keras.Model):
             self.asker.learned.add(arrays[0])
             if initial_epoch == 0 and step_check.check_queries(self, len(arrays[0])):
                 step_check.warn_if_below_quantisation(self, arrays[0])
-            options = options_for_arrays(options, arrays, cached, self.seed, shuffle)
+            options = options_for_arrays(
+                options, arrays, cached, self.seed, shuffle, endless=self._on_several
+            )
         else:
             self._check_data_set(x, steps_per_epoch, labelled=True, argument="steps_per_epoch")
             options |= {"y": y, "sample_weight": sample_weight}
             options = options_for_data_set(options, x, cached, shuffle)
+        if self._on_several:
+            options = replicas.fit_options(self, options)
         try:
             return super().fit(**options)
         except BudgetSpentError as error:
@@ -286,6 +292,10 @@ class ReprogrammedModel(keras.Model):
                 x, y, sample_weight = (*self.data_checks.arrays(x, y, sample_weight), None)[:3]
             else:
                 self._check_data_set(x, options.get("steps"), labelled=True)
+            if self._on_several:
+                data = (x, y, sample_weight) if is_array(x) else x
+                y = sample_weight = None
+                x, options["steps"] = replicas.divided(self, data, batch_size, options.get("steps"))
         return super().evaluate(x, y, batch_size, verbose, sample_weight, **options)
 
     def predict(self, x: Any, batch_size: int | None = None, **options: Any) -> np.ndarray:
@@ -299,7 +309,37 @@ class ReprogrammedModel(keras.Model):
             x = self.data_checks.images(x)
         else:
             self._check_data_set(x, options.get("steps"), labelled=False)
+        if self._on_several:
+            data = (x,) if is_array(x) else x
+            x, options["steps"] = replicas.divided(self, data, batch_size, options.get("steps"))
         return super().predict(x, batch_size, **options)
+
+    def train_on_batch(self, *batch: Any, **options: Any) -> Any:
+        """Keras's `train_on_batch`, on one device."""
+        replicas.check_single_batch(self)
+        return super().train_on_batch(*batch, **options)
+
+    def test_on_batch(self, *batch: Any, **options: Any) -> Any:
+        """Keras's `test_on_batch`, on one device."""
+        replicas.check_single_batch(self)
+        return super().test_on_batch(*batch, **options)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Keras's `predict_on_batch`, on one device."""
+        replicas.check_single_batch(self)
+        return super().predict_on_batch(x)
+
+    @property
+    def _on_several(self) -> bool:
+        """Whether batches are divided among several replicas."""
+        return has_several_replicas(self.distribute_strategy)
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        # Keras 3.15 averages the replicas' batches here, which fails with several workers; it
+        # needs their shapes only.
+        if iterator is not None and self._on_several:
+            data_batch, iterator = replicas.local_batch(self.distribute_strategy, iterator), None
+        super()._maybe_symbolic_build(iterator, data_batch)
 
     def _check_data_set(
         self, x: Any, steps: int | None, *, labelled: bool, argument: str = "steps"
@@ -322,6 +362,7 @@ class ReprogrammedModel(keras.Model):
     def _check_before_fit(self, callbacks: list[Any]) -> None:
         """Checks that would otherwise fail after the first paid queries."""
         self._check_ready("fit")
+        replicas.check_fit(self)
         self.steps.check_gradient()
         if self.compiled and self.steps.estimates:
             row_loss(self.loss)
@@ -363,9 +404,18 @@ class ReprogrammedModel(keras.Model):
     # === Saving ===
 
     def save(self, filepath: Any, overwrite: bool = True, **options: Any) -> None:
-        """Keras's `save`; a source without a config is refused before the file is opened."""
+        """Keras's `save`; a source without a config is refused before the file is opened.
+
+        Of several workers the chief writes, and all must call it.
+        """
         self.get_config()
-        super().save(filepath, overwrite=overwrite, **options)
+        with replicas.written_by_chief(self, filepath) as path:
+            super().save(path, overwrite=overwrite, **options)
+
+    def save_weights(self, filepath: Any, overwrite: bool = True, **options: Any) -> None:
+        """Keras's `save_weights`; of several workers the chief writes, and all must call it."""
+        with replicas.written_by_chief(self, filepath) as path:
+            super().save_weights(path, overwrite=overwrite, **options)
 
     def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object

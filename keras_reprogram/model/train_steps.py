@@ -12,7 +12,9 @@ import tensorflow as tf
 
 from keras_reprogram.asking.answer_cache import ANSWERS
 from keras_reprogram.asking.asker import split_calls
+from keras_reprogram.asking.strategy import has_several_workers, in_replica
 from keras_reprogram.estimators.gradient_estimator import row_loss
+from keras_reprogram.model.replicas import ReplicaSeed, replica_share
 from keras_reprogram.program.program import flat_value, unflatten
 
 
@@ -102,11 +104,15 @@ class TrainSteps:
         with self._after(x), model.asker.counting(rows):
             if model.gradient_estimator is not None:
                 scores = model.asker.scores_of(x)
-                return self.learn(lambda: tf.stop_gradient(scores), x, y, sample_weight)
-            if model.output_map.observes:
+                logs = self.learn(lambda: tf.stop_gradient(scores), x, y, sample_weight)
+            elif model.output_map.observes or in_replica():
+                # Keras's own step weighs replicas alike, whatever their number of images.
                 clean = lambda: model.source(model.program(x, training=True))  # noqa: E731
-                return self.learn(clean, x, y, sample_weight)
-            return plain(data)
+                training = None if model.output_map.observes else True
+                logs = self.learn(clean, x, y, sample_weight, training=training)
+            else:
+                logs = plain(data)
+        return self._as_keras_reduces(logs)
 
     def test(self, data: Any, plain: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
         """A test step; `plain` is Keras's own."""
@@ -118,7 +124,7 @@ class TrainSteps:
             return self._results(answers, y, sample_weight, probabilities, loss)
         self._check_batch(x)
         with self.model.asker.counting(tf.shape(x)[0]):
-            return plain(data)
+            return self._as_keras_reduces(plain(data))
 
     def predict(self, data: Any, plain: Callable[[Any], Any]) -> Any:
         """A step of `predict`; `plain` is Keras's own."""
@@ -126,6 +132,13 @@ class TrainSteps:
         self._check_batch(x)
         with self.model.asker.counting(tf.shape(x)[0]):
             return plain(data)
+
+    def _as_keras_reduces(self, logs: dict[str, Any]) -> dict[str, Any]:
+        """A step's logs, in the shape in which Keras averages them over workers."""
+        # Keras 3.15 reduces them along their first axis, which scalars do not have.
+        if not (in_replica() and has_several_workers(self.model.distribute_strategy)):
+            return logs
+        return {name: tf.reshape(value, (1,)) for name, value in logs.items()}
 
     def _check_batch(self, x: Any) -> None:
         """Checks a batch before a Python source is asked: it may charge for it."""
@@ -175,12 +188,16 @@ class TrainSteps:
         """
         model = self.model
         variables = model.trainable_variables if variables is None else variables
+        share = replica_share(tf.shape(x)[0]) if in_replica() else None
         with tf.GradientTape() as tape:
             scores = scores_of_batch()
             probabilities = model.output_map(scores, training=training)
             loss = model.compute_loss(x, y, probabilities, sample_weight, training=True)
             # What an optimizer for low precision multiplies, it divides again in `apply`.
             scaled = model.optimizer.scale_loss(loss)
+            if share is not None:
+                # Keras's losses are divided by the number of replicas, and `apply` adds gradients.
+                scaled = scaled * share * model.distribute_strategy.num_replicas_in_sync
         model.output_map.observe(scores, y, sample_weight)
         # A map that only follows its answers has no weights to train.
         if variables:
@@ -192,7 +209,7 @@ class TrainSteps:
                 unconnected_gradients=tf.UnconnectedGradients.ZERO,
             )
             if self.estimates:
-                estimated = self._estimate(x, y, sample_weight, scores, probabilities)
+                estimated = self._estimate(x, y, sample_weight, scores, probabilities, share)
                 gradients = _add_by_identity(
                     variables, gradients, model.program.trainable_variables, estimated
                 )
@@ -202,6 +219,8 @@ class TrainSteps:
     def _results(
         self, x: Any, y: Any, sample_weight: Any, probabilities: Any, loss: Any
     ) -> dict[str, Any]:
+        if in_replica():
+            loss = loss * self.model.distribute_strategy.num_replicas_in_sync
         for metric in self.model.metrics:
             if metric.name == "loss":
                 metric.update_state(loss, sample_weight=tf.shape(x)[0])
@@ -210,9 +229,9 @@ class TrainSteps:
     # === The estimate ===
 
     def _estimate(
-        self, x: Any, y: Any, sample_weight: Any, scores: Any, probabilities: Any
+        self, x: Any, y: Any, sample_weight: Any, scores: Any, probabilities: Any, share: Any
     ) -> list[Any]:
-        self._draw_directions()
+        seed = self._draw_directions()
         weighted = self._weighted_rows(sample_weight)
         clean = weighted(y, probabilities, slice(None))
         gradient = self.model.gradient_estimator.estimate(
@@ -220,16 +239,22 @@ class TrainSteps:
             flat_value(self.model.program),
             clean,
             self.active,
-            self._direction_seed,
+            seed,
         )
+        if share is not None:
+            # A replica without images has estimated nothing, 0 / 0.
+            gradient = tf.where(share > 0, gradient * share, tf.zeros_like(gradient))
         return unflatten(self.model.program, self.model.optimizer.scale_loss(gradient))
 
-    def _draw_directions(self) -> None:
-        """Seeds the estimator by the step number, so that resumed runs repeat the same draws."""
+    def _draw_directions(self) -> keras.random.SeedGenerator:
+        """The estimator's seed, from the step number, so that resumed runs repeat its draws."""
         step = self.taken if self.model.compiled else 0
+        if in_replica():
+            return ReplicaSeed(self.model.seed, step)
         self._direction_seed.state.assign(
             tf.stack([tf.cast(self.model.seed, tf.uint32), tf.cast(step, tf.uint32)])
         )
+        return self._direction_seed
 
     def first_candidate(self) -> Any:
         """The first candidate weights of the next step's estimate, `(1, size)`."""
@@ -237,11 +262,11 @@ class TrainSteps:
         def stop(candidates: Any) -> Any:
             raise _FirstCandidateError(candidates[0, :1])
 
-        self._draw_directions()
+        seed = self._draw_directions()
         nothing = tf.zeros((1,))
         try:
             self.model.gradient_estimator.estimate(
-                stop, flat_value(self.model.program), nothing, self.active, self._direction_seed
+                stop, flat_value(self.model.program), nothing, self.active, seed
             )
         except _FirstCandidateError as found:
             return found.args[0]

@@ -14,6 +14,7 @@ from keras_reprogram.asking.data import LabelledImages, joined
 from keras_reprogram.asking.exact_fit import check_groups, image_weights
 from keras_reprogram.asking.images import check_every_class, most_probable_labels
 from keras_reprogram.asking.label_forms import labels_for
+from keras_reprogram.asking.strategy import check_one_replica
 from keras_reprogram.fitting.view_selection import READINGS
 from keras_reprogram.fitting.weight_copy import WeightCopy
 from keras_reprogram.opaque.plan import OpaquePlan, plan_opaque
@@ -106,6 +107,11 @@ def fit_opaque(
     print(fit)
     ```
     """
+    check_one_replica(
+        model.distribute_strategy,
+        "`fit_opaque`",
+        "Run it without the strategy; estimated steps on several replicas are those of `fit`.",
+    )
     everything = _labelled(model, x, y, sample_weight, class_weight)
     check_every_class(everything.labels, model.output_map.num_classes, model.class_names)
     everything.groups = check_groups(groups, len(everything))

@@ -1,9 +1,5 @@
 """The steps on machines that users have: under XLA, and under strategies of several devices."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
@@ -152,29 +148,3 @@ def test_a_strategy_of_one_device_trains_as_without(build) -> None:
         found = figures()
     for one, other in zip(found, figures(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3)
-
-
-TWO_DEVICES = """
-import tensorflow as tf
-devices = [tf.config.LogicalDeviceConfiguration()] * 2
-tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], devices)
-from small_models import images_and_labels, small_model
-strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-with strategy.scope():
-    model = small_model(fitted=False)
-for ask in (model.fit_output_map, model.train_on_batch):
-    try:
-        ask(*images_and_labels())
-    except ValueError as error:
-        print(error, model.queries_used)
-"""
-
-
-@pytest.mark.slow
-def test_mirrored_strategy_is_refused() -> None:
-    here = Path(__file__).parent.parent
-    command = [sys.executable, "-c", TWO_DEVICES]
-    printed = subprocess.run(command, cwd=here, check=True, capture_output=True, text=True).stdout
-    lines = printed.strip().splitlines()
-    assert [line[-1] for line in lines] == ["0", "0"]
-    assert all("a MirroredStrategy of 2 replicas" in line for line in lines)
