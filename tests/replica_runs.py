@@ -21,7 +21,6 @@ from keras_reprogram.model.replicas import replica_seeds
 # The last of three batches has five images: two on one replica, three on the other.
 IMAGES, LABELS = images_and_labels(21)
 BATCH_SIZE, EPOCHS = 8, 2
-QUERIES_OF_AN_EPOCH = len(LABELS) + 9
 
 
 class InParts(RandomDirections):

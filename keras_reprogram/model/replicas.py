@@ -51,25 +51,34 @@ def divided(model: Any, data: Any, batch_size: int | None, steps: int | None) ->
         steps: batches, if the caller counts them.
 
     Raises:
-        ValueError: for other data, and for too few images.
+        ValueError: for too few images.
     """
     strategy = model.distribute_strategy
     if is_array(data):
         arrays = tuple(np.asarray(part) for part in data if part is not None)
         size = _size_for_all(len(arrays[0]), batch_size or _BATCH_SIZE, strategy)
         data = tf.data.Dataset.from_tensor_slices(arrays).batch(size)
-    if not isinstance(data, tf.data.Dataset):
-        raise ValueError(
-            "Several replicas divide arrays or a `tf.data.Dataset` of whole batches. Received: a "
-            f"{type(data).__name__}, under {described(strategy)}. Pass one of the two, such as "
-            "`tf.data.Dataset.from_generator(...)`; the model divides it by itself."
-        )
     count = known_length(data)
     endless = steps is None and count is not None
     parts = strategy.distribute_datasets_from_function(
         lambda context: _own_parts(data, context, endless)
     )
     return parts, int(count) if endless else steps  # type: ignore[arg-type]
+
+
+def check_data_set(model: Any, data: Any) -> None:
+    """Refuses data in batches that cannot be divided.
+
+    Raises:
+        ValueError: under a strategy of several replicas, for all but a `tf.data.Dataset`.
+    """
+    strategy = model.distribute_strategy
+    if has_several_replicas(strategy) and not isinstance(data, tf.data.Dataset):
+        raise ValueError(
+            "Several replicas divide arrays or a `tf.data.Dataset` of whole batches. Received: a "
+            f"{type(data).__name__}, under {described(strategy)}. Pass one of the two, such as "
+            "`tf.data.Dataset.from_generator(...)`; the model divides it by itself."
+        )
 
 
 def _own_parts(

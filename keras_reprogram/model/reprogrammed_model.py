@@ -238,6 +238,8 @@ class ReprogrammedModel(keras.Model):
         updates = [MapUpdates(self.output_map)] if self.output_map.observes else []
         callbacks = [QueryLog(), stop, *updates, *as_list(callbacks)]
         self._check_before_fit(callbacks)
+        if validation_data is not None and not is_array(validation_data):
+            replicas.check_data_set(self, validation_data)
         self.data_checks.validation(
             validation_data,
             costly=not self.source.in_graph,
@@ -344,6 +346,7 @@ class ReprogrammedModel(keras.Model):
     def _check_data_set(
         self, x: Any, steps: int | None, *, labelled: bool, argument: str = "steps"
     ) -> None:
+        replicas.check_data_set(self, x)
         costly = not self.source.in_graph
         self.data_checks.data_set(
             x, labelled=labelled, costly=costly, steps=steps, argument=argument

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from replica_runs import IMAGES, LABELS, QUERIES_OF_AN_EPOCH, RUNS
+from replica_runs import IMAGES, LABELS, RUNS
 from small_models import head_model, images_and_labels
 
 from keras_reprogram.model import replicas
@@ -216,6 +216,8 @@ def test_two_devices_train_as_one(tmp_path) -> None:
     (tmp_path / "alone").mkdir()
     for run in runs:
         assert_equal_to_one_device(found_in(tmp_path, run), run, tmp_path / "alone")
+    uninterrupted = found_in(tmp_path, "white_box")["weights"]
+    assert found_in(tmp_path, "resumed")["weights"] == uninterrupted
 
 
 @pytest.mark.slow
@@ -235,9 +237,11 @@ def test_two_workers_train_as_one(tmp_path) -> None:
         # Programs bit for bit, histories, counts, predictions.
         assert one == other
         assert_equal_to_one_device(one, run, tmp_path / "alone")
-    epochs = found_in(tmp_path, "estimated")["history"]["queries_used"]
+    assert found_in(tmp_path, "white_box")["history"]["queries_used"][0] == len(LABELS) + 9
     # A clean query and two directions for each training image; validation images only once.
-    assert epochs[0] == 3 * len(LABELS) + 9 != QUERIES_OF_AN_EPOCH
+    assert found_in(tmp_path, "estimated")["history"]["queries_used"][0] == 3 * len(LABELS) + 9
+    uninterrupted = found_in(tmp_path, "white_box")["weights"]
+    assert found_in(tmp_path, "resumed")["weights"] == uninterrupted
     written = sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".json")
     assert written == ["alone", "last.reprogram", "last.weights.h5"]
     for worker in (0, 1):
