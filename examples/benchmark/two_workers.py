@@ -21,10 +21,12 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rounds import in_turns, machine, machine_line, ratios, spread_text
 
 SIDE, CLASSES = 32, 10
 _ONE_THREAD = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
@@ -87,13 +89,10 @@ def main(
             for index, processor in enumerate((first, second))
         ],
     }
-    replies: dict[str, list[list[Reply]]] = {name: [] for name in groups}
+    ways = {name: partial(_round, workers) for name, workers in groups.items()}
     try:
-        for workers in groups.values():
-            _round(workers)  # Compiles.
-        for _ in range(rounds):
-            for name, workers in groups.items():
-                replies[name].append(_round(workers))
+        # The first round compiles.
+        replies: dict[str, list[list[Reply]]] = in_turns(ways, rounds, warm_up=1)
     finally:
         for workers in groups.values():
             for worker in workers:
@@ -102,12 +101,12 @@ def main(
         name: [min(reply.images_per_second for reply in each) for each in found]
         for name, found in replies.items()
     }
-    ratios = [two / one for one, two in zip(rates["one worker"], rates["two workers"], strict=True)]
+    gains = ratios(rates["two workers"], rates["one worker"])
     equal = all(len({reply.program for reply in each}) == 1 for each in replies["two workers"])
-    print(table(work, rates, ratios, equal))
+    print(table(work, rates, gains, equal))
     if json_file:
         figures = {"work": asdict(work), "rounds": rounds, "images_per_second": rates}
-        figures |= {"ratio": ratios, "programs_equal": equal}
+        figures |= {"ratio": gains, "programs_equal": equal} | machine()
         figures["replies"] = {
             name: [[asdict(reply) for reply in each] for each in found]
             for name, found in replies.items()
@@ -115,25 +114,20 @@ def main(
         json_file.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
-def table(work: Work, rates: dict[str, list[float]], ratios: list[float], equal: bool) -> str:
+def table(work: Work, rates: dict[str, list[float]], gains: list[float], equal: bool) -> str:
     """Markdown."""
     lines = [
         f"{work.network} {work.alpha:g}, {work.image_size} pixels, {work.images} images a step and "
-        f"worker, {len(ratios)} rounds of {work.steps} steps; programs of both workers "
-        f"{'bit-equal' if equal else 'DIFFERENT'}; load average {os.getloadavg()[0]:.1f} on "
-        f"{os.cpu_count()} processors",
+        f"worker, {len(gains)} rounds of {work.steps} steps; programs of both workers "
+        f"{'bit-equal' if equal else 'DIFFERENT'}. {machine_line()}",
         "",
         "| | images/s | ratio |",
         "| --- | --- | --- |",
     ]
     for name, own in rates.items():
-        ratio = _spread(ratios) if name == "two workers" else "1"
-        lines.append(f"| {name} | {_spread(own)} | {ratio} |")
+        gain = spread_text(gains) if name == "two workers" else "1"
+        lines.append(f"| {name} | {spread_text(own, 1)} | {gain} |")
     return "\n".join(lines)
-
-
-def _spread(values: list[float]) -> str:
-    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 # === The processes ===
