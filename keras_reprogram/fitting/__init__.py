@@ -6,6 +6,7 @@ from keras_reprogram.lazy_imports import lazy_names
 
 if TYPE_CHECKING:
     from keras_reprogram.fitting.calibration import Calibration
+    from keras_reprogram.fitting.joined_fit import fit_joined_parts
     from keras_reprogram.fitting.map_fitting import MapFit, fit_logistic_regression
     from keras_reprogram.fitting.view_selection import READINGS, ViewOrder, ViewPool, solve_views
 
@@ -14,6 +15,7 @@ __all__, __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "calibration": ("Calibration",),
+        "joined_fit": ("fit_joined_parts",),
         "map_fitting": (
             "MapFit",
             "fit_logistic_regression",

@@ -47,6 +47,7 @@ class MapFit:
         spread_power: the power of their spread that principal axes kept.
         validation_accuracy: accuracy on the held-out part that chose it, its images counted by
             their weights, or `None`.
+        part_weights: of a joint source, the weight of each part; else empty.
 
     Example:
     ```python
@@ -65,6 +66,22 @@ class MapFit:
     regularization: float
     spread_power: float
     validation_accuracy: float | None
+    part_weights: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """What a fit on the training part says of the validation part.
+
+    Args:
+        log_probabilities: `(m, K)`.
+        labels: `(m,)`.
+        weight: `(m,)`.
+    """
+
+    log_probabilities: np.ndarray = field(repr=False)
+    labels: np.ndarray = field(repr=False)
+    weight: np.ndarray = field(repr=False)
 
 
 def fit_logistic_regression(
@@ -116,6 +133,28 @@ def fit_logistic_regression(
     assert fit.kernel.shape == (4, 2)
     ```
     """
+    return fit_and_hold_out(
+        features,
+        labels,
+        num_classes=num_classes,
+        sample_weight=sample_weight,
+        validation_split=validation_split,
+        seed=seed,
+        groups=groups,
+    )[0]
+
+
+def fit_and_hold_out(
+    features: np.ndarray,
+    labels: np.ndarray,
+    *,
+    num_classes: int,
+    sample_weight: np.ndarray | None,
+    validation_split: float,
+    seed: int,
+    groups: np.ndarray | None,
+) -> tuple[MapFit, HeldOut | None]:
+    """`fit_logistic_regression`, and what its best fit on the training part says of the rest."""
     labels = np.asarray(labels)
     if len(np.unique(labels)) < 2:
         raise ValueError(
@@ -132,15 +171,23 @@ def fit_logistic_regression(
     spread = np.sqrt(np.einsum("ij,ij->j", rows, rows, dtype=np.float64) / len(rows))
     problem = LogisticProblem(rows, labels, weight)
     power, regularization, accuracy, start = SPREAD_POWERS[0], _DEFAULT_REGULARIZATION, None, None
+    found: HeldOut | None = None
     if held_out is not None:
         best = _choose(rows, labels, weight, spread, *(len(part) for part in held_out))
         power, regularization, accuracy = best.power, best.regularization, best.accuracy
         start = best.solution
+        validation = slice(len(held_out[0]), len(held_out[0]) + len(held_out[1]))
+        found = HeldOut(
+            _log_probabilities(start, rows[validation], num_classes),
+            labels[validation],
+            weight[validation],
+        )
     solution = problem.solve(regularization, penalty=_penalties(spread, power), start=start)
     kernel, bias = axes.affine(*_all_classes(solution, num_classes))
-    return MapFit(
+    fit = MapFit(
         kernel.astype(np.float32), bias.astype(np.float32), regularization, power, accuracy
     )
+    return fit, found
 
 
 def _penalties(spread: np.ndarray, power: float) -> np.ndarray:
@@ -262,6 +309,16 @@ def _cross_entropy(
     own = probabilities[np.arange(len(labels)), np.searchsorted(classes, labels)]
     smallest = np.finfo(own.dtype).eps
     return float(np.average(-np.log(np.clip(own, smallest, 1 - smallest)), weights=weight))
+
+
+def _log_probabilities(
+    solution: LogisticSolution, rows: np.ndarray, num_classes: int
+) -> np.ndarray:
+    """Log-probabilities `(n, K)` of all classes, also of those without a row."""
+    logs = np.full((len(rows), num_classes), _ABSENT_LOGIT)
+    own = np.maximum(solution.probabilities(rows), np.exp(_ABSENT_LOGIT))
+    logs[:, solution.classes] = np.log(own)
+    return logs
 
 
 def _all_classes(solution: LogisticSolution, num_classes: int) -> tuple[np.ndarray, np.ndarray]:

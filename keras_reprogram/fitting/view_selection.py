@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from keras_reprogram.arguments import one_of
+from keras_reprogram.fitting.joined_fit import fit_joined_parts
 from keras_reprogram.fitting.map_fitting import MapFit, fit_logistic_regression
 from keras_reprogram.fitting.threads import one_thread
 
@@ -185,6 +188,7 @@ def solve_views(
     num_classes: int,
     seed: int = 0,
     groups: np.ndarray | None = None,
+    parts: Sequence[int] = (),
 ) -> MapFit:
     """Logistic regression whose kernel treats the views as the reading says.
 
@@ -201,9 +205,11 @@ def solve_views(
         num_classes: K.
         seed: draws the validation part that chooses the regularisation.
         groups: `(n,)` or `None`; rows of one value stay on one side of that split.
+        parts: of a joint source, as `fit_joined_parts` takes them: the first is the views', whose
+            columns are followed by those of the others.
 
     Returns:
-        A `MapFit` on all `V * d` features.
+        A `MapFit` on all features.
 
     Raises:
         ValueError: for an unknown reading.
@@ -220,20 +226,22 @@ def solve_views(
     ```
     """
     one_of("reading", reading, READINGS)
-    views = features.reshape(len(features), num_views, -1)
+    width = parts[0] if parts else features.shape[1]
+    views = features[:, :width].reshape(len(features), num_views, -1)
     shares = np.full(num_views, 1.0 / num_views)
     if reading == "first view":
         shares = np.eye(num_views)[0]
-    read = features if reading == "each view" else np.einsum("nvd,v->nd", views, shares)
-    fit = fit_logistic_regression(
-        read,
-        labels,
-        num_classes=num_classes,
-        sample_weight=sample_weight,
-        seed=seed,
-        groups=groups,
-    )
-    if reading == "each view":
+    each = reading == "each view"
+    read = features[:, :width] if each else np.einsum("nvd,v->nd", views, shares)
+    how: dict[str, Any] = {"num_classes": num_classes, "sample_weight": sample_weight}
+    how |= {"seed": seed, "groups": groups}
+    if parts:
+        columns = np.concatenate([read, features[:, width:]], axis=1)
+        fit = fit_joined_parts(columns, labels, parts=(read.shape[1], *parts[1:]), **how)
+    else:
+        fit = fit_logistic_regression(read, labels, **how)
+    if each:
         return fit
-    kernel = np.concatenate([share * fit.kernel for share in shares])
+    own, others = np.split(fit.kernel, [read.shape[1]])
+    kernel = np.concatenate([*(share * own for share in shares), others])
     return replace(fit, kernel=kernel.astype(np.float32))
