@@ -27,7 +27,9 @@ LAYERS = (
     {"model"},
     {"opaque"},
     {"asking", "training"},
-    {"program", "source", "output_map", "estimators", "fitting"},
+    # A joint source places images, and says which scores a map reads.
+    {"source"},
+    {"program", "output_map", "estimators", "fitting"},
     # Modules with no arrows of their own; every part may import them, they import no part.
     {
         *("version", "arguments", "files", "inner_networks"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -157,7 +158,7 @@ class CachedFeatures:
         program, source = self.asker.program, self.asker.source
         shown = check_cacheable(program, some)
         fingerprint = answers_fingerprint(program, source, digest, shown, self.trainable)
-        shape = (count, self.asker.num_views, source.num_labels)
+        shape = (count, *self.asker.answer_shape)
         answers = self.store.get(fingerprint, shape)
         if answers is not None:
             self._say("No query is sent: the source's answers are stored")
@@ -173,14 +174,14 @@ class CachedFeatures:
             raise MovingAnswersError("the ledger's budget did not pay for one pass") from error
 
     def _check_size(self, shape: tuple[int, int, int]) -> None:
-        queries = shape[0] * shape[1]
+        queries = shape[0] * self.asker.num_views
         ledger = self.asker.source.ledger
         left = None if ledger is None else ledger.left
         if left is not None and left < queries:
             raise MovingAnswersError(
                 f"one pass may take {queries} queries, and the ledger's budget has {left} left"
             )
-        if not self.in_files and 4 * queries * shape[2] > _MOST_MEMORY:
+        if not self.in_files and 4 * math.prod(shape) > _MOST_MEMORY:
             raise MovingAnswersError(
                 "its answers would fill more than 2 GiB of memory; `cache_features=path` keeps "
                 "them in files"

@@ -103,7 +103,8 @@ class Asker:
     def under(self, program: Any) -> Asker:
         """An asker with another program, whose queries are counted here; builds the program."""
         num_views = int(program(keras.Input(program.target_shape)).shape[1])
-        asker = Asker(program, self.source, num_views, self.checks, self.count)
+        # Views are judged by what is asked under them, not by what is beside it.
+        asker = Asker(program, self.source.asked_part(), num_views, self.checks, self.count)
         # The strategy that its queries are counted under.
         asker.strategy, asker._in_strategy = self.strategy, self._in_strategy
         return asker
@@ -144,15 +145,20 @@ class Asker:
         """Target images whose views are asked about in one call of the source."""
         return max(1, (self.source.max_batch or _MOST_IMAGES) // self.num_views)
 
+    @property
+    def answer_shape(self) -> tuple[int, int]:
+        """Of what a map reads for one target image: `(V, S)`, but of a joint source `(1, A)`."""
+        return self.source.answer_shape(self.num_views)
+
     def scores_of(self, x: Any) -> Any:
-        """Source scores of target images, `(n, V, S)`, at most `max_batch` images at once."""
+        """What a map reads for target images, at most `max_batch` source images at once."""
         x = tf.convert_to_tensor(x)
 
         def scores(start: Any, stop: Any) -> Any:
-            return self.answer(self.program(x[start:stop]))
+            part = x[start:stop]
+            return self.source.answers(self.answer(self.program(part)), part)
 
-        row_shape = (self.num_views, self.source.num_labels)
-        return split_calls(scores, tf.shape(x)[0], self.rows_per_call, row_shape)
+        return split_calls(scores, tf.shape(x)[0], self.rows_per_call, self.answer_shape)
 
     def answer(self, source_images: Any) -> Any:
         """Source scores of `(n, V, H, W, C)`, by groups of views where one image has too many."""
@@ -175,7 +181,7 @@ class Asker:
         steps: int | None = None,
         verbose: Any = "auto",
     ) -> tuple[np.ndarray, Any, Any]:
-        """Scores `(n, V, S)`, labels and weights of all batches."""
+        """Answers `(n, V, S)`, labels and weights of all batches."""
         total = None
         if is_array(x):
             x = self.checks.images(x)

@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_reprogram.asking.data import check_end, is_array
 from keras_reprogram.asking.images import check_every_class, check_labels, most_probable_labels
+from keras_reprogram.fitting.joined_fit import fit_joined_parts
 from keras_reprogram.fitting.map_fitting import MapFit, fit_logistic_regression
 
 
@@ -26,7 +27,7 @@ def collect_scores(
         verbose: 0 for silence.
 
     Returns:
-        Scores `(n, V, S)`, for `fit_output_map(scores=...)`.
+        Scores `(n, V, S)`, of a joint source `(n, 1, A)`, for `fit_output_map(scores=...)`.
 
     Raises:
         ValueError: for images that do not fit.
@@ -89,8 +90,10 @@ def fit_output_map(
     weight = image_weights(labels, sample_weight, class_weight)
     groups = check_groups(groups, len(labels))
 
-    def solver(features: np.ndarray, labels: np.ndarray, weight: np.ndarray | None) -> MapFit:
-        return fit_logistic_regression(
+    def solver(
+        features: np.ndarray, labels: np.ndarray, weight: np.ndarray | None, **parts: Any
+    ) -> MapFit:
+        return (fit_joined_parts if parts else fit_logistic_regression)(
             features,
             labels,
             num_classes=output_map.num_classes,
@@ -98,6 +101,7 @@ def fit_output_map(
             validation_split=validation_split,
             seed=model.seed,
             groups=groups,
+            **parts,
         )
 
     return output_map.fit_answers(scores, labels, solver=solver, sample_weight=weight)
@@ -141,7 +145,7 @@ def _check_labels(model: Any, y: Any, count: int) -> None:
 def checked_scores(model: Any, scores: Any) -> np.ndarray:
     """Stored answers `(n, V, S)` as float32; a ValueError for any other shape."""
     scores = np.asarray(scores, np.float32)
-    expected = (model.queries_per_prediction, model.source.num_labels)
+    expected = model.asker.answer_shape
     if scores.ndim != 3 or scores.shape[1:] != expected or not np.isfinite(scores).all():
         raise ValueError(
             f"`scores` must be finite answers (n, {expected[0]}, {expected[1]}). Received: "

@@ -294,6 +294,8 @@ def label_map(model: ReprogrammedModel, class_names: Sequence[str]) -> list[Repo
         more = []
     elif isinstance(output_map, DenseMap):
         kernel = keras.ops.convert_to_numpy(output_map.kernel.value)
+        # Of a joint source the part that is asked comes first.
+        kernel = kernel[: model.queries_per_prediction * source.num_labels]
         weights = kernel.reshape(-1, source.num_labels, output_map.num_classes).sum(axis=0)
         text, table = "Weights of the standardised log-scores, summed over the views.", None
         figure = draw_weight_map(weights, source.class_names, class_names)

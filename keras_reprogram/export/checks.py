@@ -207,12 +207,12 @@ def export_blockers(model: ReprogrammedModel, source: Source | None = None) -> l
     assert len(export_blockers(model)) == 2
     ```
     """
-    embedded = source or model.source
+    embedded = model.source.with_asked(source) if source else model.source
     blockers = []
     if not embedded.exportable:
         blockers.append(
-            f"The source is a {type(embedded).__name__}, which runs as Python code and cannot "
-            "become part of a graph. If you have the same network as a Keras model or a "
+            f"The source is a {type(embedded.asked_part()).__name__}, which runs as Python code "
+            "and cannot become part of a graph. If you have the same network as a Keras model or a "
             "SavedModel, pass it as `source=` (--source); otherwise `export_halves` (--format "
             "halves) writes the parts before and after the source, for a server that asks the "
             "source in between. Around an ONNX file, `export_onnx` (--format onnx) writes all as "

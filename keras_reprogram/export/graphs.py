@@ -12,6 +12,8 @@ import tensorflow as tf
 from keras_reprogram.asking.prediction_sets import checked_calibration
 from keras_reprogram.export.graph_decoder import file_decoder
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
+from keras_reprogram.source.joint_source import Beside, JointSource
+from keras_reprogram.source.pixel_source import PlacedSource
 from keras_reprogram.source.saved_model_source import SavedModelSource
 from keras_reprogram.source.source import Source
 
@@ -23,11 +25,32 @@ SET_OUTPUTS = ("probabilities", "set", "distance", "foreign", "accepted")
 
 
 class _Stages(NamedTuple):
-    """The three parts of a model, traced."""
+    """The three parts of a model, traced; of a joint source also what is beside the asked one."""
 
     program: Any
     source: Any
     output_map: Any
+    beside: Any
+    join: Callable[[Any, Any], Any]
+
+    def asked(self, image: Any) -> dict[str, Any]:
+        """What target images become, up to the answers that a map reads."""
+        source_images = self.program(image)
+        found = {"source_images": source_images, "source_scores": self.source(source_images)}
+        if self.beside is not None:
+            found["beside"] = self.beside(image)
+        return found
+
+    def answers(self, image: Any) -> Any:
+        """The answers that a map reads."""
+        found = self.asked(image)
+        return self.join(found["source_scores"], found.get("beside"))
+
+    def steps(self, image: Any) -> dict[str, Any]:
+        """What happens to target images, from source images to probabilities."""
+        found = self.asked(image)
+        answers = self.join(found["source_scores"], found.get("beside"))
+        return found | {"scores": self.output_map(answers)}
 
 
 def write_saved_model(
@@ -37,21 +60,21 @@ def write_saved_model(
 
     Of a calibrated model it also gives `SET_OUTPUTS`: what is converted from it is one graph.
     """
-    embedded = source or model.source
+    embedded = model.source.with_asked(source) if source else model.source
     module = module_of(model.program, embedded, model.output_map)
     stages, judge = _stages(model, embedded), _judge(model)
 
     @tf.function(input_signature=[image_spec(model)], autograph=False)
     def serving_default(image: Any) -> dict[str, Any]:
-        source_scores = stages.source(stages.program(image))
-        return judge(source_scores, stages.output_map(source_scores))
+        answers = stages.answers(image)
+        return judge(answers, stages.output_map(answers))
 
     save_module(module, path, {"serving_default": serving_default})
 
 
 def write_map(model: ReprogrammedModel, path: Path) -> None:
     """As `write_saved_model`, for source scores in place of images."""
-    output_map = traced(model.output_map, (model.queries_per_prediction, model.source.num_labels))
+    output_map = traced(model.output_map, model.asker.answer_shape)
     judge = _judge(model)
 
     @tf.function(input_signature=[scores_spec(model)], autograph=False)
@@ -106,8 +129,7 @@ def image_spec(model: ReprogrammedModel) -> tf.TensorSpec:
 
 def scores_spec(model: ReprogrammedModel) -> tf.TensorSpec:
     """Answers of the source as a signature takes them, any number of them."""
-    shape = (None, model.queries_per_prediction, model.source.num_labels)
-    return tf.TensorSpec(shape, tf.float32, name="source_scores")
+    return tf.TensorSpec((None, *model.asker.answer_shape), tf.float32, name="source_scores")
 
 
 def file_signature(model: ReprogrammedModel, answer: Callable[[Any], dict[str, Any]]) -> Any:
@@ -128,14 +150,16 @@ def _stages(model: ReprogrammedModel, source: Source) -> _Stages:
     return _Stages(
         traced(model.program, model.input_shape[1:]),
         traced(source, (num_views, *source.source_shape)),
-        traced(model.output_map, (num_views, source.num_labels)),
+        traced(model.output_map, source.answer_shape(num_views)),
+        None if source.beside is None else traced(source.beside, model.input_shape[1:]),
+        source.join,
     )
 
 
 def _serving_default(model: ReprogrammedModel, stages: _Stages) -> Any:
     @tf.function(input_signature=[image_spec(model)], autograph=False)
     def serving_default(image: Any) -> dict[str, Any]:
-        return {"scores": stages.output_map(stages.source(stages.program(image)))}
+        return {"scores": stages.output_map(stages.answers(image))}
 
     return serving_default
 
@@ -143,13 +167,7 @@ def _serving_default(model: ReprogrammedModel, stages: _Stages) -> Any:
 def _steps(model: ReprogrammedModel, stages: _Stages) -> Any:
     @tf.function(input_signature=[image_spec(model)], autograph=False)
     def steps(image: Any) -> dict[str, Any]:
-        source_images = stages.program(image)
-        source_scores = stages.source(source_images)
-        return {
-            "source_images": source_images,
-            "source_scores": source_scores,
-            "scores": stages.output_map(source_scores),
-        }
+        return stages.steps(image)
 
     return steps
 
@@ -177,7 +195,7 @@ def _set_signatures(
 
     @tf.function(input_signature=[image_spec(model)], autograph=False)
     def sets(image: Any) -> dict[str, Any]:
-        return of_scores(stages.source(stages.program(image)))
+        return of_scores(stages.answers(image))
 
     found = {SETS: sets}
     if takes_files:
@@ -224,8 +242,22 @@ def module_of(*layers: keras.layers.Layer) -> tf.Module:
     module = tf.Module()
     # Keras's own writer stores every weight twice; a plain list of the variables does not.
     module.weights = [variable.value for layer in layers for variable in layer.variables]
-    module.loaded = [layer.loaded for layer in layers if isinstance(layer, SavedModelSource)]
+    module.loaded = [loaded for layer in layers for loaded in _loaded_models(layer)]
     return module
+
+
+def _loaded_models(layer: keras.layers.Layer) -> list[Any]:
+    """SavedModels inside a layer, which have to be kept with the graph."""
+    if isinstance(layer, SavedModelSource):
+        return [layer.loaded]
+    inside: list[keras.layers.Layer] = []
+    if isinstance(layer, JointSource):
+        inside = [layer.asked_part(), layer.beside]
+    elif isinstance(layer, Beside):
+        inside = list(layer.parts)
+    elif isinstance(layer, PlacedSource):
+        inside = [layer.source]
+    return [loaded for part in inside for loaded in _loaded_models(part)]
 
 
 def save_module(module: tf.Module, path: Path, signatures: Mapping[str, Any]) -> None:
@@ -240,17 +272,21 @@ def write_program_half(
 ) -> tuple[str, ...]:
     """Writes target images -> source images as a SavedModel, unchecked."""
     program = traced(model.program, model.input_shape[1:])
+    beside = model.source.beside
+    near = None if beside is None else traced(beside, model.input_shape[1:])
+
+    def answer(image: Any) -> dict[str, Any]:
+        return {"source_images": program(image)} | ({"beside": near(image)} if near else {})
 
     @tf.function(input_signature=[image_spec(model)], autograph=False)
     def serving_default(image: Any) -> dict[str, Any]:
-        return {"source_images": program(image)}
+        return answer(image)
 
     signatures = {"serving_default": serving_default}
     if takes_files:
-        signatures["image_bytes"] = file_signature(
-            model, lambda images: {"source_images": program(images)}
-        )
-    save_module(module_of(model.program), path, signatures)
+        signatures["image_bytes"] = file_signature(model, answer)
+    layers = [model.program] if beside is None else [model.program, beside]
+    save_module(module_of(*layers), path, signatures)
     return tuple(signatures)
 
 
@@ -258,7 +294,7 @@ def write_map_half(
     model: ReprogrammedModel, path: Path, class_names: Sequence[str], labels_file: Path
 ) -> tuple[str, ...]:
     """Writes source scores -> target probabilities as a SavedModel, unchecked."""
-    output_map = traced(model.output_map, (model.queries_per_prediction, model.source.num_labels))
+    output_map = traced(model.output_map, model.asker.answer_shape)
 
     @tf.function(input_signature=[scores_spec(model)], autograph=False)
     def serving_default(source_scores: Any) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from keras_reprogram.export.checks import (
     half_blockers,
     images_for,
     refuse_blockers,
+    sample_images,
     set_answers,
 )
 from keras_reprogram.export.graph_decoder import why_no_files
@@ -55,10 +56,12 @@ def export_halves(
 
     - `base_dir/program/<version>`, a SavedModel: `image`, float32 `(n, h, w, c)` in the target
       range -> `source_images`, float32 `(n, V, H, W, C)` in the source's range. Where target
-      images have 1 or 3 channels, `image_bytes`, JPEG, PNG or plain BMP files, gives the same.
+      images have 1 or 3 channels, `image_bytes`, JPEG, PNG or plain BMP files, gives the same. Of
+      a joint source both also give `beside`, float32 `(n, D)`: the other parts are inside.
     - `base_dir/output_map/<version>`, a SavedModel: `source_scores`, float32
       `(n, V, num_labels)` -> `scores`, float32 `(n, classes)`; class names in assets/labels.txt.
-      Of a calibrated model also `sets_of_scores`, see `export_saved_model`.
+      Of a joint source it takes `(n, 1, V * num_labels + D)`: the scores, view after view, and
+      then `beside`. Of a calibrated model also `sets_of_scores`, see `export_saved_model`.
     - `base_dir/program-<version>.tflite` and `base_dir/output_map-<version>.tflite`, the same in
       float32 of LiteRT's builtin operations; `read_litert_facts` reads the latter's labels.
 
@@ -211,9 +214,15 @@ def check_program_half(
 ) -> float:
     """Compares the source images of both forms with those of the program."""
     inputs, images = images_for(model, signatures)
-    expected = ModelAnswers(lambda rows: {"source_images": model.program(rows)}, images)
-    found = run_litert(file, images, "image", "source_images")
-    return _compare(expected, folder, inputs, "source_images", found)
+    beside = model.source.beside
+
+    def answer(rows: np.ndarray) -> dict[str, Any]:
+        found = {"source_images": model.program(rows)}
+        return found if beside is None else found | {"beside": beside(rows)}
+
+    expected = ModelAnswers(answer, images)
+    found = {name: run_litert(file, images, "image", name) for name in expected.expected}
+    return _compare(expected, folder, inputs, found)
 
 
 def check_map_half(model: ReprogrammedModel, folder: Path, file: bytes) -> tuple[float, Agreement]:
@@ -223,7 +232,7 @@ def check_map_half(model: ReprogrammedModel, folder: Path, file: bytes) -> tuple
     found = run_litert(file, rows, "source_scores", "scores")
     signatures = ("serving_default", *([SETS_OF_SCORES] if model.calibration else []))
     inputs = dict.fromkeys(signatures, rows)
-    difference = _compare(answers, folder, inputs, "scores", found)
+    difference = _compare(answers, folder, inputs, {"scores": found})
     if model.calibration is not None:
         for name in SET_OUTPUTS:
             flags = run_litert(file, rows, "source_scores", name, SETS)
@@ -239,9 +248,12 @@ def _map_answers(model: ReprogrammedModel, rows: np.ndarray) -> dict[str, Any]:
 
 
 def _compare(
-    expected: ModelAnswers, folder: Path, inputs: Mapping[str, Any], name: str, found: np.ndarray
+    expected: ModelAnswers,
+    folder: Path,
+    inputs: Mapping[str, Any],
+    found: Mapping[str, np.ndarray],
 ) -> float:
-    converted = expected.compare("LiteRT file", name, found)
+    converted = max(expected.compare("LiteRT file", *one) for one in found.items())
     reloaded, _ = check_reloaded(folder, inputs, expected)
     return max(converted, reloaded)
 
@@ -255,4 +267,5 @@ def _sample_scores(model: ReprogrammedModel) -> np.ndarray:
         scores = odds / odds.sum(axis=-1, keepdims=True)
     elif model.source.score_kind == "independent":
         scores = odds / (1 + odds)
-    return scores.astype(np.float32)
+    answers = model.source.answers(scores.astype(np.float32), sample_images(model, _NUM_ROWS))
+    return np.asarray(answers)

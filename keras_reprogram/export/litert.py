@@ -112,7 +112,7 @@ def export_litert(
     images = calibration_images_for(model, chosen, calibration_images)
     if source is not None:
         check_equivalent(model, source, twin_tolerance)
-    embedded = source or model.source
+    embedded = model.source.with_asked(source) if source else model.source
     content = convert(model, source, chosen, images)
     agreement = compare(model, embedded, content, images)
     refuse_disagreement(agreement, chosen, least_agreement, force)

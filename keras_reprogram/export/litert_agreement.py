@@ -70,7 +70,8 @@ def compare(
     """Compares a LiteRT file with the model on the same images."""
 
     def ask(part: np.ndarray) -> np.ndarray:
-        return keras.ops.convert_to_numpy(model.output_map(source(model.program(part))))
+        answers = source.answers(source(model.program(part)), part)
+        return keras.ops.convert_to_numpy(model.output_map(answers))
 
     scores = run_litert(content, images)
     expected = np.concatenate([ask(part) for part in _batches(images)])

@@ -36,7 +36,8 @@ def convert(
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         with _plain_failures(_advice(source or model.source)):
             if form.name == "int8":
-                content = convert_source_to_int8(converter, images, model, source or model.source)
+                embedded = model.source.with_asked(source) if source else model.source
+                content = convert_source_to_int8(converter, images, model, embedded)
             else:
                 content = bytes(converter.convert())
             content = halve_weights(content) if form.name == "float16" else content
@@ -237,7 +238,9 @@ def convert_source_to_int8(
 
 def _float_tensors(content: bytes, model: ReprogrammedModel, source: Source) -> list[str]:
     """Names of the tensors that program, map and the source's first layers compute."""
-    layers = {layer.name: layer for layer in (model.program, source, model.output_map)}
+    # The parts beside an asked source stay in float: their numbers are added as they are.
+    parts = (model.program, source, model.output_map, source.beside)
+    layers = {layer.name: layer for layer in parts if layer is not None}
     scope = re.compile(rf"(?:^|/)({'|'.join(map(re.escape, layers))})(?:_\d+)?/(.*)")
     steps, found = _steps(content)
     inside = []

@@ -61,7 +61,8 @@ def export_saved_model(
     - `classify`: `inputs`, string `(n,)`, each a `tf.Example` with `image/encoded`, as TF
       Serving's Classify sends them -> `classes` and `scores`.
     - `steps`: what happens inside. `image`, as above -> `source_images`, `(n, V, H, W, C)` in the
-      source's range, `source_scores`, `(n, V, num_labels)`, and `scores`.
+      source's range, `source_scores`, `(n, V, num_labels)`, and `scores`; of a joint source also
+      `beside`, `(n, D)`, the numbers of its other parts.
 
     A calibrated model (`model.calibrate`) has three more, for its calibration's coverage:
 
@@ -122,7 +123,7 @@ def export_saved_model(
     class_names = scored_classes(model)
     if source is not None:
         check_equivalent(model, source, twin_tolerance)
-    embedded = source or model.source
+    embedded = model.source.with_asked(source) if source else model.source
     no_files = why_no_files(model)
     with folder_aside(base_dir) as aside:
         signatures = _write_graph(model, aside, embedded, class_names, takes_files=not no_files)
@@ -170,9 +171,12 @@ def _answer(model: ReprogrammedModel, source: Source) -> Callable[[np.ndarray], 
     def answer(images: np.ndarray) -> dict[str, Any]:
         source_images = model.program(images)
         source_scores = source(source_images)
-        scores = model.output_map(source_scores)
+        answers = source.answers(source_scores, images)
+        scores = model.output_map(answers)
         steps = {"source_images": source_images, "source_scores": source_scores}
-        return {**steps, "scores": scores, **set_answers(model, source_scores, scores)}
+        if source.beside is not None:
+            steps["beside"] = source.beside(images)
+        return {**steps, "scores": scores, **set_answers(model, answers, scores)}
 
     return answer
 

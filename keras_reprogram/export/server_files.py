@@ -132,8 +132,10 @@ def export_facts(
             "tensorflow": tf.__version__,
             "keras": keras.__version__,
         },
-        "source": _facts_of(model.source),
-        "embedded_twin": _facts_of(source) if source is not model.source else None,
+        # Of a joint source the one that is asked, which a gateway needs; the others are inside.
+        "source": _facts_of(model.source.asked_part()),
+        "embedded_twin": _facts_of(source.asked_part()) if source is not model.source else None,
+        "beside": model.source.describe().get("beside"),
         "target_shape": list(model.input_shape[1:]),
         "target_range": model.data_checks.target_range,
         "num_views": model.queries_per_prediction,

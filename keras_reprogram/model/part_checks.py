@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from keras_reprogram.program.program import Program
+from keras_reprogram.source.joint_source import JointSource
 from keras_reprogram.source.source import Source
 
 
@@ -22,11 +23,25 @@ def check_parts(program: Program, source: Any, output_map: Any, class_names: Any
             f"Received: source_range={tuple(program_range)}. Build it with "
             "`source_range=source.value_range`."
         )
+    if isinstance(source, JointSource):
+        _check_target(program, source)
     if class_names is not None and len(class_names) != output_map.num_classes:
         raise ValueError(
             f"`class_names` must name the output map's {output_map.num_classes} classes. "
             f"Received: {len(class_names)} names. Give one name a class, in order."
         )
+
+
+def _check_target(program: Program, source: JointSource) -> None:
+    """Refuses a program for other target images than the parts beside the asked source read."""
+    known = {"target_shape": tuple(program.target_shape), "target_range": program.target_range}
+    for fact, value in known.items():
+        other = getattr(source, fact)
+        if value is not None and value != other:
+            raise ValueError(
+                f"Program and parts beside the source must read images of one `{fact}`. Received: "
+                f"{value} and {other}. Build both for the images of the task."
+            )
 
 
 def check_source_images(shape: tuple[int | None, ...], source: Source) -> None:

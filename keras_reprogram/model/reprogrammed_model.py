@@ -92,7 +92,9 @@ class ReprogrammedModel(keras.Model):
         image = keras.Input(program.target_shape, name="image", dtype="float32")
         source_images = program(image)
         check_source_images(source_images.shape, source)
-        outputs = output_map(source(source_images))
+        if blocks := source.blocks(int(source_images.shape[1])):
+            output_map.attach_blocks(blocks)
+        outputs = output_map(source.answers(source(source_images), image))
         super().__init__(inputs=image, outputs=outputs, name=name)
         # Under a policy of half precision Keras would round the images before the program.
         self.dtype_policy = keras.DTypePolicy("float32")

@@ -320,7 +320,9 @@ class TrainSteps:
         return linear
 
     def _candidate_losses(self, x: Any, loss_of_answers: Callable) -> Callable[[Any], Any]:
-        x = tf.convert_to_tensor(x)
+        x, source = tf.convert_to_tensor(x), self.model.source
+        # The same for all candidates.
+        beside = None if source.beside is None else source.beside(x)
 
         def losses(candidates: Any) -> Any:
             batch = tf.shape(x)[0]
@@ -333,7 +335,9 @@ class TrainSteps:
                 column = row if per_image else tf.zeros_like(row)
                 values = tf.gather_nd(candidates, tf.stack([candidate, column], axis=1))
                 images = self.model.program.transform(tf.gather(x, row), values)
-                return loss_of_answers(self.model.asker.answer(images), row)
+                scores = self.model.asker.answer(images)
+                near = None if beside is None else tf.gather(beside, row)
+                return loss_of_answers(source.join(scores, near), row)
 
             flat = split_calls(some, number * batch, self.model.asker.rows_per_call, ())
             return tf.reshape(flat, (number, batch))

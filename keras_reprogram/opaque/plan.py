@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -374,7 +375,8 @@ def _labels_like(model: Any, count: int, y: Any = None) -> np.ndarray:
 
 def _passes(model: Any, epochs: int, cache_features: Any, queries: int) -> int:
     """How often `fit` asks for each image: once if its answers can be cached."""
-    size = 4 * queries * model.source.num_labels
+    images = queries // model.queries_per_prediction
+    size = 4 * images * math.prod(model.asker.answer_shape)
     fits = cache_features != "memory" or size <= MOST_MEMORY
     keeps = cache_features is not None and fits and is_cacheable(model.program, model.trainable)
     return min(epochs, 1) if keeps else epochs

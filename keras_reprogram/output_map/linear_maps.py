@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_reprogram.output_map.blocks import Block, slices_of, waves
 from keras_reprogram.output_map.output_map import (
+    SMALLEST_FLOAT_SCORE,
     OutputMap,
     Solver,
     check_num_views,
@@ -21,6 +24,8 @@ STD_FLOOR = 0.05
 SMALLEST_REST = 2.0**-25
 _LOGITS = ("logits", "independent_logits")
 _NORMALISED = ("probabilities", "logits")
+# No scores: they are read as they are.
+_PLAIN = ("features", "pixels")
 # How maps of files from before this setting read float scores.
 _EPSILON_BEFORE = 1e-7
 
@@ -60,12 +65,22 @@ class DenseMap(OutputMap):
     paid for; `fit` may train it further, beside the program. Without `adapt` training diverges,
     and is refused.
 
+    Of a joint source (`join_sources`) it reads all parts, each as its own kind of scores says.
+    Two kinds are for parts beside an asked source only:
+
+    - `"features"`: as they are, standardised.
+    - `"pixels"`: centred, and divided by one number for all (their mean variance becomes 1); then
+      1,024 random Fourier features of them, those of an RBF kernel (Rahimi and Recht 2007).
+      Images of more than 16,384 numbers are read without the kernel.
+
+    Its exact fit is that of each part alone, and a weight of each part (`fit_joined_parts`).
+
     Args:
         num_classes: target classes K.
         name: layer name.
 
     Input shape:
-        `(n, views, S)` scores of the source.
+        `(n, views, S)` scores of the source; of a joint source `(n, 1, A)`, all parts' scores.
 
     Output shape:
         `(n, K)` probabilities.
@@ -87,13 +102,23 @@ class DenseMap(OutputMap):
         # The kind of scores that a file's map was fitted on; it goes on reading them so.
         self._reads: str | None = None
         self._from_before = False
+        self.blocks: tuple[Block, ...] = ()
+
+    def attach_blocks(self, blocks: Sequence[Block]) -> None:
+        if self.blocks and [b.size for b in self.blocks] != [b.size for b in blocks]:
+            raise ValueError(
+                "A map of a joint source must be given the parts that it was made for. Received: "
+                f"{_listed(blocks)}; expected {_listed(self.blocks)}. Build a new `DenseMap`."
+            )
+        self.blocks = self.blocks or tuple(blocks)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         views, num_source_labels = check_num_views(input_shape, self.name)
         self.input_spec = keras.InputSpec(shape=(None, *input_shape[1:]))
         size = views * num_source_labels
+        width = sum(self.parts) or size
         self.kernel = self.add_weight(
-            shape=(size, self.num_classes), initializer="zeros", name="kernel"
+            shape=(width, self.num_classes), initializer="zeros", name="kernel"
         )
         self.bias = self.add_weight(shape=(self.num_classes,), initializer="zeros", name="bias")
         self.mean = self.add_weight(
@@ -108,6 +133,18 @@ class DenseMap(OutputMap):
                 trainable=False,
                 name="epsilon",
             )
+        if self.blocks:
+            self.smallest_beside = self.add_weight(
+                shape=(len(self.blocks) - 1,),
+                initializer=keras.initializers.Constant(SMALLEST_FLOAT_SCORE),
+                trainable=False,
+                name="epsilon_beside",
+            )
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """Of a joint source the number of features of each part; else empty."""
+        return tuple(block.width for block in self.blocks)
 
     @property
     def ready(self) -> bool:
@@ -120,11 +157,29 @@ class DenseMap(OutputMap):
             scores: `(n, views, S)`.
         """
         scores = self.build_for(scores)
+        own, *beside = self._split(scores)
         if not self._from_before and self.reads not in _LOGITS:
-            self.smallest.assign(smallest_score(scores, self.score_step))
+            self.smallest.assign(smallest_score(own, self.score_step))
+        for number, (some, block) in enumerate(zip(beside, self.blocks[1:], strict=True)):
+            if block.score_kind in ("probabilities", "independent"):
+                smallest = ops.convert_to_numpy(self.smallest_beside)
+                smallest[number] = smallest_score(some, block.score_step)
+                self.smallest_beside.assign(smallest)
         logs = ops.convert_to_numpy(self._log_scores(scores))
         self.mean.assign(logs.mean(axis=0))
-        self.std.assign(np.maximum(logs.std(axis=0), STD_FLOOR))
+        self.std.assign(self._spread(logs))
+
+    def _spread(self, logs: np.ndarray) -> np.ndarray:
+        """The standard deviations to divide by."""
+        spread = logs.std(axis=0)
+        if not self.blocks:
+            return np.maximum(spread, STD_FLOOR)
+        for block, columns in zip(self.blocks, slices_of(self.blocks), strict=True):
+            floor = _FEATURE_STD_FLOOR if block.score_kind in _PLAIN else STD_FLOOR
+            if block.score_kind == "pixels":
+                spread[columns] = np.sqrt(np.mean(np.square(spread[columns])))
+            spread[columns] = np.maximum(spread[columns], floor)
+        return spread
 
     @property
     def reads(self) -> str:
@@ -139,8 +194,22 @@ class DenseMap(OutputMap):
         return self.smallest if self.built else super().epsilon
 
     def features(self, scores: Any) -> Any:
-        """The input of the affine map: standardised log-scores, `(n, views * S)`."""
-        return (self._log_scores(scores) - self.mean) / ops.maximum(self.std, STD_FLOOR)
+        """The input of the affine map: standardised log-scores, `(n, views * S)`.
+
+        Of a joint source the features of all parts, `(n, d)`, see `parts`.
+        """
+        logs = self._log_scores(scores)
+        if not self.blocks:
+            return (logs - self.mean) / ops.maximum(self.std, STD_FLOOR)
+        rows = (logs - self.mean) / ops.maximum(self.std, _FEATURE_STD_FLOOR)
+        found = []
+        for block, columns in zip(self.blocks, slices_of(self.blocks), strict=True):
+            part = rows[:, columns]
+            if block.has_waves:
+                directions, phases = waves(block.size)
+                part = 2**0.5 * ops.cos(ops.matmul(part, directions) + phases)
+            found.append(part)
+        return ops.concatenate(found, axis=1)
 
     def call(self, scores: Any) -> Any:
         features = self.features(scores)
@@ -156,13 +225,18 @@ class DenseMap(OutputMap):
     ) -> Any:
         self.adapt(scores)
         features = ops.convert_to_numpy(self.features(np.asarray(scores, np.float32)))
-        solution = solver(features, labels, sample_weight)
+        options = {"parts": self.parts} if self.blocks else {}
+        solution = solver(features, labels, sample_weight, **options)
         self.kernel.assign(solution.kernel)
         self.bias.assign(solution.bias)
         return solution
 
     def get_config(self) -> dict[str, Any]:
-        reads = {} if self._from_before else {"reads": self._reads or self.score_kind}
+        reads: dict[str, Any] = {}
+        if not self._from_before:
+            reads["reads"] = self._reads or self.score_kind
+        if self.blocks:
+            reads["blocks"] = [block.get_config() for block in self.blocks]
         return self.base_config() | reads
 
     @classmethod
@@ -170,29 +244,59 @@ class DenseMap(OutputMap):
         """Rebuilds what `get_config` wrote; maps of older files read scores as they always did."""
         config = dict(config)
         from_before, reads = "reads" not in config, config.pop("reads", None)
+        blocks = tuple(Block(**block) for block in config.pop("blocks", ()))
         layer = super().from_config(config)
-        layer._from_before, layer._reads = from_before, reads
+        layer._from_before, layer._reads, layer.blocks = from_before, reads, blocks
         return layer
 
     @property
     def reading(self) -> ScoreReading:
         """How scores are read, by their kind and the age of the map."""
+        return self._reading(self.reads)
+
+    def _reading(self, kind: str) -> ScoreReading:
         return ScoreReading(
-            logarithm=self.reads not in _LOGITS,
-            odds=self.reads == "independent" and not self._from_before,
-            centred=self.reads in _NORMALISED or self._from_before,
+            logarithm=kind not in (*_LOGITS, *_PLAIN),
+            odds=kind == "independent" and not self._from_before,
+            centred=kind in _NORMALISED or self._from_before,
         )
 
+    def _split(self, scores: Any) -> list[Any]:
+        """The scores `(n, V, S)` of each part, views apart."""
+        if not self.blocks:
+            return [scores]
+        return [
+            ops.reshape(scores[:, 0, columns], (-1, block.num_views, block.num_labels))
+            for block, columns in zip(self.blocks, slices_of(self.blocks), strict=True)
+        ]
+
     def _log_scores(self, scores: Any) -> Any:
-        reading, logs = self.reading, ops.cast(scores, "float32")
-        if reading.logarithm:
-            rest = ops.maximum(1.0 - logs, 0.0)
-            logs = ops.log(ops.maximum(logs, 0.0) + self.epsilon)
-            if reading.odds:
-                logs = logs - ops.log(rest + ops.maximum(self.epsilon, SMALLEST_REST))
-        if reading.centred:
-            logs = logs - ops.mean(logs, axis=-1, keepdims=True)
-        return ops.reshape(logs, (-1, scores.shape[-2] * scores.shape[-1]))
+        own, *beside = self._split(ops.cast(scores, "float32"))
+        logs = _read(own, self.reading, self.epsilon)
+        if not beside:
+            return logs
+        others = [
+            _read(some, self._reading(block.score_kind), self.smallest_beside[number])
+            for number, (some, block) in enumerate(zip(beside, self.blocks[1:], strict=True))
+        ]
+        return ops.concatenate([logs, *others], axis=1)
+
+
+def _read(scores: Any, reading: ScoreReading, epsilon: Any) -> Any:
+    """Scores `(n, V, S)` on their log scale, flat."""
+    logs = scores
+    if reading.logarithm:
+        rest = ops.maximum(1.0 - logs, 0.0)
+        logs = ops.log(ops.maximum(logs, 0.0) + epsilon)
+        if reading.odds:
+            logs = logs - ops.log(rest + ops.maximum(epsilon, SMALLEST_REST))
+    if reading.centred:
+        logs = logs - ops.mean(logs, axis=-1, keepdims=True)
+    return ops.reshape(logs, (-1, scores.shape[-2] * scores.shape[-1]))
+
+
+def _listed(blocks: Sequence[Block]) -> str:
+    return ", ".join(f"{block.name} ({block.size} numbers)" for block in blocks)
 
 
 # A feature that never moves carries nothing; dividing by less would only amplify rounding.

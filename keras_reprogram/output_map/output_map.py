@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_reprogram.arguments import KeepsOldNames, takes_old_names
+from keras_reprogram.output_map.blocks import Block
 
 # exp(-32): a float32 softmax is exact in its small values, and its logarithm stays tame.
 SMALLEST_FLOAT_SCORE = 1e-14
@@ -34,8 +35,8 @@ _FEWEST_SCORES = 10
 
 
 # Solves a linear classifier exactly: (features, labels, sample_weight) -> object with `kernel` (d,
-# K) and `bias` (K,).
-Solver = Callable[[np.ndarray, np.ndarray, np.ndarray | None], Any]
+# K) and `bias` (K,). On a joint source's answers it also gets `parts`, see `fit_joined_parts`.
+Solver = Callable[..., Any]
 
 
 class OutputMap(KeepsOldNames, keras.layers.Layer):
@@ -126,6 +127,21 @@ class OutputMap(KeepsOldNames, keras.layers.Layer):
                 '`output="features"` on the source; the other maps need its scores.'
             )
         self.score_kind, self.score_step = score_kind, float(score_step)
+
+    def attach_blocks(self, blocks: Sequence[Block]) -> None:
+        """Tells the map where each part of a joint source's answer is. The model calls it once.
+
+        Args:
+            blocks: of the source that is asked first, then of what it is joined with.
+
+        Raises:
+            ValueError: if the map cannot read several parts, which is the default.
+        """
+        names = ", ".join(block.name for block in blocks)
+        raise ValueError(
+            f"{type(self).__name__} reads the scores of one source. Received: a joint source of "
+            f"{names}. Use `DenseMap`, which reads all parts."
+        )
 
     def fit_answers(
         self,

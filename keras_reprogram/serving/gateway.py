@@ -57,9 +57,10 @@ class GatewayServable(Servable):
             self._check_pixels(inputs)
         images = self._program.run("image_bytes" if of_files else "serving_default", inputs)
         source_scores = self._ask(images["source_images"])
+        answers = {"source_scores": _joined(source_scores, images.get("beside"))}
         if signature_name in (SETS, SETS_OF_FILES):
-            return self._map.run(SETS_OF_SCORES, {"source_scores": source_scores})
-        scores = self._map.run("serving_default", {"source_scores": source_scores})["scores"]
+            return self._map.run(SETS_OF_SCORES, answers)
+        scores = self._map.run("serving_default", answers)["scores"]
         if signature_name == "steps":
             return {**images, "source_scores": source_scores, "scores": scores}
         if not of_files:
@@ -90,9 +91,10 @@ class GatewayServable(Servable):
     def _definitions(self) -> dict[str, Any]:
         program, output_map = self._program.signature_defs, self._map.signature_defs
         scores = output_map["serving_default"].outputs["scores"]
+        shape = (int(self.facts["num_views"]), self._source.num_labels)
         steps = {
-            "source_images": program["serving_default"].outputs["source_images"],
-            "source_scores": output_map["serving_default"].inputs["source_scores"],
+            **program["serving_default"].outputs,
+            "source_scores": tensor_info(is_text=False, row_shape=shape),
             "scores": scores,
         }
         image = program["serving_default"].inputs
@@ -117,6 +119,14 @@ class GatewayServable(Servable):
                 found[SETS_OF_FILES] = signature_definition(files, sets.outputs)
             found[SETS_OF_SCORES] = sets
         return found
+
+
+def _joined(source_scores: np.ndarray, beside: np.ndarray | None) -> np.ndarray:
+    """What the map's half reads: of a joint source the scores and what is beside them."""
+    if beside is None:
+        return source_scores
+    rows = source_scores.reshape(len(source_scores), -1)
+    return np.concatenate([rows, beside], axis=1)[:, None]
 
 
 def _files(examples: np.ndarray) -> np.ndarray:

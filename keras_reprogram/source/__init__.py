@@ -8,10 +8,13 @@ if TYPE_CHECKING:
     from keras_reprogram.source.applications import application_names
     from keras_reprogram.source.embedded import embedded_path
     from keras_reprogram.source.errors import BudgetSpentError, UnknownFateError
-    from keras_reprogram.source.frozen_source import FrozenSource, join_sources
+    from keras_reprogram.source.frozen_source import FrozenSource
+    from keras_reprogram.source.joined_sources import join_sources
+    from keras_reprogram.source.joint_source import JointSource
     from keras_reprogram.source.ledger.query_ledger import Claim, QueryLedger, query_key
     from keras_reprogram.source.litert_source import LiteRTSource
     from keras_reprogram.source.onnx_source import ONNXSource
+    from keras_reprogram.source.pixel_source import PixelSource, PlacedSource
     from keras_reprogram.source.python_source import OpaqueSource, PythonSource
     from keras_reprogram.source.remote.http_source import HTTPSource
     from keras_reprogram.source.saved_model_source import SavedModelSource
@@ -27,10 +30,9 @@ __all__, __getattr__, __dir__ = lazy_names(
             "BudgetSpentError",
             "UnknownFateError",
         ),
-        "frozen_source": (
-            "FrozenSource",
-            "join_sources",
-        ),
+        "frozen_source": ("FrozenSource",),
+        "joined_sources": ("join_sources",),
+        "joint_source": ("JointSource",),
         "ledger.query_ledger": (
             "Claim",
             "QueryLedger",
@@ -38,6 +40,10 @@ __all__, __getattr__, __dir__ = lazy_names(
         ),
         "litert_source": ("LiteRTSource",),
         "onnx_source": ("ONNXSource",),
+        "pixel_source": (
+            "PixelSource",
+            "PlacedSource",
+        ),
         "python_source": (
             "OpaqueSource",
             "PythonSource",

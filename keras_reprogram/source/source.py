@@ -10,9 +10,12 @@ import numpy as np
 from keras import ops
 
 from keras_reprogram.arguments import KeepsOldNames
+from keras_reprogram.output_map.blocks import Block
 from keras_reprogram.source.ledger.query_ledger import QueryLedger
 
 SCORE_KINDS = ("probabilities", "independent", "logits", "independent_logits", "features")
+# A `PixelSource` alone has these: plain features that share one scale.
+PIXELS = "pixels"
 # Fingerprints are older than this distinction; a ledger's answers must stay valid.
 _FINGERPRINTED = {"independent": "probabilities", "independent_logits": "logits"}
 
@@ -90,6 +93,8 @@ class Source(KeepsOldNames, keras.layers.Layer):
     rounds_images = False
     # Whether `answer` takes uint8 pixels as they come; others get float32.
     takes_bytes = False
+    # Of a joint source, the layer that reads target images: `(n, h, w, c)` -> `(n, D)`.
+    beside: keras.layers.Layer | None = None
 
     def __init__(
         self,
@@ -105,7 +110,7 @@ class Source(KeepsOldNames, keras.layers.Layer):
         name: str = "source",
     ) -> None:
         super().__init__(name=name, dtype="float32", trainable=False)
-        if score_kind is not None and score_kind not in SCORE_KINDS:
+        if score_kind is not None and score_kind not in (*SCORE_KINDS, PIXELS):
             raise ValueError(
                 f"`score_kind` (--scores) must be one of {SCORE_KINDS}. Received: {score_kind!r}."
             )
@@ -146,6 +151,33 @@ class Source(KeepsOldNames, keras.layers.Layer):
     def fingerprint(self) -> str:
         """A string that is equal for equal sources and differs when the source changes."""
         raise NotImplementedError(f"{type(self).__name__} must implement `fingerprint`.")
+
+    # A method: Keras's writer of files would follow a property that returns the layer itself.
+    def asked_part(self) -> Source:
+        """The source that answers source images: itself, or the asked part of a joint source."""
+        return self
+
+    def with_asked(self, other: Source) -> Source:
+        """The same with another source in the place of the asked part."""
+        return other
+
+    def blocks(self, num_views: int) -> tuple[Block, ...]:
+        """Of a joint source, where each part's scores are in its answers; else empty."""
+        del num_views
+        return ()
+
+    def answer_shape(self, num_views: int) -> tuple[int, int]:
+        """Of the answer that a map reads for one target image: `(V, S)`, here."""
+        return num_views, self.num_labels
+
+    def join(self, scores: Any, beside: Any) -> Any:
+        """The answers that a map reads: here the scores `(n, V, S)`, nothing is beside them."""
+        del beside
+        return scores
+
+    def answers(self, scores: Any, target_images: Any) -> Any:
+        """The same from target images `(n, h, w, c)`."""
+        return self.join(scores, None if self.beside is None else self.beside(target_images))
 
     @property
     def costs_queries(self) -> bool:
