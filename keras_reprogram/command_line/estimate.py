@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from keras_reprogram.command_line.beside import Beside, check_beside
 from keras_reprogram.command_line.console import Progress, facts_table, print_table, with_exit_codes
 from keras_reprogram.command_line.options import (
     JsonFile,
@@ -50,6 +51,7 @@ def estimate(
     target: TargetName,
     opaque: Opaque = False,
     settings: SourceSettings,
+    beside: Beside = None,
     output_map: OutputMapOption = OutputMapKind.DENSE,
     num_views: NumViews = 1,
     placement: PlacementOption = PlacementKind.VIEWS,
@@ -94,8 +96,10 @@ def estimate(
         placement=placement,
         epochs=epochs,
         query_budget=query_budget,
+        beside=beside,
     )
     check_source(source)
+    check_beside(beside)
     from keras_reprogram.datasets import load_target
     from keras_reprogram.datasets.target_data import Draw
 

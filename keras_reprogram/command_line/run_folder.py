@@ -59,9 +59,17 @@ class Run:
         self, resolved: ResolvedSource, *, check_probe: bool = True
     ) -> ReprogrammedModel:
         """Joins the run's program to its source."""
+        from keras_reprogram.command_line.beside import with_beside
+        from keras_reprogram.datasets.image_files import PICTURE_RANGE
         from keras_reprogram.model.program_file import load_program
 
-        return load_program(self.folder / PROGRAM, resolved.source, check_probe=check_probe)
+        source = with_beside(
+            resolved.source,
+            self.facts["options"].get("beside"),
+            tuple(self.facts["target"]["target_shape"]),
+            self.target_range or PICTURE_RANGE,
+        )
+        return load_program(self.folder / PROGRAM, source, check_probe=check_probe)
 
     @property
     def target_range(self) -> tuple[float, float] | None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from keras_reprogram.command_line.beside import Beside, check_beside
 from keras_reprogram.command_line.console import Progress, with_exit_codes
 from keras_reprogram.command_line.options import (
     Abstain,
@@ -46,6 +47,7 @@ def train(
     target: TargetName,
     opaque: Opaque = False,
     settings: SourceSettings,
+    beside: Beside = None,
     output_map: OutputMapOption = OutputMapKind.DENSE,
     labels_per_class: Annotated[
         int | None,
@@ -145,6 +147,9 @@ def train(
     keras-reprogram train --source traffic-signs --opaque --target digits
 
     keras-reprogram train --source MobileNetV2 --target my/class/folders
+
+    keras-reprogram train --source api.py:source --target my/class/folders --beside
+    pixels,MobileNetV2
     """
     if calibrate is None and (coverage, class_wise, abstain) != (None, None, None):
         raise ValueError(
@@ -166,12 +171,14 @@ def train(
         coverage=0.9 if coverage is None else coverage,
         class_wise=bool(class_wise),
         abstain=0.05 if abstain is None else abstain,
+        beside=beside,
     )
     check_json_path(json_file)
     check_folder(output)
     if name is not None:
         check_run_name(name)
     check_source(source)
+    check_beside(beside)
     from keras_reprogram.datasets.load_target import check_target
 
     check_target(target)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from keras_reprogram.command_line.beside import with_beside
 from keras_reprogram.command_line.options import class_weights, parse_class_weight
 
 if TYPE_CHECKING:
@@ -131,6 +132,7 @@ class TrainOptions:
         coverage: of the calibrated model's sets.
         class_wise: whether it holds in every class.
         abstain: share of images like these that may be called foreign.
+        beside: what the map reads beside the source, as `parts_of` reads it.
     """
 
     output_map: OutputMapKind = OutputMapKind.DENSE
@@ -148,6 +150,7 @@ class TrainOptions:
     coverage: float = 0.9
     class_wise: bool = False
     abstain: float = 0.05
+    beside: str | None = None
 
     def __post_init__(self) -> None:
         parse_class_weight(self.class_weight)
@@ -176,6 +179,11 @@ class TrainOptions:
                 "--warn-at is a share of --query-budget. Received: --warn-at "
                 f"{self.warn_at:g} alone. Add --query-budget; a source with a ledger of its own "
                 "warns by QueryLedger(warn_at=...)."
+            )
+        if self.beside is not None and self.output_map != OutputMapKind.DENSE:
+            raise ValueError(
+                "--beside needs a map that reads several parts, --output-map dense. "
+                f"Received: --output-map {self.output_map}. Leave one of them out."
             )
         if self.num_views > 1 and self.placement not in _HAS_VIEWS:
             raise ValueError(
@@ -219,6 +227,7 @@ def build_model(
     from keras_reprogram.estimators import RandomDirections
     from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 
+    source = with_beside(source, options.beside, target_shape, target_range)
     directions = _ESTIMATED_DIRECTIONS if options.query_budget is None else 1
     estimated = not source.differentiable or options.query_budget is not None
     estimator = RandomDirections(directions) if estimated else None
