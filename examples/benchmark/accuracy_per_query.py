@@ -19,7 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import typer
 from csv_rows import read_rows
-from methods import METHODS, USUAL_METHODS
+from methods import METHODS, ON_REQUEST, USUAL_METHODS
 from plot import draw_panels
 from resumable import do_missing, names_by_commas
 from runs import execute, expected_seconds, mode_name, plan
@@ -39,7 +39,7 @@ def main(
     sources: Annotated[str, typer.Option(help="Names by commas; default: all there are.")] = "",
     targets: Annotated[str, typer.Option(help=f"Names by commas: {','.join(TARGETS)}.")] = "",
     methods: Annotated[
-        str, typer.Option(help="Names by commas; default: all but views_8 and views_32.")
+        str, typer.Option(help=f"Names by commas; default: all but {', '.join(ON_REQUEST)}.")
     ] = "",
     seeds: Annotated[str, typer.Option(help="Numbers by commas; default: 0,1,2.")] = "",
     images: Annotated[

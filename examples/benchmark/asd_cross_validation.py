@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -28,8 +27,15 @@ from asd_rows import FoldRow, append_row, markdown_table, read_rows
 from sklearn.model_selection import StratifiedKFold
 from sources import SourceChoice, source_choices
 
-from keras_reprogram import DenseMap, ProgramLayer, ReprogrammedModel
+from keras_reprogram import (
+    DenseMap,
+    PixelSource,
+    ProgramLayer,
+    ReprogrammedModel,
+    join_sources,
+)
 from keras_reprogram.datasets import TargetData, load_target
+from keras_reprogram.source import Source
 
 CSV_FILE = Path(__file__).with_suffix(".csv")
 USUAL_SOURCES = "mobilenet_025_128,traffic_signs"
@@ -129,7 +135,7 @@ def _with_source(choice: SourceChoice, data: TargetData, seed: int) -> dict[str,
     images, labels = _joined(data)
     source = choice.opaque()
 
-    def model_of(num_views: int) -> ReprogrammedModel:
+    def model_of(num_views: int, source: Source) -> ReprogrammedModel:
         program = ProgramLayer(
             data.target_shape,
             source.source_shape,
@@ -141,38 +147,53 @@ def _with_source(choice: SourceChoice, data: TargetData, seed: int) -> dict[str,
         )
         return ReprogrammedModel(program, source, DenseMap(2), seed=seed)
 
-    models = {num_views: model_of(num_views) for num_views in VIEWS}
+    models = {num_views: model_of(num_views, source) for num_views in VIEWS}
     # View i does not depend on how many there are: the widest model's answers hold the others'.
     scores = models[max(VIEWS)].collect_scores(images, verbose=0)
     print(f"{choice.name}: {source.queries_used:,} queries", file=sys.stderr)
-    fit = partial(_fit_map, models, scores, labels)
 
-    def chosen(train: np.ndarray, test: np.ndarray) -> tuple[Prediction, int, int]:
-        candidates = {num_views: fit(num_views, train, test) for num_views in VIEWS}
-        best = max(VIEWS, key=lambda num_views: (candidates[num_views][1], -num_views))
-        predicted, validation, choices = candidates[best]
-        return (predicted, validation, f"views={best};{choices}"), max(VIEWS), best
+    def fit(num_views: int, train: np.ndarray, test: np.ndarray) -> Prediction:
+        return _fit_map(models[num_views], scores[:, :num_views], labels, train, test)
+
+    # The matrix itself beside the source: it costs no query more.
+    pixels = PixelSource(data.target_shape, target_range=data.target_range)
+    joint = join_sources([source, pixels])
+    joint_models = {num_views: model_of(num_views, joint) for num_views in VIEWS}
+    joint_scores = {v: np.asarray(joint.answers(scores[:, :v], images)) for v in VIEWS}
+
+    def fit_joint(num_views: int, train: np.ndarray, test: np.ndarray) -> Prediction:
+        return _fit_map(joint_models[num_views], joint_scores[num_views], labels, train, test)
+
+    def best_of(fit: Callable[..., Prediction]) -> Method:
+        def chosen(train: np.ndarray, test: np.ndarray) -> tuple[Prediction, int, int]:
+            candidates = {num_views: fit(num_views, train, test) for num_views in VIEWS}
+            best = max(VIEWS, key=lambda num_views: (candidates[num_views][1], -num_views))
+            predicted, validation, choices = candidates[best]
+            return (predicted, validation, f"views={best};{choices}"), max(VIEWS), best
+
+        return chosen
 
     def alone(num_views: int) -> Method:
         return lambda train, test: (fit(num_views, train, test), num_views, num_views)
 
-    return {"ours": chosen} | {_map_name(num_views): alone(num_views) for num_views in VIEWS}
+    chosen = {"ours": best_of(fit), "joint": best_of(fit_joint)}
+    return chosen | {_map_name(num_views): alone(num_views) for num_views in VIEWS}
 
 
 def _fit_map(
-    models: dict[int, ReprogrammedModel],
-    scores: np.ndarray,
+    model: ReprogrammedModel,
+    answers: np.ndarray,
     labels: np.ndarray,
-    num_views: int,
     train: np.ndarray,
     test: np.ndarray,
 ) -> Prediction:
-    model, answers = models[num_views], scores[:, :num_views]
     fit = model.fit_output_map(
         y=labels[train], scores=answers[train], validation_split=INNER_SHARE, verbose=0
     )
     predicted = np.asarray(model.output_map(answers[test])).argmax(axis=1)
     choices = f"C={fit.regularization:g};spread_power={fit.spread_power:g}"
+    if fit.part_weights:
+        choices = "weights=" + "/".join(f"{share:.2f}" for share in fit.part_weights)
     return predicted, fit.validation_accuracy, choices
 
 
@@ -180,7 +201,7 @@ def _map_name(num_views: int) -> str:
     return "map_plain" if num_views == 1 else f"map_views_{num_views}"
 
 
-METHODS_OF_SOURCE = ("ours", *(_map_name(num_views) for num_views in VIEWS))
+METHODS_OF_SOURCE = ("ours", "joint", *(_map_name(num_views) for num_views in VIEWS))
 
 
 def _line(row: FoldRow) -> str:

@@ -20,6 +20,9 @@ OURS = ("ours_1", "ours_8", "ours_32")
 # Methods that come in two maps share a colour; the frequency map is filled.
 LOOKS = {
     "ours_8_to_1": (0, "o", False),
+    "joint_1": (5, "*", False),
+    "joint_8": (5, "*", True),
+    "all_8": (5, "P", True),
     "linear_head": (6, "X", True),
     "map_frequency": (2, "^", True),
     "map_dense": (2, "s", True),
