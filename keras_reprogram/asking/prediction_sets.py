@@ -107,7 +107,8 @@ def calibrate(
         _map_scores(model, scores),
         labels,
         groups,
-        score_kind=model.source.score_kind,
+        # Parts of unlike kinds have no log scale in common: their numbers are taken as they are.
+        score_kind=model.source.score_kind if model.source.beside is None else "features",
         epsilon=float(model.output_map.epsilon),
         seed=model.seed,
         coverage=float(coverage),

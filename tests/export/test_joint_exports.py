@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from joint_models import joint, model_of, random_images
-from small_models import NUM_LABELS, frozen_source, opaque_source
+from small_models import NUM_LABELS, frozen_source, images_and_labels, opaque_source
 
 from keras_reprogram import export_blockers, export_halves, export_litert, export_saved_model
 from keras_reprogram.export import halves, saved_model
@@ -85,3 +85,17 @@ def test_a_gateway_asks_the_opaque_part_between_the_halves(opaque, tmp_path, unc
     for name, value in steps.items():
         shape = [dim.size for dim in definitions[name].tensor_shape.dim]
         assert list(value.shape[1:]) == shape[1:], name
+
+
+def test_a_calibrated_model_says_the_same_through_a_gateway(opaque, tmp_path, unchecked):
+    x, y = images_and_labels(120, seed=5)
+    opaque.calibrate(x, y, verbose=0)
+    try:
+        expected = opaque.predict_sets(IMAGES, verbose=0)
+        written = export_halves(opaque, tmp_path / "sets")
+    finally:
+        opaque.calibration = None
+    gateway = GatewayServable(written.program, written.output_map, 1, opaque_source())
+    found = gateway.run("sets", {"image": IMAGES})
+    np.testing.assert_allclose(found["distance"], expected.distances, atol=1e-5)
+    np.testing.assert_array_equal(found["set"], expected.sets)
