@@ -151,6 +151,12 @@ def onnx_blockers(model: ReprogrammedModel, source: Source | None = None) -> lis
             f"The output map is a {type(model.output_map).__name__}. Use DenseMap, MultiLabelMap "
             "or NewHead, or `export_halves` (--format halves)."
         )
+    if model.source.beside is not None:
+        blockers.append(
+            "The source is joint: what is beside the asked part cannot be written in ONNX here. "
+            "Use `export_saved_model` or `export_litert` if every part can be embedded, else "
+            "`export_halves` (--format halves)."
+        )
     if not isinstance(embedded, ONNXSource):
         blockers.append(
             f"The source is a {type(embedded).__name__}. If you have the same network as an .onnx "

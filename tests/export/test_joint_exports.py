@@ -9,6 +9,7 @@ from small_models import NUM_LABELS, frozen_source, images_and_labels, opaque_so
 
 from keras_reprogram import export_blockers, export_halves, export_litert, export_saved_model
 from keras_reprogram.export import halves, saved_model
+from keras_reprogram.export.onnx_export import onnx_blockers
 from keras_reprogram.serving.gateway import GatewayServable
 
 IMAGES = random_images()
@@ -67,6 +68,10 @@ def test_an_opaque_part_is_named_and_its_equivalent_taken_in_its_place(
     exported = export_saved_model(whole, tmp_path / "twin", source=twin, batch_sizes=(1,))
     found = tf.saved_model.load(exported).signatures["serving_default"](image=IMAGES)["scores"]
     np.testing.assert_allclose(found, whole.predict(IMAGES, verbose=0), atol=1e-5)
+
+
+def test_a_joint_source_is_no_onnx_file(opaque):
+    assert any(blocker.startswith("The source is joint") for blocker in onnx_blockers(opaque))
 
 
 def test_a_gateway_asks_the_opaque_part_between_the_halves(opaque, tmp_path, unchecked):
