@@ -51,6 +51,9 @@ class Row:
         n_calibrate: images that were calibrated on.
         n_groups: groups of these, as many as images without groups.
         n_test: test images.
+        n_alike: further images of the training part, drawn as the calibrating ones were; the test
+            part of a data set need not be.
+        alike_90: share of these whose class is in the set, asked for .9.
         temperature: that was found.
         loss: cross-entropy of the map's probabilities on the test images.
         loss_tempered: of the calibrated ones.
@@ -85,6 +88,8 @@ class Row:
     n_calibrate: int
     n_groups: int
     n_test: int
+    n_alike: int
+    alike_90: float
     temperature: float
     loss: float
     loss_tempered: float
@@ -138,14 +143,18 @@ class Images(NamedTuple):
         return Images(self.images[rows], self.labels[rows], groups)
 
 
-def draw(target: TargetData, seed: int, fit: int, calibrate: int) -> tuple[Images, Images]:
-    """Images to fit and to calibrate on, of different groups."""
+def draw(
+    target: TargetData, seed: int, fit: int, calibrate: int, alike: int
+) -> tuple[Images, Images, Images]:
+    """Images to fit on, to calibrate on, and like these, of different groups."""
     every = Images(target.train_images, target.train_labels, target.train_groups)
-    rows = np.random.default_rng(seed).permutation(len(every.labels))[: fit + calibrate]
-    some = every.take(rows)
+    rows = np.random.default_rng(seed).permutation(len(every.labels))
+    some, rest = every.take(rows[: fit + calibrate]), every.take(rows[fit + calibrate :])
+    if some.groups is not None:
+        rest = rest.take(np.flatnonzero(~np.isin(rest.groups, some.groups)))
     share = calibrate / (fit + calibrate)
     kept, held = split_validation(some.images, some.labels, share, seed, some.groups)
-    return some.take(kept), some.take(held)
+    return some.take(kept), some.take(held), rest.take(np.arange(min(alike, len(rest.labels))))
 
 
 def foreign_images(name: str, like: TargetData, count: int, seed: int) -> np.ndarray:
@@ -169,7 +178,7 @@ def run(target_name: str, seed: int, scale: float) -> Row:
     started = time.perf_counter()
     counts = [max(60, int(scale * n)) for n in (FIT, CALIBRATE, TEST, FOREIGN)]
     target = load_target(target_name)
-    fitted, held = draw(target, seed, counts[0], counts[1])
+    fitted, held, alike = draw(target, seed, *counts[:3])
     rows = np.random.default_rng(seed).permutation(len(target.test_labels))[: counts[2]]
     test = Images(target.test_images[rows], target.test_labels[rows])
     foreign = foreign_images(PAIRS[target_name], target, counts[3], seed)
@@ -194,6 +203,7 @@ def run(target_name: str, seed: int, scale: float) -> Row:
     own_scores, foreign_scores = (
         model.collect_scores(images, verbose=0) for images in (test.images, foreign)
     )
+    sets = model.predict_sets(alike.images, verbose=0).sets
     own, others = (model.predict_sets(scores=s) for s in (own_scores, foreign_scores))
     return Row(
         target_name,
@@ -203,6 +213,8 @@ def run(target_name: str, seed: int, scale: float) -> Row:
         len(held.labels),
         calibration.num_groups,
         len(test.labels),
+        len(alike.labels),
+        float(sets[np.arange(len(sets)), alike.labels].mean()),
         calibration.temperature,
         *(
             cross_entropy(p, test.labels)
@@ -284,22 +296,24 @@ def markdown(rows: list[Row]) -> str:
         "Written by `python examples/benchmark/none_of_these.py`. Means over seeds; see Row in the "
         "script for every column of the CSV file.",
         "",
-        "Sets. z is the mean coverage's distance from .9, in standard errors of test and "
-        "calibrating images.",
+        "Sets. Coverage is promised for images that are drawn as the calibrating ones were, which "
+        "are in the column `alike`; z is its distance from .9 in standard errors of these and of "
+        "the calibrating images. The other columns are of the data sets' test parts.",
         "",
-        "| target | seeds | test accuracy | loss, tempered | coverage .8 | .9 | .95 | z of .9 | "
-        "size .8 | .9 | .95 | worst class .9 | class-wise |",
-        "| --- |" + " ---: |" * 12,
+        "| target | seeds | alike .9 | z | test accuracy | loss, tempered | coverage .8 | .9 | "
+        ".95 | size .8 | .9 | .95 | worst class .9 | class-wise |",
+        "| --- |" + " ---: |" * 13,
     ]
     groups = {target: [row for row in rows if row.target == target] for target in PAIRS}
     groups = {target: some for target, some in groups.items() if some}
     for target, some in groups.items():
         worst = [r.worst_class_90_class_wise for r in some]
         cells = [
+            _mean(some, "alike_90"),
+            f"{z_of(some):+.1f}",
             _mean(some, "accuracy_100"),
             f"{_mean(some, 'loss')}, {_mean(some, 'loss_tempered')}",
             *(_mean(some, f"coverage_{c}") for c in (80, 90, 95)),
-            f"{z_of(some):+.1f}",
             *(_mean(some, f"size_{c}", 2) for c in (80, 90, 95)),
             _mean(some, "worst_class_90"),
             "n/a" if None in worst else _mean(some, "worst_class_90_class_wise"),
@@ -337,8 +351,8 @@ def markdown(rows: list[Row]) -> str:
 
 def z_of(rows: list[Row]) -> float:
     """Distance of the mean coverage from .9 in its standard errors."""
-    variance = sum(0.09 * (1 / row.n_test + 1 / (row.n_groups + 2)) for row in rows)
-    return (np.mean([row.coverage_90 for row in rows]) - 0.9) * len(rows) / np.sqrt(variance)
+    variance = sum(0.09 * (1 / row.n_alike + 1 / (row.n_groups + 2)) for row in rows)
+    return (np.mean([row.alike_90 for row in rows]) - 0.9) * len(rows) / np.sqrt(variance)
 
 
 def _mean(rows: list[Row], name: str, digits: int = 3) -> str:

@@ -30,11 +30,15 @@ def target(groups=None):
 
 def test_no_group_is_fitted_on_and_calibrated_on(script):
     groups = np.arange(60) // 3
-    fitted, held = script.draw(target(groups), 0, 40, 20)
+    fitted, held, _ = script.draw(target(groups), 0, 40, 20, 10)
     assert len(fitted.labels) + len(held.labels) == 60
     assert not set(fitted.groups) & set(held.groups)
-    fitted, held = script.draw(target(), 0, 20, 10)
-    assert (len(fitted.labels), len(held.labels)) == (20, 10) and held.groups is None
+    fitted, held, alike = script.draw(target(), 0, 20, 10, 15)
+    assert (len(fitted.labels), len(held.labels), len(alike.labels)) == (20, 10, 15)
+    pictures = np.concatenate([fitted.images, held.images, alike.images]).reshape(45, -1)
+    assert held.groups is None and len(np.unique(pictures, axis=0)) == 45
+    fitted, held, alike = script.draw(target(groups), 0, 20, 10, 100)
+    assert len(alike.labels) and not set(alike.groups) & {*fitted.groups, *held.groups}
 
 
 def test_foreign_images_fit_the_target(script):
@@ -61,11 +65,11 @@ def test_tables_hold_means_over_seeds(script):
     rows = []
     for seed, coverage in enumerate((0.9, 0.92, 0.94)):
         values = {one.name: 0.5 for one in fields(script.Row)}
-        values |= {"target": "mnist", "foreign": "cifar10", "seed": seed, "coverage_90": coverage}
-        values |= {"n_test": 500, "n_groups": 398, "worst_class_90_class_wise": None}
+        values |= {"target": "mnist", "foreign": "cifar10", "seed": seed, "alike_90": coverage}
+        values |= {"n_alike": 500, "n_groups": 398, "worst_class_90_class_wise": None}
         rows.append(script.Row(**values))
     text = script.markdown(rows)
     # .02 above, with a variance of .09 (1 / 500 + 1 / 400) / 3.
     assert script.z_of(rows) == pytest.approx(0.02 / np.sqrt(0.09 * (1 / 500 + 1 / 400) / 3))
-    assert "| mnist | 3 | 0.500 | 0.500, 0.500 | 0.500 | 0.920 |" in text and "+1.7" in text
+    assert "| mnist | 3 | 0.920 | +1.7 | 0.500 | 0.500, 0.500 | 0.500 |" in text
     assert "| n/a |" in text and "ham10000" not in text
