@@ -73,7 +73,7 @@ def _asked() -> tuple[np.ndarray, np.ndarray, np.ndarray, DenseMap]:
         num_views=NUM_VIEWS,
     )
     model = ReprogrammedModel(program, source, DenseMap(NUM_CLASSES))
-    return model.collect_scores(images), images, labels, model.output_map
+    return model.collect_scores(images, verbose=0), images, labels, model.output_map
 
 
 def _accuracies(
