@@ -108,7 +108,7 @@ def resumed(strategy, folder):
     again = keras.callbacks.BackupAndRestore(backup)
     model, history = fit(strategy=strategy, callbacks=[again, written])
     save_program(model, folder / "last.reprogram")
-    return figures(model, history) | {"backup_left": backup.exists()}
+    return figures(model, history)
 
 
 def strays(strategy, folder):

@@ -218,6 +218,7 @@ def test_two_devices_train_as_one(tmp_path) -> None:
         assert_equal_to_one_device(found_in(tmp_path, run), run, tmp_path / "alone")
     uninterrupted = found_in(tmp_path, "white_box")["weights"]
     assert found_in(tmp_path, "resumed")["weights"] == uninterrupted
+    assert not (tmp_path / "backup").exists()
 
 
 @pytest.mark.slow
