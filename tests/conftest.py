@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,18 @@ def _few_objects_to_collect() -> Iterator[None]:
     yield
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the rarer cases of a test that takes seconds a case to `make test-slow`."""
+    cases: Counter[str] = Counter()
+    for item in items:
+        if mark := item.get_closest_marker("fast_cases"):
+            test = item.nodeid.partition("[")[0]
+            cases[test] += 1
+            if cases[test] > mark.args[0]:
+                item.add_marker(pytest.mark.slow)
 
 
 class _FoldersThatShare(LoadFileScheduling):

@@ -84,6 +84,7 @@ def assert_same_training(make, queries, x=IMAGES, y=LABELS, **options):
     assert history["queries_used"][-1] == cached.queries_used
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("options", "queries"),
     [
@@ -159,6 +160,7 @@ def fitted(model):
     return model
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("name", MODELS)
 def test_every_kind_of_model_trains_the_same(name) -> None:
     assert_same_training(MODELS[name], (26, 52))
@@ -251,6 +253,7 @@ MOVING = {
 }
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("name", MOVING)
 def test_data_that_may_change_are_asked_in_every_epoch(name, capsys) -> None:
     make, reason, options = MOVING[name]
@@ -357,6 +360,7 @@ class Shade(keras.layers.Layer):
         return {}
 
 
+@pytest.mark.slow
 def test_files_know_code_and_request_options(tmp_path, monkeypatch) -> None:
     def asked():
         source = features_source()
@@ -384,6 +388,7 @@ class Restore(keras.callbacks.Callback):
         weights.assign(weights + 1.0)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("when", ["on_train_begin", "on_epoch_end"])
 @pytest.mark.parametrize("kind", ["arrays", "data set"])
 def test_a_callback_that_changes_the_program_ends_fit(when, kind) -> None:
@@ -487,6 +492,7 @@ class Evaluate(keras.callbacks.Callback):
         assert loss == pytest.approx(logs["val_loss"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_callbacks_may_evaluate_images_meanwhile() -> None:
     model = model_of(frozen_source(output="features"))
     model.run_eagerly = False

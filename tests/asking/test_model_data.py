@@ -57,6 +57,7 @@ def weights(model):
     return values(model.trainable_variables)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("form", [dataset, Batches, generator])
 def test_every_form_of_data_gives_the_same_fit(form, fitted_on_arrays) -> None:
     expected, evaluated, predicted = fitted_on_arrays
@@ -83,6 +84,7 @@ def test_exact_fit_takes_every_form_of_data(form) -> None:
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("dtype", ["uint8", "float16", "float64"])
 def test_pixels_of_any_type_predict_the_same(dtype) -> None:
     model = eager_head()

@@ -36,6 +36,7 @@ SOURCES = {
 }
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("kind", "num_views"),
     [
@@ -117,6 +118,7 @@ class CountedTraces(keras.layers.Layer):
         return images
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("steps_per_execution", "estimator"),
     [

@@ -128,6 +128,7 @@ def test_the_steps_that_were_best_on_validation_are_taken_again_on_all_images(
     assert baseline.converged is converged
 
 
+@pytest.mark.slow
 def test_the_rate_falls_to_nothing() -> None:
     network = SmallNetwork((8, 8, 1), 2, most_steps=4)
     rows, labels = np.zeros((4, 64)), np.array([0, 1, 0, 1])

@@ -17,6 +17,7 @@ def test_options_of_an_application_are_no_parts():
     assert parts_of(text) == ("pixels", "MobileNet:alpha=0.25,input_shape=128", "net.py:make")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_report")
 def test_a_run_is_trained_measured_and_exported_with_its_parts(
     command: Command, tmp_path: Path, monkeypatch

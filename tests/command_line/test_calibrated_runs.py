@@ -92,6 +92,7 @@ def test_train_refuses_before_a_query(options: tuple, message: str, tmp_path: Pa
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_runs_without_a_calibration_have_no_sets(
     command: Command, opaque_run: object, files: Path
 ) -> None:

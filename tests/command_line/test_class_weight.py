@@ -81,6 +81,7 @@ def trained(command, folder, place, *arguments):
     return ended, run, json.loads((run / "run.json").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn_figures")
 @pytest.mark.parametrize(
     "how",

@@ -17,6 +17,7 @@ COMMON = ("--source", "traffic-signs", "--target", "digits", "--opaque")
 IMAGES = ("--train-images", 60, "--test-images", 30, "--num-views", 2)
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.usefixtures("no_report")
 @pytest.mark.parametrize(
     "extra",
@@ -59,6 +60,7 @@ def test_a_budget_is_an_upper_bound(command: Command, tmp_path) -> None:
     assert expected["hours"] == pytest.approx(expected["total"] / 36_000)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     "extra", [("--query-budget", 400), pytest.param(("--epochs", 1), marks=pytest.mark.slow), ()]
 )

@@ -7,6 +7,7 @@ import pytest
 from command_runs import Command
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn_figures")
 def test_correlations_are_learned_and_evaluated(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

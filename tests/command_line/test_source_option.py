@@ -82,6 +82,7 @@ def test_features_are_what_enters_the_last_layer() -> None:
     assert features_of(transparent).num_labels == features.num_labels
 
 
+@pytest.mark.slow
 def test_saved_model_folder(tmp_path: Path) -> None:
     resolve_source("traffic-signs").source.model.export(tmp_path / "model", verbose=False)
     transparent = resolve_source(str(tmp_path / "model"), settings=BYTES)

@@ -84,6 +84,7 @@ def test_gradients_train_a_program_that_validation_judges(command: Command, tmp_
     assert "Training curves" in (folder / "report.html").read_text()
 
 
+@pytest.mark.slow
 @NO_REPORT
 def test_kept_epoch_is_never_worse_on_validation(command: Command, tmp_path: Path) -> None:
     # A learning rate that ruins the program: the map alone must be kept.
@@ -98,6 +99,7 @@ def test_kept_epoch_is_never_worse_on_validation(command: Command, tmp_path: Pat
     assert figures["results"][0]["accuracies"] == figures["results"][1]["accuracies"]
 
 
+@pytest.mark.slow
 @NO_REPORT
 def test_opaque_steps_cost_what_the_estimator_declares(command: Command, tmp_path: Path) -> None:
     arguments = ("--opaque", "--epochs", 1, "--output", tmp_path)
@@ -109,6 +111,7 @@ def test_opaque_steps_cost_what_the_estimator_declares(command: Command, tmp_pat
     assert result["training_queries"] == 60 + 48 * (1 + 4) + 60
 
 
+@pytest.mark.fast_cases(1)
 @NO_REPORT
 @pytest.mark.parametrize(
     ("arguments", "queries"),

@@ -57,6 +57,7 @@ def prepare(tfds_folder: Path, data_folder: Path) -> Callable[..., None]:
     return prepared
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10", "cifar100"])
 def test_prepared_set_is_used_before_a_download(
     name: str, prepare: Any, tfds_folder: Path, monkeypatch: pytest.MonkeyPatch
@@ -93,6 +94,7 @@ def test_groups_of_the_metadata_keep_rows_together(prepare: Any) -> None:
     assert any("80/20 by group, seed 2" in note for note in target.notes)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("extra", [{}, {"group": "patient"}])
 @pytest.mark.parametrize("shape", [(4, 4, 1), (None, None, 3)])
 def test_a_set_is_drawn_before_it_is_read(
@@ -121,6 +123,7 @@ def test_a_set_is_drawn_before_it_is_read(
         load_prepared_tfds("moles", draw=Draw(8, 800, seed=1))
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("name", ["mnist", "beans", "patch_camelyon"])
 def test_mock_data_are_data(name: str, tfds_folder: Path) -> None:
     """What TFDS offers for tests: no files, no splits, random rows."""

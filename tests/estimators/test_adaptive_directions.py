@@ -22,6 +22,7 @@ class Losses(keras.callbacks.Callback):
         self.numbers.append(self.model.gradient_estimator.num_directions)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("source", [frozen_source, opaque_source])
 def test_directions_double_when_the_loss_stops_falling(source):
     model = small_model(source(), estimator=directions(7), built=True)

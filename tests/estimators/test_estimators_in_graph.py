@@ -20,6 +20,7 @@ ESTIMATORS = {
 
 
 # Per image differs in the estimate, which is tested eagerly; a graph shares the rest.
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     "name",
     [
@@ -37,6 +38,7 @@ def test_declared_cost_is_counted_with_a_short_last_batch(name):
     assert np.abs(keras.ops.convert_to_numpy(program.program_weights)).max() > 0
 
 
+@pytest.mark.slow
 def test_a_keras_file_keeps_estimator_schedule_and_decoder(tmp_path):
     decoder = keras.Sequential(
         [keras.Input((2,)), keras.layers.Dense(9), keras.layers.Reshape((3, 3, 1))]

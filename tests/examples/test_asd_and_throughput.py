@@ -102,6 +102,7 @@ def test_folds_resume_and_count_their_queries(
     assert "queries" not in again.stderr
 
 
+@pytest.mark.slow
 def test_choice_is_by_the_inner_split_only(
     parts: SimpleNamespace, subjects: TargetData, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -147,6 +147,7 @@ def read(parts: SimpleNamespace, path: Path) -> dict[str, Any]:
     return {row.row: row for row in rows}
 
 
+@pytest.mark.slow
 def test_runs_become_rows_and_a_page(parts: SimpleNamespace, first_run: Any) -> None:
     path = first_run.folder / "tiny" / "elsayed_2019.csv"
     rows = read(parts, path)

@@ -50,6 +50,7 @@ def test_facts_say_where_the_model_comes_from(digits) -> None:
     assert facts["metrics"] == {"accuracy": 0.5, "confusion": [[1, 0], [0, 1]]}
 
 
+@pytest.mark.slow
 def test_an_embedded_equivalent_is_named_beside_the_source(unchecked, tmp_path) -> None:
     model = small_model(sign_source(), class_names=["Ä", "b c", "d"])
     facts = facts_of(export_saved_model(model, tmp_path, source=keras_signs()))
@@ -98,6 +99,7 @@ def test_server_files_are_what_the_server_parses(digits) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_server_files_that_are_there_stay_and_facts_are_the_model_s(unchecked, tmp_path) -> None:
     folder = tmp_path / "my signs, 2"
     folder.mkdir()

@@ -43,6 +43,7 @@ def elsewhere(file, shape):
     return decode_image(io.BytesIO(file), "test", grey=shape[-1] == 1, size=shape[:2]).astype(int)
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("wanted", [1, 3])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_pixels_are_kept_bit_for_bit(channels, wanted) -> None:
@@ -50,6 +51,7 @@ def test_pixels_are_kept_bit_for_bit(channels, wanted) -> None:
     np.testing.assert_array_equal(in_graph(file, (9, 7, wanted)), elsewhere(file, (9, 7, wanted)))
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("size", [(9, 9), (30, 20), pytest.param((9, 14), marks=pytest.mark.slow)])
 def test_sizes_are_changed_as_elsewhere(size) -> None:
     file = encoded(noise(18, 14, 3))
@@ -69,6 +71,7 @@ def test_jpeg_is_decoded_as_elsewhere(wanted) -> None:
         np.testing.assert_array_equal(in_graph(file, shape), elsewhere(file, shape))
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("wanted", [1, 3])
 def test_odd_files_are_decoded_as_elsewhere(wanted) -> None:
     for name, file in odd_files().items():
@@ -90,6 +93,7 @@ def test_a_photograph_is_turned_as_its_exif_data_say() -> None:
         np.testing.assert_array_equal(in_graph(file, upright.shape), upright, err_msg=name)
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize("kind", unserved_files())
 def test_other_kinds_of_files_are_refused_by_name(kind) -> None:
     with pytest.raises(tf.errors.InvalidArgumentError, match="JPEG, PNG, or BMP of 8, 24 or 32"):

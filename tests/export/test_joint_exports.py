@@ -33,6 +33,7 @@ def unchecked(monkeypatch):
         monkeypatch.setattr(module, "check_reloaded", lambda *arguments: (0.0, 0))
 
 
+@pytest.mark.slow
 def test_a_fresh_process_answers_like_the_model(whole, tmp_path):
     expected = whole.predict(IMAGES, verbose=0)
     exported = export_saved_model(whole, tmp_path / "joint", batch_sizes=(1,))
@@ -45,6 +46,7 @@ def test_a_fresh_process_answers_like_the_model(whole, tmp_path):
     np.testing.assert_allclose(steps["beside"], whole.source.beside(IMAGES), atol=1e-4)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("form", ["float32", "int8"])
 def test_a_litert_file_answers_like_the_model(whole, tmp_path, form):
     images = random_images(32)
@@ -74,6 +76,7 @@ def test_a_joint_source_is_no_onnx_file(opaque):
     assert any(blocker.startswith("The source is joint") for blocker in onnx_blockers(opaque))
 
 
+@pytest.mark.slow
 def test_a_gateway_asks_the_opaque_part_between_the_halves(opaque, tmp_path, unchecked):
     before = opaque.source.queries_used
     written = export_halves(opaque, tmp_path / "joint")
@@ -92,6 +95,7 @@ def test_a_gateway_asks_the_opaque_part_between_the_halves(opaque, tmp_path, unc
         assert list(value.shape[1:]) == shape[1:], name
 
 
+@pytest.mark.slow
 def test_a_calibrated_model_says_the_same_through_a_gateway(opaque, tmp_path, unchecked):
     x, y = images_and_labels(120, seed=5)
     opaque.calibrate(x, y, verbose=0)

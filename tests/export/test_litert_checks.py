@@ -101,6 +101,7 @@ def other_model(model, content, monkeypatch):
     bias.assign(values[1])
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("form", ["float32", "float16", "dynamic_int8", "int8"])
 def test_a_file_that_disagrees_is_refused(other_model, form, tmp_path) -> None:
     path = tmp_path / "a.tflite"

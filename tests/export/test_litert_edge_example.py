@@ -38,6 +38,7 @@ def classify(*arguments):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["float32", pytest.param("int8", marks=pytest.mark.slow)])
 def test_image_files_are_classified_without_tensorflow(form, tmp_path) -> None:
     model = small_model(class_names=NAMES)

@@ -71,6 +71,7 @@ def test_all_views_are_inside_and_the_converter_is_quiet(tmp_path, capfd) -> Non
     check_any_batch(model, path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
     ["saved_model", *(pytest.param(k, marks=pytest.mark.slow) for k in ("features", "labels"))],
@@ -101,6 +102,7 @@ def test_a_file_is_a_source_again(exported) -> None:
     np.testing.assert_allclose(source(IMAGES), model.predict(IMAGES, verbose=0), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_keras_equivalent_of_a_litert_source_is_converted(tmp_path) -> None:
     model = small_model(sign_source(), num_views=3)
     equivalent = FrozenSource(

@@ -100,6 +100,7 @@ PROGRAMS = {
 }
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.usefixtures("no_process")
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_programs(name, tmp_path):
@@ -107,6 +108,7 @@ def test_programs(name, tmp_path):
     check(trained(source, PROGRAMS[name](source)), tmp_path / "whole.onnx")
 
 
+@pytest.mark.fast_cases(5)
 @pytest.mark.usefixtures("no_process")
 @pytest.mark.parametrize("kind", ["probabilities", "independent", "logits", "independent_logits"])
 @pytest.mark.parametrize("make", [DenseMap, MultiLabelMap])
@@ -143,6 +145,7 @@ SOURCES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_process")
 @pytest.mark.parametrize("name", SOURCES)
 def test_sources(name, tmp_path):

@@ -47,6 +47,7 @@ def test_a_moved_version_still_works_and_later_training_does_not_reach_it(
     np.testing.assert_array_equal(before, scores_of(moved, IMAGES))
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     "kind", [pytest.param("scores", marks=pytest.mark.slow), "features", "saved_model"]
 )
@@ -165,6 +166,7 @@ def test_an_output_without_a_row_an_image_is_found() -> None:
         fresh_process.ask(Tiled(), tf.constant(["", "", ""]))
 
 
+@pytest.mark.slow
 def test_the_keras_equivalent_of_a_litert_source_is_exported(unchecked, tmp_path) -> None:
     model = small_model(sign_source(), num_views=2)
     equivalent = keras_signs()

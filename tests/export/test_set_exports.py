@@ -60,6 +60,7 @@ def assert_sets_equal(answer, expected) -> None:
     np.testing.assert_array_equal(answer["foreign"], expected.foreign)
 
 
+@pytest.mark.slow
 def test_saved_models_answer_with_the_models_sets(model, exported, expected) -> None:
     served = signatures(exported)
     files = tf.constant([png(image) for image in NEW])
@@ -108,6 +109,7 @@ def test_a_litert_file_has_a_signature_for_sets(model, expected, form, tmp_path)
     assert read_litert_facts(file).calibration["coverage"] == 0.85
 
 
+@pytest.mark.slow
 def test_halves_answer_with_the_models_sets(tmp_path) -> None:
     model = calibrated(opaque_source())
     halves = export_halves(model, tmp_path / "halves")

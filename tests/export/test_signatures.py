@@ -95,6 +95,7 @@ def convolves_nothing() -> bool:
     return convolved.shape[-1] == tf.shape(convolved)[-1] == 24
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("size", [0, 1, 2, 33])
 def test_every_output_has_a_row_an_image(digits, served, size) -> None:
     if size == 0 and not convolves_nothing():

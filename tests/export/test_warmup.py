@@ -79,6 +79,7 @@ def test_a_replay_counts_and_finds_what_fails(digits) -> None:
         fresh_process.replay(served, file)
 
 
+@pytest.mark.slow
 def test_large_images_do_not_make_large_files(tmp_path) -> None:
     (tmp_path / "1").mkdir()
     write_warmup(tmp_path / "1", "large", (512, 512, 3), ("serving_default",), (1, 256))

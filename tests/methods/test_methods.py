@@ -67,6 +67,7 @@ def trained():
     return train
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SELDOM)) for n in NAMES]
 )
@@ -79,6 +80,7 @@ def test_two_epochs_lower_the_loss_and_leave_the_source_alone(name, trained):
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RELOADED)
 def test_keras_file_goes_on_with_loss_and_optimizer(name, trained, tmp_path):
     model = trained(name)[0].model

@@ -144,6 +144,7 @@ def backup(folder, save_freq="epoch"):
 KILLS = {"epoch": ("epoch", (1, 1), KilledError), "mid-epoch": (3, (1, 2), SystemExit)}
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
 @pytest.mark.parametrize(
     ("kind", "killed"),
@@ -168,6 +169,7 @@ def test_killed_and_resumed_equals_uninterrupted(kind, killed, tmp_path) -> None
     assert not folder.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
 @pytest.mark.parametrize("kill_at", [(1, "end"), pytest.param((0, 1), marks=pytest.mark.slow)])
 def test_runs_killed_at_the_edges_resume_too(kill_at, tmp_path) -> None:

@@ -35,6 +35,7 @@ def weights_of(model):
     return [variable.numpy() for variable in model.trainable_variables]
 
 
+@pytest.mark.slow
 def test_the_best_epoch_is_kept_and_nothing_is_over_the_budget(tmp_path):
     """The same training, once as long as it likes and once cut in its fourth epoch."""
     seen = []

@@ -66,6 +66,7 @@ def cosine(one, other):
     return float((one * other).sum() / np.linalg.norm(one) / np.linalg.norm(other))
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     "options", [{}, {"per_image": False}, pytest.param({"two_sided": True}, marks=pytest.mark.slow)]
 )
@@ -77,6 +78,7 @@ def test_many_directions_point_along_the_true_gradient(options) -> None:
     assert slope == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("loss", "weight"),
     [

@@ -39,6 +39,7 @@ SOURCES = {
 }
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("kind", SOURCES)
 def test_a_loaded_model_predicts_and_trains_on_as_the_saved_one(kind, tmp_path) -> None:
     estimator = directions(2, smoothing=0.01) if kind == "frozen" else None

@@ -66,6 +66,7 @@ def assigned(assignment, scores):
     return matrix
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("assignment", FOLLOWING)
 def test_map_follows_a_program_that_moved(assignment, source) -> None:
@@ -79,6 +80,7 @@ def test_map_follows_a_program_that_moved(assignment, source) -> None:
     assert not any(seen.any() for seen in values(model.output_map.weights[1:]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "num_views"), [pytest.param("frozen", 3, marks=pytest.mark.slow), ("opaque", 1)]
 )
@@ -164,6 +166,7 @@ def test_one_hot_labels_mean_the_same() -> None:
     np.testing.assert_allclose(found[0], found[1], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_executing_several_steps_at_once_changes_nothing() -> None:
     found = []
     for steps in (1, 4):
@@ -190,6 +193,7 @@ def test_a_data_set_and_a_frozen_program_do_too() -> None:
     np.testing.assert_allclose(weights_of(model), expected, atol=1e-5)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("estimator", [None, directions(1)])
 def test_nothing_is_traced_again(estimator, monkeypatch) -> None:
     traces = []
@@ -263,6 +267,7 @@ def test_what_a_broken_run_saw_is_forgotten() -> None:
     np.testing.assert_allclose(weights_of(model), weights_of(expected), atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "assignment", ["iterative", pytest.param("self-defined", marks=pytest.mark.slow)]
 )

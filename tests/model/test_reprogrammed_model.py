@@ -58,6 +58,7 @@ def test_traffic_signs_learn_from_scores_alone() -> None:
     assert model.fit(IMAGES, LABELS, verbose=0).history["queries_used"] == [52 * 2 + 52 * 2]
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("verbose", ["auto", 0, 1, 2])
 def test_verbose_is_as_in_keras(verbose, capfd) -> None:
     model = eager(head_model())
@@ -95,6 +96,7 @@ def test_queries_are_in_history_and_in_what_callbacks_see(tmp_path) -> None:
     assert watch.seen == [52, 104, 26]
 
 
+@pytest.mark.slow
 def test_early_stopping_restores_the_best_epoch() -> None:
     model = eager(head_model(learning_rate=30.0))
     stop = keras.callbacks.EarlyStopping("val_loss", patience=2, restore_best_weights=True)
@@ -145,6 +147,7 @@ def test_whole_checkpoints_of_a_callable_are_refused_before_a_query(tmp_path) ->
     assert model.queries_used == before
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("estimator", [None, directions(2)])
 def test_two_learning_rates(estimator, tmp_path) -> None:
     slow_map = keras.optimizers.OptimizerMap(
@@ -163,6 +166,7 @@ def test_two_learning_rates(estimator, tmp_path) -> None:
     assert_equal_values(values(again.trainable_variables), values(model.trainable_variables))
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("estimator", [None, directions(2)])
 def test_source_weights_are_bit_identical_after_fit(estimator) -> None:
     model = small_model(estimator=estimator)
@@ -234,6 +238,7 @@ def test_images_without_labels_can_be_asked(source) -> None:
     )
 
 
+@pytest.mark.slow
 def test_many_models_in_one_process_bring_no_warning(caplog) -> None:
     for _ in range(6):
         small_model(fitted=False).collect_scores(IMAGES[:2], verbose=0)
@@ -272,6 +277,7 @@ def test_whatever_a_source_raises_comes_out_as_itself() -> None:
     assert model.queries_used == sum(calls)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "policy", ["mixed_float16", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)]
 )

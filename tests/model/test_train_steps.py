@@ -35,6 +35,7 @@ def cacheable():
     return model
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     "build", [small_model, observing, pytest.param(cacheable, marks=pytest.mark.slow)]
 )

@@ -38,6 +38,7 @@ def model_for(source, num_views=1, output_map=None, **options):
     return ReprogrammedModel(program, source, output_map, directions(2), **options)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("source", "num_views", "budget"),
     [

@@ -48,6 +48,7 @@ def test_fit_with_validation(source, estimator):
     assert expected.validation == 2 * 10 * 2
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize(
     ("epochs", "share"),
     [(1, 0.0), pytest.param(3, 0.0, marks=pytest.mark.slow), (3, 0.25), (0, 0.0)],
@@ -76,6 +77,7 @@ def test_fit_asks_for_answers_that_stay_once(epochs, share, moves):
 BUDGETS = [40, *(pytest.param(b, marks=pytest.mark.slow) for b in (61, 130, 300)), 555]
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize("budget", BUDGETS)
 @pytest.mark.parametrize(
     ("num_views", "estimator", "choose_views"),

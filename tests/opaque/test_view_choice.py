@@ -48,6 +48,7 @@ def test_answers_of_a_pool_are_those_of_a_model_with_its_views():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["frozen", pytest.param("opaque", marks=pytest.mark.slow)])
 def test_used_placement_reaches_every_compiled_function(source):
     images, labels = images_and_labels()

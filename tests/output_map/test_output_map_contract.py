@@ -60,6 +60,7 @@ def test_unknown_number_of_views_or_labels_is_refused(name):
             MAPS[name]().build(shape)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("name", ["dense", "head"])
 def test_map_trains_in_a_plain_keras_model(name):
     """A layer as any other: in a model of the user's own, saved by Keras."""

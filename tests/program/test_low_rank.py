@@ -113,6 +113,7 @@ def free_program(source, **options):
     return program_for(source, placement="full", masked=False, rank=2, **options)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("source", "estimator"),
     [(frozen_source, None), (opaque_source, RandomDirections(8))],
@@ -174,6 +175,7 @@ def test_a_program_file_keeps_factors_and_rank(tmp_path):
     np.testing.assert_array_equal(again(IMAGES), model(IMAGES))
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_from_a_file_equals_one_that_never_stopped(tmp_path):
     def model():
         source = frozen_source()

@@ -252,6 +252,7 @@ def test_asked_twice_is_billed_once(service, remote_halves, key, tmp_path):
     assert "keras_reprogram_ledger_money_spent 3.0" in figures
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize(
     ("fault", "wrong_key", "status", "code"),
     [

@@ -127,6 +127,7 @@ def test_a_source_that_costs_queries_is_told(served) -> None:
     assert Client(served).get("/ui/facts").json()["costs_queries"] is True
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("codes", "kind"),
     [
@@ -161,6 +162,7 @@ def test_steps_are_those_of_image_bytes(client, servable, codes, kind) -> None:
         np.testing.assert_allclose([one["score"] for one in view["answers"]], answers[order])
 
 
+@pytest.mark.slow
 def test_a_gateway_asks_once_a_view_and_tells_when_its_budget_is_spent(tmp_path) -> None:
     ledger = QueryLedger(tmp_path / "ledger", budget=2 * NUM_VIEWS)
     model = small_model(opaque_source(), num_views=NUM_VIEWS, class_names=CLASS_NAMES)

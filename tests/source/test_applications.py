@@ -81,6 +81,7 @@ BUILT = [
 ]
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(("name", "options"), BUILT)
 def test_built_application_answers_as_on_preprocessed_pixels(name, options, monkeypatch):
     if name == "VGG16":

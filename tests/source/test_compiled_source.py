@@ -99,6 +99,7 @@ def test_a_plain_keras_model_around_a_source_has_its_own_losses_alone() -> None:
     assert model.losses == [] and model.metrics == []
 
 
+@pytest.mark.slow
 def test_a_loss_of_somebodys_own_is_not_needed_to_load_the_model(tmp_path) -> None:
     model = small_model(source_of(compiled(loss=custom_loss, trained=True)))
     model.save(tmp_path / "model.keras")
@@ -125,6 +126,7 @@ def test_fine_tuning_starts_from_a_compiled_network() -> None:
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_decoder_that_was_compiled() -> None:
     def trained(compiled):
         keras.utils.set_random_seed(3)

@@ -73,6 +73,7 @@ def test_fingerprint_names_the_sources_and_their_order():
     assert join_sources([first, second]).fingerprint in names
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     "changes",
     [{"preprocessing": (0.5, 0.0)}, {"preprocessing": (1.0, 3.0)}, {"channel_order": "bgr"}],
@@ -105,6 +106,7 @@ def test_one_network_twice_has_two_names():
     np.testing.assert_allclose(scores[:, :NUM_LABELS], scores[:, NUM_LABELS:], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_map_reads_both_and_the_saved_model_answers_the_same(tmp_path):
     program = ProgramLayer(SHAPE, SHAPE, source_range=(0, 255), placement="full")
     model = ReprogrammedModel(program, join_sources(two()), DenseMap(2))

@@ -144,6 +144,7 @@ def test_a_program_file_knows_all_parts(tmp_path):
             load_program(path, other)
 
 
+@pytest.mark.slow
 def test_a_keras_file_holds_all_parts(tmp_path):
     x, y = images_and_labels(40)
     model = model_of(joint(frozen_source()))
@@ -154,6 +155,7 @@ def test_a_keras_file_holds_all_parts(tmp_path):
     assert again.source.fingerprint == model.source.fingerprint
 
 
+@pytest.mark.slow
 def test_a_program_is_trained_through_the_asked_network_alone():
     x, y = images_and_labels(40)
     source = joint(frozen_source())

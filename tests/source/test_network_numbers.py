@@ -77,6 +77,7 @@ def test_layers_of_half_precision_too(build) -> None:
     assert source.fingerprint == frozen_source().fingerprint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [HALVES[0], *(pytest.param(half, marks=pytest.mark.slow) for half in HALVES[1:])]
 )

@@ -125,6 +125,7 @@ with QueryLedger({ledger!r}, budget=2) as first, QueryLedger({ledger!r}, budget=
 """
 
 
+@pytest.mark.slow
 def test_a_ledger_works_without_fcntl_and_forks(tmp_path):
     code = ELSEWHERE.format(path=sys.path, ledger=str(tmp_path / "l"))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
