@@ -174,7 +174,7 @@ def test_a_map_without_answers_is_refused(tmp_path) -> None:
 @pytest.mark.parametrize("half", ["program", pytest.param("output_map", marks=pytest.mark.slow)])
 def test_a_half_that_disagrees_is_not_kept(half, monkeypatch, tmp_path) -> None:
     model = small_model(opaque_source())
-    writer = f"write_{half.removeprefix('output_')}_half"
+    writer = "write_program_half" if half == "program" else "convert_map"
     write = getattr(halves, writer)
     weight = model.program.program_weights if half == "program" else model.output_map.bias
 
