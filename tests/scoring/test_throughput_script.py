@@ -12,6 +12,7 @@ SCRIPT = Path(__file__).parents[2] / "examples" / "benchmark" / "scoring_through
 @pytest.mark.slow
 def test_the_script_counts_every_image(capfd, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["scoring_throughput", "--images", "2000", "--shard-size=50"])
+    monkeypatch.syspath_prepend(SCRIPT.parent)
     runpy.run_path(str(SCRIPT), run_name="__main__")
     said = capfd.readouterr().out
     assert "score / bare: " in said
