@@ -230,12 +230,16 @@ class Sequence(keras.utils.PyDataset):
 
 
 def darker(image, label):
-    share = tf.numpy_function(lambda: np.float32(np.random.default_rng().uniform()), [], tf.float32)
+    share = tf.numpy_function(
+        lambda: np.float32(np.random.default_rng().uniform(0.5, 1)), [], tf.float32
+    )
     return image * share, label
 
 
 def weighed(image, label):
-    share = tf.numpy_function(lambda: np.float32(np.random.default_rng().uniform()), [], tf.float32)
+    share = tf.numpy_function(
+        lambda: np.float32(np.random.default_rng().uniform(0.5, 1)), [], tf.float32
+    )
     return image, label, tf.zeros_like(label, tf.float32) + share
 
 
