@@ -1,5 +1,6 @@
 """Waiting for other threads: for what they bring about, never for a time that should be enough."""
 
+import gc
 import signal
 import threading
 import time
@@ -22,7 +23,8 @@ def ctrl_c():
     """Gives a function for other threads, which interrupts the main thread once and returns then.
 
     A signal that comes right before the main thread starts to wait for a lock is seen only when
-    the next one comes, so it is sent again until the main thread has been interrupted.
+    the next one comes, so it is sent again until the main thread has been interrupted. Garbage is
+    not collected meanwhile: Python ignores an interrupt that comes while something is finalized.
     """
     interrupted = threading.Event()
 
@@ -38,8 +40,11 @@ def ctrl_c():
             assert time.monotonic() < until
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
+    gc.collect()
+    gc.disable()
     before = signal.signal(signal.SIGINT, interrupt)
     try:
         yield press
     finally:
         signal.signal(signal.SIGINT, before)
+        gc.enable()

@@ -1,7 +1,6 @@
 """HTTPSource over a real socket: faults, limits, money, secrets."""
 
 import email.utils
-import signal
 import sys
 import threading
 import time
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 from gates import Gate
 from sign_service import KEY, LABELS, SignService
-from waiting import wait_until
+from waiting import ctrl_c, wait_until
 
 from keras_reprogram import (
     BudgetSpentError,
@@ -249,7 +248,11 @@ def test_what_waits_for_room_is_not_sent_after_ctrl_c(tmp_path, monkeypatch, wit
 
 @pytest.mark.parametrize("with_ledger", [False, True])
 def test_what_waits_for_the_rate_limit_is_not_sent_after_ctrl_c(tmp_path, with_ledger):
-    with SignService() as service, QueryLedger(tmp_path / "l") as ledger:
+    with (
+        SignService() as service,
+        QueryLedger(tmp_path / "l") as ledger,
+        ctrl_c() as press_ctrl_c,
+    ):
         source = source_of(
             service,
             ledger=ledger if with_ledger else None,
@@ -261,7 +264,7 @@ def test_what_waits_for_the_rate_limit_is_not_sent_after_ctrl_c(tmp_path, with_l
         def press():
             # The others wait for a quarter of an hour each.
             wait_until(lambda: service.bill == 1 and ledger.counts() == answered)
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            press_ctrl_c()
 
         threading.Thread(target=press).start()
         with pytest.raises(KeyboardInterrupt):

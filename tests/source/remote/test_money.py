@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import signal
 import threading
 import time
 from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 from gates import Gate
 from sign_service import LABELS, SIGNS, SignService
-from waiting import PATIENCE, wait_until
+from waiting import PATIENCE, ctrl_c, wait_until
 
 from keras_reprogram import (
     BudgetSpentError,
@@ -298,6 +297,7 @@ def test_what_waits_in_the_queue_of_an_executor_is_neither_claimed_nor_sent(tmp_
         SignService() as service,
         QueryLedger(tmp_path / "l") as ledger,
         ThreadPoolExecutor(1) as one,
+        ctrl_c() as press_ctrl_c,
     ):
         source = source_of(service, ledger=ledger, executor=one, concurrency=8)
         found, gate = [], Gate(service).open_at_stop(monkeypatch)
@@ -305,7 +305,7 @@ def test_what_waits_in_the_queue_of_an_executor_is_neither_claimed_nor_sent(tmp_
         def press():
             gate.wait_for(1)
             found.append(ledger.counts())
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            press_ctrl_c()
 
         threading.Thread(target=press).start()
         with pytest.raises(KeyboardInterrupt):
@@ -320,6 +320,7 @@ def test_a_request_of_ours_in_the_queue_of_a_busy_executor_is_called_back(tmp_pa
         SignService() as service,
         QueryLedger(tmp_path / "l") as ledger,
         ThreadPoolExecutor(2) as busy,
+        ctrl_c() as press_ctrl_c,
     ):
         for _ in range(2):
             busy.submit(go_on.wait, PATIENCE)
@@ -327,7 +328,7 @@ def test_a_request_of_ours_in_the_queue_of_a_busy_executor_is_called_back(tmp_pa
 
         def press():
             wait_until(lambda: ledger.counts()["sent"] == 2)
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            press_ctrl_c()
 
         threading.Thread(target=press).start()
         try:

@@ -2,7 +2,6 @@
 
 import base64
 import pickle
-import signal
 import sys
 import threading
 
@@ -19,7 +18,7 @@ from tensorflow_serving.apis import (
     predict_pb2,
     prediction_service_pb2_grpc,
 )
-from waiting import PATIENCE
+from waiting import PATIENCE, ctrl_c
 
 from keras_reprogram import LiteRTSource, QueryLedger, embedded_path
 from keras_reprogram.source.remote import (
@@ -266,15 +265,16 @@ def test_nothing_is_claimed_or_sent_if_ctrl_c_comes_while_metadata_are_asked_for
 
     monkeypatch.setattr(dispatch, "Stop", TellingStop)
 
-    def press():
-        found.append(ledger.counts())
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-
-    with fake_of(FakeTFServingGRPC) as service, QueryLedger(tmp_path / "l") as ledger:
+    with (
+        fake_of(FakeTFServingGRPC) as service,
+        QueryLedger(tmp_path / "l") as ledger,
+        ctrl_c() as press,
+    ):
         source = source_of(TFServingGRPCSource, service, ledger=ledger)
         ask = TFServingGRPCClient.ask_metadata
 
         def slow(client, endpoint):
+            found.append(ledger.counts())
             press()
             assert stopped.wait(PATIENCE)
             return ask(client, endpoint)
