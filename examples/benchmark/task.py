@@ -22,6 +22,24 @@ CENTER_SHARE = 0.75
 GRID = 16
 
 
+def plain_program(
+    data: TargetData, source: Source, num_views: int, *, seed: int, style: str | None = None
+) -> ProgramLayer:
+    """The image on the whole canvas, and further views of it; weights on a coarse grid."""
+    style = style or suggested_style(data.target_shape[2], source.num_labels)
+    return ProgramLayer(
+        data.target_shape,
+        source.source_shape,
+        source_range=source.value_range,
+        target_range=data.target_range,
+        placement="views" if style == "bold" else "gentle_views",
+        num_views=num_views,
+        grid=GRID,
+        masked=False,
+        seed=seed,
+    )
+
+
 @dataclass(frozen=True)
 class Task:
     """One run's source, images and seed.
@@ -66,19 +84,8 @@ class Task:
     def plain_program(
         self, source: Source, num_views: int = 1, style: str | None = None
     ) -> ProgramLayer:
-        """The image on the whole canvas, and further views of it; weights on a coarse grid."""
-        style = style or suggested_style(self.data.target_shape[2], source.num_labels)
-        return ProgramLayer(
-            self.data.target_shape,
-            source.source_shape,
-            source_range=source.value_range,
-            target_range=self.data.target_range,
-            placement="views" if style == "bold" else "gentle_views",
-            num_views=num_views,
-            grid=GRID,
-            masked=False,
-            seed=self.seed,
-        )
+        """As the function, with this task's images and seed."""
+        return plain_program(self.data, source, num_views, seed=self.seed, style=style)
 
     def framing_program(self, source: Source) -> ProgramLayer:
         """The papers' program: one weight a pixel, around an image in the middle."""
