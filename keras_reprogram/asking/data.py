@@ -11,14 +11,23 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_reprogram.asking.finding_labels import (
+    check_every_finding,
+    check_findings,
+    finding_weights,
+)
+from keras_reprogram.asking.image_weights import image_weights
 from keras_reprogram.asking.images import (
     EMPTY,
     SeenRange,
+    check_every_class,
     check_images,
     check_labels,
     check_range,
     check_set,
+    most_probable_labels,
 )
+from keras_reprogram.fitting.findings_fit import matrix_of
 
 
 @dataclass(frozen=True)
@@ -31,11 +40,39 @@ class DataChecks:
         target_shape: `(h, w, c)` of the program's images.
         target_range: `(low, high)` of their values, or `None` for no check.
         num_classes: classes of the output map.
+        multi_label: whether they are findings, of which an image has any number: labels are rows
+            `(n, K)` of 0 and 1.
     """
 
     target_shape: tuple[int, ...]
     target_range: tuple[float, float] | None
     num_classes: int
+    multi_label: bool = False
+
+    def labels(self, y: Any, num_images: int) -> np.ndarray:
+        """Labels as integers: classes `(n,)`, or findings `(n, K)`."""
+        check = check_findings if self.multi_label else check_labels
+        return check(y, num_images, self.num_classes)
+
+    def learned_labels(self, y: Any, num_images: int, stacklevel: int = 3) -> np.ndarray:
+        """`labels` where a map is fitted to them; warns if that leaves something out."""
+        if self.multi_label:
+            return check_findings(y, num_images, self.num_classes)
+        return most_probable_labels(y, num_images, self.num_classes, stacklevel + 1)
+
+    def every_class(self, labels: np.ndarray, class_names: Any) -> None:
+        """Raises a ValueError that names classes without an image, and findings that never vary."""
+        if self.multi_label:
+            check_every_finding(labels, class_names)
+        else:
+            check_every_class(labels, self.num_classes, class_names)
+
+    def weights(
+        self, labels: np.ndarray, sample_weight: Any, class_weight: dict[int, float] | None
+    ) -> np.ndarray | None:
+        """Weights of images `(n,)`, or of findings of images `(n, K)`."""
+        weigh = finding_weights if self.multi_label else image_weights
+        return weigh(labels, sample_weight, class_weight)
 
     def images(self, x: Any) -> np.ndarray:
         """Target images as a float32 array `(n, h, w, c)`."""
@@ -53,7 +90,7 @@ class DataChecks:
         return self._arrays(self.image_set(x), y, sample_weight)
 
     def _arrays(self, images: np.ndarray, y: Any, sample_weight: Any) -> tuple[np.ndarray, ...]:
-        check_labels(y, len(images), self.num_classes)
+        self.labels(y, len(images))
         arrays = (images, np.asarray(y))
         if sample_weight is None:
             return arrays
@@ -83,7 +120,7 @@ class DataChecks:
             here = self._batch(*batch, labelled)
             seen = seen if here is None else here.joined(seen)
             if labelled:
-                labels.append(check_labels(batch[1], len(batch[0]), self.num_classes))
+                labels.append(self.labels(batch[1], len(batch[0])))
         if batch is None:
             raise ValueError(EMPTY)
         check_set(seen, self.target_range)
@@ -242,9 +279,9 @@ class LabelledImages:
 
     Args:
         images: `(n, h, w, c)`.
-        labels: `(n,)` integers.
+        labels: `(n,)` integers, or of several findings `(n, K)` of 0 and 1.
         targets: the labels as the compiled loss takes them.
-        weight: `(n,)` or `None`.
+        weight: `(n,)` or `None`; of several findings `(n, K)` too.
         groups: `(n,)` or `None`; images of one value belong together.
     """
 
@@ -262,6 +299,13 @@ class LabelledImages:
             self.images[rows], self.labels[rows], self.targets[rows], weight, groups
         )
 
+    @property
+    def image_weight(self) -> np.ndarray | None:
+        """One weight an image: the mean over its findings."""
+        if self.weight is None or self.weight.ndim == 1:
+            return self.weight
+        return self.weight.mean(axis=1)
+
     def __len__(self) -> int:
         return len(self.labels)
 
@@ -274,8 +318,11 @@ def joined(one: LabelledImages, other: LabelledImages) -> LabelledImages:
     labels = np.concatenate([one.labels, other.labels])
     weight = groups = None
     if one.weight is not None or other.weight is not None:
-        weights = (np.ones(len(p)) if p.weight is None else p.weight for p in (one, other))
-        weight = np.concatenate(list(weights))
+        weights = [np.ones(len(p)) if p.weight is None else p.weight for p in (one, other)]
+        if any(each.ndim == 2 for each in weights):
+            pairs = zip(weights, (one.labels, other.labels), strict=True)
+            weights = [matrix_of(each, labels.shape) for each, labels in pairs]
+        weight = np.concatenate(weights)
     if one.groups is not None and other.groups is not None:
         groups = np.concatenate([one.groups, other.groups])
     images = np.concatenate([one.images, other.images])

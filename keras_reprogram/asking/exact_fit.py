@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from keras_reprogram.asking.data import check_end, is_array
-from keras_reprogram.asking.images import check_every_class, check_labels, most_probable_labels
 from keras_reprogram.fitting.joined_fit import fit_joined_parts
 from keras_reprogram.fitting.map_fitting import MapFit, fit_logistic_regression
 
@@ -57,9 +56,11 @@ def fit_output_map(
         x: images `(n, h, w, c)`, or a `tf.data.Dataset`, `PyDataset` or other iterable of
             `(x, y)` or `(x, y, sample_weight)` batches.
         y: integer or one-hot labels, with arrays. Of rows of probabilities the most probable
-            class counts, and a warning says so.
+            class counts, and a warning says so. For a map of several findings rows `(n, K)` of 0
+            and 1.
         sample_weight: `(n,)`, with arrays.
-        class_weight: weight for each class, by index.
+        class_weight: weight for each class, by index; of several findings what an image counts
+            that has the finding, where one that has not counts 1.
         validation_split: share held out to choose the regularisation; the map is fitted on
             all images afterwards.
         groups: `(n,)`; images of one value (a patient's, a track's) stay on one side of that
@@ -74,7 +75,8 @@ def fit_output_map(
         A `MapFit` for maps that are solved, `None` for those that assign labels.
 
     Raises:
-        ValueError: for images or labels that do not fit, and for a class without an image.
+        ValueError: for images or labels that do not fit, for a class without an image, and for a
+            finding that no image has, or every image.
     """
     output_map = model.output_map
     if scores is None:
@@ -85,15 +87,16 @@ def fit_output_map(
             x, y, sample_weight, batch_size=batch_size, steps=steps, verbose=verbose
         )
     scores = checked_scores(model, scores)
-    labels = most_probable_labels(y, len(scores), output_map.num_classes)
-    check_every_class(labels, output_map.num_classes, model.class_names)
-    weight = image_weights(labels, sample_weight, class_weight)
+    checks = model.data_checks
+    labels = checks.learned_labels(y, len(scores))
+    checks.every_class(labels, model.class_names)
+    weight = checks.weights(labels, sample_weight, class_weight)
     groups = check_groups(groups, len(labels))
 
     def solver(
-        features: np.ndarray, labels: np.ndarray, weight: np.ndarray | None, **parts: Any
+        features: np.ndarray, labels: np.ndarray, weight: np.ndarray | None, **options: Any
     ) -> MapFit:
-        return (fit_joined_parts if parts else fit_logistic_regression)(
+        return (fit_joined_parts if "parts" in options else fit_logistic_regression)(
             features,
             labels,
             num_classes=output_map.num_classes,
@@ -101,7 +104,7 @@ def fit_output_map(
             validation_split=validation_split,
             seed=model.seed,
             groups=groups,
-            **parts,
+            **options,
         )
 
     return output_map.fit_answers(scores, labels, solver=solver, sample_weight=weight)
@@ -125,7 +128,8 @@ def _check_before_asking(
                 f"steps={steps}. Pass a part of the arrays."
             )
         if labelled:
-            _check_labels(model, checks.arrays(x, y, sample_weight)[1], len(x))
+            labels = checks.arrays(x, y, sample_weight)[1]
+            checks.every_class(checks.labels(labels, len(x)), model.class_names)
         else:
             checks.images(x)
         return
@@ -134,12 +138,7 @@ def _check_before_asking(
         # Answers may cost money: the data set is read twice rather than asked in vain.
         labels = checks.all_batches(x, labelled=labelled, steps=steps)
         if labels is not None:
-            _check_labels(model, labels, len(labels))
-
-
-def _check_labels(model: Any, y: Any, count: int) -> None:
-    num_classes = model.output_map.num_classes
-    check_every_class(check_labels(y, count, num_classes), num_classes, model.class_names)
+            checks.every_class(labels, model.class_names)
 
 
 def checked_scores(model: Any, scores: Any) -> np.ndarray:
@@ -152,43 +151,6 @@ def checked_scores(model: Any, scores: Any) -> np.ndarray:
             f"shape {scores.shape}. Pass what `collect_scores` of this model returned."
         )
     return scores
-
-
-def image_weights(
-    labels: np.ndarray, sample_weight: Any, class_weight: dict[int, float] | None
-) -> np.ndarray | None:
-    """One weight an image from weights of images and of classes."""
-    if sample_weight is None and class_weight is None:
-        return None
-    weight = np.ones(len(labels)) if sample_weight is None else np.asarray(sample_weight, float)
-    if weight.reshape(-1).shape != labels.shape:
-        raise ValueError(
-            f"`sample_weight` must be {labels.shape}, one number per image. Received: "
-            f"shape {weight.shape}."
-        )
-    if not np.isfinite(weight).all() or (weight < 0).any() or not weight.any():
-        raise ValueError(
-            "`sample_weight` must be finite, non-negative and not all zero. "
-            f"Received: values from {weight.min()} to {weight.max()}."
-        )
-    by_class = class_weight or {}
-    unknown = [name for name in by_class if not isinstance(name, int | np.integer)]
-    if unknown:
-        raise ValueError(
-            "`class_weight` must map class numbers to weights. "
-            f"Received: {', '.join(map(repr, unknown))}. Use the position in `class_names`."
-        )
-    of_class = np.array([by_class.get(int(label), 1.0) for label in labels], float)
-    if (
-        not np.isfinite(of_class).all()
-        or (of_class < 0).any()
-        or not (weight.reshape(-1) * of_class).any()
-    ):
-        raise ValueError(
-            "`class_weight` must hold finite, non-negative weights that do not exclude all images. "
-            f"Received: {class_weight}."
-        )
-    return weight.reshape(-1) * of_class
 
 
 def check_groups(groups: Any, count: int) -> np.ndarray | None:

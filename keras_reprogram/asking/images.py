@@ -16,8 +16,8 @@ from keras_reprogram.arguments import eight_bit_levels, looks_channels_first
 _SUM_SLACK = 1e-2
 
 _MULTI_LABEL = (
-    "Treat each finding as a task of two classes ({count} models on one source), or make every "
-    "combination that occurs a class of its own."
+    'Build the map for several findings an image, `DenseMap({count}, targets="multi_label")`, and '
+    "pass rows (n, {count}) of 0 and 1."
 )
 
 EMPTY = (
@@ -145,8 +145,8 @@ def _check_rows(rows: np.ndarray) -> None:
         raise ValueError(
             "Label rows must be one-hot, or probabilities that sum to 1. Received: "
             f"{int((~fits).sum())} of {len(rows)} rows that are neither; the first is row {first}: "
-            f"{rows[first].tolist()[:12]}. Multi-label data (several findings per image, or none) "
-            f"cannot be one task here. {_MULTI_LABEL.format(count=rows.shape[1])}"
+            f"{rows[first].tolist()[:12]}. Multi-label data have several findings, or none, where "
+            f"this map names one class. {_MULTI_LABEL.format(count=rows.shape[1])}"
         )
 
 

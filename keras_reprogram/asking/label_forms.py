@@ -69,3 +69,31 @@ def _failure(loss: Any, form: str, num_classes: int) -> str:
     beyond, rounding = table - np.diagonal(table)[:, None], _ROUNDING * np.abs(table).max()
     tells = (beyond > -rounding).all() and (beyond > rounding).any()
     return "" if tells else "does not tell classes apart"
+
+
+def check_findings_loss(loss: Any, num_classes: int) -> None:
+    """Refuses a loss for several findings that is not smallest where all findings are right."""
+    rows, reason = row_loss(loss), ""
+    nothing, everything = np.zeros((1, num_classes)), np.ones((1, num_classes))
+    asked = np.concatenate([nothing, np.eye(num_classes)[[0, -1]], everything]).astype(np.float32)
+    right, predicted = (
+        part.ravel() for part in np.meshgrid(range(len(asked)), range(len(asked)), indexing="ij")
+    )
+    probabilities = keras.activations.sigmoid(ops.convert_to_tensor(8.0 * asked[predicted] - 4.0))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = ops.convert_to_numpy(rows(ops.convert_to_tensor(asked[right]), probabilities))
+        table = found.reshape(len(asked), len(asked))
+        beyond = table - np.diagonal(table)[:, None]
+        others = beyond[~np.eye(len(asked), dtype=bool)]
+        if not np.isfinite(table).all() or not (others > _ROUNDING * np.abs(table).max()).all():
+            reason = "is not smallest where all findings are right"
+    except Exception as error:  # As in `_failure`.
+        reason = f"raises {type(error).__name__}: {str(error).strip().splitlines()[0]}"
+    if reason:
+        raise ValueError(
+            "A map of several findings needs a loss that reads rows (n, K) of 0 and 1, and "
+            f"sigmoids. Received: loss={loss!r}, which {reason}. Pass "
+            '"binary_crossentropy", or `keras.losses.BinaryCrossentropy()`, to `compile(loss=...)`.'
+        )

@@ -76,6 +76,12 @@ def calibrate(
     help(ReprogrammedModel.calibrate)
     ```
     """
+    if model.output_map.multi_label:
+        raise ValueError(
+            "Sets hold the classes that an image may have, of which it has one. Received: a map of "
+            "several findings. Use `predict_findings`, whose thresholds the fit chose on held-out "
+            "images; `fit_thresholds` chooses them on images of your own."
+        )
     if not model.output_map.ready:
         raise ValueError(
             "The output map must be fitted before `calibrate`, on other images: call "

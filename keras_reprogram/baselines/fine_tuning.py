@@ -18,7 +18,7 @@ from keras_reprogram.fitting.map_fitting import MapFit, fit_logistic_regression
 from keras_reprogram.fitting.validation import split_validation
 from keras_reprogram.fitting.weight_copy import WeightCopy
 from keras_reprogram.inner_networks import float32_policy
-from keras_reprogram.output_map.linear_maps import NewHead
+from keras_reprogram.output_map.new_head import NewHead
 from keras_reprogram.program.program_layer import ProgramLayer
 from keras_reprogram.source.frozen_source import FrozenSource
 from keras_reprogram.source.keras_classifier import features_of

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_reprogram.asking.data import LabelledImages
-from keras_reprogram.asking.exact_fit import image_weights
+from keras_reprogram.asking.image_weights import image_weights
 from keras_reprogram.asking.images import check_every_class
 from keras_reprogram.baselines import fit_linear_head, fit_no_source
 from keras_reprogram.command_line.answers import ask, predict, rows_at_once

@@ -9,8 +9,9 @@ import numpy as np
 
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.optional_packages import needs_extra
+from keras_reprogram.output_map.dense_map import SMALLEST_REST, STD_FLOOR, DenseMap
 from keras_reprogram.output_map.label_map import SMALLEST_MASS, MultiLabelMap
-from keras_reprogram.output_map.linear_maps import SMALLEST_REST, STD_FLOOR, DenseMap, NewHead
+from keras_reprogram.output_map.new_head import NewHead
 from keras_reprogram.output_map.output_map import OutputMap
 from keras_reprogram.program.program import FixedProgram
 from keras_reprogram.source.onnx_source import ONNXSource

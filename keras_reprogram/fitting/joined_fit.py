@@ -9,7 +9,9 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
-from keras_reprogram.fitting.map_fitting import HeldOut, MapFit, fit_and_hold_out
+from keras_reprogram.fitting.findings_fit import thresholds_of
+from keras_reprogram.fitting.fit_settings import HeldOut, MapFit
+from keras_reprogram.fitting.map_fitting import fit_and_hold_out
 from keras_reprogram.fitting.validation import ValidationScore, validation_score
 
 # Pulls the weights towards equal ones, in nats of the whole validation part: few held-out images
@@ -27,6 +29,7 @@ def fit_joined_parts(
     validation_split: float = 0.2,
     seed: int = 0,
     groups: np.ndarray | None = None,
+    ordinal: bool = False,
 ) -> MapFit:
     """A weighted geometric mean of the exact fits of several parts, as one linear classifier.
 
@@ -34,17 +37,20 @@ def fit_joined_parts(
     regularisation of its own (`fit_logistic_regression`), all on one validation part. The weights
     `w_i >= 0` minimise the cross-entropy there, pulled a little towards `1 / parts`. If that is
     worse there than the best part alone, the best part is taken alone: on the validation part the
-    result is never worse than any of the parts. In the end each part is fitted on all rows.
+    result is never worse than any of the parts. In the end each part is fitted on all rows. Of
+    several findings, labels `(n, K)`, it is a sigmoid of the weighted sum of log-odds; the weights
+    are shared by all findings.
 
     Args:
         features: `(n, d)`, the columns of all parts, in order.
-        labels: `(n,)` integers in [0, num_classes).
+        labels: `(n,)` integers in [0, num_classes), or `(n, num_classes)` of 0 and 1.
         parts: the number of columns of each part; they sum to d.
         num_classes: K.
         sample_weight: `(n,)` non-negative, or `None`.
         validation_split: share held out, in [0, 1); 0 takes equal weights.
         seed: draws the validation part.
         groups: `(n,)` or `None`; rows of one value stay on one side.
+        ordinal: whether the classes are grades, see `fit_logistic_regression`.
 
     Returns:
         A `MapFit` of all columns; `part_weights` holds the weights.
@@ -82,11 +88,13 @@ def fit_joined_parts(
             validation_split=validation_split,
             seed=seed,
             groups=groups,
+            ordinal=ordinal,
         )
         for columns in np.split(features, np.cumsum(parts)[:-1], axis=1)
     ]
     fits = [fit for fit, _ in found]
-    weights, accuracy = _weights([held_out for _, held_out in found])
+    held_out = [part for _, part in found]
+    weights, accuracy = _weights(held_out)
     kernel = [share * fit.kernel for fit, share in zip(fits, weights, strict=True)]
     bias = [share * fit.bias for fit, share in zip(fits, weights, strict=True)]
     best = fits[int(np.argmax(weights))]
@@ -96,7 +104,21 @@ def fit_joined_parts(
         bias=np.sum(bias, axis=0).astype(np.float32),
         validation_accuracy=accuracy,
         part_weights=tuple(float(share) for share in weights),
+        thresholds=_thresholds(held_out, weights, num_classes) if best.thresholds else (),
     )
+
+
+def _thresholds(
+    parts: list[HeldOut | None], weights: np.ndarray, num_findings: int
+) -> tuple[float, ...]:
+    """Thresholds of several findings, by what all parts together say of the validation part."""
+    one = parts[0]
+    if one is None:
+        return thresholds_of(None, num_findings)
+    logits = np.stack([part.log_probabilities for part in parts if part is not None])
+    mixed = np.tensordot(weights, logits, axes=1)
+    mixed -= logsumexp(mixed, axis=1, keepdims=True)
+    return thresholds_of(replace(one, log_probabilities=mixed), num_findings)
 
 
 def _score(held_out: HeldOut, logits: np.ndarray) -> ValidationScore:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize
@@ -83,8 +83,13 @@ class LogisticProblem:
         penalty: np.ndarray | float = 1.0,
         start: LogisticSolution | None = None,
         tolerance: float = TOLERANCE,
+        degree: int | None = None,
     ) -> LogisticSolution:
-        """The minimum at C, sought from a start or from zero."""
+        """The minimum at C, sought from a start or from zero.
+
+        With a `degree` the classes are grades, see `grade_directions`: a column's weights of all
+        classes are a polynomial of the grade, of that degree.
+        """
         num_classes = len(self.classes)
         factor = (2.0 if num_classes == 2 else 1.0) / (regularization * self.total)
         penalties = factor * np.broadcast_to(penalty, len(self.variances))[:, None]
@@ -94,8 +99,12 @@ class LogisticProblem:
             bounds = np.linspace(0, len(self.rows), num_parts + 1).astype(int)
             parts = [slice(*pair) for pair in pairwise(bounds)]
             doubt, along = self._doubt(parts, run, None if start is None else weights)
-            curvature = penalties + self.variances[:, None] * doubt
-            scale = 1 / np.sqrt(np.vstack([curvature, doubt]))
+            steep, within = doubt, along
+            if degree is not None:
+                steep, within = _restricted(doubt, along, grade_directions(self.classes, degree))
+            curvature = penalties + self.variances[:, None] * steep
+            scale = _Sides(1 / np.sqrt(curvature), 1 / np.sqrt(doubt))
+            turn = _Sides(within, along)
             # Products are taken in float32, as the features are, and again in float64 where that
             # leaves the gradient above the tolerance.
             for precision in (np.float32, np.float64):
@@ -104,8 +113,8 @@ class LogisticProblem:
                 )
                 found = minimize(
                     objective.preconditioned,
-                    (weights @ along / scale).ravel(),
-                    (penalties, scale, along),
+                    _flat(weights[:-1] @ within / scale.kernel, weights[-1] @ along / scale.bias),
+                    (penalties, scale, turn),
                     jac=True,
                     method="L-BFGS-B",
                     # The gradient alone ends it: the loss cannot be told apart long before.
@@ -117,7 +126,7 @@ class LogisticProblem:
                         "maxfun": 2 * _MAX_ITERATIONS,
                     },
                 )
-                weights = (found.x.reshape(scale.shape) * scale) @ along.T
+                weights = _weights_of(found.x, scale, turn)
                 gradient = float(np.abs(found.jac).max())
                 iterations += int(found.nit)
                 if gradient <= tolerance:
@@ -164,6 +173,47 @@ class LogisticProblem:
         return np.maximum(doubt, max(doubt[1], _SMALLEST_DOUBT)), along
 
 
+class _Sides(NamedTuple):
+    """What is done to a kernel `(d, r)`, and what to a bias `(K,)`."""
+
+    kernel: np.ndarray
+    bias: np.ndarray
+
+
+def _flat(kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    return np.concatenate([kernel.ravel(), bias])
+
+
+def _weights_of(unknowns: np.ndarray, scale: _Sides, turn: _Sides) -> np.ndarray:
+    """Kernel and bias `(d + 1, K)` of the unknowns."""
+    kernel, bias = np.split(unknowns, [scale.kernel.size])
+    kernel = kernel.reshape(scale.kernel.shape)
+    return np.vstack([(kernel * scale.kernel) @ turn.kernel.T, (bias * scale.bias) @ turn.bias.T])
+
+
+def grade_directions(grades: np.ndarray, degree: int) -> np.ndarray:
+    """Orthonormal polynomials of grades without the constant, `(K, degree)`.
+
+    Degree 1 is the model of adjacent categories: with weights `w` of grade 0 to K - 1,
+    `log p(k + 1) / p(k) = w x + b_k`, one vector `w` for every step from a grade to the next, as
+    each grade is as far from the next one.
+
+    References:
+        Agresti, "Analysis of ordinal categorical data", 2nd edition 2010, section 4.1.
+    """
+    powers = np.vander(np.asarray(grades, float) - np.mean(grades), degree + 1, increasing=True)
+    return np.linalg.qr(powers)[0][:, 1:]
+
+
+def _restricted(
+    doubt: np.ndarray, along: np.ndarray, directions: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues `(r,)` and eigenvectors `(K, r)` of a matrix of classes on some directions."""
+    within = directions.T @ along
+    values, vectors = np.linalg.eigh((within * doubt) @ within.T)
+    return np.maximum(values, _SMALLEST_DOUBT), directions @ vectors
+
+
 @dataclass(frozen=True, eq=False)
 class _Objective:
     """Value and gradient, divided by `C sum_i weight_i`; the last row of weights is the bias."""
@@ -175,17 +225,18 @@ class _Objective:
     run: Callable[..., Any]
 
     def preconditioned(
-        self, unknowns: np.ndarray, penalties: np.ndarray, scale: np.ndarray, along: np.ndarray
+        self, unknowns: np.ndarray, penalties: np.ndarray, scale: _Sides, turn: _Sides
     ) -> tuple[float, np.ndarray]:
-        weights = (unknowns.reshape(scale.shape) * scale) @ along.T
+        weights = _weights_of(unknowns, scale, turn)
         kernel, small = weights[:-1], weights.astype(self.rows.dtype)
         found = list(self.run(lambda part: self._of(part, small), self.parts))
         value = sum(loss for loss, _ in found) + np.vdot(penalties * kernel, kernel) / 2
-        gradient = np.zeros(scale.shape)
+        gradient = np.zeros(weights.shape)
         for _, slope in found:
             gradient += slope
         gradient[:-1] += penalties * kernel
-        return float(value), (gradient @ along * scale).ravel()
+        of_kernel = gradient[:-1] @ turn.kernel * scale.kernel
+        return float(value), _flat(of_kernel, gradient[-1] @ turn.bias * scale.bias)
 
     def _of(self, part: slice, weights: np.ndarray) -> tuple[float, np.ndarray]:
         """Mean cross-entropy of a part of the rows, and its gradient."""

@@ -1,87 +1,36 @@
-"""Exact fit of an output map: multinomial logistic regression on stored answers."""
+"""Exact fit of an output map: logistic regression on stored answers."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from keras_reprogram.fitting.findings_fit import fit_findings
+from keras_reprogram.fitting.fit_settings import (
+    CLEARLY_WORSE,
+    DEFAULT_REGULARIZATION,
+    FIRST_REGULARIZATION,
+    MOMENTUM,
+    PATIENCE,
+    REGULARIZATIONS,
+    ROUGH,
+    SPREAD_POWERS,
+    HeldOut,
+    MapFit,
+    axis_penalties,
+    training_first,
+)
 from keras_reprogram.fitting.logistic_solver import LogisticProblem, LogisticSolution
 from keras_reprogram.fitting.principal_axes import PrincipalAxes
 from keras_reprogram.fitting.validation import split_validation
 
-# Inverse regularisation C for features of mean squared norm 1, from a strong prior to hardly any.
-REGULARIZATIONS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0)
-# The power of its spread that a principal axis of the features keeps. A power of 1 is plain ridge.
-# A smaller power gives more weight to axes along which the answers hardly vary, which carry what a
-# source knows beyond its first label.
-SPREAD_POWERS = (1.0, 0.75)
-# An axis with less than this share of the largest spread is noise, not to be blown up.
-_SPREAD_FLOOR = 1e-3
-# The loss on validation falls and then rises with C. The search starts here and goes up, or else
-# down, until a value is worse than the best one by this share, or two values are worse at all.
-_FIRST_REGULARIZATION = 10.0
-_CLEARLY_WORSE = 0.01
-_PATIENCE = 2
-# Where a fit ends that is only compared with others: its loss on validation is right to a
-# thousandth.
-_ROUGH = 1e-3
-# From one C to the next the minimum moves on about as it moved before.
-_MOMENTUM = 0.7
-# Where nothing can be held out: the middle of what validation chooses on real sources.
-_DEFAULT_REGULARIZATION = 100.0
 # The logit of a class that was never seen; far below any that was.
 _ABSENT_LOGIT = -30.0
-
-
-@dataclass(frozen=True, eq=False)
-class MapFit:
-    """A fitted linear classifier, `softmax(features @ kernel + bias)`.
-
-    Args:
-        kernel: float32 array `(d, K)`.
-        bias: float32 array `(K,)`.
-        regularization: the inverse regularisation C that was chosen.
-        spread_power: the power of their spread that principal axes kept.
-        validation_accuracy: accuracy on the held-out part that chose it, its images counted by
-            their weights, or `None`.
-        part_weights: of a joint source, the weight of each part; else empty.
-
-    Example:
-    ```python
-    import numpy as np
-    from keras_reprogram import fit_logistic_regression
-
-    features = np.random.default_rng(0).normal(size=(60, 4))
-    fit = fit_logistic_regression(features, (features[:, 0] > 0).astype(int), num_classes=2)
-    chosen = (features @ fit.kernel + fit.bias).argmax(axis=1)
-    ```
-    """
-
-    # Thousands of numbers would hide what a reader of the repr looks for.
-    kernel: np.ndarray = field(repr=False)
-    bias: np.ndarray = field(repr=False)
-    regularization: float
-    spread_power: float
-    validation_accuracy: float | None
-    part_weights: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class HeldOut:
-    """What a fit on the training part says of the validation part.
-
-    Args:
-        log_probabilities: `(m, K)`.
-        labels: `(m,)`.
-        weight: `(m,)`.
-    """
-
-    log_probabilities: np.ndarray = field(repr=False)
-    labels: np.ndarray = field(repr=False)
-    weight: np.ndarray = field(repr=False)
+# Of the polynomials of the grade that ordinal fits try.
+_DEGREES = (1, 2)
 
 
 def fit_logistic_regression(
@@ -93,8 +42,9 @@ def fit_logistic_regression(
     validation_split: float = 0.2,
     seed: int = 0,
     groups: np.ndarray | None = None,
+    ordinal: bool = False,
 ) -> MapFit:
-    """Multinomial logistic regression, its regularisation chosen on a held-out part.
+    """Logistic regression, its regularisation chosen on a held-out part.
 
     Minimises `||kernel||^2 / 2 + C * sum_i weight_i * cross_entropy_i` (with two classes
     `||kernel||^2`, as for a single weight vector) on features scaled to mean squared norm 1,
@@ -106,22 +56,35 @@ def fit_logistic_regression(
     solved to its minimum (`LogisticProblem`): C is what regularises, and nothing else. Features
     are first rotated to the axes along which they vary, which changes nothing but the time.
 
+    With labels `(n, K)` of 0 and 1, several findings an image, it is a binary regression of each
+    finding, with a power and a C of its own, all solved together on the same axes. The probability
+    from which a finding counts as found is the one with the highest F1 on the validation part.
+
+    With `ordinal` the classes are grades, 0 the lowest, and two more forms are tried, in which a
+    feature's weights are a polynomial of the grade, of degree 1 or 2 (`grade_directions`): degree 1
+    is the model of adjacent categories, one weight a feature. The form with the lowest
+    cross-entropy on the validation part is kept; without one it is the multinomial.
+
     Args:
         features: `(n, d)` finite numbers.
-        labels: `(n,)` integers in [0, num_classes).
+        labels: `(n,)` integers in [0, num_classes), or `(n, num_classes)` of 0 and 1: several
+            findings an image, or none.
         num_classes: K. A class without a row gets probability 0.
-        sample_weight: `(n,)` non-negative, or `None`. Their scale is part of C, as repeated rows
-            are: weights of mean 1 keep the grid of regularisations where it suits.
+        sample_weight: `(n,)` non-negative, or `None`; of several findings `(n, num_classes)` too.
+            Their scale is part of C, as repeated rows are: weights of mean 1 keep the grid of
+            regularisations where it suits.
         validation_split: share held out to choose C, in [0, 1); 0 takes a default.
         seed: draws the validation part.
         groups: `(n,)` or `None`; rows of one value (a patient's, a track's) stay on one side.
             Otherwise near-duplicates of training rows make the weakest regularisation look best.
+        ordinal: whether the classes are grades in order.
 
     Returns:
         A `MapFit`.
 
     Raises:
-        ValueError: if there are fewer than two classes in `labels`.
+        ValueError: if there are fewer than two classes in `labels`, and for labels `(n, K)` that
+            are not 0 and 1.
 
     Example:
     ```python
@@ -141,6 +104,7 @@ def fit_logistic_regression(
         validation_split=validation_split,
         seed=seed,
         groups=groups,
+        ordinal=ordinal,
     )[0]
 
 
@@ -153,9 +117,13 @@ def fit_and_hold_out(
     validation_split: float,
     seed: int,
     groups: np.ndarray | None,
+    ordinal: bool = False,
 ) -> tuple[MapFit, HeldOut | None]:
     """`fit_logistic_regression`, and what its best fit on the training part says of the rest."""
     labels = np.asarray(labels)
+    if labels.ndim == 2:
+        how = {"validation_split": validation_split, "seed": seed, "groups": groups}
+        return fit_findings(features, labels, sample_weight=sample_weight, **how)
     if len(np.unique(labels)) < 2:
         raise ValueError(
             "A map needs training images of at least two classes. "
@@ -165,15 +133,19 @@ def fit_and_hold_out(
     weight = np.ones(len(labels)) if sample_weight is None else np.asarray(sample_weight, float)
     held_out = _held_out(labels, weight, validation_split, seed, groups)
     # Training rows first, then validation rows: both are views of the same memory.
-    order = np.arange(len(labels)) if held_out is None else _training_first(*held_out, len(labels))
+    order = np.arange(len(labels)) if held_out is None else training_first(*held_out, len(labels))
     axes, rows = PrincipalAxes.fit(features, order)
     labels, weight = labels[order], weight[order]
     spread = np.sqrt(np.einsum("ij,ij->j", rows, rows, dtype=np.float64) / len(rows))
     problem = LogisticProblem(rows, labels, weight)
-    power, regularization, accuracy, start = SPREAD_POWERS[0], _DEFAULT_REGULARIZATION, None, None
-    found: HeldOut | None = None
+    power, regularization, accuracy, start = SPREAD_POWERS[0], DEFAULT_REGULARIZATION, None, None
+    found, degree = None, None
     if held_out is not None:
-        best = _choose(rows, labels, weight, spread, *(len(part) for part in held_out))
+        sizes = [len(part) for part in held_out]
+        degrees = _degrees(labels[: sizes[0]]) if ordinal else ()
+        trials = [_choose(rows, labels, weight, spread, *sizes, one) for one in (None, *degrees)]
+        best = min(trials, key=lambda trial: trial.loss)
+        degree = best.degree
         power, regularization, accuracy = best.power, best.regularization, best.accuracy
         start = best.solution
         validation = slice(len(held_out[0]), len(held_out[0]) + len(held_out[1]))
@@ -182,20 +154,24 @@ def fit_and_hold_out(
             labels[validation],
             weight[validation],
         )
-    solution = problem.solve(regularization, penalty=_penalties(spread, power), start=start)
+    solution = problem.solve(
+        regularization, penalty=axis_penalties(spread, power), start=start, degree=degree
+    )
     kernel, bias = axes.affine(*_all_classes(solution, num_classes))
     fit = MapFit(
-        kernel.astype(np.float32), bias.astype(np.float32), regularization, power, accuracy
+        kernel.astype(np.float32),
+        bias.astype(np.float32),
+        regularization,
+        power,
+        accuracy,
+        ordinal=degree is not None,
     )
     return fit, found
 
 
-def _penalties(spread: np.ndarray, power: float) -> np.ndarray:
-    """Penalties of axes that would keep this power of their spread, at a mean squared norm of 1."""
-    # Scaling an axis by a factor divides its weights by it, and their penalty by its square.
-    largest = float(spread.max()) or 1.0
-    factors = np.maximum(spread, _SPREAD_FLOOR * largest) ** (power - 1.0)
-    return (np.sum((spread * factors) ** 2) or 1.0) / factors**2
+def _degrees(labels: np.ndarray) -> tuple[int, ...]:
+    """Degrees of polynomials of the grade that are less than all freedom."""
+    return tuple(one for one in _DEGREES if one < len(np.unique(labels)) - 1)
 
 
 def _held_out(
@@ -217,11 +193,6 @@ def _held_out(
     return train, validation
 
 
-def _training_first(train: np.ndarray, validation: np.ndarray, count: int) -> np.ndarray:
-    rest = np.setdiff1d(np.arange(count), np.concatenate([train, validation]))
-    return np.concatenate([train, validation, rest])
-
-
 @dataclass(frozen=True, eq=False)
 class _Trial:
     """A power and a C, tried on validation."""
@@ -231,12 +202,13 @@ class _Trial:
     power: float
     regularization: float
     solution: LogisticSolution
+    degree: int | None = None
 
     def moved_on(self, before: _Trial) -> LogisticSolution:
         """Where the minimum will about be if it moves on as it did since the trial before."""
         now, then = self.solution, before.solution
-        kernel = now.kernel + _MOMENTUM * (now.kernel - then.kernel)
-        bias = now.bias + _MOMENTUM * (now.bias - then.bias)
+        kernel = now.kernel + MOMENTUM * (now.kernel - then.kernel)
+        bias = now.bias + MOMENTUM * (now.bias - then.bias)
         return replace(now, kernel=kernel, bias=bias)
 
 
@@ -247,6 +219,7 @@ def _choose(
     spread: np.ndarray,
     num_train: int,
     num_validation: int,
+    degree: int | None = None,
 ) -> _Trial:
     """The power and the C with the lowest loss on the validation rows that follow the training."""
     problem = LogisticProblem(rows[:num_train], labels[:num_train], weight[:num_train])
@@ -256,20 +229,21 @@ def _choose(
     def trial(power: float, index: int, start: LogisticSolution | None) -> _Trial:
         solution = problem.solve(
             REGULARIZATIONS[index],
-            penalty=_penalties(spread, power),
+            penalty=axis_penalties(spread, power),
             start=start,
-            tolerance=_ROUGH,
+            tolerance=ROUGH,
+            degree=degree,
         )
         probabilities = solution.probabilities(rows[validation])
         loss = _cross_entropy(probabilities, solution.classes, labels[validation], share)
         hits = solution.classes[probabilities.argmax(axis=1)] == labels[validation]
         accuracy = float(np.average(hits, weights=share))
-        return _Trial(loss, accuracy, power, REGULARIZATIONS[index], solution)
+        return _Trial(loss, accuracy, power, REGULARIZATIONS[index], solution, degree)
 
     best: list[_Trial] = []
     for power in SPREAD_POWERS:
         # The best C of one power is close to that of another, and so is the minimum.
-        first = best[-1].regularization if best else _FIRST_REGULARIZATION
+        first = best[-1].regularization if best else FIRST_REGULARIZATION
         start = best[-1].solution if best else None
         index = REGULARIZATIONS.index(first)
         best.append(_climb(functools.partial(trial, power), index, start))
@@ -289,8 +263,8 @@ def _climb(
             near = trials[-1].moved_on(trials[-2]) if len(trials) > 1 else first.solution
             trials.append(trial(index + step * len(trials), near))
             losses = [tried.loss for tried in trials]
-            clearly_worse = losses[-1] > (1 + _CLEARLY_WORSE) * min(losses)
-            if clearly_worse or min(losses[-_PATIENCE:]) > min(losses):
+            clearly_worse = losses[-1] > (1 + CLEARLY_WORSE) * min(losses)
+            if clearly_worse or min(losses[-PATIENCE:]) > min(losses):
                 break
         best = min(trials, key=lambda found: found.loss)
         if best is not first:

@@ -7,8 +7,25 @@ from dataclasses import dataclass
 import numpy as np
 
 
+def strata(labels: np.ndarray) -> np.ndarray:
+    """What draws and splits are balanced by, `(n,)`: the class of each image.
+
+    Of several findings an image, `(n, K)` of 0 and 1, the rarest finding that it has, and K where
+    it has none: a draw that keeps the shares of these has some of every finding.
+    """
+    labels = np.asarray(labels)
+    if labels.ndim != 2:
+        return labels
+    counts = labels.sum(axis=0)
+    rarest = np.where(labels == 1, counts, len(labels) + 1).argmin(axis=1)
+    return np.where(labels.any(axis=1), rarest, labels.shape[1])
+
+
 def draw_stratified(labels: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
-    """Draws `count` sorted positions; every class keeps its share and has at least one."""
+    """Draws `count` sorted positions; every class keeps its share and has at least one.
+
+    Labels are `(n,)`, or of several findings `(n, K)`, see `strata`.
+    """
     # The images of each class are shuffled and the `j`-th of `n` gets the key `(j + 0.5) / n`; the
     # smallest keys are drawn. So draws with one seed are nested: the 100 of `count=100` are among
     # the 200 of `count=200`.
@@ -42,7 +59,8 @@ def split_validation(
 
     Args:
         images: Array of shape `(num_images, ...)`; only its length is looked at.
-        labels: Integer array of shape `(num_images,)`.
+        labels: Integer array of shape `(num_images,)`; of several findings `(num_images, K)`, of
+            0 and 1, stratified by the rarest finding of each image.
         fraction: Share of the validation part, above 0 and below 1.
         seed: Non-negative integer that decides the split.
         groups: Optional array of shape `(num_images,)`. Images with one value (frames of one track,
@@ -106,13 +124,13 @@ def _train_count(labels: np.ndarray, fraction: float) -> int:
 
 def _checked_labels(labels: np.ndarray) -> np.ndarray:
     labels = np.asarray(labels)
-    if labels.ndim != 1 or len(labels) == 0 or labels.dtype.kind not in "iu":
+    if labels.ndim not in (1, 2) or len(labels) == 0 or labels.dtype.kind not in "iu":
         raise ValueError(
-            "Expected `labels` to be a non-empty integer array of shape (num_images,). "
-            f"Received: shape {labels.shape}, dtype {labels.dtype}. "
-            "For one-hot labels pass `labels.argmax(axis=1)`."
+            "Expected `labels` to be a non-empty integer array of shape (num_images,), or of "
+            "several findings (num_images, findings). "
+            f"Received: shape {labels.shape}, dtype {labels.dtype}."
         )
-    return labels
+    return strata(labels)
 
 
 def _check_split(
@@ -165,8 +183,18 @@ NOTHING_YET = ValidationScore(np.inf, 1.0)
 def validation_score(
     probabilities: np.ndarray, labels: np.ndarray, sample_weight: np.ndarray | None = None
 ) -> ValidationScore:
-    """Weighted cross-entropy and error; if all weights are 0, images count alike."""
+    """Weighted cross-entropy and error; if all weights are 0, images count alike.
+
+    Of several findings, labels `(n, K)`, each pair of an image and a finding counts: the mean
+    binary cross-entropy, and the share of pairs that are read wrong at .5.
+    """
     probabilities, labels = np.asarray(probabilities, np.float64), np.asarray(labels)
+    if labels.ndim == 2:
+        if sample_weight is not None and sample_weight.ndim == 1:
+            sample_weight = np.repeat(sample_weight, labels.shape[1])
+        sample_weight = None if sample_weight is None else sample_weight.ravel()
+        labels, p = labels.ravel().astype(int), probabilities.ravel()
+        probabilities = np.stack([1 - p, p], axis=1)
     if sample_weight is not None and not np.any(sample_weight):
         sample_weight = None
     own = probabilities[np.arange(len(labels)), labels]

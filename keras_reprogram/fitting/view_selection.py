@@ -16,6 +16,8 @@ from keras_reprogram.fitting.threads import one_thread
 
 # Ridge penalties for one image, as shares of the mean squared norm of its features.
 _PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+# A finding is predicted from here on.
+_EVEN = 0.5
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ class ViewPool:
 
     Args:
         features: `(n, P, d)`, standardised log-scores of n images under P views.
-        labels: `(n,)` integers in [0, num_classes).
+        labels: `(n,)` integers in [0, num_classes), or of several findings `(n, num_classes)` of 0
+            and 1; accuracies are then shares of pairs of an image and a finding.
         num_classes: K.
         sample_weight: `(n,)` non-negative, or `None` for equal ones. Their scale plays no part.
 
@@ -79,7 +82,8 @@ class ViewPool:
 
     def __post_init__(self) -> None:
         shape = np.shape(self.features)
-        if len(shape) != 3 or np.shape(self.labels) != shape[:1] or shape[0] < 2:
+        labelled = np.shape(self.labels) in (shape[:1], (*shape[:1], self.num_classes))
+        if len(shape) != 3 or not labelled or shape[0] < 2:
             raise ValueError(
                 "A pool needs features (n, views, d) of at least 2 images, and n labels. "
                 f"Received: shapes {shape} and {np.shape(self.labels)}."
@@ -158,8 +162,10 @@ class ViewPool:
     def _left_out(self, gram: np.ndarray) -> tuple[float, float]:
         """Squared error and negative accuracy, left out one by one, at the best penalty."""
         labels, roots = np.asarray(self.labels, int)[self._counted], self._roots
-        targets = np.eye(self.num_classes)[labels]
-        targets = roots * (targets - np.mean(roots**2 * targets, axis=0))
+        several = labels.ndim == 2
+        targets = labels.astype(float) if several else np.eye(self.num_classes)[labels]
+        middle = np.mean(roots**2 * targets, axis=0)
+        targets = roots * (targets - middle)
         scale = np.trace(gram) / len(gram)
         spectrum, axes = np.linalg.eigh(gram / (scale or 1.0))
         spectrum = np.maximum(spectrum, 0.0)
@@ -169,10 +175,17 @@ class ViewPool:
             shrink = spectrum / (spectrum + penalty * len(gram))
             leverage = np.minimum(np.square(axes) @ shrink, 1.0 - 1e-9)
             residuals = (targets - axes @ (shrink[:, None] * along)) / (1.0 - leverage)[:, None]
-            hits = ((targets - residuals) / roots).argmax(axis=1) == labels
+            hits = self._hits((targets - residuals) / roots, labels, middle)
             accuracy = float(np.mean(roots[:, 0] ** 2 * hits))
             results.append((float(np.mean(residuals**2)), -accuracy))
         return min(results)
+
+    @staticmethod
+    def _hits(predicted: np.ndarray, labels: np.ndarray, middle: np.ndarray) -> np.ndarray:
+        """Which images are read right, `(n,)`; of several findings the share of each image's."""
+        if labels.ndim == 1:
+            return predicted.argmax(axis=1) == labels
+        return ((predicted + middle > _EVEN) == (labels == 1)).mean(axis=1)
 
 
 READINGS = ("each view", "mean of the views", "first view")
@@ -189,6 +202,7 @@ def solve_views(
     seed: int = 0,
     groups: np.ndarray | None = None,
     parts: Sequence[int] = (),
+    ordinal: bool = False,
 ) -> MapFit:
     """Logistic regression whose kernel treats the views as the reading says.
 
@@ -200,13 +214,14 @@ def solve_views(
         num_views: V.
         reading: one of `READINGS`.
         features: `(n, V * d)`, view after view.
-        labels: `(n,)` integers in [0, num_classes).
+        labels: `(n,)` integers in [0, num_classes), or `(n, num_classes)` of 0 and 1.
         sample_weight: `(n,)` or `None`.
         num_classes: K.
         seed: draws the validation part that chooses the regularisation.
         groups: `(n,)` or `None`; rows of one value stay on one side of that split.
         parts: of a joint source, as `fit_joined_parts` takes them: the first is the views', whose
             columns are followed by those of the others.
+        ordinal: whether the classes are grades, see `fit_logistic_regression`.
 
     Returns:
         A `MapFit` on all features.
@@ -234,7 +249,7 @@ def solve_views(
     each = reading == "each view"
     read = features[:, :width] if each else np.einsum("nvd,v->nd", views, shares)
     how: dict[str, Any] = {"num_classes": num_classes, "sample_weight": sample_weight}
-    how |= {"seed": seed, "groups": groups}
+    how |= {"seed": seed, "groups": groups, "ordinal": ordinal}
     if parts:
         columns = np.concatenate([read, features[:, width:]], axis=1)
         fit = fit_joined_parts(columns, labels, parts=(read.shape[1], *parts[1:]), **how)

@@ -10,10 +10,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_reprogram.asking import exact_fit, prediction_sets
+from keras_reprogram.asking import exact_fit, findings, prediction_sets
 from keras_reprogram.asking.answer_cache import CachedFeatures, own_step
 from keras_reprogram.asking.asker import Asker
 from keras_reprogram.asking.data import DataChecks, is_array
+from keras_reprogram.asking.label_forms import check_findings_loss
 from keras_reprogram.asking.strategy import has_several_replicas
 from keras_reprogram.estimators.gradient_estimator import GradientEstimator, row_loss
 from keras_reprogram.estimators.random_directions import RandomDirections
@@ -113,6 +114,7 @@ class ReprogrammedModel(keras.Model):
             target_shape=tuple(program.target_shape),
             target_range=target_range_of(program),
             num_classes=output_map.num_classes,
+            multi_label=output_map.multi_label,
         )
         self.asker = Asker(program, source, self.queries_per_prediction, self.data_checks)
         self._direction_seed = keras.random.SeedGenerator(self.seed)
@@ -239,7 +241,7 @@ class ReprogrammedModel(keras.Model):
         stop = BudgetStop()
         updates = [MapUpdates(self.output_map)] if self.output_map.observes else []
         callbacks = [QueryLog(), stop, *updates, *as_list(callbacks)]
-        self._check_before_fit(callbacks)
+        self._check_before_fit(callbacks, class_weight)
         if validation_data is not None and not is_array(validation_data):
             replicas.check_data_set(self, validation_data)
         self.data_checks.validation(
@@ -303,7 +305,9 @@ class ReprogrammedModel(keras.Model):
         return super().evaluate(x, y, batch_size, verbose, sample_weight, **options)
 
     def predict(self, x: Any, batch_size: int | None = None, **options: Any) -> np.ndarray:
-        """Keras's `predict`, with the same arguments; see `predict_sets` for sets and abstention.
+        """Keras's `predict`, with the same arguments.
+
+        See `predict_sets` for sets and abstention, `predict_findings` for several findings.
 
         Returns:
             Probabilities `(n, classes)`, as the output map gives them.
@@ -364,12 +368,15 @@ class ReprogrammedModel(keras.Model):
                 "answers."
             )
 
-    def _check_before_fit(self, callbacks: list[Any]) -> None:
+    def _check_before_fit(self, callbacks: list[Any], class_weight: Any) -> None:
         """Checks that would otherwise fail after the first paid queries."""
         self._check_ready("fit")
+        findings.check_no_class_weight(self, class_weight)
         replicas.check_fit(self)
         self.steps.check_gradient()
-        if self.compiled and self.steps.estimates:
+        if self.compiled and self.output_map.multi_label:
+            check_findings_loss(self.loss, self.output_map.num_classes)
+        elif self.compiled and self.steps.estimates:
             row_loss(self.loss)
         for callback in callbacks:
             saves = isinstance(callback, keras.callbacks.ModelCheckpoint)
@@ -387,6 +394,8 @@ class ReprogrammedModel(keras.Model):
     check_step = step_check.check_step
     calibrate = prediction_sets.calibrate
     predict_sets = prediction_sets.predict_sets
+    predict_findings = findings.predict_findings
+    fit_thresholds = findings.fit_thresholds
 
     def use_placement(self, placement: Placement) -> None:
         """Takes other views, as many as before; the output map has to be fitted again.

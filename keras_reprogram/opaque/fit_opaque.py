@@ -11,9 +11,8 @@ import numpy as np
 
 from keras_reprogram.asking.asker import QueryBar
 from keras_reprogram.asking.data import LabelledImages, joined
-from keras_reprogram.asking.exact_fit import check_groups, image_weights
-from keras_reprogram.asking.images import check_every_class, most_probable_labels
-from keras_reprogram.asking.label_forms import labels_for
+from keras_reprogram.asking.exact_fit import check_groups
+from keras_reprogram.asking.label_forms import check_findings_loss, labels_for
 from keras_reprogram.asking.strategy import check_one_replica
 from keras_reprogram.fitting.view_selection import READINGS
 from keras_reprogram.fitting.weight_copy import WeightCopy
@@ -65,14 +64,18 @@ def fit_opaque(
         model: a `ReprogrammedModel`, `self` of its method.
         x: images `(n, h, w, c)`.
         y: integer or one-hot labels. Of rows of probabilities the most probable class counts,
-            and a warning says so.
+            and a warning says so. For a map of several findings rows `(n, K)` of 0 and 1: then
+            accuracies are shares of pairs of an image and a finding that are read right, and
+            losses their mean binary cross-entropy.
         query_budget: image queries that may be asked: `n * num_views` for views as they are,
             more to choose views and to train the program.
         validation_data: `(x, y)` of your own; `None` holds out a part of `x`.
         validation_split: that part, in (0, 1).
         sample_weight: `(n,)`. `validation_data` takes its own, `(x, y, sample_weight)`.
         class_weight: weight for each class, by index; of validation images too. Everything that
-            is chosen is chosen by weighted validation figures.
+            is chosen is chosen by weighted validation figures. Of several findings what an image
+            counts that has the finding; in estimated steps an image counts the mean of its
+            findings.
         groups: `(n,)`; images with one value (a patient's, a track's) stay on one side of the
             split.
         choose_views: `False` keeps the program's views; `None` chooses others where view 0
@@ -113,7 +116,7 @@ def fit_opaque(
         "Run it without the strategy; estimated steps on several replicas are those of `fit`.",
     )
     everything = _labelled(model, x, y, sample_weight, class_weight)
-    check_every_class(everything.labels, model.output_map.num_classes, model.class_names)
+    model.data_checks.every_class(everything.labels, model.class_names)
     everything.groups = check_groups(groups, len(everything))
     held_out = everything
     if validation_data is not None:
@@ -126,7 +129,7 @@ def fit_opaque(
         model,
         everything.labels,
         groups=everything.groups,
-        weight=everything.weight,
+        weight=everything.image_weight,
         validation_labels=None if validation_data is None else held_out.labels,
         validation_split=validation_split,
         query_budget=int(query_budget),
@@ -164,12 +167,17 @@ def _labelled(
 ) -> LabelledImages:
     images, targets = model.data_checks.arrays(x, y, sample_weight)[:2]
     model.asker.learned.add(images)
-    num_classes = model.output_map.num_classes
-    labels = most_probable_labels(y, len(images), num_classes, stacklevel=4)
-    weight = image_weights(labels, sample_weight, class_weight)
+    checks, num_classes = model.data_checks, model.output_map.num_classes
+    labels = checks.learned_labels(y, len(images), stacklevel=4)
+    weight = checks.weights(labels, sample_weight, class_weight)
     # The labels as the steps' loss takes them: as they came, if it reads those.
-    steps = model.compiled and model.steps.estimates
-    targets = labels_for(model.loss, targets, labels, num_classes) if steps else labels
+    if not (model.compiled and model.steps.estimates):
+        targets = labels
+    elif checks.multi_label:
+        check_findings_loss(model.loss, num_classes)
+        targets = labels
+    else:
+        targets = labels_for(model.loss, targets, labels, num_classes)
     return LabelledImages(images, labels, targets, weight)
 
 
@@ -236,7 +244,7 @@ def _choose_views(recipe: Recipe, train: LabelledImages, plan: OpaquePlan) -> st
     with recipe.bar("choosing views", plan.pilot_queries) as update:
         answers = pool_answers(model, pool, part.images, recipe.batch_size)
         update(plan.pilot_queries)
-    weight = part.weight
+    weight = part.image_weight
     if weight is not None and np.count_nonzero(weight) < 2:
         weight = None
     found = view_pool(model, answers, part.labels, weight)

@@ -14,8 +14,7 @@ from keras_reprogram.arguments import one_of
 from keras_reprogram.asking.answer_store import MOST_MEMORY, is_cacheable
 from keras_reprogram.asking.data import split_counts
 from keras_reprogram.asking.exact_fit import check_groups
-from keras_reprogram.asking.images import check_labels
-from keras_reprogram.fitting.validation import draw_stratified, split_validation
+from keras_reprogram.fitting.validation import draw_stratified, split_validation, strata
 from keras_reprogram.opaque.query_estimate import RECIPES, QueryEstimate
 from keras_reprogram.opaque.step_check import check_queries
 from keras_reprogram.opaque.view_choice import PILOT_SHARE, check_placement
@@ -160,7 +159,10 @@ def plan_opaque(
     choose_views: bool | None,
 ) -> OpaquePlan:
     """Plans the queries of `fit_opaque`."""
-    views, classes = model.queries_per_prediction, model.output_map.num_classes
+    # Of several findings, draws and splits are balanced by the rarest one of each image.
+    several, labels = labels.ndim == 2, strata(labels)
+    views = model.queries_per_prediction
+    classes = len(np.unique(labels)) if several else model.output_map.num_classes
     if choose_views is None:
         choose_views = _fills_the_canvas(model.program)
     if choose_views:
@@ -170,6 +172,7 @@ def plan_opaque(
         train, validation = _split(labels, validation_split, groups, model.seed)
         validation_labels = labels[validation]
     else:
+        validation_labels = strata(validation_labels)
         validation = np.arange(len(validation_labels))
     _check_budget(len(train) + len(validation), query_budget, classes, views)
     rows = payable_rows(
@@ -197,7 +200,7 @@ def plan_epochs(
     validation_split: float = 0.2,
 ) -> OpaquePlan:
     """Plans the queries of a recipe with epochs of Keras's `fit`, see `fit_epochs`."""
-    train, validation = _split(labels, validation_split, groups, model.seed)
+    train, validation = _split(strata(labels), validation_split, groups, model.seed)
     return OpaquePlan(
         train,
         validation,
@@ -281,7 +284,7 @@ def estimate_queries(
         validation_split: as the recipe takes it; `None` for what it is there: 0 in `fit`, 0.2
             in `fit_opaque`.
         y: labels of `x`, for `groups` or classes of few images; `None` for as many images of
-            each class.
+            each class, and as many without a finding.
         groups: as `fit_opaque` takes them; they decide how many images are held out.
         epochs: of `fit`.
         query_budget: of `fit_opaque`, which asks exactly what is said here, but for steps: they
@@ -368,9 +371,14 @@ def _of_fit(
 
 
 def _labels_like(model: Any, count: int, y: Any = None) -> np.ndarray:
-    """Labels `(count,)`; without `y` as many of each class: only their number counts then."""
+    """Labels; without `y` as many of each class: only their number counts then."""
+    if y is not None:
+        return model.data_checks.labels(y, count)
     classes = model.output_map.num_classes
-    return np.arange(count) % classes if y is None else check_labels(y, count, classes)
+    if model.data_checks.multi_label:
+        # A finding each, and as many images without one.
+        return np.eye(classes + 1, classes, dtype=int)[np.arange(count) % (classes + 1)]
+    return np.arange(count) % classes
 
 
 def _passes(model: Any, epochs: int, cache_features: Any, queries: int) -> int:

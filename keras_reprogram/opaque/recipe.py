@@ -128,7 +128,7 @@ class Recipe:
         """Fits the map exactly on the answers to some images, `None` for `refit`."""
         model, rows = self.model, self.refit if rows is None else rows
         part = self.data.take(rows)
-        how = {"num_classes": model.output_map.num_classes, "seed": model.seed}
+        how: dict[str, Any] = {"num_classes": model.output_map.num_classes, "seed": model.seed}
         solver = partial(
             solve_views,
             model.queries_per_prediction,
@@ -214,7 +214,7 @@ def fit_epochs(recipe: Recipe, epochs: int, batch_size: int = _BATCH_SIZE) -> It
                 logs = model.fit(
                     part.images,
                     part.targets,
-                    sample_weight=part.weight,
+                    sample_weight=part.image_weight,
                     batch_size=batch_size,
                     epochs=epoch,
                     initial_epoch=epoch - 1,
@@ -242,8 +242,9 @@ class EstimatedSteps:
     def __init__(self, model: Any) -> None:
         self.model = model
         if not model.compiled:
-            optimizer = keras.optimizers.Adam(_LEARNING_RATE)
-            model.compile(optimizer, loss="sparse_categorical_crossentropy")
+            several = model.output_map.multi_label
+            loss = "binary_crossentropy" if several else "sparse_categorical_crossentropy"
+            model.compile(keras.optimizers.Adam(_LEARNING_RATE), loss=loss)
         # Before the first step, so that no variable is made inside a graph.
         model.optimizer.build(model.trainable_variables)
         self._step = self._compiled()
@@ -259,7 +260,8 @@ class EstimatedSteps:
         for start in range(0, len(order), _BATCH_SIZE):
             rows = order[start : start + _BATCH_SIZE]
             batch = part.take(rows)
-            weight = np.ones(len(rows)) if batch.weight is None else batch.weight
+            weight = batch.image_weight
+            weight = np.ones(len(rows)) if weight is None else weight
             with model.asker.counting(len(rows) * each):
                 answers = self._step(
                     tf.constant(batch.images, tf.float32),

@@ -15,7 +15,8 @@ class OpaqueStage:
         queries_used: image queries of this fit so far, validation included, and those that a ledger
             answered.
         validation_accuracy: share of held-out images read right, in [0, 1]; by weight, where images
-            or classes have weights.
+            or classes have weights. Of several findings an image, the share of pairs of an image
+            and a finding.
         validation_loss: their mean cross-entropy, in nats; weighted likewise.
         kept: whether it is better than everything before it.
 

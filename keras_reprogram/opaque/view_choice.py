@@ -8,11 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_reprogram.asking.exact_fit import image_weights
-from keras_reprogram.asking.images import most_probable_labels
-from keras_reprogram.fitting.validation import draw_stratified
+from keras_reprogram.fitting.validation import draw_stratified, strata
 from keras_reprogram.fitting.view_selection import ViewOrder, ViewPool
-from keras_reprogram.output_map.linear_maps import DenseMap
+from keras_reprogram.output_map.dense_map import DenseMap
 from keras_reprogram.program.placement import Placement
 from keras_reprogram.program.views import draw_views
 
@@ -97,7 +95,7 @@ def select_views(
         model: a `ReprogrammedModel`, `self` of its method.
         x: images `(n, h, w, c)`.
         y: integer or one-hot labels. Of rows of probabilities the most probable class counts,
-            and a warning says so.
+            and a warning says so. For a map of several findings rows `(n, K)` of 0 and 1.
         sample_weight: `(n,)`.
         class_weight: weight for each class, by index.
         pool_size: views to choose from.
@@ -134,8 +132,10 @@ def select_views(
     """
     check_placement(model)
     images = model.data_checks.image_set(x)
-    labels = most_probable_labels(y, len(images), model.output_map.num_classes)
-    weight = image_weights(labels, sample_weight, class_weight)
+    labels = model.data_checks.learned_labels(y, len(images))
+    weight = model.data_checks.weights(labels, sample_weight, class_weight)
+    if weight is not None and weight.ndim == 2:
+        weight = weight.mean(axis=1)
     num_views = num_views or model.queries_per_prediction
     if not 1 <= num_views <= pool_size:
         raise ValueError(
@@ -202,10 +202,11 @@ def check_placement(model: Any) -> None:
 
 def _draw_pilot(labels: np.ndarray, pilot_images: int | None, seed: int) -> np.ndarray:
     wanted = pilot_images or min(int(PILOT_SHARE * len(labels)), _LARGEST_PILOT)
-    if wanted < 2 * len(np.unique(labels)):
+    num_classes = len(np.unique(strata(labels)))
+    if wanted < 2 * num_classes:
         raise ValueError(
             "A pilot needs at least two images per class. "
-            f"Received: {wanted} pilot images of {len(np.unique(labels))} classes. Give more "
+            f"Received: {wanted} pilot images of {num_classes} classes. Give more "
             "images, or pass `pilot_images`."
         )
     return draw_stratified(labels, wanted, seed)

@@ -39,6 +39,10 @@ _FEWEST_SCORES = 10
 Solver = Callable[..., Any]
 
 
+SINGLE_LABEL, MULTI_LABEL = "single_label", "multi_label"
+TARGETS = (SINGLE_LABEL, MULTI_LABEL)
+
+
 class OutputMap(KeepsOldNames, keras.layers.Layer):
     """Source scores of all views -> target probabilities.
 
@@ -47,6 +51,10 @@ class OutputMap(KeepsOldNames, keras.layers.Layer):
 
     A map that follows the program without extra queries has `observes = True`, collects answers
     in `observe` and uses them in `reassign`; see `MultiLabelMap`.
+
+    A map of several findings an image has `targets = "multi_label"`: its last operation is a
+    sigmoid, its labels are `(n, num_classes)` of 0 and 1, and `thresholds` says from which
+    probability each counts as found; see `DenseMap`.
 
     Args:
         num_classes: target classes K, >= 2.
@@ -81,6 +89,10 @@ class OutputMap(KeepsOldNames, keras.layers.Layer):
     """
 
     old_names = {"scores": "score_kind"}
+    # What an image's label is: one class, or any number of findings.
+    targets = SINGLE_LABEL
+    # Whether the classes are grades, from the lowest to the highest.
+    ordinal = False
     # Which kinds of source scores the map can read.
     accepted_scores: tuple[str, ...] = (
         "probabilities", "independent", "logits", "independent_logits"
@@ -98,6 +110,11 @@ class OutputMap(KeepsOldNames, keras.layers.Layer):
     def ready(self) -> bool:
         """Whether the map may be used and trained; `False` asks for `fit_output_map` first."""
         return True
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether an image may have several findings, or none."""
+        return self.targets == MULTI_LABEL
 
     @property
     def trains(self) -> bool:
@@ -155,9 +172,10 @@ class OutputMap(KeepsOldNames, keras.layers.Layer):
 
         Args:
             scores: `(n, views, S)`.
-            labels: `(n,)` integers in [0, num_classes).
+            labels: `(n,)` integers in [0, num_classes); of a map of several findings
+                `(n, num_classes)` of 0 and 1.
             solver: solves a linear classifier on the map's own features.
-            sample_weight: `(n,)` or `None`.
+            sample_weight: `(n,)` or `None`; of several findings `(n, num_classes)` too.
 
         Returns:
             What the solver returned, or `None` for maps that need none.

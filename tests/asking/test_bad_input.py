@@ -104,7 +104,7 @@ BAD_LABELS = {
     "words in rows": (label_rows().astype(str), r"Label rows must be numbers. Received: dtype"),
     "lists of findings": (
         [[0], [1, 2], []] * 4,
-        r"one label. Received: lists of different lengths.*task of two classes",
+        r"one label. Received: lists of different lengths.*targets=\"multi_label\"",
     ),
     "negative": (LABELS - 1, r"lie in \[0, 3\).*Received: labels from -1 to 1. Number"),
     "too large": (LABELS + 1, r"lie in \[0, 3\).*Received: labels from 1 to 3"),

@@ -267,8 +267,8 @@ def test_the_search_goes_up_where_that_helps(monkeypatch):
 def test_the_search_finds_what_the_whole_grid_has(monkeypatch, seed):
     features, labels = blobs(200, 30, distance=0.5, seed=seed)
     found = fit_logistic_regression(features, labels, num_classes=3, seed=seed)
-    monkeypatch.setattr(map_fitting, "_CLEARLY_WORSE", np.inf)
-    monkeypatch.setattr(map_fitting, "_PATIENCE", 99)
+    monkeypatch.setattr(map_fitting, "CLEARLY_WORSE", np.inf)
+    monkeypatch.setattr(map_fitting, "PATIENCE", 99)
     whole = fit_logistic_regression(features, labels, num_classes=3, seed=seed)
     assert found.regularization == whole.regularization
     assert found.spread_power == whole.spread_power

@@ -79,7 +79,7 @@ def test_large_fraction_leaves_a_training_image_of_every_class() -> None:
         (np.zeros(4, int), {"fraction": 1}, "above 0 and below 1"),
         (np.zeros(4, int), {"groups": np.zeros(3)}, "3 groups"),
         (np.zeros(4, int), {"groups": np.zeros(4)}, "at least two images .or groups."),
-        (np.zeros((4, 2), int), {}, "argmax"),
+        (np.zeros((4, 2, 1), int), {}, "non-empty integer"),
         (np.zeros(4), {}, "dtype float64"),
         (np.zeros(0, int), {}, "non-empty"),
     ],

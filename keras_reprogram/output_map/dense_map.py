@@ -1,4 +1,4 @@
-"""DenseMap and NewHead: softmax of an affine map of log-scores, or of features."""
+"""DenseMap: softmax, or sigmoids, of an affine map of log-scores."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import numpy as np
 from keras import ops
 
 from keras_reprogram.output_map.blocks import Block, slices_of, waves
+from keras_reprogram.output_map.linear_map import LinearMap
 from keras_reprogram.output_map.output_map import (
+    SINGLE_LABEL,
     SMALLEST_FLOAT_SCORE,
-    OutputMap,
     Solver,
     check_num_views,
     smallest_score,
@@ -26,6 +27,8 @@ _LOGITS = ("logits", "independent_logits")
 _NORMALISED = ("probabilities", "logits")
 # No scores: they are read as they are.
 _PLAIN = ("features", "pixels")
+# A feature that never moves carries nothing; dividing by less would only amplify rounding.
+FEATURE_STD_FLOOR = 1e-3
 # How maps of files from before this setting read float scores.
 _EPSILON_BEFORE = 1e-7
 
@@ -42,8 +45,8 @@ class ScoreReading(NamedTuple):
 
 
 @keras.saving.register_keras_serializable(package="keras_reprogram")
-class DenseMap(OutputMap):
-    """Multinomial logistic regression on the source's log-scores of all views.
+class DenseMap(LinearMap):
+    """Logistic regression on the source's log-scores of all views.
 
     `softmax(standardise(read(scores)) @ kernel + bias)`, with the standard deviation floored at
     0.05. What `read` does depends on what the scores are (see `Source`):
@@ -75,15 +78,30 @@ class DenseMap(OutputMap):
 
     Its exact fit is that of each part alone, and a weight of each part (`fit_joined_parts`).
 
+    With `targets="multi_label"` an image has any number of K findings: labels are `(n, K)` of 0
+    and 1, the softmax is a sigmoid for each finding, and the exact fit is a binary one of each, all
+    solved at once. It also chooses, on held-out images, the probability from which a finding counts
+    as found, the one with the highest F1; `thresholds` keeps them in every file, and
+    `model.predict_findings` uses them.
+
+    With `ordinal=True` the classes are grades, from the lowest to the highest: the exact fit also
+    tries forms that know their order, and keeps them if they win on held-out images
+    (`fit_logistic_regression`).
+
     Args:
-        num_classes: target classes K.
+        num_classes: target classes K, or findings.
+        targets: `"single_label"`, one class an image, or `"multi_label"`.
+        ordinal: whether the classes are grades in order.
         name: layer name.
 
     Input shape:
         `(n, views, S)` scores of the source; of a joint source `(n, 1, A)`, all parts' scores.
 
     Output shape:
-        `(n, K)` probabilities.
+        `(n, K)` probabilities; of findings each row has any sum.
+
+    Raises:
+        ValueError: for unknown targets, and for grades of several findings.
 
     Example:
     ```python
@@ -97,8 +115,15 @@ class DenseMap(OutputMap):
     ```
     """
 
-    def __init__(self, num_classes: int, *, name: str = "output_map") -> None:
-        super().__init__(num_classes, name=name)
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        targets: str = SINGLE_LABEL,
+        ordinal: bool = False,
+        name: str = "output_map",
+    ) -> None:
+        super().__init__(num_classes, targets=targets, ordinal=ordinal, name=name)
         # The kind of scores that a file's map was fitted on; it goes on reading them so.
         self._reads: str | None = None
         self._from_before = False
@@ -140,6 +165,7 @@ class DenseMap(OutputMap):
                 trainable=False,
                 name="epsilon_beside",
             )
+        self.add_thresholds()
 
     @property
     def parts(self) -> tuple[int, ...]:
@@ -175,7 +201,7 @@ class DenseMap(OutputMap):
         if not self.blocks:
             return np.maximum(spread, STD_FLOOR)
         for block, columns in zip(self.blocks, slices_of(self.blocks), strict=True):
-            floor = _FEATURE_STD_FLOOR if block.score_kind in _PLAIN else STD_FLOOR
+            floor = FEATURE_STD_FLOOR if block.score_kind in _PLAIN else STD_FLOOR
             if block.score_kind == "pixels":
                 spread[columns] = np.sqrt(np.mean(np.square(spread[columns])))
             spread[columns] = np.maximum(spread[columns], floor)
@@ -201,7 +227,7 @@ class DenseMap(OutputMap):
         logs = self._log_scores(scores)
         if not self.blocks:
             return (logs - self.mean) / ops.maximum(self.std, STD_FLOOR)
-        rows = (logs - self.mean) / ops.maximum(self.std, _FEATURE_STD_FLOOR)
+        rows = (logs - self.mean) / ops.maximum(self.std, FEATURE_STD_FLOOR)
         found = []
         for block, columns in zip(self.blocks, slices_of(self.blocks), strict=True):
             part = rows[:, columns]
@@ -213,7 +239,7 @@ class DenseMap(OutputMap):
 
     def call(self, scores: Any) -> Any:
         features = self.features(scores)
-        return keras.activations.softmax(ops.matmul(features, self.kernel) + self.bias)
+        return self.probabilities_of(ops.matmul(features, self.kernel) + self.bias)
 
     def fit_answers(
         self,
@@ -226,9 +252,11 @@ class DenseMap(OutputMap):
         self.adapt(scores)
         features = ops.convert_to_numpy(self.features(np.asarray(scores, np.float32)))
         options = {"parts": self.parts} if self.blocks else {}
+        options |= self.solver_options()
         solution = solver(features, labels, sample_weight, **options)
         self.kernel.assign(solution.kernel)
         self.bias.assign(solution.bias)
+        self.take_thresholds(solution)
         return solution
 
     def get_config(self) -> dict[str, Any]:
@@ -297,77 +325,3 @@ def _read(scores: Any, reading: ScoreReading, epsilon: Any) -> Any:
 
 def _listed(blocks: Sequence[Block]) -> str:
     return ", ".join(f"{block.name} ({block.size} numbers)" for block in blocks)
-
-
-# A feature that never moves carries nothing; dividing by less would only amplify rounding.
-_FEATURE_STD_FLOOR = 1e-3
-
-
-@keras.saving.register_keras_serializable(package="keras_reprogram")
-class NewHead(OutputMap):
-    """Dense softmax on penultimate features, `y = g(NN'(f(x)))` (Kloberdanz 2020, ch. 4).
-
-    The source must give its features: `FrozenSource(model, output="features")`. All views are
-    read side by side.
-
-    Args:
-        num_classes: target classes K.
-        name: layer name.
-
-    Input shape:
-        `(n, views, width)` features.
-
-    Output shape:
-        `(n, K)` probabilities.
-
-    Example:
-    ```python
-    import numpy as np
-    from keras_reprogram import NewHead
-
-    head = NewHead(num_classes=4)
-    assert head(np.zeros((2, 1, 16), "float32")).shape == (2, 4)
-    ```
-
-    References:
-        Kloberdanz, "Reprogramming of neural networks: a new and improved machine learning
-        technique", Iowa State University 2020.
-    """
-
-    accepted_scores = ("features",)
-
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        views, width = check_num_views(input_shape, self.name)
-        self.input_spec = keras.InputSpec(shape=(None, *input_shape[1:]))
-        self.kernel = self.add_weight(
-            shape=(views * width, self.num_classes), initializer="glorot_uniform", name="kernel"
-        )
-        self.bias = self.add_weight(shape=(self.num_classes,), initializer="zeros", name="bias")
-
-    def call(self, features: Any) -> Any:
-        return keras.activations.softmax(ops.matmul(_flat(features), self.kernel) + self.bias)
-
-    def fit_answers(
-        self,
-        scores: np.ndarray,
-        labels: np.ndarray,
-        *,
-        solver: Solver,
-        sample_weight: np.ndarray | None = None,
-    ) -> Any:
-        features = ops.convert_to_numpy(_flat(self.build_for(scores)))
-        mean, std = features.mean(axis=0), np.maximum(features.std(axis=0), _FEATURE_STD_FLOOR)
-        solution = solver((features - mean) / std, labels, sample_weight)
-        # The standardisation is folded into the layer, which reads features as they are.
-        kernel = solution.kernel / std[:, None]
-        self.kernel.assign(kernel)
-        self.bias.assign(solution.bias - mean @ kernel)
-        return solution
-
-    def get_config(self) -> dict[str, Any]:
-        return self.base_config()
-
-
-def _flat(features: Any) -> Any:
-    features = ops.cast(features, "float32")
-    return ops.reshape(features, (-1, features.shape[-2] * features.shape[-1]))

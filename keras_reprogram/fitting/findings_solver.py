@@ -1,0 +1,186 @@
+"""Logistic regressions of several findings on the same rows, all solved to convergence at once."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from keras_reprogram.fitting.logistic_solver import TOLERANCE
+from keras_reprogram.fitting.threads import one_thread, threads_for
+
+_MEMORY = 10
+_MAX_ITERATIONS = 2_000
+# So many times the tolerance is worth a warning.
+_FAR = 10
+# A finding that is hardly ever in doubt is taken to curve the loss by no less than this.
+_SMALLEST_DOUBT = 1e-6
+# Squares of all rows at once would take as much memory as the rows.
+_ROWS_AT_ONCE = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class FindingsSolution:
+    """`sigmoid(rows @ kernel + bias)`, a column for each finding.
+
+    Args:
+        kernel: `(d, K)`.
+        bias: `(K,)`.
+        gradient: largest absolute entry of the objectives' gradients where the solver ended.
+        iterations: of L-BFGS.
+    """
+
+    kernel: np.ndarray = field(repr=False)
+    bias: np.ndarray = field(repr=False)
+    gradient: float = 0.0
+    iterations: int = 0
+
+    def log_odds(self, rows: np.ndarray) -> np.ndarray:
+        """Log-odds `(n, K)` of rows `(n, d)`."""
+        kernel, bias = self.kernel.astype(rows.dtype), self.bias.astype(rows.dtype)
+        with one_thread():
+            return rows @ kernel + bias
+
+    def take(self, columns: np.ndarray) -> FindingsSolution:
+        """Some of the findings."""
+        return FindingsSolution(
+            self.kernel[:, columns], self.bias[columns], self.gradient, self.iterations
+        )
+
+
+class FindingsProblem:
+    """Rows `(n, d)` with labels 0 or 1 and weights, both `(n, K)`, for fits at several settings.
+
+    `solve` finds, for each finding k, the minimum of `sum_i penalty_ik kernel_ik^2 / 2 + C_k
+    sum_i weight_ik cross_entropy_ik`, the bias being free: K binary logistic regressions.
+    """
+
+    # The objectives have no unknown in common, so that the minimum of their sum is the minimum of
+    # each. Solved together they share every pass over the rows, which is where the time goes: K
+    # columns are one product of matrices. Unknowns are scaled by the root of their own curvature,
+    # `penalty / (C n) + s^2 p (1 - p)` along principal axes of spread s, so that the sum looks
+    # like the identity to L-BFGS, however rare a finding is (see `LogisticProblem`).
+
+    def __init__(self, rows: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> None:
+        self.rows = rows.astype(np.float32, copy=False)
+        self.labels = labels.astype(np.float32)
+        self.total = weight.sum(axis=0)
+        self.share = weight / self.total
+        self.variances = np.zeros((rows.shape[1], labels.shape[1]))
+        for first in range(0, len(rows), _ROWS_AT_ONCE):
+            part = slice(first, first + _ROWS_AT_ONCE)
+            self.variances += np.square(self.rows[part]).T @ self.share[part]
+
+    def solve(
+        self,
+        regularization: np.ndarray,
+        *,
+        penalty: np.ndarray,
+        columns: np.ndarray | None = None,
+        start: FindingsSolution | None = None,
+        tolerance: float = TOLERANCE,
+    ) -> FindingsSolution:
+        """The minima of some findings (`columns`), sought from a start or from zero.
+
+        Args:
+            regularization: C, `(k,)`, one a column.
+            penalty: `(d, k)`.
+            columns: which findings; `None` for all.
+            start: of these columns.
+            tolerance: see `TOLERANCE`.
+        """
+        chosen = np.arange(len(self.total)) if columns is None else columns
+        labels, share = self.labels[:, chosen], self.share[:, chosen]
+        penalties = penalty / (regularization * self.total[chosen])
+        weights = np.zeros((len(self.variances) + 1, len(chosen)))
+        if start is not None:
+            weights[:-1], weights[-1] = start.kernel, start.bias
+        iterations = 0
+        with threads_for(self.rows.size * len(chosen)) as (num_parts, run):
+            bounds = np.linspace(0, len(self.rows), num_parts + 1).astype(int)
+            parts = [slice(*pair) for pair in pairwise(bounds)]
+            doubt = self._doubt(chosen, None if start is None else start)
+            curvature = penalties + self.variances[:, chosen] * doubt
+            scale = 1 / np.sqrt(np.vstack([curvature, doubt]))
+            # As in `LogisticProblem`: in float32, and again in float64 where that is not enough.
+            for precision in (np.float32, np.float64):
+                rows = self.rows.astype(precision, copy=False)
+                objective = _Objective(rows, labels.astype(precision), share, parts, run)
+                found = minimize(
+                    objective.preconditioned,
+                    (weights / scale).ravel(),
+                    (penalties, scale),
+                    jac=True,
+                    method="L-BFGS-B",
+                    options={
+                        "maxcor": _MEMORY,
+                        "gtol": tolerance,
+                        "ftol": 0.0,
+                        "maxiter": _MAX_ITERATIONS,
+                        "maxfun": 2 * _MAX_ITERATIONS,
+                    },
+                )
+                weights = found.x.reshape(scale.shape) * scale
+                gradient = float(np.abs(found.jac).max())
+                iterations += int(found.nit)
+                if gradient <= tolerance:
+                    break
+        if gradient > _FAR * tolerance:
+            warnings.warn(
+                f"The exact fit of {len(chosen)} findings ended after {iterations} iterations "
+                f"before its minimum: expected a gradient below {tolerance:g}. Received: "
+                f"{gradient:.1e}. Features of very different scales cause this: scale them.",
+                stacklevel=2,
+            )
+        return FindingsSolution(weights[:-1], weights[-1], gradient, iterations)
+
+    def _doubt(self, chosen: np.ndarray, start: FindingsSolution | None) -> np.ndarray:
+        """Mean of `p (1 - p)` of each finding, `(k,)`."""
+        share = self.share[:, chosen]
+        if start is None:
+            often = np.einsum("nk,nk->k", share, self.labels[:, chosen])
+            doubt = often * (1 - often)
+        else:
+            p = expit(start.log_odds(self.rows))
+            doubt = np.einsum("nk,nk->k", share, p * (1 - p))
+        return np.maximum(doubt, _SMALLEST_DOUBT)
+
+
+@dataclass(frozen=True, eq=False)
+class _Objective:
+    """Sum of values, each divided by `C sum_i weight_i`; the last row of weights is the bias."""
+
+    rows: np.ndarray
+    labels: np.ndarray
+    share: np.ndarray
+    parts: list[slice]
+    run: Callable[..., Any]
+
+    def preconditioned(
+        self, unknowns: np.ndarray, penalties: np.ndarray, scale: np.ndarray
+    ) -> tuple[float, np.ndarray]:
+        weights = unknowns.reshape(scale.shape) * scale
+        kernel, small = weights[:-1], weights.astype(self.rows.dtype)
+        found = list(self.run(lambda part: self._of(part, small), self.parts))
+        value = sum(loss for loss, _ in found) + np.vdot(penalties * kernel, kernel) / 2
+        gradient = np.zeros(scale.shape)
+        for _, slope in found:
+            gradient += slope
+        gradient[:-1] += penalties * kernel
+        return float(value), (gradient * scale).ravel()
+
+    def _of(self, part: slice, weights: np.ndarray) -> tuple[float, np.ndarray]:
+        """Mean cross-entropies of a part of the rows, summed over findings, and their gradient."""
+        rows, labels, share = self.rows[part], self.labels[part], self.share[part]
+        logits = rows @ weights[:-1] + weights[-1]
+        # log(1 + exp(l)) - y l, without overflow.
+        losses = np.logaddexp(np.zeros((), logits.dtype), logits) - labels * logits
+        errors = (expit(logits) - labels) * share.astype(logits.dtype)
+        slope = np.vstack([rows.T @ errors, errors.sum(axis=0, keepdims=True)])
+        return float(np.vdot(share, losses.astype(np.float64))), slope
