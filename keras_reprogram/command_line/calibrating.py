@@ -27,25 +27,21 @@ class HeldOut(NamedTuple):
 def hold_out(target: TargetData, options: TrainOptions, seed: int) -> tuple[TargetData, HeldOut]:
     """Divides the training images, groups kept together; refuses too few before any query."""
     images, labels, groups = target.train_images, target.train_labels, target.train_groups
-    train, held = split_validation(images, labels, options.calibrate or 0.0, seed, groups)
-
-    def of(rows: np.ndarray) -> HeldOut:
-        return HeldOut(images[rows], labels[rows], None if groups is None else groups[rows])
-
-    kept, out = of(train), of(held)
+    learned = np.arange(len(labels))
+    if target.validation_rows is not None:
+        # What the task holds out to choose by is no part of either.
+        learned = np.flatnonzero(~target.validation_rows)
+    of_learned = None if groups is None else groups[learned]
+    _, held = split_validation(learned, labels[learned], options.calibrate or 0.0, seed, of_learned)
+    held = learned[held]
+    out = HeldOut(images[held], labels[held], None if groups is None else groups[held])
     num_classes, numbers = len(target.class_names), group_numbers(out.groups, len(out.labels))
     check_counts(
         out.labels, numbers, num_classes, options.coverage, options.class_wise, options.abstain
     )
     note = f"{len(held):,} training images are held out for the calibration."
-    rest = replace(
-        target,
-        train_images=kept.images,
-        train_labels=kept.labels,
-        train_groups=kept.groups,
-        notes=(*target.notes, note),
-    )
-    return rest, out
+    rest = target.with_training(np.setdiff1d(np.arange(len(labels)), held))
+    return replace(rest, notes=(*target.notes, note)), out
 
 
 def calibrate_run(run: SeedRun, held: HeldOut, options: TrainOptions, progress: Progress) -> None:

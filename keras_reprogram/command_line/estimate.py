@@ -24,6 +24,11 @@ from keras_reprogram.command_line.options import (
 from keras_reprogram.command_line.run_folder import check_json_path, write_json
 from keras_reprogram.command_line.source_settings import SourceSettings, with_source_settings
 from keras_reprogram.command_line.sources import check_source, resolve_source
+from keras_reprogram.command_line.target_settings import (
+    TargetSettings,
+    check_classes,
+    with_target_settings,
+)
 from keras_reprogram.command_line.train_options import (
     Epochs,
     NumViews,
@@ -45,6 +50,7 @@ if TYPE_CHECKING:
 
 @with_exit_codes
 @with_source_settings
+@with_target_settings
 def estimate(
     *,
     source: SourceName,
@@ -56,6 +62,7 @@ def estimate(
     num_views: NumViews = 1,
     placement: PlacementOption = PlacementKind.VIEWS,
     target_size: TargetSize = None,
+    target_settings: TargetSettings,
     train_images: TrainImages = None,
     test_images: TestImages = None,
     epochs: Epochs = None,
@@ -100,11 +107,11 @@ def estimate(
     )
     check_source(source)
     check_beside(beside)
-    from keras_reprogram.datasets import load_target
     from keras_reprogram.datasets.target_data import Draw
 
     draw = Draw(train_images, test_images, seed)
-    data = load_target(target, image_size=target_size, seed=seed, draw=draw)
+    data = target_settings.load(target, draw, image_size=target_size, seed=seed)
+    check_classes(data)
     features = output_map == OutputMapKind.NEW_HEAD
     resolved = resolve_source(source, opaque=opaque, settings=settings, features=features).source
     model = build_model(
@@ -156,10 +163,11 @@ def train_queries(
     Within a budget, steps may end earlier; and test images are asked once less where no epoch is
     better than the map alone.
     """
-    from keras_reprogram.opaque.plan import plan_epochs
+    from keras_reprogram.command_line.validation_rows import learned_and_held, planned_epochs
     from keras_reprogram.opaque.query_estimate import QueryEstimate
 
-    labels, groups = data.train_labels, data.train_groups
+    learned, held = data.learned(), learned_and_held(data).held
+    labels, groups = learned.train_labels, learned.train_groups
     test = len(data.test_labels) * model.queries_per_prediction
     epochs = options.resolved_epochs(model.source)
     if options.query_budget is not None:
@@ -167,11 +175,12 @@ def train_queries(
             len(labels),
             recipe="fit_opaque",
             query_budget=options.query_budget,
+            num_validation=len(held) or None,
             y=labels,
             groups=groups,
         )
     elif epochs:
-        found = plan_epochs(model, labels, epochs, groups=groups).estimate()
+        found = planned_epochs(model, data, epochs).estimate()
         # The map alone, and the program if an epoch of it was kept.
         test *= 2
     elif model.output_map.trains:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_reprogram.command_line.options import check_folder
 from keras_reprogram.command_line.source_settings import SourceSettings
+from keras_reprogram.command_line.target_settings import TargetSettings
 from keras_reprogram.files import (
     folder_aside,
     replace_folder,
@@ -84,16 +85,15 @@ class Run:
 
     def load_target(self) -> TargetData:
         """Loads the images that the run was trained and tested on."""
-        from keras_reprogram.datasets import load_target
         from keras_reprogram.datasets.target_data import Draw
 
         target, seed = self.facts["target"], self.facts["seed"]
-        return load_target(
+        return TargetSettings.from_facts(target).load(
             target["spec"],
+            Draw(target["train_images"], target["test_images"], seed),
             image_size=target["target_size"],
             seed=seed,
             target_range=self.target_range,
-            draw=Draw(target["train_images"], target["test_images"], seed),
         )
 
 

@@ -19,10 +19,10 @@ from keras_reprogram.command_line.console import Progress
 from keras_reprogram.command_line.keras_sources import features_of
 from keras_reprogram.command_line.options import balanced_accuracy
 from keras_reprogram.command_line.train_options import OutputMapKind, TrainOptions, build_model
+from keras_reprogram.command_line.validation_rows import learned_and_held, planned_epochs
 from keras_reprogram.datasets import TargetData
 from keras_reprogram.fitting.weight_copy import WeightCopy, trained_variables
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
-from keras_reprogram.opaque.plan import plan_epochs
 from keras_reprogram.opaque.recipe import Recipe, fit_epochs
 from keras_reprogram.source import FrozenSource, Source
 from keras_reprogram.source.ledger.soft_limit import soft_limit
@@ -134,7 +134,8 @@ def _train_in_epochs(
     epochs = options.resolved_epochs(model.source)
     recipe = recipe_for(model, run.target, options, progress)
     if model.output_map.trains:
-        recipe.ask()
+        # Nothing is chosen without epochs: what only decides is not asked then.
+        recipe.ask(None if epochs else recipe.refit)
         recipe.fit_map()
     checkpoint(model)
     map_only = run.add(MAP_ONLY, time.perf_counter() - start)
@@ -170,16 +171,18 @@ def recipe_for(
 ) -> Recipe:
     """The library's recipe on a target's training images."""
     labels, groups = target.train_labels, target.train_groups
-    weight = image_weights(labels, None, options.weights(labels, target.class_names))
+    by_class = options.weights(labels, target.class_names)
+    weight = image_weights(labels, target.train_weight, by_class)
     train, validation, epochs = np.arange(len(labels)), np.arange(0), options.resolved_epochs
     if epochs(model.source):
-        plan = plan_epochs(model, labels, epochs(model.source), groups=groups)
+        plan = planned_epochs(model, target, epochs(model.source))
         train, validation = plan.train, plan.validation
     return Recipe(
         model,
         LabelledImages(target.train_images, labels, labels, weight, groups),
         train,
         validation,
+        refit=None if target.validation_rows is None else learned_and_held(target).learned,
         batch_size=rows_at_once(model),
         bar=progress.bar,
     )
@@ -215,11 +218,14 @@ def _train_within_budget(
             if limit is not None:
                 limit.check(lambda: asked)
 
+        learned = target.learned()
         fit = run.model.fit_opaque(
-            target.train_images,
-            target.train_labels,
+            learned.train_images,
+            learned.train_labels,
             query_budget=query_budget,
-            groups=target.train_groups,
+            validation_data=_validation(target, learned_and_held(target).held),
+            sample_weight=learned.train_weight,
+            groups=learned.train_groups,
             class_weight=options.weights(target.train_labels, target.class_names),
             progress=show,
             verbose=0,
@@ -228,6 +234,14 @@ def _train_within_budget(
     run.curve = fit.accuracy_over_queries
     note = f"{fit.kept.stage} kept; {fit.views}"
     run.test(run.add(WITHIN_BUDGET, time.perf_counter() - start, note), progress)
+
+
+def _validation(target: TargetData, held: np.ndarray) -> tuple[np.ndarray, ...] | None:
+    if not len(held):
+        return None
+    images, labels = target.train_images[held], target.train_labels[held]
+    weight = target.train_weight
+    return (images, labels) if weight is None else (images, labels, weight[held])
 
 
 # === Baselines ===
@@ -239,13 +253,14 @@ def no_source(
     """The better of logistic regression and RBF-SVM on the pixels, chosen on validation."""
     progress.note("Fitting the no-source baseline on the pixels.")
     start = time.perf_counter()
+    learned = target.learned()
     baseline = fit_no_source(
-        target.train_images,
-        target.train_labels,
+        learned.train_images,
+        learned.train_labels,
         num_classes=len(target.class_names),
         seed=seed,
-        groups=target.train_groups,
-        sample_weight=image_weights(target.train_labels, None, weights),
+        groups=learned.train_groups,
+        sample_weight=image_weights(learned.train_labels, learned.train_weight, weights),
     )
     seconds = time.perf_counter() - start
     outcome = Outcome(0.0, len(target.test_labels), seconds, note=baseline.name)
@@ -269,13 +284,14 @@ def linear_head(
     model = build_model(
         options, source, target.target_shape, target.class_names, seed, target.target_range
     )
+    learned = target.learned()
     head = fit_linear_head(
-        ask(model, target.train_images, progress, "linear head: features")[:, 0],
-        target.train_labels,
+        ask(model, learned.train_images, progress, "linear head: features")[:, 0],
+        learned.train_labels,
         num_classes=len(target.class_names),
         seed=seed,
-        groups=target.train_groups,
-        sample_weight=image_weights(target.train_labels, None, weights),
+        groups=learned.train_groups,
+        sample_weight=image_weights(learned.train_labels, learned.train_weight, weights),
     )
     seconds, queries = time.perf_counter() - start, model.queries_used
     features: np.ndarray = ask(model, target.test_images, progress, "linear head: testing")[:, 0]

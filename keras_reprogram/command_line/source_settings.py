@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from keras_reprogram.command_line.option_groups import with_options
 
 _AUTO, _NONE = "auto", "none"
 
@@ -220,19 +220,7 @@ def read_settings(
 
 def with_source_settings(command: Callable[..., None]) -> Callable[..., None]:
     """Gives a command the options of `read_settings`, in place of its parameter `settings`."""
-    own = inspect.signature(command, eval_str=True)
-    options = inspect.signature(read_settings, eval_str=True).parameters
-
-    @functools.wraps(command)
-    def run(**given: Any) -> None:
-        said = {name: given.pop(name) for name in options}
-        command(settings=read_settings(**said), **given)
-
-    parameters: list[inspect.Parameter] = []
-    for parameter in own.parameters.values():
-        parameters += options.values() if parameter.name == "settings" else [parameter]
-    run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
-    return run
+    return with_options(command, "settings", read_settings)
 
 
 def parse_value_range(text: str) -> tuple[float, float]:

@@ -26,6 +26,7 @@ from keras_reprogram.command_line.options import (
 from keras_reprogram.command_line.run_folder import check_json_path, check_run_name
 from keras_reprogram.command_line.source_settings import SourceSettings, with_source_settings
 from keras_reprogram.command_line.sources import check_source
+from keras_reprogram.command_line.target_settings import TargetSettings, with_target_settings
 from keras_reprogram.command_line.train_options import (
     Epochs,
     NumViews,
@@ -41,6 +42,7 @@ from keras_reprogram.command_line.train_options import (
 
 @with_exit_codes
 @with_source_settings
+@with_target_settings
 def train(
     *,
     source: SourceName,
@@ -66,6 +68,7 @@ def train(
         ),
     ] = None,
     target_size: TargetSize = None,
+    target_settings: TargetSettings,
     train_images: TrainImages = None,
     test_images: TestImages = None,
     epochs: Epochs = None,
@@ -179,9 +182,7 @@ def train(
         check_run_name(name)
     check_source(source)
     check_beside(beside)
-    from keras_reprogram.datasets.load_target import check_target
-
-    check_target(target)
+    target_settings.check(target)
     from keras_reprogram.command_line.training_run import TrainConfig, run_training
 
     config = TrainConfig(
@@ -190,6 +191,7 @@ def train(
         opaque=opaque,
         settings=settings,
         target_size=target_size,
+        target_settings=target_settings,
         train_images=train_images,
         test_images=test_images,
         seeds=tuple(range(seed, seed + seeds)),

@@ -28,8 +28,9 @@ from keras_reprogram.command_line.seed_run import (
 )
 from keras_reprogram.command_line.source_settings import SourceSettings
 from keras_reprogram.command_line.sources import resolve_source
+from keras_reprogram.command_line.target_settings import TargetSettings, check_classes
 from keras_reprogram.command_line.train_options import OutputMapKind, TrainOptions
-from keras_reprogram.datasets import TargetData, load_target
+from keras_reprogram.datasets import TargetData
 from keras_reprogram.datasets.target_data import Draw
 from keras_reprogram.model.program_file import save_program
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
@@ -129,9 +130,11 @@ class _Training:
     def _drawn(self, seed: int) -> TargetData:
         config = self.config
         draw = Draw(config.train_images, config.test_images, seed)
-        return load_target(
-            config.target, image_size=config.target_size, seed=config.seeds[0], draw=draw
+        target = config.target_settings.load(
+            config.target, draw, image_size=config.target_size, seed=config.seeds[0]
         )
+        check_classes(target)
+        return target
 
     def _checkpoint(self, model: ReprogrammedModel) -> None:
         """Saves a model, so that Ctrl-C leaves a usable run."""
@@ -205,6 +208,7 @@ class TrainConfig:
         opaque: use the source's scores only.
         settings: what was said of a source file.
         target_size: side that images of a folder get if they come in several sizes.
+        target_settings: what was said of the target's files.
         train_images: how many to draw, or `None` for all.
         test_images: the same for the test part.
         seeds: at least one.
@@ -221,6 +225,7 @@ class TrainConfig:
     opaque: bool
     settings: SourceSettings
     target_size: int | None
+    target_settings: TargetSettings
     train_images: int | None
     test_images: int | None
     seeds: tuple[int, ...]
@@ -267,6 +272,7 @@ class TrainConfig:
                 "class_names": list(target.class_names),
                 "target_shape": list(target.target_shape),
                 "target_size": self.target_size,
+                **self.target_settings.as_facts(),
                 "train_images": self.train_images,
                 "test_images": self.test_images,
             },

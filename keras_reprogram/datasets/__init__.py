@@ -8,6 +8,7 @@ from keras_reprogram.datasets.gtsrb import load_gtsrb, load_gtsrb_tracks
 from keras_reprogram.datasets.ham10000 import load_ham10000
 from keras_reprogram.datasets.image_folder import load_image_folder
 from keras_reprogram.datasets.load_target import KNOWN_TARGETS, load_target
+from keras_reprogram.datasets.manifest import load_manifest
 from keras_reprogram.datasets.mnist import load_fashion_mnist, load_mnist
 from keras_reprogram.datasets.squares_counting import draw_squares, load_squares_counting
 from keras_reprogram.datasets.target_data import TargetData, split_train_test
@@ -28,6 +29,7 @@ __all__ = [
     "load_gtsrb_tracks",
     "load_ham10000",
     "load_image_folder",
+    "load_manifest",
     "load_mnist",
     "load_squares_counting",
     "load_target",

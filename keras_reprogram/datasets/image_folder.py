@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from keras_reprogram.arguments import image_size_or_none
-from keras_reprogram.datasets.image_files import (
-    DICOM_ADVICE,
-    PICTURE_RANGE,
-    decode_image,
-    highest_level,
-    image_facts,
-    is_dicom,
-)
-from keras_reprogram.datasets.target_data import TargetData, split_train_test
+from keras_reprogram.datasets.image_files import DICOM_ADVICE, is_dicom
+from keras_reprogram.datasets.image_groups import groups_of_files
+from keras_reprogram.datasets.listed_images import ListedImages, Part, with_groups
+from keras_reprogram.datasets.target_data import Draw, TargetData
 
 IMAGE_SUFFIXES = frozenset(
     (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 )
-# What the signature `image_bytes` of an export decodes.
-SERVED_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png"))
-# Bits that instruments use of 16.
-DEPTHS = (8, 10, 12, 14, 16)
 TEST_FOLDERS = ("test", "validation", "val")
-TEST_FRACTION = 0.2
 
 LabelledFiles = list[tuple[Path, int]]
 
@@ -38,13 +25,16 @@ def load_image_folder(
     image_size: int | tuple[int, int] | None = None,
     seed: int = 0,
     target_range: tuple[float, float] | None = None,
+    groups: str | Path | None = None,
+    draw: Draw | None = None,
 ) -> TargetData:
     """Loads a folder of class folders.
 
     Either `folder/<class>/*.jpg`, split 80/20 by class, or `folder/train/<class>/*.jpg` with a
-    `test`, `validation` or `val` folder beside `train` (the first of these that is there is the
-    test part). Images in folders inside a class folder count too; hidden files and files that are
-    not images are left out. Images stay grey if all are grey. Images of one size keep it.
+    `test`, `validation` or `val` folder beside `train`: the first of these that is there is the
+    test part, and `validation` or `val` beside `test` is held out to choose by. Images in folders
+    inside a class folder count too; hidden files and files that are not images are left out. Images
+    stay grey if all are grey. Images of one size keep it.
 
     Files of 16 bits (X-rays, microscopes) hold 10, 12, 14 or 16, which their highest level over the
     whole folder tells: with d bits the images are float32 in `target_range` (0, 2^d - 1), and a
@@ -57,14 +47,18 @@ def load_image_folder(
         seed: Decides the split where there is no test folder.
         target_range: `(low, high)` that the pixels are read in, as a model's program wants them;
             `None` for (0, 255), or the levels of 16-bit files.
+        groups: A CSV file with the columns `path` (from `folder` on) and `group`: images of one
+            group, such as a patient's, stay in one part. Every image must be in it.
+        draw: How many images are wanted, as `TargetData.draw` draws them; only these are opened.
 
     Returns:
         A `TargetData` with uint8 images, float32 in other ranges than (0, 255).
 
     Raises:
         ValueError: If the folder is missing, has fewer than two class folders, an empty class
-            folder, a test class without training folder, an image that cannot be read, or
-            files of 8 bits beside those of 16 that use more.
+            folder, a test class without training folder, an image that cannot be read, files of 8
+            bits beside those of 16 that use more, an image without a group, or a group in two
+            parts.
 
     Example:
         ```python
@@ -89,32 +83,33 @@ def load_image_folder(
             f"Expected a folder of class folders. Received: {str(folder)!r}, which is "
             f"{'not a folder' if root.exists() else 'missing'}. {advice}"
         )
-    train_root, test_root, notes = _part_folders(root)
-    class_names, train_files, ignored = _list_part(train_root)
-    test_files: LabelledFiles = []
-    if test_root is not None:
-        _, test_files, ignored_too = _list_part(test_root, class_names)
-        ignored += ignored_too
+    listed = _listed(root)
+    if groups is not None:
+        listed = with_groups(listed, groups_of_files(Path(groups), root, listed.paths))
+    return listed.read(image_size=image_size, seed=seed, target_range=target_range, draw=draw)
+
+
+def _listed(root: Path) -> ListedImages:
+    """The files of a folder with their classes and parts."""
+    folders, notes = _part_folders(root)
+    class_names, files, ignored = _list_part(folders[Part.TRAIN])
+    parts = [Part.TRAIN] * len(files)
+    for part in (Part.VALIDATION, Part.TEST):
+        if part in folders:
+            _, more, left_out = _list_part(folders[part], class_names)
+            files, ignored, parts = files + more, ignored + left_out, parts + [part] * len(more)
     if ignored:
         dicom = len(_dicom_files(root))
         of_them = f", {dicom} of them DICOM" if dicom else ""
         notes += (f"{ignored} file(s) that are not images were left out{of_them}.",)
-    paths = [path for path, _ in train_files + test_files]
-    images, target_range, decoding_notes = _decode(paths, image_size, target_range)
-    labels = np.array([label for _, label in train_files + test_files], np.int64)
-    if test_root is None:
-        parts = split_train_test(images, labels, TEST_FRACTION, seed)
-        notes += (f"No test folder: split 80/20 by class, seed {seed}.",)
-    else:
-        n = len(train_files)
-        parts = (images[:n], labels[:n], images[n:], labels[n:])
-    return TargetData(
+    return ListedImages(
         root.resolve().name,
-        *parts,
-        class_names=class_names,
-        origin=f"{len(images):,} image files in the folder {root}.",
-        notes=notes + decoding_notes,
-        target_range=target_range,
+        tuple(path for path, _ in files),
+        np.array([label for _, label in files], np.int64),
+        class_names,
+        origin=f"{len(files):,} image files in the folder {root}.",
+        parts=tuple(parts) if len(folders) > 1 else None,
+        notes=notes,
     )
 
 
@@ -122,17 +117,26 @@ def _visible(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
-def _part_folders(root: Path) -> tuple[Path, Path | None, tuple[str, ...]]:
+def _part_folders(root: Path) -> tuple[dict[Part, Path], tuple[str, ...]]:
+    """The folder of each part, the training part always, and notes."""
     folders = {path.name for path in _visible(root) if path.is_dir()}
     train = root / "train"
     if "train" not in folders or not any(path.is_dir() for path in _visible(train)):
-        return root, None, ()
-    test = next((name for name in TEST_FOLDERS if name in folders), None)
-    others = sorted(folders - {"train", test})
-    if test is None:
+        return {Part.TRAIN: root}, ()
+    found = [name for name in TEST_FOLDERS if name in folders]
+    others = sorted(folders - {"train", *found[:2]})
+    if not found:
         # With other folders beside it and no test part, "train" is a class: the vehicle.
-        return (root, None, ()) if others else (train, None, ())
-    return train, root / test, tuple(f"The folder {name}/ was not used." for name in others)
+        return {Part.TRAIN: root if others else train}, ()
+    parts = {Part.TRAIN: train, Part.TEST: root / found[0]}
+    if len(found) > 1 and found[0] == Part.TEST:
+        parts[Part.VALIDATION] = root / found[1]
+    else:
+        others = sorted(folders - {"train", found[0]})
+    notes = tuple(f"The folder {name}/ was not used." for name in others)
+    if found[0] != Part.TEST:
+        notes += (f"No test folder: {found[0]}/ is the test part.",)
+    return parts, notes
 
 
 def _image_files(folder: Path) -> tuple[list[Path], int]:
@@ -190,87 +194,3 @@ def _list_part(
         files += [(path, (known or class_names).index(name)) for path in images]
         ignored += left_out
     return class_names, files, ignored
-
-
-class _Decoded(NamedTuple):
-    images: np.ndarray
-    target_range: tuple[float, float]
-    notes: tuple[str, ...]
-
-
-def _decode(
-    paths: list[Path],
-    image_size: int | tuple[int, int] | None,
-    target_range: tuple[float, float] | None,
-) -> _Decoded:
-    facts = [image_facts(path) for path in paths]
-    size, notes = choose_size([fact.size for fact in facts], image_size)
-    if target_range is None:
-        deep = [path for path, fact in zip(paths, facts, strict=True) if fact.is_deep]
-        shallow = [path for path, fact in zip(paths, facts, strict=True) if not fact.is_deep]
-        target_range, depth_notes = _range_of_levels(deep, shallow)
-        notes += depth_notes
-    grey = all(fact.is_grey for fact in facts)
-    dtype = np.uint8 if target_range == PICTURE_RANGE else np.float32
-    images = np.empty((len(paths), *size, 1 if grey else 3), dtype)
-    for row, path in enumerate(paths):
-        images[row] = decode_image(path, str(path), grey=grey, size=size, target_range=target_range)
-    return _Decoded(images, target_range, notes + _not_served(paths))
-
-
-def _range_of_levels(
-    deep: list[Path], shallow: list[Path]
-) -> tuple[tuple[float, float], tuple[str, ...]]:
-    """Value range of 16-bit files, from the bits that their highest level uses."""
-    if not deep:
-        return PICTURE_RANGE, ()
-    highest = sorted(map(highest_level, deep))
-    depth = next(depth for depth in DEPTHS if highest[-1] < 2**depth)
-    if depth > 8 and shallow:
-        raise ValueError(
-            "Expected all files of a folder to have 8 bits, or all 16. Received: "
-            f"{len(deep):,} of 16 bits with levels up to {highest[-1]:,}, such as {deep[0]}, and "
-            f"{len(shallow):,} of 8 bits, such as {shallow[0]}. Their brightness cannot be "
-            f"compared: save all of them with the same number of bits."
-        )
-    return (0.0, 2.0**depth - 1), (
-        f"{len(deep):,} files of 16 bits were read as {depth} bits, 0..{2**depth - 1:,}: the "
-        f"highest level is {highest[-1]:,}, half of the files reach "
-        f"{highest[len(highest) // 2]:,}.",
-    )
-
-
-def _not_served(paths: list[Path]) -> tuple[str, ...]:
-    kinds = sorted({path.suffix.lower() for path in paths} - SERVED_SUFFIXES)
-    if not kinds:
-        return ()
-    return (
-        f"An exported model takes JPEG, PNG and plain BMP files, not {', '.join(kinds)}: save the "
-        "images that it will classify as PNG.",
-    )
-
-
-LARGEST_SIDE = 224
-
-
-def choose_size(
-    sizes: Sequence[tuple[int, int]], image_size: int | tuple[int, int] | None
-) -> tuple[tuple[int, int], tuple[str, ...]]:
-    """The common `(height, width)` of images, and notes about the resizing."""
-    # Images of equal size keep it. Others get `image_size`, or by default the median height and
-    # width, both scaled down by one factor if the longer one exceeds 224.
-    asked = image_size_or_none(image_size)
-    if len(set(sizes)) == 1:
-        return sizes[0], ()
-    chosen = asked or _median(sizes)
-    low, high = np.min(sizes, axis=0), np.max(sizes, axis=0)
-    return chosen, (
-        f"Images of different sizes (heights {low[0]} to {high[0]}, widths {low[1]} to {high[1]}) "
-        f"were resized to {chosen[0]}x{chosen[1]}.",
-    )
-
-
-def _median(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    height, width = np.median(sizes, axis=0)
-    shrink = min(1.0, LARGEST_SIDE / max(height, width))
-    return max(1, round(height * shrink)), max(1, round(width * shrink))

@@ -1,8 +1,9 @@
-"""load_target: resolves a name to a known data set, a folder, or a TensorFlow Dataset."""
+"""load_target: resolves a name to a known data set, files, or a TensorFlow Dataset."""
 
 import difflib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from keras_reprogram.datasets.digits import load_digits
 from keras_reprogram.datasets.gtsrb import load_gtsrb
 from keras_reprogram.datasets.ham10000 import load_ham10000
 from keras_reprogram.datasets.image_folder import load_image_folder
+from keras_reprogram.datasets.image_table import TABLE_SUFFIXES, Columns, is_table
+from keras_reprogram.datasets.manifest import load_manifest
 from keras_reprogram.datasets.mnist import load_fashion_mnist, load_mnist
 from keras_reprogram.datasets.squares_counting import load_squares_counting
 from keras_reprogram.datasets.target_data import Draw, TargetData
@@ -34,6 +37,15 @@ KNOWN_TARGETS: dict[str, Callable[[], TargetData]] = {
 TFDS_PREFIX = "tfds:"
 
 
+class _Kind(StrEnum):
+    """What a name stands for, in words."""
+
+    KNOWN = "a known data set"
+    FOLDER = "a folder"
+    TABLE = "a manifest"
+    TFDS = "a name in TensorFlow Datasets"
+
+
 def load_target(
     name: str,
     *,
@@ -41,14 +53,17 @@ def load_target(
     seed: int = 0,
     target_range: tuple[float, float] | None = None,
     draw: Draw | None = None,
+    groups: str | Path | None = None,
+    columns: Columns | None = None,
 ) -> TargetData:
     """Loads a target task by its name.
 
     Names are tried in this order: a known data set (`digits`, `mnist`, `fashion_mnist`, `cifar10`,
     `cifar100`, `gtsrb`, `ham10000`, `abide`, `aptos2019`, `squares_counting`), a folder that exists
-    (write `./digits` for a folder called like a known data set), a TensorFlow Datasets name such as
-    `caltech101`, or `caltech101_thesis` of this package's own builders (`tfds:NAME` asks for it
-    outright, also where it has the name of a known data set).
+    (write `./digits` for a folder called like a known data set) or a manifest (a .csv, .tsv or
+    .parquet file, see `load_manifest`), a TensorFlow Datasets name such as `caltech101`, or
+    `caltech101_thesis` of this package's own builders (`tfds:NAME` asks for it outright, also where
+    it has the name of a known data set).
 
     A known data set is taken from its file in `KERAS_REPROGRAM_DATA`, else from what TensorFlow
     Datasets prepared in `TFDS_DATA_DIR` before, else it is downloaded (or prepared now from files
@@ -65,13 +80,17 @@ def load_target(
         target_range: `(low, high)` that the files of a folder are read in; see
             `load_image_folder`. Other targets have ranges of their own.
         draw: How many images are wanted, as `TargetData.draw` draws them. A large set of
-            TensorFlow Datasets need not fit into memory then.
+            TensorFlow Datasets need not fit into memory then, and of a folder or a manifest only
+            the drawn files are opened.
+        groups: The groups of a folder's images, as `load_image_folder` takes them.
+        columns: The headers of a manifest, as `load_manifest` takes them.
 
     Returns:
         The target's images, labels and class names.
 
     Raises:
-        ValueError: If there is no such target, or if its files are corrupt.
+        ValueError: If there is no such target, if its files are corrupt, or for `groups` and
+            `columns` of another kind of target.
         ConnectionError: If a download fails.
         ImportError: For `tfds:NAME` without tensorflow-datasets.
 
@@ -83,30 +102,72 @@ def load_target(
         print(target.target_shape, len(target.class_names))  # (8, 8, 1) 10
         ```
     """
-    options: dict[str, Any] = {"image_size": image_size, "seed": seed}
-    if name in KNOWN_TARGETS:
-        return _drawn(KNOWN_TARGETS[name](), draw)
-    if _is_folder(name):
-        return _drawn(load_image_folder(name, target_range=target_range, **options), draw)
+    kind = _checked_kind(name, groups, columns)
+    options: dict[str, Any] = {"image_size": image_size, "seed": seed, "draw": draw}
+    if kind == _Kind.KNOWN:
+        target = KNOWN_TARGETS[name]()
+        return target if draw is None else target.draw(*draw)
+    if kind == _Kind.FOLDER:
+        return load_image_folder(name, target_range=target_range, groups=groups, **options)
+    if kind == _Kind.TABLE:
+        return load_manifest(name, target_range=target_range, columns=columns, **options)
     with _explained(name):
-        return load_tfds(name.removeprefix(TFDS_PREFIX), draw=draw, **options)
+        return load_tfds(name.removeprefix(TFDS_PREFIX), **options)
 
 
-def check_target(name: str) -> None:
+def check_target(
+    name: str, *, groups: str | Path | None = None, columns: Columns | None = None
+) -> None:
     """Raises what `load_target` raises for a name that nobody knows; loads no images."""
-    if name not in KNOWN_TARGETS and not _is_folder(name):
+    if _checked_kind(name, groups, columns) == _Kind.TFDS:
         with _explained(name):
             find_builder(name.removeprefix(TFDS_PREFIX))
 
 
-def _is_folder(name: str) -> bool:
+def _checked_kind(name: str, groups: str | Path | None, columns: Columns | None) -> _Kind:
+    """What a name stands for; refuses what is said of another kind."""
+    kind = _kind(name)
+    if groups is not None and kind != _Kind.FOLDER:
+        way = "name its column `group`" if kind == _Kind.TABLE else "leave it out"
+        raise ValueError(
+            f"--groups is for a folder of class folders. Received: --groups {groups} beside the "
+            f"target {name!r}, {kind}; {way}."
+        )
+    if columns and kind != _Kind.TABLE:
+        raise ValueError(
+            f"--column is for a manifest ({', '.join(TABLE_SUFFIXES)}). Received: it beside the "
+            f"target {name!r}, {kind}. Leave it out."
+        )
+    return kind
+
+
+def _kind(name: str) -> _Kind:
+    if name in KNOWN_TARGETS:
+        return _Kind.KNOWN
     if name.startswith(TFDS_PREFIX):
-        return False
-    if name and Path(name).expanduser().exists():
-        return True
-    if not name or name[0] in "./~\\":
-        raise ValueError(_unknown(name, "there is no such folder"))
-    return False
+        return _Kind.TFDS
+    path = Path(name).expanduser()
+    if name and path.is_file() and not is_table(name):
+        raise ValueError(_no_target_file(path))
+    if name and path.exists():
+        return _Kind.FOLDER if path.is_dir() else _Kind.TABLE
+    if not name or name[0] in "./~\\" or is_table(name):
+        raise ValueError(_unknown(name, "there is no such folder or file"))
+    return _Kind.TFDS
+
+
+def _no_target_file(path: Path) -> str:
+    packed = path.suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
+    advice = (
+        "Unpack it, and pass the folder."
+        if packed
+        else "Pass a folder with one subfolder of images per class, or a table with the columns "
+        "path and label."
+    )
+    return (
+        "Expected a target: a folder of class folders, or a manifest "
+        f"({', '.join(TABLE_SUFFIXES)}). Received: {str(path)!r}, which is not a folder. {advice}"
+    )
 
 
 @contextmanager
@@ -125,15 +186,12 @@ def _explained(name: str) -> Iterator[None]:
         raise ValueError(_unknown(name, reason)) from error
 
 
-def _drawn(target: TargetData, draw: Draw | None) -> TargetData:
-    return target if draw is None else target.draw(*draw)
-
-
 def _unknown(name: str, reason: str) -> str:
     return (
         f"Expected a target: one of {', '.join(KNOWN_TARGETS)}, an existing folder of class "
-        "folders, or a name in TensorFlow Datasets (tfds:NAME, after "
-        f"{install_command('datasets')}). Received: {name!r}; {reason}.{_close_to(name)}"
+        f"folders, a manifest ({', '.join(TABLE_SUFFIXES)}), or a name in TensorFlow Datasets "
+        f"(tfds:NAME, after {install_command('datasets')}). Received: {name!r}; "
+        f"{reason}.{_close_to(name)}"
     )
 
 

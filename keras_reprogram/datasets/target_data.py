@@ -34,9 +34,10 @@ class TargetData:
         name: Short name, for example `"digits"`.
         train_images: uint8 or float32 array of shape `(num_train, height, width, channels)` in
             `target_range`.
-        train_labels: Integer array of shape `(num_train,)`, values `0..len(class_names) - 1`.
+        train_labels: Integer array of shape `(num_train,)`, values `0..len(class_names) - 1`; of
+            several findings an image `(num_train, len(class_names))`, values 0 and 1.
         test_images: As `train_images`, shape `(num_test, height, width, channels)`.
-        test_labels: As `train_labels`, shape `(num_test,)`.
+        test_labels: As `train_labels`, shape `(num_test,)` or `(num_test, len(class_names))`.
         class_names: At least two different names, in label order.
         origin: A sentence that says which file or package the images came from.
         notes: Sentences that a reader of the results should know (lossy copies, own splits).
@@ -44,6 +45,10 @@ class TargetData:
             of one video track) belong together and validation is split by them.
         target_range: `(low, high)` of the pixels, for `ProgramLayer(target_range=...)`: (0, 255)
             for pictures, (-1, 1) for correlations.
+        train_weight: Optional array of shape `(num_train,)`, the `sample_weight` of each image:
+            finite, 0 or more, not all 0.
+        validation_rows: Optional bool array of shape `(num_train,)`, true for the training images
+            that the task itself holds out to choose by. They are never learned from.
 
     Raises:
         ValueError: For wrong ranks, types or lengths, empty parts, NaN, values outside
@@ -70,6 +75,8 @@ class TargetData:
     notes: tuple[str, ...] = ()
     train_groups: np.ndarray | None = field(default=None, repr=False)
     target_range: tuple[float, float] = (0.0, 255.0)
+    train_weight: np.ndarray | None = field(default=None, repr=False)
+    validation_rows: np.ndarray | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         _check_class_names(self.name, self.class_names)
@@ -87,11 +94,29 @@ class TargetData:
                 f"Received: {self.train_images.shape[1:]} and {self.test_images.shape[1:]}. "
                 "Resize one of them."
             )
-        if self.train_groups is not None and len(self.train_groups) != len(self.train_labels):
+        if self.train_labels.ndim != self.test_labels.ndim:
             raise ValueError(
-                f"Expected one group for each training image of {self.name!r}. "
-                f"Received: {len(self.train_groups)} groups, {len(self.train_labels)} images."
+                f"Expected training and test labels of {self.name!r} to have one form. Received: "
+                f"shapes {self.train_labels.shape} and {self.test_labels.shape}. For one-hot "
+                "labels pass `labels.argmax(axis=1)`."
             )
+        for what in ("train_groups", "train_weight", "validation_rows"):
+            _check_length(self.name, what, getattr(self, what), len(self.train_labels))
+        _check_weight(self.name, self.train_weight)
+        _check_validation(self.name, self.validation_rows)
+
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether an image may have several findings, or none.
+
+        Example:
+            ```python
+            from keras_reprogram.datasets import load_target
+
+            print(load_target("digits").is_multi_label)  # False
+            ```
+        """
+        return self.train_labels.ndim == 2
 
     @property
     def target_shape(self) -> tuple[int, int, int]:
@@ -136,14 +161,69 @@ class TargetData:
             *drawn_notes("test", test, self.test_labels, seed),
         )
         return replace(
-            self,
-            train_images=self.train_images[train],
-            train_labels=self.train_labels[train],
+            self.with_training(train),
             test_images=self.test_images[test],
             test_labels=self.test_labels[test],
-            train_groups=None if self.train_groups is None else self.train_groups[train],
             notes=self.notes + notes,
         )
+
+    def with_training(self, rows: np.ndarray) -> TargetData:
+        """The same task with some of its training images.
+
+        Args:
+            rows: Their positions, integers of shape `(n,)`.
+
+        Returns:
+            A new `TargetData`; its groups, weights and validation rows are those of these images.
+
+        Example:
+            ```python
+            import numpy as np
+            from keras_reprogram.datasets import load_target
+
+            few = load_target("digits").with_training(np.arange(40))
+            print(len(few.train_images))  # 40
+            ```
+        """
+
+        def of(values: np.ndarray | None) -> np.ndarray | None:
+            return None if values is None else values[rows]
+
+        held = of(self.validation_rows)
+        return replace(
+            self,
+            train_images=self.train_images[rows],
+            train_labels=self.train_labels[rows],
+            train_groups=of(self.train_groups),
+            train_weight=of(self.train_weight),
+            # A draw may leave none of either side.
+            validation_rows=None if held is None or len(set(held.tolist())) < 2 else held,
+        )
+
+    def learned(self) -> TargetData:
+        """The same task without the training images that it holds out to choose by.
+
+        Example:
+            ```python
+            from keras_reprogram.datasets import load_target
+
+            print(len(load_target("digits").learned().train_images))  # 1257
+            ```
+        """
+        if self.validation_rows is None:
+            return self
+        return self.with_training(np.flatnonzero(~self.validation_rows))
+
+
+def balanced_by(labels: np.ndarray) -> np.ndarray:
+    """What splits and draws are balanced by, `(n,)`: classes, or the rarest finding of each image.
+
+    Images without a finding are a class of their own.
+    """
+    if labels.ndim == 1:
+        return labels
+    rarest = np.where(labels == 1, labels.sum(axis=0), len(labels) + 1).argmin(axis=1)
+    return np.where(labels.any(axis=1), rarest, labels.shape[1])
 
 
 def draw_part(name: str, part: str, labels: np.ndarray, count: int | None, seed: int) -> np.ndarray:
@@ -151,7 +231,7 @@ def draw_part(name: str, part: str, labels: np.ndarray, count: int | None, seed:
     if count is None:
         return np.arange(len(labels))
     try:
-        return draw_stratified(labels, count, seed)
+        return draw_stratified(balanced_by(labels), count, seed)
     except ValueError as error:
         raise ValueError(f"Cannot draw {count} {part} images of {name!r}. {error}") from error
 
@@ -192,10 +272,42 @@ def _check_images(what: str, images: np.ndarray, target_range: tuple[float, floa
     check_set(check_range(images, target_range), target_range)
 
 
+def _check_length(name: str, what: str, values: np.ndarray | None, count: int) -> None:
+    if values is not None and len(values) != count:
+        unit = {"train_groups": "group", "train_weight": "weight"}.get(what, "value")
+        raise ValueError(
+            f"Expected one {unit} for each training image of {name!r}. "
+            f"Received: {len(values)} {unit}s, {count} images."
+        )
+
+
+def _check_weight(name: str, weight: np.ndarray | None) -> None:
+    if weight is None:
+        return
+    if not np.isfinite(weight).all() or (weight < 0).any() or not weight.any():
+        raise ValueError(
+            f"Expected the weights of {name!r} to be finite, 0 or more, and not all 0. "
+            f"Received: values from {weight.min()} to {weight.max()}."
+        )
+
+
+def _check_validation(name: str, rows: np.ndarray | None) -> None:
+    if rows is not None and (rows.dtype != bool or rows.all() or not rows.any()):
+        raise ValueError(
+            f"Expected `validation_rows` of {name!r} to be true for some images and false for "
+            f"others. Received: dtype {rows.dtype}, {int(np.sum(rows))} of {len(rows)} true. Pass "
+            "None without a validation part."
+        )
+
+
 def _check_labels(
     what: str, labels: np.ndarray, num_images: int, class_names: Sequence[str]
 ) -> None:
-    if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu" or labels.ndim != 1:
+    is_array = isinstance(labels, np.ndarray) and labels.dtype.kind in "iu"
+    if is_array and labels.ndim == 2:
+        _check_findings(what, labels, num_images, class_names)
+        return
+    if not is_array or labels.ndim != 1:
         received = (
             f"{labels.dtype} of shape {labels.shape}"
             if isinstance(labels, np.ndarray)
@@ -215,6 +327,17 @@ def _check_labels(
         raise ValueError(
             f"Expected {what} in 0..{len(class_names) - 1}, one for each class name. "
             f"Received: labels from {low} to {high}."
+        )
+
+
+def _check_findings(
+    what: str, labels: np.ndarray, num_images: int, class_names: Sequence[str]
+) -> None:
+    if labels.shape != (num_images, len(class_names)) or not np.isin(labels, (0, 1)).all():
+        raise ValueError(
+            f"Expected {what} to be rows of 0 and 1, ({num_images}, {len(class_names)}): one row "
+            f"an image, one column a class name. Received: shape {labels.shape}, values "
+            f"{np.unique(labels)[:5].tolist()}. For classes pass one number an image."
         )
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from keras_reprogram.datasets.image_files import PICTURE_RANGE, resize_levels
-from keras_reprogram.datasets.image_folder import choose_size
+from keras_reprogram.datasets.listed_images import choose_size
 from keras_reprogram.datasets.original_files import OriginalFileError
 from keras_reprogram.datasets.target_data import Draw, TargetData, draw_part, drawn_notes
 from keras_reprogram.fitting.validation import split_validation

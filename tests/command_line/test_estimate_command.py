@@ -91,11 +91,11 @@ def test_images_of_a_group_count_together(
     groups = np.repeat(np.arange(20), np.arange(20) + 1)
 
     def grouped(*named, **options):
+        options.pop("draw")
         data = load_target(*named, **options).draw(210, 30, options["seed"])
         return replace(data, train_groups=groups)
 
     monkeypatch.setattr("keras_reprogram.datasets.load_target", grouped)
-    monkeypatch.setattr("keras_reprogram.command_line.training_run.load_target", grouped)
     extra = extra or ("--epochs", 1)
     said, done = tmp_path / "said.json", tmp_path / "done.json"
     arguments = (*COMMON, *extra, "--seed", seed, "--json")

@@ -11,6 +11,7 @@ from odd_files import HEIGHT, WIDTH, deep_files
 from PIL import Image
 
 from keras_reprogram.datasets import load_image_folder
+from keras_reprogram.datasets.target_data import Draw
 
 
 def write_image(path: Path, size: tuple[int, int] = (6, 4), mode: str = "RGB") -> None:
@@ -43,7 +44,9 @@ def test_train_and_test_folders_are_kept_apart(tmp_path: Path, test_name: str) -
     target = load_image_folder(tmp_path)
     assert target.train_labels.tolist() == [0, 0, 0, 1, 1, 1]
     assert target.test_labels.tolist() == [0, 0, 1, 1]
-    assert target.notes == ()
+    other = f"No test folder: {test_name}/ is the test part."
+    assert target.notes == (() if test_name == "test" else (other,))
+    assert target.validation_rows is None
 
 
 def test_test_labels_are_those_of_the_training_classes(tmp_path: Path) -> None:
@@ -52,10 +55,85 @@ def test_test_labels_are_those_of_the_training_classes(tmp_path: Path) -> None:
     assert load_image_folder(tmp_path).test_labels.tolist() == [1]
 
 
+@pytest.mark.parametrize("name", ["validation", "val"])
+def test_validation_beside_test_decides(tmp_path: Path, name: str) -> None:
+    for part, copies in (("train", 3), ("test", 2), (name, 1)):
+        write_classes(tmp_path / part, copies)
+    target = load_image_folder(tmp_path)
+    assert (target.notes, len(target.test_labels)) == ((), 4)
+    assert target.validation_rows.tolist() == [False] * 6 + [True] * 2
+    assert target.train_labels.tolist() == [0, 0, 0, 1, 1, 1, 0, 1]
+    assert target.learned().train_labels.tolist() == [0, 0, 0, 1, 1, 1]
+
+
 def test_folders_beside_train_and_test_are_noted(tmp_path: Path) -> None:
-    for part in ("train", "test", "val"):
+    for part in ("train", "test", "more"):
         write_classes(tmp_path / part)
-    assert load_image_folder(tmp_path).notes == ("The folder val/ was not used.",)
+    assert load_image_folder(tmp_path).notes == ("The folder more/ was not used.",)
+
+
+def test_groups_of_a_table_stay_together(tmp_path: Path) -> None:
+    write_classes(tmp_path / "pets", copies=20)
+    rows = [f"{name}/{n}.png,owner {n // 4}" for name in ("cat", "dog") for n in range(20)]
+    (tmp_path / "owners.csv").write_text("\n".join(["path,group", *rows]))
+    target = load_image_folder(tmp_path / "pets", groups=tmp_path / "owners.csv")
+    assert target.notes == ("No test folder: split 80/20 by group, seed 0.",)
+    assert len(target.test_labels) == 8
+    assert sorted(np.bincount(target.train_groups, minlength=5).tolist()) == [0, 8, 8, 8, 8]
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (["path,group", "cat/0.png,a"], r"none for 9 of 10, such as cat/1.png.*Add a row"),
+        (["path,patient", "cat/0.png,a"], r"column 'group'. Received: the columns path, patient"),
+        (["path,group", "cat/0.png,"], r"a group in row 1 of .*owners.csv.*an empty cell"),
+        (["path,group", "cat/0.png,a", "cat/0.png,b"], "one group an image in row 2"),
+        (["path,group"], "to have rows"),
+    ],
+)
+def test_groups_that_are_missing_are_refused(
+    tmp_path: Path, rows: list[str], expected: str
+) -> None:
+    write_classes(tmp_path / "pets")
+    (tmp_path / "owners.csv").write_text("\n".join(rows))
+    with pytest.raises(ValueError, match=expected):
+        load_image_folder(tmp_path / "pets", groups=tmp_path / "owners.csv")
+
+
+def test_a_group_in_two_folders_is_refused(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        write_classes(tmp_path / "pets" / part, copies=1)
+    files = [f"{part}/{name}/0.png" for part in ("train", "test") for name in ("cat", "dog")]
+    rows = [f"{file},{group}" for file, group in zip(files, "abbc", strict=True)]
+    (tmp_path / "owners.csv").write_text("\n".join(["path,group", *rows]))
+    with pytest.raises(ValueError, match="train/dog/0.png in train and .*test/cat/0.png in test"):
+        load_image_folder(tmp_path / "pets", groups=tmp_path / "owners.csv")
+
+
+def test_only_drawn_files_are_opened(tmp_path: Path) -> None:
+    write_classes(tmp_path, copies=10)
+    whole = load_image_folder(tmp_path).draw(8, 2, seed=0)
+    drawn = load_image_folder(tmp_path, draw=Draw(8, 2, 0))
+    np.testing.assert_array_equal(drawn.train_labels, whole.train_labels)
+    assert drawn.notes == whole.notes
+    for path in tmp_path.rglob("*.png"):
+        path.write_bytes(b"no image")
+    for path in opened_by_draw(tmp_path):
+        write_image(path)
+    again = load_image_folder(tmp_path, draw=Draw(8, 2, 0))
+    np.testing.assert_array_equal(again.train_images, drawn.train_images)
+
+
+def opened_by_draw(folder: Path) -> list[Path]:
+    """The files of a draw, found by asking for it: each that is opened and broken is named."""
+    found: list[Path] = []
+    while len(found) < 10:
+        with pytest.raises(ValueError, match="to be a readable image") as error:
+            load_image_folder(folder, draw=Draw(8, 2, 0))
+        found.append(Path(str(error.value).split()[1]))
+        write_image(found[-1])
+    return found
 
 
 def test_train_folder_alone_is_split(tmp_path: Path) -> None:

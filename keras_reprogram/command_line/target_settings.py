@@ -1,0 +1,99 @@
+"""Settings of a target's files that the files themselves lack, such as `--groups`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from keras_reprogram.command_line.option_groups import with_options
+
+if TYPE_CHECKING:
+    from keras_reprogram.datasets import TargetData
+    from keras_reprogram.datasets.target_data import Draw
+
+Groups = Annotated[
+    Path | None,
+    typer.Option(
+        "--groups",
+        metavar="FILE",
+        help="For a folder: a CSV file with the columns path and group. Images of one group, such "
+        "as a patient's, stay on one side of every split.",
+    ),
+]
+Column = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column",
+        metavar="ROLE=NAME",
+        help="For a manifest whose columns are not called path, label, group, split and weight: "
+        "'path=Image Index', say. Several label=NAME are findings of 0 and 1.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class TargetSettings:
+    """What was said of a target's files.
+
+    Args:
+        groups: a table of the groups of a folder's images, or `None`.
+        columns: role -> headers of a manifest.
+    """
+
+    groups: str | None = None
+    columns: dict[str, list[str]] = field(default_factory=dict)
+
+    def check(self, target: str) -> None:
+        """Refuses an unknown target, and what was said of another kind; opens no image."""
+        from keras_reprogram.datasets.load_target import check_target
+
+        check_target(target, groups=self.groups, columns=self.columns)
+
+    def load(self, target: str, draw: Draw | None, **options: Any) -> TargetData:
+        """Loads a target."""
+        from keras_reprogram.datasets import load_target
+
+        return load_target(target, groups=self.groups, columns=self.columns, draw=draw, **options)
+
+    def as_facts(self) -> dict[str, Any]:
+        """Plain values for `run.json`, without what was not given."""
+        groups = None if self.groups is None else str(Path(self.groups).expanduser().resolve())
+        facts = {"groups": groups, "columns": self.columns}
+        return {name: value for name, value in facts.items() if value}
+
+    @classmethod
+    def from_facts(cls, facts: dict[str, Any]) -> TargetSettings:
+        """The settings that `as_facts` wrote; ignores other keys."""
+        return cls(facts.get("groups"), facts.get("columns", {}))
+
+
+def read_target_settings(*, groups: Groups = None, column: Column = None) -> TargetSettings:
+    """The options as settings; a ValueError says which of them cannot be read."""
+    columns: dict[str, list[str]] = {}
+    for text in column or []:
+        role, found, name = text.partition("=")
+        if not found or not name:
+            raise ValueError(
+                f"--column must be ROLE=NAME. Received: {text!r}. Write 'path=Image Index', say."
+            )
+        columns.setdefault(role.strip(), []).append(name)
+    return TargetSettings(None if groups is None else str(groups), columns)
+
+
+def with_target_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options of `read_target_settings`, in place of `target_settings`."""
+    return with_options(command, "target_settings", read_target_settings)
+
+
+def check_classes(target: TargetData) -> None:
+    """Refuses several findings an image, before the source is opened."""
+    if target.is_multi_label:
+        raise ValueError(
+            f"The commands train on one class an image. Received: {target.name} with several "
+            f"findings an image ({', '.join(target.class_names)}). Train on one of them at a time: "
+            "--column label=NAME, whose 0 and 1 are two classes."
+        )
