@@ -9,6 +9,7 @@ from keras_reprogram.datasets.ham10000 import load_ham10000
 from keras_reprogram.datasets.image_folder import load_image_folder
 from keras_reprogram.datasets.load_target import KNOWN_TARGETS, load_target
 from keras_reprogram.datasets.manifest import load_manifest
+from keras_reprogram.datasets.medmnist import load_medmnist
 from keras_reprogram.datasets.mnist import load_fashion_mnist, load_mnist
 from keras_reprogram.datasets.squares_counting import draw_squares, load_squares_counting
 from keras_reprogram.datasets.target_data import TargetData, split_train_test
@@ -30,6 +31,7 @@ __all__ = [
     "load_ham10000",
     "load_image_folder",
     "load_manifest",
+    "load_medmnist",
     "load_mnist",
     "load_squares_counting",
     "load_target",

@@ -20,7 +20,6 @@ from keras_reprogram.datasets.image_files import (
 from keras_reprogram.datasets.target_data import (
     Draw,
     TargetData,
-    balanced_by,
     draw_part,
     drawn_notes,
 )
@@ -112,9 +111,8 @@ class ListedImages:
             return train, test, ()
         # What the list holds out to choose by stays what it is.
         learned, held = np.flatnonzero(parts == Part.TRAIN), np.flatnonzero(parts != Part.TRAIN)
-        balance = balanced_by(self.labels[learned])
         groups = None if self.groups is None else self.groups[learned]
-        kept, out = split_validation(learned, balance, TEST_FRACTION, seed, groups)
+        kept, out = split_validation(learned, self.labels[learned], TEST_FRACTION, seed, groups)
         by = "class" if groups is None else "group"
         note = f"No test {self.unit}: split 80/20 by {by}, seed {seed}."
         return np.sort(np.concatenate([learned[kept], held])), learned[out], (note,)

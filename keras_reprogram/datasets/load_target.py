@@ -16,6 +16,7 @@ from keras_reprogram.datasets.ham10000 import load_ham10000
 from keras_reprogram.datasets.image_folder import load_image_folder
 from keras_reprogram.datasets.image_table import TABLE_SUFFIXES, Columns, is_table
 from keras_reprogram.datasets.manifest import load_manifest
+from keras_reprogram.datasets.medmnist import load_medmnist
 from keras_reprogram.datasets.mnist import load_fashion_mnist, load_mnist
 from keras_reprogram.datasets.squares_counting import load_squares_counting
 from keras_reprogram.datasets.target_data import Draw, TargetData
@@ -35,6 +36,7 @@ KNOWN_TARGETS: dict[str, Callable[[], TargetData]] = {
     "squares_counting": load_squares_counting,
 }
 TFDS_PREFIX = "tfds:"
+ARCHIVE_SUFFIX = ".npz"
 
 
 class _Kind(StrEnum):
@@ -43,6 +45,7 @@ class _Kind(StrEnum):
     KNOWN = "a known data set"
     FOLDER = "a folder"
     TABLE = "a manifest"
+    ARCHIVE = "an archive of MedMNIST"
     TFDS = "a name in TensorFlow Datasets"
 
 
@@ -60,10 +63,10 @@ def load_target(
 
     Names are tried in this order: a known data set (`digits`, `mnist`, `fashion_mnist`, `cifar10`,
     `cifar100`, `gtsrb`, `ham10000`, `abide`, `aptos2019`, `squares_counting`), a folder that exists
-    (write `./digits` for a folder called like a known data set) or a manifest (a .csv, .tsv or
-    .parquet file, see `load_manifest`), a TensorFlow Datasets name such as `caltech101`, or
-    `caltech101_thesis` of this package's own builders (`tfds:NAME` asks for it outright, also where
-    it has the name of a known data set).
+    (write `./digits` for a folder called like a known data set), a manifest (a .csv, .tsv or
+    .parquet file, see `load_manifest`), an archive of MedMNIST (.npz, see `load_medmnist`), a
+    TensorFlow Datasets name such as `caltech101`, or `caltech101_thesis` of this package's own
+    builders (`tfds:NAME` asks for it outright, also where it has the name of a known data set).
 
     A known data set is taken from its file in `KERAS_REPROGRAM_DATA`, else from what TensorFlow
     Datasets prepared in `TFDS_DATA_DIR` before, else it is downloaded (or prepared now from files
@@ -111,6 +114,8 @@ def load_target(
         return load_image_folder(name, target_range=target_range, groups=groups, **options)
     if kind == _Kind.TABLE:
         return load_manifest(name, target_range=target_range, columns=columns, **options)
+    if kind == _Kind.ARCHIVE:
+        return load_medmnist(name, draw=draw)
     with _explained(name):
         return load_tfds(name.removeprefix(TFDS_PREFIX), **options)
 
@@ -147,11 +152,14 @@ def _kind(name: str) -> _Kind:
     if name.startswith(TFDS_PREFIX):
         return _Kind.TFDS
     path = Path(name).expanduser()
-    if name and path.is_file() and not is_table(name):
-        raise ValueError(_no_target_file(path))
-    if name and path.exists():
-        return _Kind.FOLDER if path.is_dir() else _Kind.TABLE
-    if not name or name[0] in "./~\\" or is_table(name):
+    is_archive = name.lower().endswith(ARCHIVE_SUFFIX)
+    if name and path.is_dir():
+        return _Kind.FOLDER
+    if name and path.is_file():
+        if not is_archive and not is_table(name):
+            raise ValueError(_no_target_file(path))
+        return _Kind.ARCHIVE if is_archive else _Kind.TABLE
+    if not name or name[0] in "./~\\" or is_archive or is_table(name):
         raise ValueError(_unknown(name, "there is no such folder or file"))
     return _Kind.TFDS
 
@@ -165,8 +173,9 @@ def _no_target_file(path: Path) -> str:
         "path and label."
     )
     return (
-        "Expected a target: a folder of class folders, or a manifest "
-        f"({', '.join(TABLE_SUFFIXES)}). Received: {str(path)!r}, which is not a folder. {advice}"
+        "Expected a target: a folder of class folders, a manifest "
+        f"({', '.join(TABLE_SUFFIXES)}), or an archive of MedMNIST ({ARCHIVE_SUFFIX}). "
+        f"Received: {str(path)!r}, which is not a folder. {advice}"
     )
 
 
@@ -189,8 +198,9 @@ def _explained(name: str) -> Iterator[None]:
 def _unknown(name: str, reason: str) -> str:
     return (
         f"Expected a target: one of {', '.join(KNOWN_TARGETS)}, an existing folder of class "
-        f"folders, a manifest ({', '.join(TABLE_SUFFIXES)}), or a name in TensorFlow Datasets "
-        f"(tfds:NAME, after {install_command('datasets')}). Received: {name!r}; "
+        f"folders, a manifest ({', '.join(TABLE_SUFFIXES)}), an archive of MedMNIST "
+        f"({ARCHIVE_SUFFIX}), or a name in TensorFlow Datasets (tfds:NAME, after "
+        f"{install_command('datasets')}). Received: {name!r}; "
         f"{reason}.{_close_to(name)}"
     )
 

@@ -215,23 +215,12 @@ class TargetData:
         return self.with_training(np.flatnonzero(~self.validation_rows))
 
 
-def balanced_by(labels: np.ndarray) -> np.ndarray:
-    """What splits and draws are balanced by, `(n,)`: classes, or the rarest finding of each image.
-
-    Images without a finding are a class of their own.
-    """
-    if labels.ndim == 1:
-        return labels
-    rarest = np.where(labels == 1, labels.sum(axis=0), len(labels) + 1).argmin(axis=1)
-    return np.where(labels.any(axis=1), rarest, labels.shape[1])
-
-
 def draw_part(name: str, part: str, labels: np.ndarray, count: int | None, seed: int) -> np.ndarray:
     """Sorted positions of a stratified draw; larger draws of a seed contain smaller ones."""
     if count is None:
         return np.arange(len(labels))
     try:
-        return draw_stratified(balanced_by(labels), count, seed)
+        return draw_stratified(labels, count, seed)
     except ValueError as error:
         raise ValueError(f"Cannot draw {count} {part} images of {name!r}. {error}") from error
 
