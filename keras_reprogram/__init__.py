@@ -92,6 +92,7 @@ if TYPE_CHECKING:
         CustomVisionSource,
         GoogleVisionSource,
         KServeSource,
+        OpenAIModerationSource,
         RekognitionSource,
         TFServingGRPCSource,
         TFServingSource,
@@ -136,6 +137,7 @@ _names, __getattr__, __dir__ = lazy_names(
             "CustomVisionSource",
             "RekognitionSource",
             "GoogleVisionSource",
+            "OpenAIModerationSource",
         ),
         "source.errors": (
             "SourceError",

@@ -4,6 +4,7 @@ from keras_reprogram.testing.fake_clarifai import FakeClarifai
 from keras_reprogram.testing.fake_custom_vision import FakeCustomVision
 from keras_reprogram.testing.fake_google_vision import FakeGoogleVision
 from keras_reprogram.testing.fake_kserve import FakeKServe
+from keras_reprogram.testing.fake_openai_moderation import FakeOpenAIModeration
 from keras_reprogram.testing.fake_rekognition import FakeRekognition
 from keras_reprogram.testing.fake_tf_serving import FakeTFServing
 from keras_reprogram.testing.fake_tf_serving_grpc import FakeTFServingGRPC
@@ -26,6 +27,7 @@ __all__ = [
     "FakeCustomVision",
     "FakeGoogleVision",
     "FakeKServe",
+    "FakeOpenAIModeration",
     "FakeRekognition",
     "FakeTFServing",
     "FakeTFServingGRPC",

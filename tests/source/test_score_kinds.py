@@ -9,6 +9,7 @@ from keras_reprogram.source.remote import (
     ClarifaiSource,
     CustomVisionSource,
     GoogleVisionSource,
+    OpenAIModerationSource,
     RekognitionSource,
 )
 
@@ -117,6 +118,7 @@ def test_vendors_say_what_their_scores_are():
     kinds = {
         ClarifaiSource("nsfw-recognition", SHAPE, ["sfw", "nsfw"], **common): "independent",
         GoogleVisionSource(SHAPE, ["Town", "Dog"], **common): "independent",
+        OpenAIModerationSource(SHAPE, **common): "independent",
         RekognitionSource((96, 96, 3), ["Tree", "Person"], **named): "independent",
         CustomVisionSource(*signs, SHAPE, ["stop", "yield"], **named): "probabilities",
         CustomVisionSource(

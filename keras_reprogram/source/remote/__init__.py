@@ -12,6 +12,7 @@ from keras_reprogram.source.remote.custom_vision import CustomVisionSource
 from keras_reprogram.source.remote.google_vision import GoogleVisionSource
 from keras_reprogram.source.remote.http_source import HTTPClient, HTTPSource
 from keras_reprogram.source.remote.kserve import KServeSource
+from keras_reprogram.source.remote.openai_moderation import OpenAIModerationSource
 from keras_reprogram.source.remote.payloads import named_scores
 from keras_reprogram.source.remote.rekognition import RekognitionSource
 from keras_reprogram.source.remote.remote_source import RemoteSource
@@ -25,6 +26,7 @@ __all__ = [
     "HTTPClient",
     "HTTPSource",
     "KServeSource",
+    "OpenAIModerationSource",
     "RekognitionSource",
     "RemoteSource",
     "ServiceClient",
