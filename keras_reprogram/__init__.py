@@ -91,6 +91,7 @@ if TYPE_CHECKING:
         ClarifaiSource,
         CustomVisionSource,
         GoogleVisionSource,
+        HuggingFaceSource,
         KServeSource,
         OpenAIModerationSource,
         RekognitionSource,
@@ -138,6 +139,7 @@ _names, __getattr__, __dir__ = lazy_names(
             "RekognitionSource",
             "GoogleVisionSource",
             "OpenAIModerationSource",
+            "HuggingFaceSource",
         ),
         "source.errors": (
             "SourceError",

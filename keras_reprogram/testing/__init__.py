@@ -3,6 +3,7 @@
 from keras_reprogram.testing.fake_clarifai import FakeClarifai
 from keras_reprogram.testing.fake_custom_vision import FakeCustomVision
 from keras_reprogram.testing.fake_google_vision import FakeGoogleVision
+from keras_reprogram.testing.fake_hugging_face import FakeHuggingFace
 from keras_reprogram.testing.fake_kserve import FakeKServe
 from keras_reprogram.testing.fake_openai_moderation import FakeOpenAIModeration
 from keras_reprogram.testing.fake_rekognition import FakeRekognition
@@ -26,6 +27,7 @@ __all__ = [
     "FakeClarifai",
     "FakeCustomVision",
     "FakeGoogleVision",
+    "FakeHuggingFace",
     "FakeKServe",
     "FakeOpenAIModeration",
     "FakeRekognition",

@@ -11,6 +11,7 @@ from keras_reprogram.source.remote.client import ServiceClient
 from keras_reprogram.source.remote.custom_vision import CustomVisionSource
 from keras_reprogram.source.remote.google_vision import GoogleVisionSource
 from keras_reprogram.source.remote.http_source import HTTPClient, HTTPSource
+from keras_reprogram.source.remote.hugging_face import HuggingFaceSource
 from keras_reprogram.source.remote.kserve import KServeSource
 from keras_reprogram.source.remote.openai_moderation import OpenAIModerationSource
 from keras_reprogram.source.remote.payloads import named_scores
@@ -25,6 +26,7 @@ __all__ = [
     "GoogleVisionSource",
     "HTTPClient",
     "HTTPSource",
+    "HuggingFaceSource",
     "KServeSource",
     "OpenAIModerationSource",
     "RekognitionSource",
