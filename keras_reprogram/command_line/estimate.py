@@ -26,7 +26,6 @@ from keras_reprogram.command_line.source_settings import SourceSettings, with_so
 from keras_reprogram.command_line.sources import check_source, resolve_source
 from keras_reprogram.command_line.target_settings import (
     TargetSettings,
-    check_classes,
     with_target_settings,
 )
 from keras_reprogram.command_line.train_options import (
@@ -111,12 +110,11 @@ def estimate(
 
     draw = Draw(train_images, test_images, seed)
     data = target_settings.load(target, draw, image_size=target_size, seed=seed)
-    check_classes(data)
+    if data.is_multi_label:
+        options.check_findings()
     features = output_map == OutputMapKind.NEW_HEAD
     resolved = resolve_source(source, opaque=opaque, settings=settings, features=features).source
-    model = build_model(
-        options, resolved, data.target_shape, data.class_names, seed, data.target_range
-    )
+    model = _model(options, resolved, data, seed)
     found = replace(
         train_queries(model, data, options), price_per_thousand=price, queries_per_second=per_second
     )
@@ -143,6 +141,12 @@ def estimate(
         print_table(facts_table("Dry run against a fake service", _shown(tried)))
     if json_file is not None:
         write_json(json_file, figures)
+
+
+def _model(options: TrainOptions, source: Source, data: TargetData, seed: int) -> ReprogrammedModel:
+    shape, names = data.target_shape, data.class_names
+    several = data.is_multi_label
+    return build_model(options, source, shape, names, seed, data.target_range, multi_label=several)
 
 
 def _shown(tried: DryRun) -> dict[str, object]:
@@ -250,9 +254,7 @@ def dry_run(
                 score_step=source.score_step,
             )
 
-        model = build_model(
-            options, remote(None), data.target_shape, data.class_names, seed, data.target_range
-        )
+        model = _model(options, remote(None), data, seed)
         allowed = train_queries(model, data, options).total
         with QueryLedger(Path(folder) / "dry-run.ledger", allowed) as ledger:
             run = train_seed(remote(ledger), data, options, seed, progress, lambda model: None)

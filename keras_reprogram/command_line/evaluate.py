@@ -32,10 +32,11 @@ from keras_reprogram.command_line.run_folder import Run, check_json_path, read_r
 if TYPE_CHECKING:
     import numpy as np
 
+    from keras_reprogram.command_line.measures import Metrics
     from keras_reprogram.datasets import TargetData
     from keras_reprogram.fitting.calibration import SetRule
     from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
-    from keras_reprogram.report import ClassificationMetrics
+    from keras_reprogram.report import ClassificationMetrics, FindingsMetrics
     from keras_reprogram.scoring.output import ScoredImage
 
 
@@ -56,7 +57,8 @@ def evaluate(
 ) -> None:
     """Measure a training run again.
 
-    Shows accuracy, balanced accuracy, AUC, and sensitivity and specificity of each class. Example:
+    Shows accuracy, balanced accuracy, AUC, and sensitivity and specificity of each class; of
+    several findings AUC and F1 of each; of grades the quadratic weighted kappa too. Example:
 
     keras-reprogram evaluate runs/digits-traffic-signs
     """
@@ -105,32 +107,66 @@ def _images(run: Run, target: str | None, test_images: int | None) -> TargetData
     return data
 
 
-def _measure(run: Run, data: TargetData, progress: Progress) -> tuple[ClassificationMetrics, int]:
+def _measure(run: Run, data: TargetData, progress: Progress) -> tuple[Metrics, int]:
     from keras_reprogram.command_line.answers import predict
-    from keras_reprogram.report import classification_metrics
+    from keras_reprogram.command_line.measures import measured
 
     model = run.load_model(run.open_source())
+    if data.is_multi_label != model.output_map.multi_label:
+        kinds = ("one class an image", "several findings an image")
+        raise ValueError(
+            f"--target must have labels as the run learned: {kinds[model.output_map.multi_label]}. "
+            f"Received: {kinds[data.is_multi_label]}."
+        )
     probabilities = predict(model, data.test_images, progress, "asking the source")
-    metrics = classification_metrics(data.test_labels, probabilities, data.class_names)
-    return metrics, model.queries_used
+    return measured(model, data, probabilities), model.queries_used
 
 
-def _print(run: Run, data: TargetData, metrics: ClassificationMetrics, queries: int) -> None:
+def _print(run: Run, data: TargetData, metrics: Metrics, queries: int) -> None:
+    from keras_reprogram.report import FindingsMetrics
+
+    if isinstance(metrics, FindingsMetrics):
+        shown = _findings_shown(metrics)
+    else:
+        shown = _classes_shown(metrics)
+    table = facts_table(f"{run.folder.name} on {data.name}", shown | {"queries": queries})
+    print_table(table)
+
+
+def _findings_shown(metrics: FindingsMetrics) -> dict[str, Any]:
+    shown = {
+        "test images": metrics.num_examples,
+        "mean AUC": _short(metrics.auc),
+        "mean F1": _short(metrics.f1),
+        "without a finding": f"{metrics.without_finding:.3f}",
+        "all findings right": f"{metrics.exact_matches:.3f}",
+    }
+    for one in metrics.findings:
+        shown[one.name] = f"AUC {_short(one.auc)}, F1 {_short(one.f1)}, {one.support:,} images"
+    return shown
+
+
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _classes_shown(metrics: ClassificationMetrics) -> dict[str, Any]:
     low, high = metrics.accuracy_interval
     overall: dict[str, Any] = {
         "test images": metrics.num_examples,
         "accuracy": f"{metrics.accuracy:.3f} (95 %: {low:.3f} to {high:.3f})",
         "balanced accuracy": f"{metrics.balanced_accuracy:.3f}",
         "AUC": None if metrics.auc is None else f"{metrics.auc:.3f}",
-        "queries": queries,
     }
+    if metrics.quadratic_kappa is not None:
+        overall["quadratic weighted kappa"] = f"{metrics.quadratic_kappa:.3f}"
     for entry in metrics.classes:
         if entry.sensitivity is not None and entry.specificity is not None:
             overall[entry.name] = (
                 f"sensitivity {entry.sensitivity:.3f}, specificity {entry.specificity:.3f}, "
                 f"{entry.support:,} images"
             )
-    print_table(facts_table(f"{run.folder.name} on {data.name}", overall))
+    return overall
 
 
 @with_exit_codes
@@ -153,11 +189,12 @@ def predict(
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Name the class of image files.
+    """Name the class of image files, or their findings.
 
-    Writes CSV to stdout: file, class, probability. Images are resized to the size that the program
-    was trained for. A file that cannot be read is named on stderr, the others are classified, and
-    the command ends with status 2. Example:
+    Writes CSV to stdout: file, class, probability; of several findings file, findings (joined by
+    |), and the largest probability. Images are resized to the size that the program was trained
+    for. A file that cannot be read is named on stderr, the others are classified, and the command
+    ends with status 2. Example:
 
     keras-reprogram predict runs/digits-traffic-signs photos/ > classes.csv
 
@@ -176,18 +213,20 @@ def predict(
 
         rule = checked_calibration(model).rule(coverage, class_wise, abstain)
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(("file", "class", "probability", *(() if rule is None else _SET_COLUMNS)))
+    named = "findings" if model.output_map.multi_label else "class"
+    writer.writerow(("file", named, "probability", *(() if rule is None else _SET_COLUMNS)))
     every, unread = [], 0
     for image in _scored(model, rule, files, Progress(quiet)):
         if image.probabilities is None:
             name_bad_image(image.name, image.reason)
             unread += 1
             continue
-        facts = _as_facts(image.name, class_names, image.probabilities)
-        if image.judged is not None:
+        facts = _as_facts(image, class_names)
+        if rule is not None and image.judged is not None:
             facts |= _set_facts(class_names, image.probabilities, image.judged)
         further = [_as_cell(facts[name]) for name in _SET_COLUMNS if name in facts]
-        writer.writerow((image.name, facts["class"], f"{facts['probability']:.4f}", *further))
+        said = _as_cell(facts[named]) if named == "findings" else facts[named]
+        writer.writerow((image.name, said, f"{facts['probability']:.4f}", *further))
         every.append(facts)
     if json_file is not None:
         write_json(json_file, every)
@@ -236,15 +275,11 @@ def _scored(
             update(done)
 
 
-def _as_facts(name: str, class_names: list[str], row: np.ndarray) -> dict[str, Any]:
-    best = int(row.argmax())
-    probabilities = {one: float(p) for one, p in zip(class_names, row, strict=True)}
-    return {
-        "file": name,
-        "class": class_names[best],
-        "probability": float(row[best]),
-        "probabilities": probabilities,
-    }
+def _as_facts(image: ScoredImage, class_names: list[str]) -> dict[str, Any]:
+    row = image.as_row(class_names)
+    del row["error"]
+    row["probabilities"] = dict(zip(class_names, row["probabilities"], strict=True))
+    return {"file": image.name, **row}
 
 
 _SET_COLUMNS = ("set", "accepted", "foreign")

@@ -116,11 +116,17 @@ def parse_class_weight(text: str | None) -> str | dict[str, float] | None:
 def class_weights(
     asked: str | dict[str, float] | None, labels: np.ndarray, class_names: tuple[str, ...]
 ) -> dict[int, float] | None:
-    """Weight for each class, by position; balanced ones are n / (K * images of the class)."""
+    """Weight for each class, by position; balanced ones are n / (K * images of the class).
+
+    Of several findings, labels `(n, K)`, that of an image with the finding: balanced ones are the
+    images without it, divided by those with it.
+    """
     import numpy as np
 
     if asked is None:
         return None
+    if labels.ndim == 2:
+        return _finding_weights(asked, labels, class_names)
     if isinstance(asked, str):
         counts = np.bincount(labels, minlength=len(class_names))
         return {
@@ -138,6 +144,15 @@ def class_weights(
     return weights
 
 
+def _finding_weights(
+    asked: str | dict[str, float], labels: np.ndarray, class_names: tuple[str, ...]
+) -> dict[int, float]:
+    if isinstance(asked, str):
+        counts = labels.sum(axis=0).tolist()
+        return {k: (len(labels) - n) / n for k, n in enumerate(counts) if 0 < n < len(labels)}
+    return {_position(name, class_names): weight for name, weight in asked.items()}
+
+
 def _position(name: str, class_names: tuple[str, ...]) -> int:
     if name in class_names:
         return class_names.index(name)
@@ -152,6 +167,9 @@ def is_skewed(labels: np.ndarray) -> bool:
     """Whether classes are so skewed that accuracy misleads."""
     import numpy as np
 
+    if labels.ndim == 2:
+        # Findings have figures of their own, which skewed ones do not flatter.
+        return False
     counts = np.unique(labels, return_counts=True)[1]
     return bool(counts.max() > _SKEWED * counts.min())
 

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from keras_reprogram.command_line.measures import read_metrics
 from keras_reprogram.command_line.seed_run import LINEAR_HEAD, NO_SOURCE
 from keras_reprogram.output_map import DenseMap, MultiLabelMap
 from keras_reprogram.report import (
-    ClassificationMetrics,
+    FindingsMetrics,
     ReportSection,
     ResultRow,
     TextTable,
@@ -47,6 +48,14 @@ _READING = (
 _BALANCED = (
     "Balanced accuracy is the mean of the classes' recalls. Where most images belong to one "
     "class, plain accuracy rewards a model that always predicts that class."
+)
+_FINDINGS = (
+    "An image has any number of findings. AUC does not depend on how rare a finding is. A finding "
+    "counts as found from its threshold on, which was chosen on held-out training images by F1."
+)
+_MEANS = (
+    "AUC and F1 are means over the findings; accuracy is the share of pairs of an image and a "
+    "finding that are read right, which rare findings flatter."
 )
 _STOPPED = (
     "Training was stopped before accuracy was measured. `keras-reprogram evaluate` measures it, "
@@ -135,6 +144,8 @@ def _results(facts: dict[str, Any]) -> ReportSection:
     names = {row.method for row in rows}
     missing = [name for name in (NO_SOURCE, LINEAR_HEAD) if name not in names]
     text = _BALANCED if any(row.balanced_accuracies for row in rows) else ""
+    if any("AUC" in row.figures for row in rows):
+        text = _MEANS
     text = f"{_READING} {text}".strip()
     if missing:
         text += f" Not measured here: {', '.join(missing)}."
@@ -151,6 +162,7 @@ def _row(stored: dict[str, Any]) -> ResultRow:
         stored["note"],
         # Runs of earlier versions, and of classes of equal size, have none.
         tuple(stored.get("balanced_accuracies", ())),
+        stored.get("figures", {}),
     )
 
 
@@ -187,7 +199,10 @@ def _last_asked(facts: dict[str, Any]) -> dict[str, Any]:
 def _errors(facts: dict[str, Any]) -> ReportSection:
     if not facts.get("metrics"):
         return _absent("Errors", _STOPPED)
-    metrics = ClassificationMetrics.from_dict(facts["metrics"])
+    metrics = read_metrics(facts["metrics"])
+    if isinstance(metrics, FindingsMetrics):
+        heading = f"Findings on {metrics.num_examples:,} test images"
+        return ReportSection(heading, text=_FINDINGS, metrics=metrics)
     return ReportSection(
         f"Errors on {metrics.num_examples:,} test images",
         figure=draw_confusion_matrix(metrics.confusion_matrix, facts["target"]["class_names"]),
@@ -242,20 +257,30 @@ _LICENCE = (
 
 
 def pictures(model: ReprogrammedModel, target: TargetData) -> ReportSection:
-    """The first test image of each class, over the source images that it becomes."""
-    _, first = np.unique(target.test_labels, return_index=True)
+    """The first test image of each class or finding, over the source images that it becomes."""
+    if target.is_multi_label:
+        first = np.unique(target.test_labels.argmax(axis=0))
+    else:
+        _, first = np.unique(target.test_labels, return_index=True)
     rows = first[:_MOST_PICTURES]
     images = target.test_images[rows]
     figure = draw_source_images(
         images,
         keras.ops.convert_to_numpy(model.program(images)),
         model.source.value_range,
-        [target.class_names[label] for label in target.test_labels[rows]],
+        [_said(target, label) for label in target.test_labels[rows]],
         target_range=target.target_range,
     )
     return ReportSection(
         "Target images and the source images they become", text=_LICENCE, figure=figure
     )
+
+
+def _said(target: TargetData, label: np.ndarray) -> str:
+    """The names of an image's class, or of its findings."""
+    if not target.is_multi_label:
+        return target.class_names[label]
+    return ", ".join(target.class_names[k] for k in np.flatnonzero(label)) or "no finding"
 
 
 def program(model: ReprogrammedModel) -> ReportSection:

@@ -10,10 +10,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_reprogram.asking.data import LabelledImages
-from keras_reprogram.asking.image_weights import image_weights
-from keras_reprogram.asking.images import check_every_class
-from keras_reprogram.baselines import fit_linear_head, fit_no_source
+from keras_reprogram.asking.data import DataChecks, LabelledImages
+from keras_reprogram.baselines import (
+    fit_linear_head,
+    fit_linear_head_findings,
+    fit_no_source,
+    fit_no_source_findings,
+)
 from keras_reprogram.command_line.answers import ask, predict, rows_at_once
 from keras_reprogram.command_line.console import Progress
 from keras_reprogram.command_line.keras_sources import features_of
@@ -24,6 +27,8 @@ from keras_reprogram.datasets import TargetData
 from keras_reprogram.fitting.weight_copy import WeightCopy, trained_variables
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.opaque.recipe import Recipe, fit_epochs
+from keras_reprogram.report import findings_metrics
+from keras_reprogram.report.metrics import quadratic_kappa
 from keras_reprogram.source import FrozenSource, Source
 from keras_reprogram.source.ledger.soft_limit import soft_limit
 
@@ -49,6 +54,7 @@ class Outcome:
         note: a remark for the table.
         probabilities: `(n, K)` on the test images, or `None`.
         balanced_accuracy: mean share of each class that is read right, or `None` if not measured.
+        figures: further figures by name: mean AUC and F1 of several findings, the kappa of grades.
         model: that was trained, where it is kept.
     """
 
@@ -61,12 +67,33 @@ class Outcome:
     probabilities: np.ndarray | None = field(default=None, repr=False)
     balanced_accuracy: float | None = None
     model: Any = field(default=None, repr=False)
+    figures: dict[str, float] = field(default_factory=dict)
 
-    def measure(self, predicted: np.ndarray, labels: np.ndarray) -> Outcome:
-        """Takes the accuracies of predicted classes `(n,)`."""
+    def measure(
+        self, predicted: np.ndarray, labels: np.ndarray, *, ordinal: bool = False
+    ) -> Outcome:
+        """Takes the accuracies of predicted classes `(n,)`, and of grades the kappa."""
         self.accuracy = float(np.mean(predicted == labels))
         self.balanced_accuracy = balanced_accuracy(predicted, labels)
+        kappa = quadratic_kappa(labels, predicted) if ordinal else None
+        self.figures = {} if kappa is None else {"kappa": kappa}
         return self
+
+    def measure_findings(
+        self, probabilities: np.ndarray, target: TargetData, thresholds: np.ndarray
+    ) -> Outcome:
+        """Takes the figures of several findings, `(n, K)`."""
+        names = target.class_names
+        found = findings_metrics(target.test_labels, probabilities, names, thresholds)
+        self.accuracy = found.accuracy
+        figures = {"AUC": found.auc, "F1": found.f1}
+        self.figures = {name: value for name, value in figures.items() if value is not None}
+        return self
+
+    def take_figures(self, other: Outcome) -> None:
+        """Takes what another outcome measured of the same model."""
+        self.accuracy, self.probabilities = other.accuracy, other.probabilities
+        self.balanced_accuracy, self.figures = other.balanced_accuracy, other.figures
 
 
 @dataclass
@@ -102,7 +129,13 @@ class SeedRun:
     def test(self, outcome: Outcome, progress: Progress) -> None:
         """Measures the model as it is on the test images."""
         outcome.probabilities = predict(self.model, self.target.test_images, progress, "testing")
-        outcome.measure(outcome.probabilities.argmax(axis=1), self.target.test_labels)
+        output_map = self.model.output_map
+        if output_map.multi_label:
+            thresholds = keras.ops.convert_to_numpy(output_map.thresholds)
+            outcome.measure_findings(outcome.probabilities, self.target, thresholds)
+            return
+        predicted = outcome.probabilities.argmax(axis=1)
+        outcome.measure(predicted, self.target.test_labels, ordinal=output_map.ordinal)
 
 
 def train_seed(
@@ -114,16 +147,29 @@ def train_seed(
     checkpoint: Checkpoint,
 ) -> SeedRun:
     """Trains by the recipe and tests once; `checkpoint` is called with a model worth keeping."""
-    model = build_model(
-        options, source, target.target_shape, target.class_names, seed, target.target_range
-    )
-    check_every_class(target.train_labels, len(target.class_names), target.class_names)
+    model = model_for(target, source, options, seed)
+    model.data_checks.every_class(target.learned().train_labels, target.class_names)
     run = SeedRun(model, target)
     if options.query_budget is not None:
         _train_within_budget(run, options, options.query_budget, progress, checkpoint)
     else:
         _train_in_epochs(run, options, progress, checkpoint)
     return run
+
+
+def model_for(
+    target: TargetData, source: Source, options: TrainOptions, seed: int
+) -> ReprogrammedModel:
+    """The model that the options describe, for a target."""
+    return build_model(
+        options,
+        source,
+        target.target_shape,
+        target.class_names,
+        seed,
+        target.target_range,
+        multi_label=target.is_multi_label,
+    )
 
 
 def _train_in_epochs(
@@ -160,8 +206,7 @@ def _train_in_epochs(
     of_best.restore()
     if of_best == of_map:
         # No epoch was kept: the same answers again would only cost.
-        outcome.accuracy, outcome.probabilities = map_only.accuracy, map_only.probabilities
-        outcome.balanced_accuracy = map_only.balanced_accuracy
+        outcome.take_figures(map_only)
     else:
         run.test(outcome, progress)
 
@@ -171,8 +216,8 @@ def recipe_for(
 ) -> Recipe:
     """The library's recipe on a target's training images."""
     labels, groups = target.train_labels, target.train_groups
-    by_class = options.weights(labels, target.class_names)
-    weight = image_weights(labels, target.train_weight, by_class)
+    weights = options.weights(labels, target.class_names)
+    weight = model.data_checks.weights(labels, target.train_weight, weights)
     train, validation, epochs = np.arange(len(labels)), np.arange(0), options.resolved_epochs
     if epochs(model.source):
         plan = planned_epochs(model, target, epochs(model.source))
@@ -191,10 +236,11 @@ def recipe_for(
 def refine(recipe: Recipe, epochs: int, options: TrainOptions) -> None:
     """Trains the program; the map alone is the first candidate, so it never gets worse."""
     model = recipe.model
+    several = model.output_map.multi_label
     model.compile(
         keras.optimizers.Adam(options.resolved_learning_rate(model.source)),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
+        loss="binary_crossentropy" if several else "sparse_categorical_crossentropy",
+        metrics=[keras.metrics.BinaryAccuracy("accuracy") if several else "accuracy"],
     )
     if recipe.answers is None:
         recipe.ask()
@@ -248,23 +294,50 @@ def _validation(target: TargetData, held: np.ndarray) -> tuple[np.ndarray, ...] 
 
 
 def no_source(
-    target: TargetData, seed: int, progress: Progress, weights: dict[int, float] | None = None
+    target: TargetData,
+    seed: int,
+    progress: Progress,
+    weights: dict[int, float] | None = None,
+    *,
+    ordinal: bool = False,
 ) -> Outcome:
-    """The better of logistic regression and RBF-SVM on the pixels, chosen on validation."""
+    """The better of logistic regression and RBF-SVM on the pixels, chosen on validation.
+
+    Of several findings, of logistic regressions on the pixels and on random RBF features.
+    """
     progress.note("Fitting the no-source baseline on the pixels.")
     start = time.perf_counter()
     learned = target.learned()
+    weight = _weight(learned, weights)
+    if target.is_multi_label:
+        several = fit_no_source_findings(
+            learned.train_images,
+            learned.train_labels,
+            seed=seed,
+            groups=learned.train_groups,
+            sample_weight=weight,
+        )
+        seconds = time.perf_counter() - start
+        outcome = Outcome(0.0, len(target.test_labels), seconds, note=several.name)
+        found = several.predict_probabilities(target.test_images)
+        return outcome.measure_findings(found, target, several.thresholds)
     baseline = fit_no_source(
         learned.train_images,
         learned.train_labels,
         num_classes=len(target.class_names),
         seed=seed,
         groups=learned.train_groups,
-        sample_weight=image_weights(learned.train_labels, learned.train_weight, weights),
+        sample_weight=weight,
     )
     seconds = time.perf_counter() - start
     outcome = Outcome(0.0, len(target.test_labels), seconds, note=baseline.name)
-    return outcome.measure(baseline.predict(target.test_images), target.test_labels)
+    predicted = baseline.predict(target.test_images)
+    return outcome.measure(predicted, target.test_labels, ordinal=ordinal)
+
+
+def _weight(target: TargetData, weights: dict[int, float] | None) -> np.ndarray | None:
+    checks = DataChecks(target.target_shape, None, len(target.class_names), target.is_multi_label)
+    return checks.weights(target.train_labels, target.train_weight, weights)
 
 
 def linear_head(
@@ -273,6 +346,8 @@ def linear_head(
     seed: int,
     progress: Progress,
     weights: dict[int, float] | None = None,
+    *,
+    ordinal: bool = False,
 ) -> Outcome:
     """Logistic regression on the source's own features: plain transfer learning.
 
@@ -281,19 +356,20 @@ def linear_head(
     start = time.perf_counter()
     source = features_of(load())
     options = TrainOptions(output_map=OutputMapKind.NEW_HEAD)
-    model = build_model(
-        options, source, target.target_shape, target.class_names, seed, target.target_range
-    )
-    learned = target.learned()
-    head = fit_linear_head(
-        ask(model, learned.train_images, progress, "linear head: features")[:, 0],
-        learned.train_labels,
-        num_classes=len(target.class_names),
-        seed=seed,
-        groups=learned.train_groups,
-        sample_weight=image_weights(learned.train_labels, learned.train_weight, weights),
-    )
+    model, learned = model_for(target, source, options, seed), target.learned()
+    features = ask(model, learned.train_images, progress, "linear head: features")[:, 0]
+    how: dict[str, Any] = {"seed": seed, "groups": learned.train_groups}
+    how["sample_weight"] = _weight(learned, weights)
+    head: Any
+    if target.is_multi_label:
+        head = fit_linear_head_findings(features, learned.train_labels, **how)
+    else:
+        num_classes = len(target.class_names)
+        head = fit_linear_head(features, learned.train_labels, num_classes=num_classes, **how)
     seconds, queries = time.perf_counter() - start, model.queries_used
-    features: np.ndarray = ask(model, target.test_images, progress, "linear head: testing")[:, 0]
+    features = ask(model, target.test_images, progress, "linear head: testing")[:, 0]
     outcome = Outcome(0.0, len(target.test_labels), seconds, queries, 1)
-    return outcome.measure(head.predict(features), target.test_labels)
+    if target.is_multi_label:
+        found = head.predict_probabilities(features)
+        return outcome.measure_findings(found, target, head.thresholds)
+    return outcome.measure(head.predict(features), target.test_labels, ordinal=ordinal)

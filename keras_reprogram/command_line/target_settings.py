@@ -87,13 +87,3 @@ def read_target_settings(*, groups: Groups = None, column: Column = None) -> Tar
 def with_target_settings(command: Callable[..., None]) -> Callable[..., None]:
     """Gives a command the options of `read_target_settings`, in place of `target_settings`."""
     return with_options(command, "target_settings", read_target_settings)
-
-
-def check_classes(target: TargetData) -> None:
-    """Refuses several findings an image, before the source is opened."""
-    if target.is_multi_label:
-        raise ValueError(
-            f"The commands train on one class an image. Received: {target.name} with several "
-            f"findings an image ({', '.join(target.class_names)}). Train on one of them at a time: "
-            "--column label=NAME, whose 0 and 1 are two classes."
-        )

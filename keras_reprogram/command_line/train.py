@@ -79,8 +79,8 @@ def train(
         typer.Option(
             metavar="WEIGHTS",
             help="Weights for skewed classes: balanced gives all classes the same total weight, "
-            "melanoma=5,nevus=0.5 sets the weight of a class's images (others 1). The weights "
-            "apply to training and to validation.",
+            "melanoma=5,nevus=0.5 sets the weight of a class's images (others 1), and of several "
+            "findings of the images that have one. They apply to training and to validation.",
         ),
     ] = None,
     calibrate: Annotated[
@@ -95,6 +95,15 @@ def train(
     coverage: Coverage = None,
     class_wise: ClassWise = None,
     abstain: Abstain = None,
+    ordinal: Annotated[
+        bool,
+        typer.Option(
+            "--ordinal",
+            help="The classes are grades, in the order of their names: the exact fit also tries "
+            "forms that know the order, and keeps one if it wins on held-out images. The table "
+            "shows the quadratic weighted kappa.",
+        ),
+    ] = False,
     learning_rate: Annotated[
         float | None,
         typer.Option(
@@ -143,9 +152,9 @@ def train(
     training images. If the source has gradients, a program over the images is trained too, and kept
     if it improves a validation part. The test images are used once, at the end.
 
-    The table shows accuracy, balanced accuracy if classes are skewed, and the cost in queries
-    (images shown to the source). A folder runs/NAME keeps the program, the figures and a report
-    with pictures. Examples:
+    The table shows accuracy, balanced accuracy if classes are skewed, mean AUC and F1 if images
+    have several findings, and the cost in queries (images shown to the source). A folder runs/NAME
+    keeps the program, the figures and a report with pictures. Examples:
 
     keras-reprogram train --source traffic-signs --opaque --target digits
 
@@ -175,6 +184,7 @@ def train(
         class_wise=bool(class_wise),
         abstain=0.05 if abstain is None else abstain,
         beside=beside,
+        ordinal=ordinal,
     )
     check_json_path(json_file)
     check_folder(output)

@@ -41,6 +41,7 @@ class OutputMapKind(StrEnum):
 
 
 _HAS_VIEWS = ("views", "gentle-views")
+_SOLVED = (OutputMapKind.DENSE, OutputMapKind.NEW_HEAD)
 _PICKS_LABELS = (OutputMapKind.FREQUENCY, OutputMapKind.ITERATIVE, OutputMapKind.RANDOM)
 
 
@@ -133,6 +134,7 @@ class TrainOptions:
         class_wise: whether it holds in every class.
         abstain: share of images like these that may be called foreign.
         beside: what the map reads beside the source, as `parts_of` reads it.
+        ordinal: whether the classes are grades in order.
     """
 
     output_map: OutputMapKind = OutputMapKind.DENSE
@@ -151,6 +153,7 @@ class TrainOptions:
     class_wise: bool = False
     abstain: float = 0.05
     beside: str | None = None
+    ordinal: bool = False
 
     def __post_init__(self) -> None:
         parse_class_weight(self.class_weight)
@@ -185,6 +188,11 @@ class TrainOptions:
                 "--beside needs a map that reads several parts, --output-map dense. "
                 f"Received: --output-map {self.output_map}. Leave one of them out."
             )
+        if self.ordinal and self.output_map not in _SOLVED:
+            raise ValueError(
+                "--ordinal needs a map that is fitted exactly, --output-map dense or new-head. "
+                f"Received: --output-map {self.output_map}. Leave one of them out."
+            )
         if self.num_views > 1 and self.placement not in _HAS_VIEWS:
             raise ValueError(
                 "Several views differ with --placement views or gentle-views only. "
@@ -204,8 +212,29 @@ class TrainOptions:
         return _TRUE_LEARNING_RATE if source.differentiable else _ESTIMATED_LEARNING_RATE
 
     def weights(self, labels: np.ndarray, class_names: tuple[str, ...]) -> dict[int, float] | None:
-        """Weight for each class, by position; `None` if all count alike."""
+        """Weight for each class, by position; `None` if all count alike.
+
+        Of several findings, labels `(n, K)`, what an image that has the finding counts.
+        """
         return class_weights(parse_class_weight(self.class_weight), labels, class_names)
+
+    def check_findings(self) -> None:
+        """Refuses settings that are for one class an image."""
+        if self.output_map not in _SOLVED:
+            raise ValueError(
+                "A target of several findings an image needs --output-map dense or new-head. "
+                f"Received: --output-map {self.output_map}, which names one class."
+            )
+        if self.calibrate is not None:
+            raise ValueError(
+                "--calibrate is for targets of one class an image. Received: a target of several "
+                "findings, whose thresholds are chosen on held-out images anyway. Leave it out."
+            )
+        if self.ordinal:
+            raise ValueError(
+                "--ordinal is for grades, of which an image has one. Received: a target of several "
+                "findings. Leave it out."
+            )
 
     def as_facts(self) -> dict[str, Any]:
         """The settings as plain values for `run.json`."""
@@ -222,8 +251,12 @@ def build_model(
     class_names: tuple[str, ...],
     seed: int,
     target_range: tuple[float, float] = (0.0, 255.0),
+    *,
+    multi_label: bool = False,
 ) -> ReprogrammedModel:
     """Joins program, source and output map as the options say."""
+    if multi_label:
+        options.check_findings()
     from keras_reprogram.estimators import RandomDirections
     from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 
@@ -232,7 +265,7 @@ def build_model(
     estimated = not source.differentiable or options.query_budget is not None
     estimator = RandomDirections(directions) if estimated else None
     program = _program(options, source, target_shape, seed, target_range)
-    output_map = _output_map(options, source, len(class_names), seed)
+    output_map = _output_map(options, source, len(class_names), seed, multi_label)
     return ReprogrammedModel(program, source, output_map, estimator, class_names, seed)
 
 
@@ -260,13 +293,15 @@ def _program(
     )
 
 
-def _output_map(options: TrainOptions, source: Source, num_classes: int, seed: int) -> OutputMap:
+def _output_map(
+    options: TrainOptions, source: Source, num_classes: int, seed: int, multi_label: bool
+) -> OutputMap:
     from keras_reprogram.output_map import DenseMap, MultiLabelMap, NewHead
 
-    if options.output_map == OutputMapKind.DENSE:
-        return DenseMap(num_classes)
-    if options.output_map == OutputMapKind.NEW_HEAD:
-        return NewHead(num_classes)
+    if options.output_map in _SOLVED:
+        solved = DenseMap if options.output_map == OutputMapKind.DENSE else NewHead
+        targets = "multi_label" if multi_label else "single_label"
+        return solved(num_classes, targets=targets, ordinal=options.ordinal)
     labels_per_class = options.labels_per_class or 1
     if options.labels_per_class is None and options.output_map in _PICKS_LABELS:
         fitting = source.num_labels // num_classes

@@ -14,6 +14,7 @@ import typer
 
 from keras_reprogram.command_line.calibrating import calibrate_run, hold_out
 from keras_reprogram.command_line.console import INTERRUPTED, Progress, print_table
+from keras_reprogram.command_line.measures import measured
 from keras_reprogram.command_line.options import is_skewed
 from keras_reprogram.command_line.run_folder import RunDraft, write_json
 from keras_reprogram.command_line.run_page import RunContents, write_run_page
@@ -28,7 +29,7 @@ from keras_reprogram.command_line.seed_run import (
 )
 from keras_reprogram.command_line.source_settings import SourceSettings
 from keras_reprogram.command_line.sources import resolve_source
-from keras_reprogram.command_line.target_settings import TargetSettings, check_classes
+from keras_reprogram.command_line.target_settings import TargetSettings
 from keras_reprogram.command_line.train_options import OutputMapKind, TrainOptions
 from keras_reprogram.datasets import TargetData
 from keras_reprogram.datasets.target_data import Draw
@@ -36,7 +37,6 @@ from keras_reprogram.model.program_file import save_program
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.report import (
     ResultRow,
-    classification_metrics,
     results_json,
     results_table,
     wilson_interval,
@@ -113,7 +113,8 @@ class _Training:
         self.skewed |= is_skewed(target.train_labels) or is_skewed(target.test_labels)
         outcomes = {}
         if self.config.baseline:
-            outcomes[NO_SOURCE] = no_source(target, seed, self.progress, weights)
+            graded = {"ordinal": options.ordinal}
+            outcomes[NO_SOURCE] = no_source(target, seed, self.progress, weights, **graded)
         checkpoint = self._checkpoint if keep else _forget
         run = train_seed(source, target, options, seed, self.progress, checkpoint)
         if held is not None and keep:
@@ -122,7 +123,9 @@ class _Training:
         outcomes |= run.outcomes
         if self.config.baseline and self.resolved.keras_source is not None:
             load = self.resolved.keras_source
-            outcomes[LINEAR_HEAD] = linear_head(load, target, seed, self.progress, weights)
+            outcomes[LINEAR_HEAD] = linear_head(
+                load, target, seed, self.progress, weights, ordinal=options.ordinal
+            )
         for name, outcome in outcomes.items():
             self.outcomes.setdefault(name, []).append(outcome)
         return run
@@ -133,7 +136,8 @@ class _Training:
         target = config.target_settings.load(
             config.target, draw, image_size=config.target_size, seed=config.seeds[0]
         )
-        check_classes(target)
+        if target.is_multi_label:
+            config.options.check_findings()
         return target
 
     def _checkpoint(self, model: ReprogrammedModel) -> None:
@@ -142,9 +146,7 @@ class _Training:
         self.draft.write_facts({"complete": False, **self.facts})
 
     def _write(self, first: SeedRun, rows: list[ResultRow]) -> None:
-        metrics = classification_metrics(
-            first.target.test_labels, first.result.probabilities, first.target.class_names
-        )
+        metrics = measured(first.model, first.target, first.result.probabilities)
         self.facts |= {
             "results": results_json(rows),
             "metrics": metrics.to_dict(),
@@ -181,7 +183,7 @@ def _keep(draft: RunDraft) -> str:
 def _row(name: str, results: list[Outcome], balanced: bool) -> ResultRow:
     first = results[0]
     notes = list(dict.fromkeys(result.note for result in results if result.note))
-    if len(results) == 1:
+    if len(results) == 1 and "AUC" not in first.figures:
         low, high = wilson_interval(round(first.accuracy * first.num_test), first.num_test)
         notes.insert(0, f"95 %: {low:.3f} to {high:.3f}")
     return ResultRow(
@@ -192,6 +194,11 @@ def _row(name: str, results: list[Outcome], balanced: bool) -> ResultRow:
         sum(result.seconds for result in results) / len(results),
         "; ".join(notes),
         tuple(result.balanced_accuracy or 0.0 for result in results) if balanced else (),
+        {
+            name: tuple(result.figures[name] for result in results)
+            for name in first.figures
+            if all(name in result.figures for result in results)
+        },
     )
 
 
@@ -270,6 +277,7 @@ class TrainConfig:
                 "origin": target.origin,
                 "notes": list(target.notes),
                 "class_names": list(target.class_names),
+                "multi_label": target.is_multi_label,
                 "target_shape": list(target.target_shape),
                 "target_size": self.target_size,
                 **self.target_settings.as_facts(),

@@ -5,6 +5,7 @@ from keras_reprogram.datasets.aptos2019 import load_aptos2019
 from keras_reprogram.datasets.cifar import load_cifar10, load_cifar100
 from keras_reprogram.datasets.digits import load_digits
 from keras_reprogram.datasets.gtsrb import load_gtsrb, load_gtsrb_tracks
+from keras_reprogram.datasets.gtsrb_attributes import load_gtsrb_attributes
 from keras_reprogram.datasets.ham10000 import load_ham10000
 from keras_reprogram.datasets.image_folder import load_image_folder
 from keras_reprogram.datasets.load_target import KNOWN_TARGETS, load_target
@@ -27,6 +28,7 @@ __all__ = [
     "load_digits",
     "load_fashion_mnist",
     "load_gtsrb",
+    "load_gtsrb_attributes",
     "load_gtsrb_tracks",
     "load_ham10000",
     "load_image_folder",

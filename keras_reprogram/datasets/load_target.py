@@ -12,6 +12,7 @@ from keras_reprogram.datasets.aptos2019 import load_aptos2019
 from keras_reprogram.datasets.cifar import load_cifar10, load_cifar100
 from keras_reprogram.datasets.digits import load_digits
 from keras_reprogram.datasets.gtsrb import load_gtsrb
+from keras_reprogram.datasets.gtsrb_attributes import load_gtsrb_attributes
 from keras_reprogram.datasets.ham10000 import load_ham10000
 from keras_reprogram.datasets.image_folder import load_image_folder
 from keras_reprogram.datasets.image_table import TABLE_SUFFIXES, Columns, is_table
@@ -30,6 +31,7 @@ KNOWN_TARGETS: dict[str, Callable[[], TargetData]] = {
     "cifar10": load_cifar10,
     "cifar100": load_cifar100,
     "gtsrb": load_gtsrb,
+    "gtsrb_attributes": load_gtsrb_attributes,
     "ham10000": load_ham10000,
     "abide": load_abide,
     "aptos2019": load_aptos2019,
@@ -62,11 +64,12 @@ def load_target(
     """Loads a target task by its name.
 
     Names are tried in this order: a known data set (`digits`, `mnist`, `fashion_mnist`, `cifar10`,
-    `cifar100`, `gtsrb`, `ham10000`, `abide`, `aptos2019`, `squares_counting`), a folder that exists
-    (write `./digits` for a folder called like a known data set), a manifest (a .csv, .tsv or
-    .parquet file, see `load_manifest`), an archive of MedMNIST (.npz, see `load_medmnist`), a
-    TensorFlow Datasets name such as `caltech101`, or `caltech101_thesis` of this package's own
-    builders (`tfds:NAME` asks for it outright, also where it has the name of a known data set).
+    `cifar100`, `gtsrb`, `gtsrb_attributes`, `ham10000`, `abide`, `aptos2019`, `squares_counting`),
+    a folder that exists (write `./digits` for a folder called like a known data set), a manifest
+    (a .csv, .tsv or .parquet file, see `load_manifest`), an archive of MedMNIST (.npz, see
+    `load_medmnist`), a TensorFlow Datasets name such as `caltech101`, or `caltech101_thesis` of
+    this package's own builders (`tfds:NAME` asks for it outright, also where it has the name of a
+    known data set).
 
     A known data set is taken from its file in `KERAS_REPROGRAM_DATA`, else from what TensorFlow
     Datasets prepared in `TFDS_DATA_DIR` before, else it is downloaded (or prepared now from files

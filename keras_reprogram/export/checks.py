@@ -19,8 +19,8 @@ import tensorflow as tf
 from keras_reprogram.arguments import pixels_of_codes
 from keras_reprogram.asking.prediction_sets import checked_calibration
 from keras_reprogram.export import fresh_process
-from keras_reprogram.export.graphs import SETS_OF_FILES
 from keras_reprogram.export.server_files import example_of
+from keras_reprogram.export.verdicts import OF_FILES, verdict_of
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source.source import Source
 
@@ -49,7 +49,7 @@ def images_for(
     files = [tf.io.encode_png(image).numpy() for image in codes]
     images = pixels_of_codes(codes.astype(np.float32), model.program.target_range)
     encoded = {"image_bytes": files, "classify": [example_of(file) for file in files]}
-    encoded[SETS_OF_FILES] = files
+    encoded |= dict.fromkeys(OF_FILES, files)
     return {name: encoded.get(name, images) for name in signatures}, images
 
 
@@ -97,13 +97,12 @@ _LARGEST_PARITY = 1e-3
 _MARGIN = ".margin"
 
 
-def set_answers(model: ReprogrammedModel, source_scores: Any, scores: Any) -> dict[str, Any]:
-    """What a calibrated model says of answers, as `ModelAnswers` compares it; else nothing."""
-    if model.calibration is None:
+def verdict_answers(model: ReprogrammedModel, source_scores: Any, scores: Any) -> dict[str, Any]:
+    """A model's verdict on answers, as `ModelAnswers` compares it; without one nothing."""
+    if (verdict := verdict_of(model)) is None:
         return {}
-    rule = model.calibration.rule()
-    found = _arrays(rule(source_scores, scores))
-    margins = rule.margins(keras.ops.convert_to_numpy(scores), found["distance"])
+    found = _arrays(verdict.judge(source_scores, scores))
+    margins = verdict.margins(keras.ops.convert_to_numpy(scores), found)
     return found | {f"{name}{_MARGIN}": margin for name, margin in margins.items()}
 
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from keras_reprogram.asking.prediction_sets import checked_calibration
 from keras_reprogram.export.graph_decoder import file_decoder
+from keras_reprogram.export.verdicts import Verdict, verdict_of
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source.joint_source import Beside, JointSource
 from keras_reprogram.source.pixel_source import PlacedSource
@@ -18,10 +18,6 @@ from keras_reprogram.source.saved_model_source import SavedModelSource
 from keras_reprogram.source.source import Source
 
 EXAMPLE_FEATURE = "image/encoded"
-# Signatures of calibrated models.
-SETS, SETS_OF_FILES, SETS_OF_SCORES = "sets", "sets_of_files", "sets_of_scores"
-# What they give beside `classes` and `scores`.
-SET_OUTPUTS = ("probabilities", "set", "distance", "foreign", "accepted")
 
 
 class _Stages(NamedTuple):
@@ -58,7 +54,7 @@ def write_saved_model(
 ) -> None:
     """Writes a SavedModel with `serving_default` alone to this folder, unchecked.
 
-    Of a calibrated model it also gives `SET_OUTPUTS`: what is converted from it is one graph.
+    Of a model with a verdict it also gives that: what is converted from it is one graph.
     """
     embedded = model.source.with_asked(source) if source else model.source
     module = module_of(model.program, embedded, model.output_map)
@@ -85,14 +81,14 @@ def write_map(model: ReprogrammedModel, path: Path) -> None:
 
 
 def _judge(model: ReprogrammedModel) -> Callable[[Any, Any], dict[str, Any]]:
-    if model.calibration is None:
+    verdict = verdict_of(model)
+    if verdict is None:
         return lambda source_scores, scores: {"scores": scores}
-    rule = checked_calibration(model).rule()
 
     def judge(source_scores: Any, scores: Any) -> dict[str, Any]:
         # The converter to int8 leaves what bears the map's name in float.
         with tf.name_scope(model.output_map.name):
-            return {"scores": scores, **rule(source_scores, scores)}
+            return {"scores": scores, **verdict.judge(source_scores, scores)}
 
     return judge
 
@@ -116,8 +112,8 @@ def write_serving_graph(
         image_bytes = file_signature(model, _with_classes(serving_default, class_names))
         signatures |= {"image_bytes": image_bytes, "classify": _classify(image_bytes)}
     signatures["steps"] = _steps(model, stages)
-    if model.calibration is not None:
-        signatures |= _set_signatures(model, stages, class_names, takes_files=takes_files)
+    if (verdict := verdict_of(model)) is not None:
+        signatures |= _verdict_signatures(model, verdict, stages, class_names, takes_files)
     save_module(module, path, signatures)
     return tuple(signatures)
 
@@ -187,30 +183,35 @@ def _named_rows(scores: Any, class_names: Sequence[str]) -> Any:
     return tf.tile(tf.constant([list(class_names)]), [tf.shape(scores)[0], 1])
 
 
-def _set_signatures(
-    model: ReprogrammedModel, stages: _Stages, class_names: Sequence[str], *, takes_files: bool
+def _verdict_signatures(
+    model: ReprogrammedModel,
+    verdict: Verdict,
+    stages: _Stages,
+    class_names: Sequence[str],
+    takes_files: bool,
 ) -> dict[str, Any]:
-    """What a calibration adds: sets of images, of image files, and of answers of the source."""
-    of_scores = sets_of_scores(model, stages.output_map, class_names)
+    """What a verdict adds: that of images, of image files, and of answers of the source."""
+    of_scores = verdict_of_scores(model, verdict, stages.output_map, class_names)
 
     @tf.function(input_signature=[image_spec(model)], autograph=False)
-    def sets(image: Any) -> dict[str, Any]:
+    def of_images(image: Any) -> dict[str, Any]:
         return of_scores(stages.answers(image))
 
-    found = {SETS: sets}
+    found = {verdict.names.of_images: of_images}
     if takes_files:
-        found[SETS_OF_FILES] = file_signature(model, sets)
-    return found | {SETS_OF_SCORES: of_scores}
+        found[verdict.names.of_files] = file_signature(model, of_images)
+    return found | {verdict.names.of_scores: of_scores}
 
 
-def sets_of_scores(model: ReprogrammedModel, output_map: Any, class_names: Sequence[str]) -> Any:
-    """The signature that reads answers of the source: `source_scores` -> sets and scores."""
-    rule = checked_calibration(model).rule()
+def verdict_of_scores(
+    model: ReprogrammedModel, verdict: Verdict, output_map: Any, class_names: Sequence[str]
+) -> Any:
+    """The signature that reads answers of the source: `source_scores` -> verdict and scores."""
 
     @tf.function(input_signature=[scores_spec(model)], autograph=False)
     def of_scores(source_scores: Any) -> dict[str, Any]:
         scores = output_map(source_scores)
-        found = rule(source_scores, scores)
+        found = verdict.judge(source_scores, scores)
         return {"classes": _named_rows(scores, class_names), "scores": scores, **found}
 
     return of_scores
@@ -301,8 +302,9 @@ def write_map_half(
         return {"scores": output_map(source_scores)}
 
     signatures = {"serving_default": serving_default}
-    if model.calibration is not None:
-        signatures[SETS_OF_SCORES] = sets_of_scores(model, output_map, class_names)
+    if (verdict := verdict_of(model)) is not None:
+        signature = verdict_of_scores(model, verdict, output_map, class_names)
+        signatures[verdict.names.of_scores] = signature
     module = module_of(model.output_map)
     module.labels = tf.saved_model.Asset(str(labels_file))
     save_module(module, path, signatures)

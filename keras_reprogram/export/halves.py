@@ -16,21 +16,19 @@ from keras_reprogram.export.checks import (
     images_for,
     refuse_blockers,
     sample_images,
-    set_answers,
+    verdict_answers,
 )
 from keras_reprogram.export.graph_decoder import why_no_files
 from keras_reprogram.export.graphs import (
-    SET_OUTPUTS,
-    SETS,
-    SETS_OF_SCORES,
     write_map_half,
     write_program_half,
 )
 from keras_reprogram.export.litert import litert_facts, with_facts
-from keras_reprogram.export.litert_agreement import Agreement, run_litert
+from keras_reprogram.export.litert_agreement import Agreement, run_litert, share_alike
 from keras_reprogram.export.litert_conversion import convert_folder, convert_map
 from keras_reprogram.export.saved_model import labels_file
 from keras_reprogram.export.server_files import plain_metrics, scored_classes, write_facts
+from keras_reprogram.export.verdicts import verdict_of
 from keras_reprogram.export.version_folders import (
     OUTPUT_MAP,
     PROGRAM,
@@ -61,7 +59,8 @@ def export_halves(
     - `base_dir/output_map/<version>`, a SavedModel: `source_scores`, float32
       `(n, V, num_labels)` -> `scores`, float32 `(n, classes)`; class names in assets/labels.txt.
       Of a joint source it takes `(n, 1, V * num_labels + D)`: the scores, view after view, and
-      then `beside`. Of a calibrated model also `sets_of_scores`, see `export_saved_model`.
+      then `beside`. Of a calibrated model also `sets_of_scores`, of one of several
+      findings `findings_of_scores`, see `export_saved_model`.
     - `base_dir/program-<version>.tflite` and `base_dir/output_map-<version>.tflite`, the same in
       float32 of LiteRT's builtin operations; `read_litert_facts` reads the latter's labels.
 
@@ -230,21 +229,22 @@ def check_map_half(model: ReprogrammedModel, folder: Path, file: bytes) -> tuple
     rows = _sample_scores(model)
     answers = ModelAnswers(lambda rows: _map_answers(model, rows), rows)
     found = run_litert(file, rows, "source_scores", "scores")
-    signatures = ("serving_default", *([SETS_OF_SCORES] if model.calibration else []))
+    verdict = verdict_of(model)
+    signatures = ("serving_default", *([verdict.names.of_scores] if verdict else []))
     inputs = dict.fromkeys(signatures, rows)
     difference = _compare(answers, folder, inputs, {"scores": found})
-    if model.calibration is not None:
-        for name in SET_OUTPUTS:
-            flags = run_litert(file, rows, "source_scores", name, SETS)
+    if verdict is not None:
+        for name in verdict.outputs:
+            flags = run_litert(file, rows, "source_scores", name, verdict.names.of_images)
             answers.compare("LiteRT file", name, flags)
     expected = answers.expected["scores"]
-    same = float(np.mean(found.argmax(axis=1) == expected.argmax(axis=1)))
+    same = share_alike(model, found, expected)
     return difference, Agreement(len(rows), same, float(np.abs(found - expected).max()))
 
 
 def _map_answers(model: ReprogrammedModel, rows: np.ndarray) -> dict[str, Any]:
     scores = model.output_map(rows)
-    return {"scores": scores, **set_answers(model, rows, scores)}
+    return {"scores": scores, **verdict_answers(model, rows, scores)}
 
 
 def _compare(

@@ -27,7 +27,7 @@ from keras_reprogram.export.litert_agreement import (
     refuse_disagreement,
 )
 from keras_reprogram.export.litert_conversion import convert
-from keras_reprogram.export.server_files import calibration_facts, scored_classes
+from keras_reprogram.export.server_files import calibration_facts, scored_classes, threshold_facts
 from keras_reprogram.files import write_whole_file
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source.source import Source
@@ -50,7 +50,8 @@ def export_litert(
 
     Only LiteRT's builtin operations are used. All views are inside; input `image`, output
     `scores`, both float32, any batch; of a calibrated model also the signature `sets`, whose
-    outputs are those of `export_saved_model` without `classes`. The file is run with
+    outputs are those of `export_saved_model` without `classes`, and of a model of several findings
+    the signature `findings`. The file is run with
     `ai_edge_litert` and compared with the model before it is written; class names and what the
     comparison found are stored in it, see `read_litert_facts`.
 
@@ -153,6 +154,8 @@ class LiteRTFacts:
         agreement: how well the file agreed with the model.
         calibration: what the sets promise of the float model, and from how many images it is
             known; `None` for a model that was not calibrated.
+        thresholds: of several findings the probability from which each counts as found; else
+            `None`.
     """
 
     form: str
@@ -163,6 +166,7 @@ class LiteRTFacts:
     source: str
     agreement: Agreement
     calibration: dict[str, Any] | None = None
+    thresholds: tuple[float, ...] | None = None
 
     def __str__(self) -> str:
         return f"{self.form}, {self.num_views} view(s): {self.agreement}."
@@ -181,6 +185,7 @@ def litert_facts(
         source=source.fingerprint,
         agreement=agreement,
         calibration=None if model.calibration is None else calibration_facts(model.calibration),
+        thresholds=threshold_facts(model),
     )
 
 

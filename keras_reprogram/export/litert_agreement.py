@@ -25,7 +25,8 @@ class Agreement:
 
     Args:
         images: how many were compared.
-        same_class: share of them whose most probable class is the same.
+        same_class: share of them whose most probable class is the same; of several findings, whose
+            findings all are.
         difference: largest difference of a score.
         rounding: largest difference between the model's own answers to single images and to a
             batch, which no export can be held below.
@@ -78,10 +79,20 @@ def compare(
     alone = np.concatenate([ask(image[None]) for image in images[:_BATCH]])
     return Agreement(
         images=len(images),
-        same_class=float(np.mean(scores.argmax(axis=1) == expected.argmax(axis=1))),
+        same_class=share_alike(model, scores, expected),
         difference=float(np.abs(scores - expected).max()),
         rounding=float(np.abs(alone - expected[:_BATCH]).max()),
     )
+
+
+def share_alike(model: ReprogrammedModel, scores: np.ndarray, expected: np.ndarray) -> float:
+    """The share of rows of two arrays of probabilities that mean the same."""
+    if not model.output_map.multi_label:
+        return float(np.mean(scores.argmax(axis=1) == expected.argmax(axis=1)))
+    one, other = (
+        keras.ops.convert_to_numpy(model.output_map.findings(rows)) for rows in (scores, expected)
+    )
+    return float((one == other).all(axis=1).mean())
 
 
 def refuse_disagreement(

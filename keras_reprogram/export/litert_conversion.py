@@ -16,8 +16,9 @@ import numpy as np
 import tensorflow as tf
 from ai_edge_litert.tools import flatbuffer_utils
 
-from keras_reprogram.export.graphs import SETS, write_map, write_saved_model
+from keras_reprogram.export.graphs import write_map, write_saved_model
 from keras_reprogram.export.litert_agreement import LiteRTForm
+from keras_reprogram.export.verdicts import verdict_of
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source.frozen_source import FrozenSource
 from keras_reprogram.source.network_input import quantised_layers
@@ -41,7 +42,7 @@ def convert(
             else:
                 content = bytes(converter.convert())
             content = halve_weights(content) if form.name == "float16" else content
-        return content if model.calibration is None else with_set_signature(content)
+        return with_verdict_signature(content, model)
 
 
 def convert_map(model: ReprogrammedModel) -> bytes:
@@ -49,23 +50,25 @@ def convert_map(model: ReprogrammedModel) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         write_map(model, Path(folder) / "saved_model")
         content = convert_folder(Path(folder) / "saved_model")
-    return content if model.calibration is None else with_set_signature(content)
+    return with_verdict_signature(content, model)
 
 
-def with_set_signature(content: bytes) -> bytes:
-    """Gives a file that computes everything two signatures: scores alone, and all outputs."""
+def with_verdict_signature(content: bytes, model: ReprogrammedModel) -> bytes:
+    """Gives a file of a model with a verdict two signatures: scores alone, and all outputs."""
+    if (verdict := verdict_of(model)) is None:
+        return content
     # Both are of the one subgraph, so that nothing is stored twice.
-    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
-    (everything,), (graph,) = model.signatureDefs, model.subgraphs
+    file = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
+    (everything,), (graph,) = file.signatureDefs, file.subgraphs
     plain = copy.copy(everything)
-    everything.signatureKey = SETS.encode()
+    everything.signatureKey = verdict.names.of_images.encode()
     plain.outputs = [one for one in everything.outputs if one.name == b"scores"]
     # Clients that ask for the first output by its place find the scores.
     first = plain.outputs[0].tensorIndex
     others = [index for index in graph.outputs if index != first]
     graph.outputs = np.array([first, *others], np.int32)
-    model.signatureDefs = [plain, everything]
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    file.signatureDefs = [plain, everything]
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(file))
 
 
 def convert_folder(folder: Path) -> bytes:

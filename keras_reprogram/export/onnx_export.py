@@ -21,6 +21,7 @@ from keras_reprogram.export.checks import (
     refuse_blockers,
     run_afresh,
     sample_images,
+    verdict_answers,
 )
 from keras_reprogram.export.litert import FACTS_FILE, LABELS_FILE
 from keras_reprogram.export.onnx_graphs import (
@@ -57,7 +58,8 @@ def export_onnx(
     Input `image`, float32 `(n, h, w, c)` in the target range; output `scores`, float32
     `(n, classes)`. Program, preprocessing, the source's own graph and the output map are inside,
     in the source's opset; so are weights that the source has in other files. A source of a fixed
-    batch makes a file of a fixed batch. The file's metadata has `keras_reprogram.json` and
+    batch makes a file of a fixed batch. A model of several findings also gives `findings`, bool
+    `(n, classes)`, by its thresholds. The file's metadata has `keras_reprogram.json` and
     `labels.txt`, as other exports have files of these names.
 
     A fresh process without this package, Keras and TensorFlow runs it on onnxruntime, and it is
@@ -216,16 +218,30 @@ def _check(model: ReprogrammedModel, source: ONNXSource, content: bytes) -> floa
     images = (
         images if size is None else np.resize(images, (-(-8 // size) * size, *images.shape[1:]))
     )
-    expected = ModelAnswers(
-        lambda rows: {"scores": model.output_map(source(model.program(rows)))}, images
-    )
+
+    def answer(rows: np.ndarray) -> dict[str, Any]:
+        source_scores = source(model.program(rows))
+        scores = model.output_map(source_scores)
+        return {"scores": scores, **_findings(model, source_scores, scores)}
+
+    expected = ModelAnswers(answer, images)
     with tempfile.TemporaryDirectory() as folder:
         file, exchange = Path(folder, "model.onnx"), Path(folder)
         file.write_bytes(content)
         np.save(exchange / "images.npy", images)
         without = ("keras", "keras_reprogram", "tensorflow")
         run_afresh("ONNX file", onnx_process, str(file), folder, without=without)
-        return expected.compare("ONNX file", "scores", np.load(exchange / "scores.npy"))
+        return max(
+            expected.compare("ONNX file", file.stem, np.load(file))
+            for file in exchange.glob("*.npy")
+            if file.stem != "images"
+        )
+
+
+def _findings(model: ReprogrammedModel, source_scores: Any, scores: Any) -> dict[str, Any]:
+    """The verdict of a model of several findings; sets are not in the file."""
+    several = model.output_map.multi_label
+    return verdict_answers(model, source_scores, scores) if several else {}
 
 
 def read_onnx_facts(path: str | Path) -> dict[str, Any]:

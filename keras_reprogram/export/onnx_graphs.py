@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,14 +66,14 @@ class _Steps:
         axes = self.constant([axis], "int64")
         return self.apply("ReduceMean", value, axes, keepdims=keepdims)
 
-    def model(self, takes: Any, gives: Any, opsets: Any) -> Any:
-        """The operations as a model of one input and one output, each `(name, dtype, shape)`."""
+    def model(self, takes: Any, gives: Sequence[Any], opsets: Any) -> Any:
+        """The operations as a model; its input and outputs are `(name, dtype, shape)` each."""
         helper = self._onnx.helper
         infos = [
             helper.make_tensor_value_info(
                 name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape
             )
-            for name, dtype, shape in (takes, gives)
+            for name, dtype, shape in (takes, *gives)
         ]
         graph = helper.make_graph(
             self.nodes, f"{_OURS}{self._part}", infos[:1], infos[1:], self.constants
@@ -108,10 +109,13 @@ def joined_graph(
     rows = "images" if batch is None else batch
     before = _before(model, fixed, source, opset)
     pixels = (before.nodes[-1].output[0], source.file.dtype, [None] * 4)
-    front = before.model(("image", "float32", [rows, *model.input_shape[1:]]), pixels, opsets)
+    front = before.model(("image", "float32", [rows, *model.input_shape[1:]]), [pixels], opsets)
     after = _after(model, source, opset)
     taken = (f"{_OURS}answer", _score_dtype(network), [None] * len(_score_shape(network)))
-    gives = ("scores", "float32", [rows, model.output_map.num_classes])
+    columns = [rows, model.output_map.num_classes]
+    gives = [("scores", "float32", columns)]
+    if model.output_map.multi_label:
+        gives.append(("findings", "bool", columns))
     back = after.model(taken, gives, opsets)
     for part in (network, front, back):
         part.ir_version = max(network.ir_version, _LEAST_IR_VERSION)
@@ -210,8 +214,19 @@ def _after(model: ReprogrammedModel, source: ONNXSource, opset: int) -> _Steps:
     scores = steps.cast(f"{_OURS}answer", "float32")
     scores = steps.reshape(scores, -1, model.queries_per_prediction, source.num_labels)
     logits = _MAPS[type(model.output_map)](steps, scores, model.output_map)
-    steps.apply("Softmax", logits, output="scores", axis=1)
+    add_probabilities(steps, logits, model.output_map)
     return steps
+
+
+def add_probabilities(steps: _Steps, logits: str, output_map: OutputMap) -> None:
+    """Logits -> the outputs."""
+    if not output_map.multi_label:
+        steps.apply("Softmax", logits, output="scores", axis=1)
+        return
+    scores = steps.apply("Sigmoid", logits, output="scores")
+    # `GreaterOrEqual` is of a later opset than sources may have.
+    below = steps.with_constant("Less", scores, _array(output_map.thresholds))
+    steps.apply("Not", below, output="findings")
 
 
 def exports(output_map: OutputMap) -> bool:

@@ -19,8 +19,10 @@ def check(file: Path, exchange: Path) -> None:
     images = np.load(exchange / "images.npy")
     size = image.shape[0] if isinstance(image.shape[0], int) else len(images)
     parts = [images[start : start + size] for start in range(0, len(images), size)]
-    scores = [session.run(["scores"], {"image": part})[0] for part in parts]
-    np.save(exchange / "scores.npy", np.concatenate(scores))
+    names = [output.name for output in session.get_outputs()]
+    answers = [session.run(names, {"image": part}) for part in parts]
+    for name, found in zip(names, zip(*answers, strict=True), strict=True):
+        np.save(exchange / f"{name}.npy", np.concatenate(found))
 
 
 if __name__ == "__main__":

@@ -20,10 +20,10 @@ from keras_reprogram.export.checks import (
     export_blockers,
     images_for,
     refuse_blockers,
-    set_answers,
+    verdict_answers,
 )
 from keras_reprogram.export.graph_decoder import why_no_files
-from keras_reprogram.export.graphs import SETS_OF_SCORES, write_serving_graph
+from keras_reprogram.export.graphs import write_serving_graph
 from keras_reprogram.export.server_files import (
     docker_command,
     plain_metrics,
@@ -33,6 +33,7 @@ from keras_reprogram.export.server_files import (
     write_server_files,
     write_warmup,
 )
+from keras_reprogram.export.verdicts import OF_SCORES
 from keras_reprogram.export.version_folders import check_version, take_version
 from keras_reprogram.files import folder_aside
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
@@ -72,7 +73,12 @@ def export_saved_model(
     - `sets_of_files`: `image_bytes`, as above -> the same.
     - `sets_of_scores`: `source_scores`, `(n, V, num_labels)` -> the same.
 
-    `image_bytes`, `classify` and `sets_of_files` are written where target images have 1 or 3
+    A model of several findings (`DenseMap(targets="multi_label")`) has `findings`,
+    `findings_of_files` and `findings_of_scores` instead, with the same inputs -> `classes`,
+    `scores`, a sigmoid for each finding, and `findings`, bool `(n, classes)`, by the thresholds in
+    the facts below.
+
+    `image_bytes`, `classify` and `..._of_files` are written where target images have 1 or 3
     channels. Beside the graph: class names (assets/labels.txt), keras_reprogram.json and warm-up
     requests (assets.extra); beside the version, unless they are there: models.config,
     batching.config and serve.sh for docker.
@@ -132,9 +138,9 @@ def export_saved_model(
         shape, name = model.input_shape[1:], served_name(base_dir)
         write_warmup(aside, name, shape, signatures, batch_sizes, answer_shape)
         inputs, images = images_for(model, signatures)
-        if SETS_OF_SCORES in signatures:
+        for name in set(OF_SCORES) & set(signatures):
             asked = embedded(model.program(images))
-            inputs[SETS_OF_SCORES] = keras.ops.convert_to_numpy(asked)
+            inputs[name] = keras.ops.convert_to_numpy(asked)
         expected = ModelAnswers(_answer(model, embedded), images)
         difference, replayed = check_reloaded(aside, inputs, expected)
         folder = take_version(aside, base_dir, version)
@@ -176,7 +182,7 @@ def _answer(model: ReprogrammedModel, source: Source) -> Callable[[np.ndarray], 
         steps = {"source_images": source_images, "source_scores": source_scores}
         if source.beside is not None:
             steps["beside"] = source.beside(images)
-        return {**steps, "scores": scores, **set_answers(model, answers, scores)}
+        return {**steps, "scores": scores, **verdict_answers(model, answers, scores)}
 
     return answer
 

@@ -15,7 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_reprogram.export.graph_decoder import RESIZE_METHOD
-from keras_reprogram.export.graphs import EXAMPLE_FEATURE, SETS_OF_FILES, SETS_OF_SCORES
+from keras_reprogram.export.graphs import EXAMPLE_FEATURE
+from keras_reprogram.export.verdicts import OF_FILES, OF_SCORES
 from keras_reprogram.files import write_whole_file
 from keras_reprogram.fitting.calibration import Calibration
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
@@ -148,7 +149,16 @@ def export_facts(
     }
     if model.calibration is not None:
         facts["calibration"] = calibration_facts(model.calibration)
+    if (thresholds := threshold_facts(model)) is not None:
+        facts["thresholds"] = list(thresholds)
     return facts
+
+
+def threshold_facts(model: ReprogrammedModel) -> tuple[float, ...] | None:
+    """The probability from which each of several findings counts as found."""
+    if not model.output_map.multi_label:
+        return None
+    return tuple(map(float, keras.ops.convert_to_numpy(model.output_map.thresholds)))
 
 
 def calibration_facts(calibration: Calibration) -> dict[str, Any]:
@@ -188,10 +198,10 @@ def write_warmup(
             contents = list(itertools.islice(itertools.cycle(files), size))
             if signature == "classify":
                 writer.write(_classify_log(asked, contents))
-            elif signature in ("image_bytes", SETS_OF_FILES):
+            elif signature in ("image_bytes", *OF_FILES):
                 tensor = tf.make_tensor_proto(contents, tf.string)
                 writer.write(_predict_log(asked, "image_bytes", tensor))
-            elif signature == SETS_OF_SCORES:
+            elif signature in OF_SCORES:
                 writer.write(_predict_log(asked, "source_scores", _zeros((size, *answer_shape))))
             else:
                 writer.write(_predict_log(asked, "image", _zeros((size, *target_shape))))
@@ -199,7 +209,7 @@ def write_warmup(
 
 def _requests(signatures: Sequence[str], batch_sizes: Sequence[int]) -> list[tuple[str, int]]:
     # `steps` calls what the others call, and people look at one image at a time.
-    one = {"steps": (1,), SETS_OF_SCORES: (1,)}
+    one = dict.fromkeys(("steps", *OF_SCORES), (1,))
     sizes = {signature: one.get(signature, batch_sizes) for signature in signatures}
     return [(signature, size) for signature in signatures for size in sizes[signature]]
 

@@ -122,8 +122,14 @@ def fit_and_hold_out(
     """`fit_logistic_regression`, and what its best fit on the training part says of the rest."""
     labels = np.asarray(labels)
     if labels.ndim == 2:
-        how = {"validation_split": validation_split, "seed": seed, "groups": groups}
-        return fit_findings(features, labels, sample_weight=sample_weight, **how)
+        return fit_findings(
+            features,
+            labels,
+            sample_weight=sample_weight,
+            validation_split=validation_split,
+            seed=seed,
+            groups=groups,
+        )
     if len(np.unique(labels)) < 2:
         raise ValueError(
             "A map needs training images of at least two classes. "
@@ -141,9 +147,12 @@ def fit_and_hold_out(
     power, regularization, accuracy, start = SPREAD_POWERS[0], DEFAULT_REGULARIZATION, None, None
     found, degree = None, None
     if held_out is not None:
-        sizes = [len(part) for part in held_out]
-        degrees = _degrees(labels[: sizes[0]]) if ordinal else ()
-        trials = [_choose(rows, labels, weight, spread, *sizes, one) for one in (None, *degrees)]
+        num_train, num_validation = (len(part) for part in held_out)
+        degrees = _degrees(labels[:num_train]) if ordinal else ()
+        trials = [
+            _choose(rows, labels, weight, spread, num_train, num_validation, one)
+            for one in (None, *degrees)
+        ]
         best = min(trials, key=lambda trial: trial.loss)
         degree = best.degree
         power, regularization, accuracy = best.power, best.regularization, best.accuracy

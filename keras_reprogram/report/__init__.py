@@ -10,6 +10,11 @@ from keras_reprogram.report.class_charts import (
     draw_weight_map,
 )
 from keras_reprogram.report.curves import draw_accuracy_over_queries, draw_training_curves
+from keras_reprogram.report.findings_metrics import (
+    FindingMetrics,
+    FindingsMetrics,
+    findings_metrics,
+)
 from keras_reprogram.report.html_report import ReportSection, write_html_report
 from keras_reprogram.report.metrics import (
     ClassificationMetrics,
@@ -30,6 +35,8 @@ from keras_reprogram.report.tables import (
 __all__ = [
     "ClassMetrics",
     "ClassificationMetrics",
+    "FindingMetrics",
+    "FindingsMetrics",
     "ProgramImages",
     "ReportSection",
     "ResultRow",
@@ -42,6 +49,7 @@ __all__ = [
     "draw_source_images",
     "draw_training_curves",
     "draw_weight_map",
+    "findings_metrics",
     "results_json",
     "results_markdown",
     "results_table",

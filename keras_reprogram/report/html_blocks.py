@@ -8,6 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from keras_reprogram.report.findings_metrics import FindingsMetrics
 from keras_reprogram.report.metrics import ClassificationMetrics, Interval
 from keras_reprogram.report.tables import (
     SPREAD_NOTE,
@@ -59,14 +60,18 @@ def figure_block(figure: Figure, fallback: str) -> str:
     )
 
 
-def metrics_block(metrics: ClassificationMetrics) -> str:
-    """Metrics as a list of overall figures and a table of classes."""
+def metrics_block(metrics: ClassificationMetrics | FindingsMetrics) -> str:
+    """Metrics as a list of overall figures and a table of classes, or of findings."""
+    if isinstance(metrics, FindingsMetrics):
+        return _findings_block(metrics)
     overall = {
         "examples": f"{metrics.num_examples:,}",
         "accuracy": _with_interval(metrics.accuracy, metrics.accuracy_interval),
         "balanced accuracy": _number(metrics.balanced_accuracy),
         "AUC": _number(metrics.auc),
     }
+    if metrics.quadratic_kappa is not None:
+        overall["quadratic weighted kappa"] = _number(metrics.quadratic_kappa)
     if metrics.absent_classes:
         overall["classes without an example"] = ", ".join(metrics.absent_classes)
     heads = ["class", "examples", "sensitivity", "specificity", "AUC"]
@@ -80,8 +85,37 @@ def metrics_block(metrics: ClassificationMetrics) -> str:
         ]
         for entry in metrics.classes
     ]
-    note = '<p class="note">In brackets: 95 % Wilson intervals.</p>\n'
-    return details_block(overall) + _table(heads, body, [False, True, True, True, True]) + note
+    return details_block(overall) + _table(heads, body, [False, *[True] * 4]) + _INTERVALS
+
+
+_INTERVALS = '<p class="note">In brackets: 95 % Wilson intervals.</p>\n'
+
+
+def _findings_block(metrics: FindingsMetrics) -> str:
+    overall = {
+        "examples": f"{metrics.num_examples:,}",
+        "mean AUC": _number(metrics.auc),
+        "mean F1": _number(metrics.f1),
+        "findings that are read right": _number(metrics.accuracy),
+        "examples of which all are": _number(metrics.exact_matches),
+        "examples without a finding": _number(metrics.without_finding),
+    }
+    heads = ["finding", "examples", "AUC", "F1", "precision", "sensitivity", "specificity",
+             "threshold"]  # fmt: skip
+    body = [
+        [
+            one.name,
+            f"{one.support:,}",
+            _number(one.auc),
+            _number(one.f1),
+            _number(one.precision),
+            _with_interval(one.sensitivity, one.sensitivity_interval),
+            _with_interval(one.specificity, one.specificity_interval),
+            _number(one.threshold),
+        ]
+        for one in metrics.findings
+    ]
+    return details_block(overall) + _table(heads, body, [False, *[True] * 7]) + _INTERVALS
 
 
 def details_block(details: Mapping[Any, Any]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from keras_reprogram.files import write_whole_file
+from keras_reprogram.report.findings_metrics import FindingsMetrics
 from keras_reprogram.report.html_blocks import (
     details_block,
     figure_block,
@@ -35,7 +36,7 @@ class ReportSection:
         table: Results of several methods.
         text_table: Any other table.
         figure: A picture; its label (`figure.get_label()`) becomes the alt text.
-        metrics: Overall and per-class figures.
+        metrics: Overall figures, and those of each class or finding.
         details: Names and values, such as versions and settings; may be nested.
 
     Example:
@@ -51,7 +52,7 @@ class ReportSection:
     table: Sequence[ResultRow] | None = None
     text_table: TextTable | None = None
     figure: Figure | None = None
-    metrics: ClassificationMetrics | None = None
+    metrics: ClassificationMetrics | FindingsMetrics | None = None
     details: Mapping[str, Any] | None = None
 
 

@@ -8,8 +8,8 @@ from typing import Any, Self
 
 import numpy as np
 from scipy.stats import binomtest
+from sklearn.metrics import cohen_kappa_score, roc_auc_score
 from sklearn.metrics import confusion_matrix as count_confusions
-from sklearn.metrics import roc_auc_score
 
 Interval = tuple[float, float]
 
@@ -54,6 +54,8 @@ class ClassificationMetrics:
         absent_classes: Names of the classes that no example has.
         confusion_matrix: Counts `(classes, classes)`, rows = true, columns = predicted;
             read-only.
+        quadratic_kappa: Of grades, Cohen's kappa of true and predicted grades with quadratic
+            weights, in [-1, 1]; None for classes without an order, and where all are of one grade.
     """
 
     num_examples: int
@@ -64,6 +66,7 @@ class ClassificationMetrics:
     classes: tuple[ClassMetrics, ...]
     absent_classes: tuple[str, ...]
     confusion_matrix: np.ndarray
+    quadratic_kappa: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Gives every figure as plain dicts, lists and numbers; undefined ones are None.
@@ -89,7 +92,7 @@ class ClassificationMetrics:
             "absent_classes": list(self.absent_classes),
             "classes": [_with_lists(asdict(entry)) for entry in self.classes],
             "confusion_matrix": self.confusion_matrix.tolist(),
-        }
+        } | ({} if self.quadratic_kappa is None else {"quadratic_kappa": self.quadratic_kappa})
 
     @classmethod
     def from_dict(cls, figures: Mapping[str, Any]) -> Self:
@@ -113,15 +116,15 @@ class ClassificationMetrics:
         matrix.setflags(write=False)
         return cls(
             **{
-                **_with_tuples(figures),
-                "classes": tuple(ClassMetrics(**_with_tuples(each)) for each in figures["classes"]),
+                **with_tuples(figures),
+                "classes": tuple(ClassMetrics(**with_tuples(each)) for each in figures["classes"]),
                 "confusion_matrix": matrix,
             }
         )
 
 
 def classification_metrics(
-    labels: Any, probabilities: Any, class_names: Sequence[str]
+    labels: Any, probabilities: Any, class_names: Sequence[str], *, ordinal: bool = False
 ) -> ClassificationMetrics:
     """Measures probabilities against labels, overall and class by class.
 
@@ -134,6 +137,8 @@ def classification_metrics(
         labels: Integers `(n,)` or `(n, 1)` in `[0, classes)`, or one-hot `(n, classes)`.
         probabilities: `(n, classes)`, in [0, 1].
         class_names: One name a class, at least two.
+        ordinal: Whether the classes are grades in order; then the quadratic weighted kappa is
+            measured too, in which a mistake counts by the square of its distance.
 
     Returns:
         A `ClassificationMetrics`. A class that no example has counts in no mean and is
@@ -171,7 +176,15 @@ def classification_metrics(
         classes=classes,
         absent_classes=tuple(entry.name for entry in classes if entry.support == 0),
         confusion_matrix=matrix,
+        quadratic_kappa=quadratic_kappa(truth, scores.argmax(axis=1)) if ordinal else None,
     )
+
+
+def quadratic_kappa(truth: np.ndarray, predicted: np.ndarray) -> float | None:
+    """Cohen's kappa of grades with quadratic weights; None where all are of one grade."""
+    if len(np.union1d(truth, predicted)) < 2:
+        return None
+    return float(cohen_kappa_score(truth, predicted, weights="quadratic"))
 
 
 def _measure_class(
@@ -211,7 +224,8 @@ def _with_lists(fields: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _with_tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
+def with_tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures from JSON, whose intervals are lists there."""
     return {
         key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()
     }
@@ -328,8 +342,8 @@ def _from_one_hot(rows: np.ndarray) -> np.ndarray:
         raise ValueError(
             "Expected one-hot labels: a single 1 a row, 0 elsewhere. Received: row "
             f"{first} = {rows[first].tolist()}. Rows that sum to 1 may be reduced to their "
-            "argmax; multi-label rows, of several findings or none, are measured one finding at "
-            "a time, as two classes."
+            "argmax; multi-label rows, of several findings or none, are measured by "
+            "`findings_metrics`."
         )
     return rows.argmax(axis=1)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rich.table import Table
@@ -83,7 +83,7 @@ def results_json(rows: Sequence[ResultRow]) -> list[dict[str, Any]]:
 
     Returns:
         One dict a row, unrounded, with `mean` and `spread` beside the row's own fields;
-        `balanced_accuracies` only where a row has them.
+        `balanced_accuracies` and `figures` only where a row has them.
 
     Example:
         ```python
@@ -97,16 +97,21 @@ def results_json(rows: Sequence[ResultRow]) -> list[dict[str, Any]]:
 
 def _plain(row: ResultRow) -> dict[str, Any]:
     balanced = {"balanced_accuracies": list(row.balanced_accuracies)}
-    return {
-        "method": row.method,
-        "accuracies": list(row.accuracies),
-        "mean": row.mean,
-        "spread": row.spread,
-        "training_queries": row.training_queries,
-        "queries_per_prediction": row.queries_per_prediction,
-        "seconds": row.seconds,
-        "note": row.note,
-    } | (balanced if row.balanced_accuracies else {})
+    figures = {"figures": {name: list(values) for name, values in row.figures.items()}}
+    return (
+        {
+            "method": row.method,
+            "accuracies": list(row.accuracies),
+            "mean": row.mean,
+            "spread": row.spread,
+            "training_queries": row.training_queries,
+            "queries_per_prediction": row.queries_per_prediction,
+            "seconds": row.seconds,
+            "note": row.note,
+        }
+        | (balanced if row.balanced_accuracies else {})
+        | (figures if row.figures else {})
+    )
 
 
 def table_cells(rows: Sequence[ResultRow]) -> tuple[list[str], list[list[str]]]:
@@ -126,6 +131,11 @@ def table_cells(rows: Sequence[ResultRow]) -> tuple[list[str], list[list[str]]]:
         heads.insert(2, "balanced accuracy")
         for cells, row in zip(body, rows, strict=True):
             cells.insert(2, "-" if row.balanced is None else _accuracy_cell(row.balanced))
+    names = list(dict.fromkeys(name for row in rows for name in row.figures))
+    for place, name in enumerate(names, start=1):
+        heads.insert(place, name)
+        for cells, row in zip(body, rows, strict=True):
+            cells.insert(place, _accuracy_cell(row.figure(name)) if name in row.figures else "-")
     if any(row.note for row in rows):
         heads.append("note")
         body = [[*cells, row.note] for cells, row in zip(body, rows, strict=True)]
@@ -142,7 +152,22 @@ def has_spread(rows: Sequence[ResultRow]) -> bool:
     return any(row.spread is not None for row in rows)
 
 
-def _accuracy_cell(row: ResultRow) -> str:
+@dataclass(frozen=True)
+class _Values:
+    """A figure of each seed."""
+
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        return statistics.fmean(self.values)
+
+    @property
+    def spread(self) -> float | None:
+        return statistics.stdev(self.values) if len(self.values) > 1 else None
+
+
+def _accuracy_cell(row: ResultRow | _Values) -> str:
     mean = _short_fraction(row.mean)
     return mean if row.spread is None else f"{mean} ± {_short_fraction(row.spread)}"
 
@@ -180,6 +205,8 @@ class ResultRow:
         note: A remark shown beside the figures.
         balanced_accuracies: Mean share of each class that was read right, in [0, 1], one a seed,
             for test images of which some classes have many more than others; else empty.
+        figures: Further figures by name, such as AUC and F1 of findings or the kappa of grades,
+            in [-1, 1], one a seed each. They stand before the accuracy.
 
     Raises:
         ValueError: If there is no accuracy, one is outside [0, 1], a cost is negative, or balanced
@@ -201,12 +228,14 @@ class ResultRow:
     seconds: float | None = None
     note: str = ""
     balanced_accuracies: tuple[float, ...] = ()
+    figures: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._check_shares("accuracies", bool(self.accuracies))
         self._check_shares(
             "balanced_accuracies", len(self.balanced_accuracies) in (0, len(self.accuracies))
         )
+        object.__setattr__(self, "figures", self._checked_figures())
         for name, kind in (
             ("training_queries", int),
             ("queries_per_prediction", int),
@@ -223,6 +252,17 @@ class ResultRow:
                 f"{name}={shares} for method {self.method!r}. Divide percentages by 100."
             )
         object.__setattr__(self, name, shares)
+
+    def _checked_figures(self) -> dict[str, tuple[float, ...]]:
+        plain = {name: tuple(map(float, values)) for name, values in self.figures.items()}
+        for name, values in plain.items():
+            in_range = all(-1.0 <= value <= 1.0 for value in values)
+            if len(values) != len(self.accuracies) or not in_range:
+                raise ValueError(
+                    "Expected one figure in [-1, 1] for each seed. Received: "
+                    f"{name}={values} for method {self.method!r}."
+                )
+        return plain
 
     def _checked_cost(self, name: str, kind: type) -> Any:
         value = getattr(self, name)
@@ -244,6 +284,10 @@ class ResultRow:
     def spread(self) -> float | None:
         """Sample standard deviation over the seeds, or None with a single seed."""
         return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else None
+
+    def figure(self, name: str) -> _Values:
+        """A further figure's values, with their mean and spread."""
+        return _Values(self.figures[name])
 
     @property
     def balanced(self) -> ResultRow | None:

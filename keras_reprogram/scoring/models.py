@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 # Where `export` writes it; the module that says so imports TensorFlow.
 FACTS_FILE = "assets.extra/keras_reprogram.json"
+FINDINGS_OF_FILES = "findings_of_files"
 _PROGRAM_SUFFIX = ".reprogram"
 
 
@@ -210,6 +211,8 @@ class _ExportedScorer(BatchScorer):
         self.rows_at_once = rows_per_batch(facts["num_views"], facts["source"]["source_shape"])
         self._shape, self._range = tuple(facts["target_shape"]), tuple(facts["target_range"])
         self._servable = ExportedServable(folder, 1)
+        # Of several findings there are signatures that say which are found.
+        self._several = FINDINGS_OF_FILES in facts["signatures"]
 
     def score_contents(self, images: Sequence[NamedImage]) -> list[ScoredImage]:
         from keras_reprogram.serving import ServingError
@@ -219,14 +222,24 @@ class _ExportedScorer(BatchScorer):
             return []
         contents = array_of_texts([image.content for image in images])
         try:
-            scores = self._servable.run("image_bytes", {"image_bytes": contents})["scores"]
+            signature = FINDINGS_OF_FILES if self._several else "image_bytes"
+            answer = self._servable.run(signature, {"image_bytes": contents})
         except ServingError:
             # One bad image fails all of its batch; halves find it, and leave the others alike.
             if len(images) == 1:
                 return [self._alone(images[0])]
             half = len(images) // 2
             return self.score_contents(images[:half]) + self.score_contents(images[half:])
-        return [ScoredImage(image.name, row) for image, row in zip(images, scores, strict=True)]
+        return self._scored(images, answer)
+
+    def _scored(
+        self, images: Sequence[NamedImage], answer: dict[str, np.ndarray]
+    ) -> list[ScoredImage]:
+        found = answer.get("findings", [None] * len(images))
+        return [
+            ScoredImage(image.name, row, "", None if one is None else {"findings": one})
+            for image, row, one in zip(images, answer["scores"], found, strict=True)
+        ]
 
     def _alone(self, image: NamedImage) -> ScoredImage:
         """An image that the graph does not decode: Python knows more formats, or says why not."""
@@ -234,7 +247,8 @@ class _ExportedScorer(BatchScorer):
         if isinstance(pixels, str):
             return ScoredImage(image.name, None, pixels)
         inputs = {"image": pixels[None].astype(np.float32)}
-        return ScoredImage(image.name, self._servable.run("serving_default", inputs)["scores"][0])
+        signature = "findings" if self._several else "serving_default"
+        return self._scored([image], self._servable.run(signature, inputs))[0]
 
 
 class ProgramScorer(BatchScorer):
@@ -267,6 +281,10 @@ class ProgramScorer(BatchScorer):
         checked = model.data_checks.images(pixels)
         (scores,) = model.asker.each([checked], len(checked), progress=lambda queries: None)
         probabilities = model.output_map(scores)
+        if model.output_map.multi_label:
+            found = keras.ops.convert_to_numpy(model.output_map.findings(probabilities))
+            rows = keras.ops.convert_to_numpy(probabilities)
+            return [(row, "", {"findings": one}) for row, one in zip(rows, found, strict=True)]
         if self._rule is None:
             return [(row, "", None) for row in keras.ops.convert_to_numpy(probabilities)]
         found = self._rule(scores, probabilities)

@@ -21,7 +21,8 @@ _FORMAT = 1
 class ScoredImage(NamedTuple):
     """An image's probabilities `(classes,)`, or the reason why it has none.
 
-    `judged` is what a calibration says of it, where one was asked: its set and flags.
+    `judged` is what a calibration says of it, where one was asked: its set and flags; or which of
+    several findings it has.
     """
 
     name: str
@@ -30,12 +31,19 @@ class ScoredImage(NamedTuple):
     judged: Mapping[str, np.ndarray] | None = None
 
     def as_row(self, class_names: Sequence[str]) -> dict[str, Any]:
-        """Plain values: its class and probabilities, or its error; the others are `None`."""
+        """Plain values: its class and probabilities, or its error; the others are `None`.
+
+        Of several findings it has a list of those in place of the class, and the largest
+        probability.
+        """
         if self.probabilities is None:
             return {"class": None, "probability": None, "probabilities": None, "error": self.reason}
         best, values = int(self.probabilities.argmax()), self.probabilities.tolist()
-        name = class_names[best]
-        return {"class": name, "probability": values[best], "probabilities": values, "error": None}
+        said: dict[str, Any] = {"class": class_names[best]}
+        if self.judged is not None and "findings" in self.judged:
+            found = np.flatnonzero(self.judged["findings"]).tolist()
+            said = {"findings": [class_names[index] for index in found]}
+        return {**said, "probability": values[best], "probabilities": values, "error": None}
 
 
 @dataclass(frozen=True)
@@ -107,10 +115,12 @@ def _write_parquet(file: Any, rows: list[dict[str, Any]]) -> None:
     pyarrow = parquet_package()
     from pyarrow.parquet import write_table
 
+    several = any("findings" in row for row in rows)
+    said = ("findings", pyarrow.list_(pyarrow.string())) if several else ("class", pyarrow.string())
     schema = pyarrow.schema(
         [
             ("image", pyarrow.string()),
-            ("class", pyarrow.string()),
+            said,
             ("probability", pyarrow.float32()),
             ("probabilities", pyarrow.list_(pyarrow.float32())),
         ]

@@ -14,7 +14,8 @@ import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from keras_reprogram.asking.images import check_range
-from keras_reprogram.export.graphs import EXAMPLE_FEATURE, SETS, SETS_OF_FILES, SETS_OF_SCORES
+from keras_reprogram.export.graphs import EXAMPLE_FEATURE
+from keras_reprogram.export.verdicts import ALL_NAMES, OF_FILES, OF_SCORES
 from keras_reprogram.serving.errors import ServingError
 from keras_reprogram.serving.request_checks import CLASSIFY_METHOD
 from keras_reprogram.serving.servable import ExportedServable, Servable
@@ -48,18 +49,19 @@ class GatewayServable(Servable):
         self.signature_defs = self._definitions()
 
     def run(self, signature_name: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        if signature_name == SETS_OF_SCORES:
-            return self._map.run(SETS_OF_SCORES, inputs)
+        if signature_name in OF_SCORES:
+            return self._map.run(signature_name, inputs)
         if signature_name == "classify":
             inputs = {"image_bytes": _files(inputs["inputs"])}
-        of_files = signature_name in ("classify", "image_bytes", SETS_OF_FILES)
+        of_files = signature_name in ("classify", "image_bytes", *OF_FILES)
         if not of_files:
             self._check_pixels(inputs)
         images = self._program.run("image_bytes" if of_files else "serving_default", inputs)
         source_scores = self._ask(images["source_images"])
         answers = {"source_scores": _joined(source_scores, images.get("beside"))}
-        if signature_name in (SETS, SETS_OF_FILES):
-            return self._map.run(SETS_OF_SCORES, answers)
+        for names in ALL_NAMES:
+            if signature_name in names:
+                return self._map.run(names.of_scores, answers)
         scores = self._map.run("serving_default", answers)["scores"]
         if signature_name == "steps":
             return {**images, "source_scores": source_scores, "scores": scores}
@@ -111,13 +113,14 @@ class GatewayServable(Servable):
             found["image_bytes"] = signature_definition(files, answers)
             examples = {"inputs": files["image_bytes"]}
             found["classify"] = signature_definition(examples, answers, CLASSIFY_METHOD)
-        if SETS_OF_SCORES in output_map:
-            sets = output_map[SETS_OF_SCORES]
-            found[SETS] = signature_definition(image, sets.outputs)
+        for names in ALL_NAMES:
+            if (judged := output_map.get(names.of_scores)) is None:
+                continue
+            found[names.of_images] = signature_definition(image, judged.outputs)
             if "image_bytes" in program:
                 files = program["image_bytes"].inputs
-                found[SETS_OF_FILES] = signature_definition(files, sets.outputs)
-            found[SETS_OF_SCORES] = sets
+                found[names.of_files] = signature_definition(files, judged.outputs)
+            found[names.of_scores] = judged
         return found
 
 

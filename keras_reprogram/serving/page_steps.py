@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_reprogram.export.graph_decoder import file_decoder
-from keras_reprogram.export.graphs import SETS_OF_SCORES
+from keras_reprogram.export.verdicts import SETS
 from keras_reprogram.serving.errors import ServingError
 from keras_reprogram.serving.image_headers import check_pixels
 from keras_reprogram.serving.servable import Servable
@@ -19,6 +19,7 @@ from keras_reprogram.source.remote.payloads import encode_image
 
 MOST_ANSWERS = 5
 MOST_CLASSES = 10
+MOST_FINDINGS = 20
 
 
 def show_steps(servable: Servable, facts: PageFacts, target: np.ndarray) -> dict[str, Any]:
@@ -36,11 +37,29 @@ def show_steps(servable: Servable, facts: PageFacts, target: np.ndarray) -> dict
         ],
         "classes": _best(steps["scores"][0], facts.class_names, MOST_CLASSES),
     }
+    if facts.thresholds is not None:
+        shown["classes"] = _findings(steps["scores"][0], facts)
     if facts.coverage is not None:
         # The answers are there already, so that nothing is asked twice.
-        judged = servable.run(SETS_OF_SCORES, {"source_scores": steps["source_scores"]})
+        judged = servable.run(SETS.of_scores, {"source_scores": steps["source_scores"]})
         shown["verdict"] = _verdict(judged, facts)
     return shown
+
+
+def _findings(scores: np.ndarray, facts: PageFacts) -> list[dict[str, Any]]:
+    """The probable findings, each with whether it counts as found; all that do come first."""
+    found = scores >= np.asarray(facts.thresholds, np.float32)
+    order = sorted(range(len(scores)), key=lambda index: (not found[index], -scores[index]))
+    shown = order[: max(MOST_FINDINGS, int(found.sum()))]
+    return [
+        {
+            "index": index,
+            "label": facts.class_names[index],
+            "score": float(scores[index]),
+            "found": bool(found[index]),
+        }
+        for index in shown
+    ]
 
 
 def _verdict(judged: Mapping[str, np.ndarray], facts: PageFacts) -> dict[str, Any]:
@@ -79,7 +98,7 @@ class PageFacts(NamedTuple):
 
     `target_range` and `source_range` are `(low, high)`, `scores` is `"probabilities"`, `"logits"`
     or `"features"`, `source_labels` and `class_names` have a name for each score; `coverage` is
-    that of a calibrated model's sets.
+    that of a calibrated model's sets; `thresholds` are those of several findings.
     """
 
     target_shape: tuple[int, int, int]
@@ -91,6 +110,7 @@ class PageFacts(NamedTuple):
     num_views: int
     scores: str
     coverage: float | None = None
+    thresholds: tuple[float, ...] | None = None
 
 
 def read_page_facts(servable: Servable) -> PageFacts:
@@ -145,6 +165,7 @@ def _page_facts(facts: Mapping[str, Any]) -> PageFacts:
         num_views=int(facts["num_views"]),
         scores=str(source["scores"]),
         coverage=(facts.get("calibration") or {}).get("coverage"),
+        thresholds=tuple(map(float, facts.get("thresholds") or ())) or None,
     )
 
 

@@ -104,14 +104,22 @@ def test_rows_that_decide_are_planned() -> None:
     assert (len(held.labels), int(rest.validation_rows.sum())) == (30, 20)
 
 
-def test_findings_and_wrong_columns_are_refused(command: Command, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("no_report")
+def test_columns_of_findings_are_trained_on(command: Command, tmp_path: Path) -> None:
     finding = [number % 3 == 0 for number in range(24)]
     path = write_manifest(tmp_path / "study", mass=finding, nodule=finding[::-1])
     columns = ("--column", "path=file", "--column", "label=mass", "--column", "label=nodule")
-    for name in ("train", "estimate"):
-        ended = command(name, *SOURCE, "--target", path, *columns)
-        assert ended.code == 2
-        assert "several findings an image (mass, nodule)" in " ".join(ended.err.split())
+    options = ("--no-baseline", "--output", tmp_path, "--name", "run", "--quiet")
+    ended = command("train", *SOURCE, "--target", path, *columns, *options)
+    assert ended.code == 0, ended.err
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert [one["name"] for one in facts["metrics"]["findings"]] == ["mass", "nodule"]
+    ended = command("train", *SOURCE, "--target", path, *columns, "--output-map", "random")
+    assert ended.code == 2 and "several findings an image needs" in " ".join(ended.err.split())
+
+
+def test_wrong_columns_are_refused(command: Command, tmp_path: Path) -> None:
+    path = write_manifest(tmp_path / "study")
     ended = command("train", *SOURCE, "--target", path, "--column", "file")
     assert (ended.code, "--column must be ROLE=NAME" in ended.err) == (2, True)
     ended = command("train", *SOURCE, "--target", "digits", "--groups", path)

@@ -214,7 +214,7 @@ def test_what_fails_takes_no_finished_run_away(
     def fails(*_: Any) -> None:
         raise ConnectionError("the service is gone")
 
-    monkeypatch.setattr(training_run, "classification_metrics", fails)
+    monkeypatch.setattr(training_run, "measured", fails)
     ended = command(*arguments, "--overwrite")
     assert ended.code != 0
     assert "digits-traffic-signs-2 keeps the program" in " ".join(ended.err.split())

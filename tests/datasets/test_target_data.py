@@ -109,3 +109,35 @@ def test_draw_of_everything_changes_nothing() -> None:
 def test_impossible_draw_is_refused(counts: tuple[Any, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TargetData(**arguments()).draw(*counts, seed=0)
+
+
+def test_labels_of_several_findings() -> None:
+    images = np.arange(4 * 64, dtype=np.uint8).reshape(4, 8, 8, 1)
+    rows = np.array([[1, 0], [0, 0], [1, 1], [0, 1]])
+    target = TargetData("toy", images, rows, images, rows, ("mass", "edema"), "By hand.")
+    assert target.is_multi_label
+    assert target.draw(3, 4, seed=0).train_labels.shape == (3, 2)
+    for labels, message in (
+        (rows * 2, r"rows of 0 and 1.*values \[0, 2\]"),
+        (rows[:3], r"\(4, 2\): one row an image.*shape \(3, 2\)"),
+        (rows[:, :1], r"one column a class name.*shape \(4, 1\)"),
+        (np.arange(4) % 2, "to have one form"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            TargetData("toy", images, labels, images, rows, ("mass", "edema"), "By hand.")
+
+
+def test_attributes_of_signs_follow_from_their_classes() -> None:
+    from keras_reprogram.datasets.gtsrb import CLASS_NAMES
+    from keras_reprogram.datasets.gtsrb_attributes import ATTRIBUTES, attribute_table
+
+    table = attribute_table(CLASS_NAMES)
+    assert table.shape == (43, 14) and table.any(axis=0).all() and not table.all(axis=0).any()
+    # Every name in the table is a sign's.
+    assert {sign for signs in ATTRIBUTES.values() for sign in signs} <= set(CLASS_NAMES)
+    named = dict(zip(CLASS_NAMES, table, strict=True))
+    assert not named["no vehicles"][list(ATTRIBUTES).index("truck")]
+    assert [k for k, has in zip(ATTRIBUTES, named["stop"], strict=True) if has] == [
+        "filled with red",
+        "text",
+    ]

@@ -110,6 +110,7 @@ def test_facts_say_what_the_page_shows(client) -> None:
         "model_name": "brightness",
         "version": 1,
         "costs_queries": False,
+        "thresholds": None,
         "target_shape": [4, 4, 1],
         "target_range": [0.0, 255.0],
         "source_shape": list(SOURCE_SHAPE),

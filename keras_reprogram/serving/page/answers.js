@@ -38,15 +38,18 @@ function showViews(views, facts) {
 }
 
 function showClasses(classes, facts) {
-  const [best] = classes;
-  byId("best-label").textContent = best.label;
-  byId("best-label").classList.toggle("long", best.label.length > LONG_LABEL);
-  byId("best-score").textContent = percent(best.score);
+  // Of several findings those that count as found are named, of classes the best one.
+  const several = facts.thresholds !== null;
+  const named = several ? classes.filter((one) => one.found) : classes.slice(0, 1);
+  const text = named.map((one) => one.label).join(", ") || "No finding";
+  byId("best-label").textContent = text;
+  byId("best-label").classList.toggle("long", text.length > LONG_LABEL);
+  byId("best-score").textContent = several ? "" : percent(named[0].score);
   // A few classes keep their places while bars move; of many the best come first.
   const all = classes.length === facts.class_names.length;
   const shown = all ? [...classes].sort((one, other) => one.index - other.index) : classes;
   rows(byId("classes"), shown.length, "score-row").forEach((row, place) => {
-    showScore(row, shown[place], 1, shown[place] === best);
+    showScore(row, shown[place], 1, named.includes(shown[place]));
   });
 }
 
