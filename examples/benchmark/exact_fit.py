@@ -256,6 +256,8 @@ def store_features(case: Case, most: int, views: int, folder: str) -> None:
         )
         np.save(Path(folder, f"{case.answers}_{part}.npy"), features)
         np.save(Path(folder, f"{case.answers}_{part}_labels.npy"), labels)
+    if data.train_groups is not None:
+        np.save(Path(folder, f"{case.answers}_train_groups.npy"), data.train_groups)
 
 
 def _scores(program: Any, source: Any, images: np.ndarray) -> np.ndarray:
@@ -281,13 +283,13 @@ def timed(case: Case, method: str, folder: str, beside: Path | None = None) -> M
     if method == "earlier":
         _import_from(beside)
     fit = _scikit_learn() if method == "scikit-learn" else _this_library()
-    x, y = _part(case, "train", folder)
+    x, y, groups = _part(case, "train", folder)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start, start_processor = time.perf_counter(), time.process_time()
-    kernel, bias, regularization = fit(x, y)
+    kernel, bias, regularization = fit(x, y, groups)
     seconds, processor = time.perf_counter() - start, time.process_time() - start_processor
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    x, y = _part(case, "test", folder)
+    x, y, _ = _part(case, "test", folder)
     logits = x @ kernel + bias
     logits -= logits.max(axis=1, keepdims=True)
     logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
@@ -301,17 +303,21 @@ def timed(case: Case, method: str, folder: str, beside: Path | None = None) -> M
     )
 
 
-def _part(case: Case, part: str, folder: str) -> tuple[np.ndarray, np.ndarray]:
+def _part(case: Case, part: str, folder: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Features, labels and, where the target has them, groups: a sign's photographs in a row."""
     features = np.load(Path(folder, f"{case.answers}_{part}.npy"), mmap_mode="r")
     labels = np.load(Path(folder, f"{case.answers}_{part}_labels.npy"))
+    grouped = Path(folder, f"{case.answers}_{part}_groups.npy")
+    groups = np.load(grouped) if grouped.exists() else None
     chosen = np.flatnonzero(labels < case.classes)
     if part == "train":
         chosen = np.random.default_rng(0).permutation(chosen)[: case.rows]
-    return np.ascontiguousarray(features[chosen, : case.features]), labels[chosen]
+    rows = np.ascontiguousarray(features[chosen, : case.features])
+    return rows, labels[chosen], None if groups is None else groups[chosen]
 
 
-# Features and labels -> kernel, bias and C.
-Fit = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, float]]
+# Features, labels and groups -> kernel, bias and C.
+Fit = Callable[[np.ndarray, np.ndarray, np.ndarray | None], tuple[np.ndarray, np.ndarray, float]]
 
 
 def _import_from(checkout: Path | None) -> None:
@@ -331,8 +337,10 @@ def _import_from(checkout: Path | None) -> None:
 def _this_library() -> Fit:
     from keras_reprogram import fit_logistic_regression
 
-    def fit(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-        found = fit_logistic_regression(x, y, num_classes=int(y.max()) + 1)
+    def fit(
+        x: np.ndarray, y: np.ndarray, groups: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray, float]:
+        found = fit_logistic_regression(x, y, num_classes=int(y.max()) + 1, groups=groups)
         return found.kernel, found.bias, found.regularization
 
     return fit
@@ -344,11 +352,13 @@ def _scikit_learn() -> Fit:
     from keras_reprogram.fitting.map_fitting import REGULARIZATIONS
     from keras_reprogram.fitting.validation import split_validation
 
-    def fit(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    def fit(
+        x: np.ndarray, y: np.ndarray, groups: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray, float]:
         mean = x.mean(axis=0)
         x = x - mean
         scale = np.sqrt(np.mean(np.einsum("ij,ij->i", x, x)))
-        parts = split_validation(y, y, VALIDATION_SHARE, 0, None)
+        parts = split_validation(y, y, VALIDATION_SHARE, 0, groups)
         model = LogisticRegressionCV(
             Cs=REGULARIZATIONS, cv=[parts], scoring="neg_log_loss", max_iter=2000, tol=1e-4
         )

@@ -27,6 +27,7 @@ def test_ours_and_scikit_learns_fit_agree(script, tmp_path, classes):
         features = centres[labels] + random.normal(size=(count, 12))
         np.save(tmp_path / f"answers_made_{part}.npy", features.astype(np.float32))
         np.save(tmp_path / f"answers_made_{part}_labels.npy", labels)
+    np.save(tmp_path / "answers_made_train_groups.npy", np.arange(400) // 2)
     case = script.Case("made", rows=150, features=10, classes=classes, source="answers")
     ours, theirs = (
         script.timed(case, method, str(tmp_path)) for method in ("this version", "scikit-learn")
