@@ -95,6 +95,7 @@ if TYPE_CHECKING:
         KServeSource,
         OpenAIModerationSource,
         RekognitionSource,
+        SageMakerSource,
         TFServingGRPCSource,
         TFServingSource,
     )
@@ -139,6 +140,7 @@ _names, __getattr__, __dir__ = lazy_names(
             "RekognitionSource",
             "GoogleVisionSource",
             "OpenAIModerationSource",
+            "SageMakerSource",
             "HuggingFaceSource",
         ),
         "source.errors": (

@@ -7,6 +7,7 @@ from keras_reprogram.testing.fake_hugging_face import FakeHuggingFace
 from keras_reprogram.testing.fake_kserve import FakeKServe
 from keras_reprogram.testing.fake_openai_moderation import FakeOpenAIModeration
 from keras_reprogram.testing.fake_rekognition import FakeRekognition
+from keras_reprogram.testing.fake_sagemaker import FakeSageMaker
 from keras_reprogram.testing.fake_tf_serving import FakeTFServing
 from keras_reprogram.testing.fake_tf_serving_grpc import FakeTFServingGRPC
 from keras_reprogram.testing.grpc_fake import GRPCFake
@@ -31,6 +32,7 @@ __all__ = [
     "FakeKServe",
     "FakeOpenAIModeration",
     "FakeRekognition",
+    "FakeSageMaker",
     "FakeTFServing",
     "FakeTFServingGRPC",
     "Faults",

@@ -9,8 +9,10 @@ from keras_reprogram.source.remote import (
     ClarifaiSource,
     CustomVisionSource,
     GoogleVisionSource,
+    HuggingFaceSource,
     OpenAIModerationSource,
     RekognitionSource,
+    SageMakerSource,
 )
 
 SHAPE = (8, 8, 3)
@@ -118,6 +120,8 @@ def test_vendors_say_what_their_scores_are():
     kinds = {
         ClarifaiSource("nsfw-recognition", SHAPE, ["sfw", "nsfw"], **common): "independent",
         GoogleVisionSource(SHAPE, ["Town", "Dog"], **common): "independent",
+        SageMakerSource("signs", SHAPE, ["stop", "yield"], **common): "probabilities",
+        HuggingFaceSource("me/signs", SHAPE, ["stop", "yield"], **common): "probabilities",
         OpenAIModerationSource(SHAPE, **common): "independent",
         RekognitionSource((96, 96, 3), ["Tree", "Person"], **named): "independent",
         CustomVisionSource(*signs, SHAPE, ["stop", "yield"], **named): "probabilities",

@@ -17,6 +17,7 @@ from keras_reprogram.source.remote.openai_moderation import OpenAIModerationSour
 from keras_reprogram.source.remote.payloads import named_scores
 from keras_reprogram.source.remote.rekognition import RekognitionSource
 from keras_reprogram.source.remote.remote_source import RemoteSource
+from keras_reprogram.source.remote.sagemaker import SageMakerSource
 from keras_reprogram.source.remote.tf_serving import TFServingSource
 from keras_reprogram.source.remote.tf_serving_grpc import TFServingGRPCSource
 
@@ -31,6 +32,7 @@ __all__ = [
     "OpenAIModerationSource",
     "RekognitionSource",
     "RemoteSource",
+    "SageMakerSource",
     "ServiceClient",
     "SourceBusyError",
     "SourceDriftedError",

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 
 from keras_reprogram.optional_packages import needs_extra
-from keras_reprogram.source.errors import (
-    SourceBusyError,
-    SourceRefusedError,
-    SourceUnavailableError,
-)
-from keras_reprogram.source.remote.client import ServiceClient, check_images_per_request, untrusted
+from keras_reprogram.source.remote.amazon_sdk import AmazonClient
+from keras_reprogram.source.remote.client import check_images_per_request
 from keras_reprogram.source.remote.http_source import checked_url
 from keras_reprogram.source.remote.remote_source import RemoteSource
 
@@ -29,18 +23,26 @@ _OPERATIONS = {
 }
 _SIDES = (80, 10_000)
 _MOST_LABELS = 1000
+_HINTS = {
+    "AccessDeniedException": "Allow the identity the action rekognition:Detect...",
+    "ImageTooLargeException": "An image may have 5 MB: a smaller `source_shape`, or JPEG.",
+    "InvalidImageFormatException": "Images must be PNG or JPEG.",
+    "InvalidParameterException": "Check `min_confidence`, `max_labels` and the model's ARN.",
+    "ResourceNotFoundException": "Check `project_version_arn`, and that `region` is its region.",
+    "ResourceNotReadyException": "Start the model: aws rekognition start-project-version.",
+}
 
 
 @dataclass(frozen=True)
-class RekognitionClient(ServiceClient):
+class RekognitionClient(AmazonClient):
     """Sends one image through the SDK; returns the answer's bytes unparsed."""
 
     operation: str
     project_version_arn: str | None
-    region: str | None
     min_confidence: float
     max_labels: int
-    connections: int
+
+    service, title, hints = "rekognition", "Rekognition", AmazonClient.hints | _HINTS
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -58,43 +60,13 @@ class RekognitionClient(ServiceClient):
     def request_options(self) -> str:
         return json.dumps([self.operation, self.settings], sort_keys=True)
 
-    def send(self, payloads: list[bytes], endpoint: str) -> bytes:
-        with needs_extra("boto3", "aws"):
-            from botocore.exceptions import BotoCoreError, ClientError
-            from botocore.parsers import ResponseParserError
+    def call(self, amazons: Any, payloads: list[bytes]) -> Any:
         (image,) = payloads
-        place = endpoint or f"Rekognition ({self.region or 'default region'})"
-        try:
-            method = getattr(self.amazons(endpoint), _OPERATIONS[self.operation][0])
-            return method(Image={"Bytes": image}, **self.settings)["Body"]
-        except ClientError as error:
-            # Not `from error`: Amazon's text about a wrong signature repeats the session's token.
-            raise refusal_of(error.response, place) from None
-        except BotoCoreError as error:
-            raise failure_of(error, place) from error
-        except (ResponseParserError, AttributeError, TypeError, ValueError) as error:
-            # An answer that the SDK cannot read was billed all the same; `read` cannot either.
-            return f"unreadable ({type(error).__name__}: {error})".encode()
-
-    def amazons(self, endpoint: str) -> Any:
-        """The SDK's client, which the threads of this process share."""
-        return self.kept(endpoint, lambda stack: stack.enter_context(closing(self.made(endpoint))))
+        method = getattr(amazons, _OPERATIONS[self.operation][0])
+        return method(Image={"Bytes": image}, **self.settings)["Body"]
 
     def made(self, endpoint: str) -> Any:
-        """A new client of the SDK, whose own retries are off."""
-        from boto3.session import Session
-        from botocore.config import Config
-
-        config = Config(
-            retries={"total_max_attempts": 1, "mode": "standard"},
-            connect_timeout=self.timeout,
-            read_timeout=self.timeout,
-            max_pool_connections=self.connections,
-        )
-        # A session of its own: the default one is not for several threads.
-        client = Session(region_name=self.region).client(
-            "rekognition", endpoint_url=endpoint or None, config=config
-        )
+        client = super().made(endpoint)
         client.meta.events.register("after-call.rekognition.*", _keep_body)
         return client
 
@@ -170,8 +142,8 @@ class RekognitionSource(RemoteSource):
         options.setdefault("score_kind", "independent")
         most = max_labels or (_MOST_LABELS if operation == "labels" else len(class_names))
         options["client"] = RekognitionClient(
-            operation, project_version_arn, region, float(min_confidence), most, concurrency,
-            timeout=timeout,
+            operation, project_version_arn, float(min_confidence), most,
+            region=region, connections=concurrency, timeout=timeout,
         )  # fmt: skip
         places = [checked_url(endpoint_url) if endpoint_url else ""]
         super().__init__(
@@ -210,71 +182,3 @@ def _check_sides(source_shape: tuple[int, int, int]) -> None:
             f"Rekognition takes images of {least} to {most:,} pixels per side. Received: "
             f"source_shape={tuple(source_shape)}. Let the program make images of (96, 96, 3)."
         )
-
-
-_THROTTLED = (
-    "LimitExceededException", "ProvisionedThroughputExceededException", "RequestLimitExceeded",
-    "Throttling", "ThrottlingException", "TooManyRequestsException", "429",
-)  # fmt: skip
-_CREDENTIALS = "Check the credentials that the SDK finds: aws sts get-caller-identity."
-_HINTS = {
-    "AccessDeniedException": "Allow the identity the action rekognition:Detect...",
-    "ExpiredTokenException": _CREDENTIALS,
-    "ImageTooLargeException": "An image may have 5 MB: a smaller `source_shape`, or JPEG.",
-    "InvalidImageFormatException": "Images must be PNG or JPEG.",
-    "InvalidParameterException": "Check `min_confidence`, `max_labels` and the model's ARN.",
-    "InvalidSignatureException": f"{_CREDENTIALS} Check the region and this machine's clock.",
-    "MissingAuthenticationTokenException": _CREDENTIALS,
-    "NoCredentialsError": "Give the SDK credentials: aws configure, or AWS_ACCESS_KEY_ID and "
-    "AWS_SECRET_ACCESS_KEY in the environment.",
-    "NoRegionError": "Pass `region`, or set AWS_DEFAULT_REGION.",
-    "ResourceNotFoundException": "Check `project_version_arn`, and that `region` is its region.",
-    "ResourceNotReadyException": "Start the model: aws rekognition start-project-version.",
-    "UnrecognizedClientException": _CREDENTIALS,
-}
-
-
-def refusal_of(answer: dict[str, Any], place: str) -> Exception:
-    """Our error for the answer of a `ClientError`; by name, for a 400 may be a 429."""
-    code = answer["Error"]["Code"]
-    # The first line: of a wrong signature the next ones show how it is made.
-    said = f"{code}: {answer['Error']['Message']}".split("\n")[0][:200]
-    about = answer["ResponseMetadata"]
-    asked = about["HTTPHeaders"].get("retry-after", "").strip()
-    wait = float(asked) if asked.isdigit() else None
-    if code in _THROTTLED:
-        return SourceBusyError(f"{place} is asked too fast ({said})", wait)
-    if about["HTTPStatusCode"] >= 500:
-        return SourceUnavailableError(f"{place} failed ({said})", wait)
-    hint = _HINTS.get(code, "See Rekognition's documentation.")
-    return SourceRefusedError(f"{place} refused. Received: {said}. {hint}")
-
-
-def failure_of(error: Exception, place: str) -> Exception:
-    """Our error for a `BotoCoreError`, which the SDK raises without an answer."""
-    from botocore import exceptions
-
-    if isinstance(error, exceptions.SSLError) and "certificate" in str(error).lower():
-        return untrusted(place, error)
-    if _host_is_unknown(error):
-        return SourceRefusedError(
-            f"{place} has no address. Received: {error}. Check `region`: Rekognition is not "
-            f"available in every region."
-        )
-    if isinstance(error, exceptions.SSLError | exceptions.HTTPClientError):
-        return SourceUnavailableError(f"{place} broke off: {error}")
-    if isinstance(error, exceptions.ConnectionError):
-        return SourceBusyError(f"{place} cannot be reached: {error}")
-    name = type(error).__name__
-    hint = _HINTS.get(name, "Check the arguments and the configuration of the SDK.")
-    return SourceRefusedError(f"{place} cannot be asked. Received: {name}: {error}. {hint}")
-
-
-def _host_is_unknown(error: Exception) -> bool:
-    """Whether DNS says that the name does not exist, in contrast to a temporary failure."""
-    cause: BaseException | None = getattr(error, "kwargs", {}).get("error")
-    while cause is not None:
-        if isinstance(cause, socket.gaierror):
-            return cause.errno == socket.EAI_NONAME
-        cause = cause.__cause__ or cause.__context__
-    return False

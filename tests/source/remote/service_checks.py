@@ -36,12 +36,13 @@ def hosted_signs(class_names):
     return HostedModel(lambda images: signs(images)[:, : len(class_names)], SHAPE, class_names)
 
 
-def check_what_may_pass(tmp_path, make_fake, source_of, fault):
+def check_what_may_pass(tmp_path, make_fake, source_of, fault, answers=None):
     """A fault is repeated, counted as free or sent, and the answers are the model's."""
-    images = images_of(3)
     with make_fake(faults=[fault, fault]) as fake, QueryLedger(tmp_path / "l") as ledger:
         source = source_of(fake, ledger=ledger, concurrency=1)
-        np.testing.assert_allclose(source(images), fake.hosted.model(images), atol=1e-6)
+        images = images_of(3, side=source.source_shape[0])
+        expected = (answers or fake.hosted.model)(images)
+        np.testing.assert_allclose(source(images), expected, atol=1e-6)
         counts = ledger.counts()
         throttled = fault == 429 or isinstance(fault, tuple)
         free, sent = (2, 0) if throttled else (0, 0) if fault == "drip" else (0, 2)
@@ -57,12 +58,14 @@ def check_malformed(tmp_path, make_fake, source_of, fault, shown):
     """A malformed answer is billed, asked once more, and shown."""
     with make_fake(faults=[fault] * 3) as fake:
         with QueryLedger(tmp_path / "l") as ledger:
+            source = source_of(fake, ledger=ledger)
+            images = images_of(1, side=source.source_shape[0])
             with pytest.raises(ValueError, match="Received") as caught:
-                source_of(fake, ledger=ledger)(images_of(1))
+                source(images)
             assert ledger.spent == fake.bill == 2
             assert shown in str(caught.value)
         with QueryLedger(tmp_path / "m") as ledger:
-            source_of(fake, ledger=ledger)(images_of(1))
+            source_of(fake, ledger=ledger)(images)
             assert ledger.counts() == {"sent": 0, "billed": 2, "free": 0}
 
 
@@ -71,14 +74,14 @@ def refusal(source, tmp_path, images=None):
     with QueryLedger(tmp_path / "refused") as ledger:
         source.ledger = ledger
         with pytest.raises(SourceRefusedError) as caught:
-            source(images_of(1) if images is None else images)
+            source(images_of(1, side=source.source_shape[0]) if images is None else images)
         assert (ledger.spent, source.queries_used) == (0, 1)
     return str(caught.value)
 
 
-def check_key_is_nowhere(tmp_path, source, keys, caplog, capfd):
+def check_key_is_nowhere(tmp_path, source, keys, caplog, capfd, level=0):
     """No text, log or pickle that a refusal leaves holds a key; returns what was said."""
-    caplog.set_level(0)
+    caplog.set_level(level)
     said = refusal(source, tmp_path)
     out, err = capfd.readouterr()
     texts = said + out + err + caplog.text + repr(vars(source)) + repr(source.describe())
@@ -92,7 +95,7 @@ def check_key_is_nowhere(tmp_path, source, keys, caplog, capfd):
 
 def check_copy_asks_for_itself(source):
     """A pickled client answers like the source, from the same endpoint."""
-    image = images_of(1)
+    image = images_of(1, side=source.source_shape[0])
     expected = np.asarray(source(image))
     client = pickle.loads(pickle.dumps(source.client))
     (endpoint,) = source.dispatcher.endpoints.names
