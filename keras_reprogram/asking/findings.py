@@ -71,7 +71,8 @@ def fit_thresholds(
 
     Args:
         model: a `ReprogrammedModel` with a map of several findings, `self` of its method.
-        x: images `(n, h, w, c)` that were not fitted on; each is asked once a view.
+        x: images `(n, h, w, c)`, each asked once a view. Images that were fitted on in this
+            process are refused.
         y: rows `(n, K)` of 0 and 1.
         sample_weight: `(n,)`.
         scores: answers `(n, V, S)` that were paid for; then nothing is asked.
@@ -83,7 +84,8 @@ def fit_thresholds(
 
     Raises:
         ValueError: before any query, for a map that names one class or was never fitted, for data
-            that do not fit, and for a finding that no image has, or every image.
+            that do not fit, for images that were fitted on, and for a finding that no image has, or
+            every image.
 
     Example:
     ```python
@@ -96,6 +98,8 @@ def fit_thresholds(
     count = len(model.data_checks.images(x)) if scores is None else len(scores)
     labels = check_findings(y, count, model.output_map.num_classes)
     check_every_finding(labels, model.class_names, "held-out")
+    if scores is None:
+        model.asker.learned.refuse(model.data_checks.images(x), "Images that choose thresholds")
     weight = model.data_checks.weights(labels, sample_weight, None)
     probabilities = _probabilities(model, x, scores, batch_size, verbose, "fit_thresholds")
     found = best_thresholds(probabilities, labels, weight)

@@ -20,12 +20,12 @@ class LearnedImages:
         """Takes note of float32 images `(n, h, w, c)` that a fit uses."""
         self._hashes.update(_hashes(images))
 
-    def refuse(self, images: np.ndarray) -> None:
+    def refuse(self, images: np.ndarray, what: str = "Calibrating images") -> None:
         """Raises a ValueError if more than a few images were used by a fit."""
         known = sum(one in self._hashes for one in _hashes(images))
         if known > _SHARE_OF_DUPLICATES * len(images):
             raise ValueError(
-                "Calibrating images must be held out from the fit: answers to images that a model "
+                f"{what} must be held out from the fit: answers to images that a model "
                 f"was fitted on look better than they are. Received: {len(images)} images, of "
                 f"which {known} were fitted on, or validated on. Pass images that no fit has seen."
             )

@@ -24,7 +24,7 @@ _TRUCKS = ("no overtaking by trucks", "no trucks", "end of no overtaking by truc
 # Attribute -> the signs that have it. White and black signs and plain ones have few, or none.
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "number": (*_SPEEDS, "end of speed limit 80"),
-    "arrow": _ORDERS,
+    "arrow": (*_ORDERS, *_BENDS, "priority at next crossing"),
     "red triangle": (*_TRIANGLES, "give way"),
     "red ring": (*_SPEEDS, *_NO_OVERTAKING, "no vehicles", "no trucks"),
     "blue": _ORDERS,

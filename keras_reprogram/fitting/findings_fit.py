@@ -70,6 +70,7 @@ def fit_findings(
         None if found is None else found.accuracy(),
         thresholds=thresholds_of(found, labels.shape[1]),
         regularizations=tuple(choice.regularizations.tolist()),
+        spread_powers=tuple(choice.powers.tolist()),
     )
     return fit, found
 

@@ -39,7 +39,8 @@ class MapFit:
         bias: float32 array `(K,)`.
         regularization: the inverse regularisation C that was chosen; of several findings the
             median of `regularizations`.
-        spread_power: the power of their spread that principal axes kept; likewise.
+        spread_power: the power of their spread that principal axes kept; likewise of
+            `spread_powers`.
         validation_accuracy: accuracy on the held-out part that chose it, its images counted by
             their weights, or `None`. Of several findings the share of pairs of an image and a
             finding that are read right at .5.
@@ -47,6 +48,7 @@ class MapFit:
         thresholds: of several findings the probability from which each counts as found, chosen on
             the held-out part; else empty.
         regularizations: of several findings the C of each; else empty.
+        spread_powers: of several findings the power of each; else empty.
         ordinal: of grades, whether a form that knows their order won on the held-out part.
 
     Example:
@@ -69,6 +71,7 @@ class MapFit:
     part_weights: tuple[float, ...] = ()
     thresholds: tuple[float, ...] = ()
     regularizations: tuple[float, ...] = ()
+    spread_powers: tuple[float, ...] = ()
     ordinal: bool = False
 
 

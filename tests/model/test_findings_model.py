@@ -76,8 +76,10 @@ def test_white_box_fit_lowers_the_loss():
     model = findings_model()
     losses = model.fit(IMAGES, FINDINGS, epochs=2, verbose=0).history["loss"]
     assert losses[-1] < losses[0]
-    held_out = model.fit_thresholds(IMAGES, FINDINGS, verbose=0)
-    assert held_out.shape == (3,)
+    with pytest.raises(ValueError, match="Images that choose thresholds must be held out"):
+        model.fit_thresholds(IMAGES, FINDINGS, verbose=0)
+    found = model.fit_thresholds(images_and_labels(120, seed=1, classes=6)[0], FINDINGS, verbose=0)
+    np.testing.assert_allclose(found, model.output_map.thresholds, rtol=1e-6)
 
 
 @pytest.mark.parametrize("differences", ["loss", "scores"])
