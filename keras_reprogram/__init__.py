@@ -98,6 +98,7 @@ if TYPE_CHECKING:
         SageMakerSource,
         TFServingGRPCSource,
         TFServingSource,
+        VertexAISource,
     )
 
 # In the order of the data's way through a model.
@@ -140,6 +141,7 @@ _names, __getattr__, __dir__ = lazy_names(
             "RekognitionSource",
             "GoogleVisionSource",
             "OpenAIModerationSource",
+            "VertexAISource",
             "SageMakerSource",
             "HuggingFaceSource",
         ),

@@ -10,6 +10,7 @@ from keras_reprogram.testing.fake_rekognition import FakeRekognition
 from keras_reprogram.testing.fake_sagemaker import FakeSageMaker
 from keras_reprogram.testing.fake_tf_serving import FakeTFServing
 from keras_reprogram.testing.fake_tf_serving_grpc import FakeTFServingGRPC
+from keras_reprogram.testing.fake_vertex_ai import FakeVertexAI
 from keras_reprogram.testing.grpc_fake import GRPCFake
 from keras_reprogram.testing.hosted_model import (
     MALFORMED_ANSWERS,
@@ -35,6 +36,7 @@ __all__ = [
     "FakeSageMaker",
     "FakeTFServing",
     "FakeTFServingGRPC",
+    "FakeVertexAI",
     "Faults",
     "GRPCFake",
     "HTTPFake",

@@ -13,6 +13,7 @@ from keras_reprogram.source.remote import (
     OpenAIModerationSource,
     RekognitionSource,
     SageMakerSource,
+    VertexAISource,
 )
 
 SHAPE = (8, 8, 3)
@@ -122,6 +123,9 @@ def test_vendors_say_what_their_scores_are():
         GoogleVisionSource(SHAPE, ["Town", "Dog"], **common): "independent",
         SageMakerSource("signs", SHAPE, ["stop", "yield"], **common): "probabilities",
         HuggingFaceSource("me/signs", SHAPE, ["stop", "yield"], **common): "probabilities",
+        VertexAISource(
+            "p", "l", "1", SHAPE, ["stop", "yield"], key_variable="T", **common
+        ): "probabilities",
         OpenAIModerationSource(SHAPE, **common): "independent",
         RekognitionSource((96, 96, 3), ["Tree", "Person"], **named): "independent",
         CustomVisionSource(*signs, SHAPE, ["stop", "yield"], **named): "probabilities",

@@ -20,6 +20,7 @@ from keras_reprogram.source.remote.remote_source import RemoteSource
 from keras_reprogram.source.remote.sagemaker import SageMakerSource
 from keras_reprogram.source.remote.tf_serving import TFServingSource
 from keras_reprogram.source.remote.tf_serving_grpc import TFServingGRPCSource
+from keras_reprogram.source.remote.vertex_ai import VertexAISource
 
 __all__ = [
     "ClarifaiSource",
@@ -40,5 +41,6 @@ __all__ = [
     "SourceUnavailableError",
     "TFServingGRPCSource",
     "TFServingSource",
+    "VertexAISource",
     "named_scores",
 ]

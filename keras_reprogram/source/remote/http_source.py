@@ -81,9 +81,7 @@ class HTTPClient(ServiceClient):
     def send(self, payloads: list[bytes], endpoint: str) -> bytes:
         place = shown_url(endpoint)
         content, own = self._checked_body(payloads)
-        headers = {"Accept-Encoding": "gzip"} | own
-        if self.key_variable is not None:
-            headers[self.key_header] = f"{self.key_prefix}{key_from(self.key_variable, place)}"
+        headers = {"Accept-Encoding": "gzip"} | own | self.authorization(place)
         answer = self.pool(endpoint).post(endpoint, content, headers, place)
         self._check_status(answer, place)
         return answer.content
@@ -95,6 +93,16 @@ class HTTPClient(ServiceClient):
             payloads: encoded images.
         """
         return json_body(self.build_request(payloads))
+
+    def authorization(self, place: str) -> dict[str, str]:
+        """The header that carries the key; none without a `key_variable`.
+
+        Args:
+            place: what errors call the service.
+        """
+        if self.key_variable is None:
+            return {}
+        return {self.key_header: f"{self.key_prefix}{key_from(self.key_variable, place)}"}
 
     def pool(self, url: str) -> HTTPPool:
         """The connections of this process."""
