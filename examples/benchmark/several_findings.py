@@ -3,6 +3,7 @@
     export KERAS_HOME=...             # only where there is no network: MobileNet's weights
     export KERAS_REPROGRAM_DATA=...   # gtsrb_32_sub.npz
     python examples/benchmark/several_findings.py findings   # attributes of traffic signs
+    python examples/benchmark/several_findings.py exact      # their fits beside scikit-learn's
     python examples/benchmark/several_findings.py grades     # speed limits, and counted squares
 
 The source is MobileNet 0.25 at 128 pixels, of which only the 1,000 scores are read. Each image is
@@ -43,7 +44,9 @@ from keras_reprogram.baselines import (
     fit_no_source_findings,
 )
 from keras_reprogram.datasets import TargetData, load_target
-from keras_reprogram.fitting.fit_settings import SPREAD_FLOOR
+from keras_reprogram.fitting.findings_solver import FindingsProblem
+from keras_reprogram.fitting.fit_settings import axis_penalties
+from keras_reprogram.fitting.principal_axes import PrincipalAxes
 from keras_reprogram.fitting.validation import draw_stratified
 from keras_reprogram.report import FindingsMetrics, classification_metrics, findings_metrics
 
@@ -70,7 +73,26 @@ def findings(
         both = (_spread([getattr(run[name], figure) for run in runs]) for figure in ("auc", "f1"))
         print(f"| {name} | {queries} | {' | '.join(both)} |")
     _print_findings([run[_EIGHT] for run in runs], [run[_PIXELS] for run in runs], task)
-    _print_beside_sklearn(task, seeds)
+
+
+@app.command()
+def exact(
+    train_images: TrainImages = 1000, test_images: TestImages = 2000, seeds: Seeds = 3
+) -> None:
+    """The fits of the findings beside scikit-learn's, one after the other, under one view."""
+    pool, draws = _pool(load_target("gtsrb_attributes"), train_images, test_images, seeds)
+    model = Maker(pool).model(1)
+    asked = [model.collect_scores(one, verbose=0) for one in (pool.train_images, pool.test_images)]
+    fits = [_beside_sklearn(pool, rows, *asked, seed) for seed, rows in enumerate(draws)]
+    apart, excess = (np.concatenate([fit[place] for fit in fits]) for place in (0, 1))
+    ours, multinomial = np.mean([fit[2] for fit in fits], axis=0)
+    print(
+        f"{len(apart)} fits, the same columns and C as scikit-learn's LogisticRegression: AUC on "
+        f"test images differs by at most {apart.max():.5f}; our objective is at most "
+        f"{excess.max():.1e} of it above theirs, and at most {-excess.min():.1e} below. All "
+        f"findings together, the choice of each C included, take {ours:.2f} s; one multinomial "
+        f"fit of the combinations that occur takes {multinomial:.2f} s."
+    )
 
 
 @app.command()
@@ -252,31 +274,15 @@ def _print_findings(ours: list, pixels: list, task: Task) -> None:
         print(f"| {name} | {counts[k]:.0f} | {' | '.join(cells)} |")
 
 
-def _print_beside_sklearn(task: Task, seeds: int) -> None:
-    """The exact fits beside scikit-learn's, one finding after the other, on the same features."""
-    fits = [_beside_sklearn(task, seed) for seed in range(seeds)]
-    apart, excess = (np.concatenate([fit[place] for fit in fits]) for place in (0, 1))
-    ours, multinomial = np.mean([fit[2] for fit in fits], axis=0)
-    print(
-        f"\nBeside scikit-learn's LogisticRegression, one finding after the other, on the same "
-        f"features and C ({len(apart)} fits, 1 view): AUC differs by at most {apart.max():.5f}; "
-        f"our objective is above theirs by at most {excess.max():.1e} of it. All findings "
-        f"together, the choice of each C included, take {ours:.2f} s; one multinomial fit of the "
-        f"combinations that occur takes {multinomial:.2f} s."
-    )
-
-
-def _beside_sklearn(task: Task, seed: int) -> tuple[list[float], list[float], tuple[float, float]]:
+def _beside_sklearn(
+    pool: TargetData, rows: np.ndarray, train: np.ndarray, test: np.ndarray, seed: int
+) -> tuple[list[float], list[float], tuple[float, float]]:
     """Of each finding the difference in AUC and the excess of the objective; and seconds."""
-    rows = task.draws[seed]
-    labels, groups = task.target.train_labels[rows], task.target.train_groups[rows]
+    labels, groups = pool.train_labels[rows], pool.train_groups[rows]
     output_map = DenseMap(labels.shape[1], targets="multi_label")
     output_map.attach("probabilities", 0.0)
-    output_map.adapt(task.train[rows][:, :1])
-    features, held = (
-        np.asarray(output_map.features(answers[:, :1]), float)
-        for answers in (task.train[rows], task.test)
-    )
+    output_map.adapt(train[rows])
+    features, held = (np.asarray(output_map.features(one)) for one in (train[rows], test))
     how = {"seed": seed, "groups": groups}
     signs = np.unique(labels, axis=0, return_inverse=True)[1].ravel()
     moments = [time.perf_counter()]
@@ -284,27 +290,26 @@ def _beside_sklearn(task: Task, seed: int) -> tuple[list[float], list[float], tu
     moments.append(time.perf_counter())
     fit_logistic_regression(features, signs, num_classes=signs.max() + 1, **how)
     moments.append(time.perf_counter())
-    middle = features.mean(axis=0)
-    left, spread, right = np.linalg.svd(features - middle, full_matrices=False)
-    # What is less is rounding noise of float32; blown up axes have a floor (`axis_penalties`).
-    kept = spread > 1e-7**0.5 * spread[0]
-    spread, floored = spread[kept], np.maximum(spread[kept], SPREAD_FLOOR * spread[0])
+    # The columns that the regularisation refers to: axes that keep a power of their spread.
+    axes, along = PrincipalAxes.fit(features, np.arange(len(features)))
+    along = along.astype(float)
+    spread = np.sqrt(np.square(along).mean(axis=0))
+    problem = FindingsProblem(along, labels, np.ones(labels.shape))
+    penalty = np.stack([axis_penalties(spread, power) for power in fit.spread_powers], axis=1)
+    own = problem.solve(np.asarray(fit.regularizations), penalty=penalty)
     apart, excess = [], []
     for k, regularization in enumerate(fit.regularizations):
-        # Columns along principal axes that keep a power of their spread, on one scale: what the
-        # regularisation refers to.
-        factors = floored ** (fit.spread_powers[k] - 1)
-        factors /= np.sqrt(np.sum(np.square(spread * factors)) / len(rows))
-        columns = left[:, kept] * spread * factors
+        factors = 1 / np.sqrt(penalty[:, k])
+        columns, of_finding = along * factors, labels[:, k]
         theirs = LogisticRegression(C=regularization, max_iter=5000, tol=1e-7)
-        theirs.fit(columns, labels[:, k])
-        test, kernel = task.target.test_labels[:, k], fit.kernel[:, k].astype(float)
-        known = roc_auc_score(test, (held - middle) @ (right[kept].T * factors) @ theirs.coef_[0])
-        apart.append(abs(roc_auc_score(test, held @ kernel) - known))
-        own = (right[kept] @ kernel / factors, fit.bias[k] + middle @ kernel)
-        reached = _objective(columns, labels[:, k], *own, regularization)
+        theirs.fit(columns, of_finding)
+        kernel, _ = axes.affine(theirs.coef_.T * factors[:, None], theirs.intercept_)
+        known = roc_auc_score(pool.test_labels[:, k], held @ kernel[:, 0])
+        apart.append(abs(roc_auc_score(pool.test_labels[:, k], held @ fit.kernel[:, k]) - known))
+        weights, bias = own.kernel[:, k] / factors, own.bias[k]
+        reached = _objective(columns, of_finding, weights, bias, regularization)
         best = _objective(
-            columns, labels[:, k], theirs.coef_[0], theirs.intercept_[0], regularization
+            columns, of_finding, theirs.coef_[0], theirs.intercept_[0], regularization
         )
         excess.append(reached / best - 1)
     return apart, excess, (moments[1] - moments[0], moments[2] - moments[1])
