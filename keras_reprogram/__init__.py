@@ -88,6 +88,7 @@ if TYPE_CHECKING:
         UnknownFateError,
     )
     from keras_reprogram.source.remote import (
+        AzureContentSafetySource,
         ClarifaiSource,
         CustomVisionSource,
         GoogleVisionSource,
@@ -141,6 +142,7 @@ _names, __getattr__, __dir__ = lazy_names(
             "RekognitionSource",
             "GoogleVisionSource",
             "OpenAIModerationSource",
+            "AzureContentSafetySource",
             "VertexAISource",
             "SageMakerSource",
             "HuggingFaceSource",

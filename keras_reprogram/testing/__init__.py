@@ -1,5 +1,6 @@
 """Fake services on real sockets, for tests and dry runs: vendors' wire formats, your model."""
 
+from keras_reprogram.testing.fake_azure_content_safety import FakeAzureContentSafety
 from keras_reprogram.testing.fake_clarifai import FakeClarifai
 from keras_reprogram.testing.fake_custom_vision import FakeCustomVision
 from keras_reprogram.testing.fake_google_vision import FakeGoogleVision
@@ -26,6 +27,7 @@ __all__ = [
     "TRANSPORT_FAULTS",
     "Answer",
     "BadImageError",
+    "FakeAzureContentSafety",
     "FakeClarifai",
     "FakeCustomVision",
     "FakeGoogleVision",

@@ -6,6 +6,7 @@ import pytest
 
 from keras_reprogram import FrozenSource, OpaqueSource
 from keras_reprogram.source.remote import (
+    AzureContentSafetySource,
     ClarifaiSource,
     CustomVisionSource,
     GoogleVisionSource,
@@ -126,6 +127,7 @@ def test_vendors_say_what_their_scores_are():
         VertexAISource(
             "p", "l", "1", SHAPE, ["stop", "yield"], key_variable="T", **common
         ): "probabilities",
+        AzureContentSafetySource("https://a.example", (64, 64, 3), **common): "independent",
         OpenAIModerationSource(SHAPE, **common): "independent",
         RekognitionSource((96, 96, 3), ["Tree", "Person"], **named): "independent",
         CustomVisionSource(*signs, SHAPE, ["stop", "yield"], **named): "probabilities",

@@ -6,6 +6,7 @@ from keras_reprogram.source.errors import (
     SourceRefusedError,
     SourceUnavailableError,
 )
+from keras_reprogram.source.remote.azure_content_safety import AzureContentSafetySource
 from keras_reprogram.source.remote.clarifai import ClarifaiSource
 from keras_reprogram.source.remote.client import ServiceClient
 from keras_reprogram.source.remote.custom_vision import CustomVisionSource
@@ -23,6 +24,7 @@ from keras_reprogram.source.remote.tf_serving_grpc import TFServingGRPCSource
 from keras_reprogram.source.remote.vertex_ai import VertexAISource
 
 __all__ = [
+    "AzureContentSafetySource",
     "ClarifaiSource",
     "CustomVisionSource",
     "GoogleVisionSource",
