@@ -114,8 +114,15 @@ def kill_and_go_on(model: Path, folder: Path, arguments: argparse.Namespace) -> 
     command += ["--shard-size", str(arguments.shard_size), "--quiet"]
     command += [] if arguments.beam is None else ["--beam", arguments.beam]
     started = time.perf_counter()
-    first = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
-    while first.poll() is None and parts(output) < arguments.images // arguments.shard_size // 2:
+    log = folder / "stderr"
+    with log.open("w") as errors:
+        first = subprocess.Popen(command, start_new_session=True, stderr=errors)
+    while parts(output) < arguments.images // arguments.shard_size // 2:
+        if first.poll() is not None:
+            raise RuntimeError(
+                f"Expected `score` to run until it is killed. Received: exit status "
+                f"{first.returncode} with {parts(output)} shards done. It said: {log.read_text()}"
+            )
         time.sleep(0.05)
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
