@@ -28,6 +28,7 @@ from keras_reprogram.command_line.options import (
     TestImages,
 )
 from keras_reprogram.command_line.run_folder import Run, check_json_path, read_run, write_json
+from keras_reprogram.command_line.target_settings import TargetSettings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,22 +76,25 @@ def evaluate(
 
 
 def _images(run: Run, target: str | None, test_images: int | None) -> TargetData:
-    from keras_reprogram.datasets import load_target
-    from keras_reprogram.datasets.load_target import check_target
+    from keras_reprogram.datasets.image_table import is_table
     from keras_reprogram.datasets.target_data import Draw
 
     if target is None:
         data = run.load_target()
         return data if test_images is None else data.draw(None, test_images, run.facts["seed"])
-    check_target(target)
+    # The same names of columns, where it is a table too; other images have other groups.
+    columns = TargetSettings.from_facts(run.facts["target"]).columns if is_table(target) else {}
+    settings = TargetSettings(columns=columns)
+    settings.check(target)
     height, width, _ = run.facts["target"]["target_shape"]
     learned = run.target_range
-    data = load_target(
+    data = settings.load(
         target,
+        Draw(None, test_images, run.facts["seed"]),
         image_size=(height, width),
         seed=run.facts["seed"],
         target_range=learned,
-        draw=Draw(None, test_images, run.facts["seed"]),
+        reading=run.image_reading,
     )
     if learned is not None and data.target_range != learned:
         raise ValueError(
@@ -239,19 +243,16 @@ def _image_files(paths: list[Path]) -> list[Path]:
     for path in paths:
         if not path.exists():
             raise FileNotFoundError(f"There is no image {path}. Check the path.")
-    from keras_reprogram.datasets.image_files import DICOM_ADVICE, is_dicom
-    from keras_reprogram.datasets.image_folder import IMAGE_SUFFIXES
+    from keras_reprogram.datasets.image_files import IMAGE_SUFFIXES, is_image_file
 
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-            if not inside and any(p.is_file() and is_dicom(p) for p in path.rglob("*")):
-                raise ValueError(f"There is no image in the folder {path}. {DICOM_ADVICE}")
+            inside = sorted(p for p in path.rglob("*") if p.is_file() and is_image_file(p))
             if not inside:
                 raise ValueError(
-                    f"There is no image in the folder {path}. "
-                    f"Expected files ending in {', '.join(sorted(IMAGE_SUFFIXES))}."
+                    f"There is no image in the folder {path}. Expected files ending in "
+                    f"{', '.join(sorted(IMAGE_SUFFIXES))}, or DICOM files."
                 )
             files += inside
         else:

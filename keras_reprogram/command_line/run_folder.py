@@ -20,6 +20,7 @@ from keras_reprogram.files import (
 )
 
 if TYPE_CHECKING:
+    from keras_reprogram.asking.image_reading import ImageReading
     from keras_reprogram.command_line.sources import ResolvedSource
     from keras_reprogram.datasets import TargetData
     from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
@@ -83,6 +84,14 @@ class Run:
         low, high = config["target_range"]
         return float(low), float(high)
 
+    @property
+    def image_reading(self) -> ImageReading:
+        """How the run's program reads image files."""
+        from keras_reprogram.asking.image_reading import ImageReading
+        from keras_reprogram.model.program_file import read_description
+
+        return ImageReading.from_facts(read_description(self.folder / PROGRAM).get("image_reading"))
+
     def load_target(self) -> TargetData:
         """Loads the images that the run was trained and tested on."""
         from keras_reprogram.datasets.target_data import Draw
@@ -94,6 +103,7 @@ class Run:
             image_size=target["target_size"],
             seed=seed,
             target_range=self.target_range,
+            reading=self.image_reading,
         )
 
 

@@ -148,6 +148,7 @@ def train_seed(
 ) -> SeedRun:
     """Trains by the recipe and tests once; `checkpoint` is called with a model worth keeping."""
     model = model_for(target, source, options, seed)
+    model.image_reading = target.image_reading
     model.data_checks.every_class(target.learned().train_labels, target.class_names)
     run = SeedRun(model, target)
     if options.query_budget is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,15 @@ from keras_reprogram.command_line.option_groups import with_options
 if TYPE_CHECKING:
     from keras_reprogram.datasets import TargetData
     from keras_reprogram.datasets.target_data import Draw
+
+
+class FitKind(StrEnum):
+    """What becomes of images whose aspect ratio is not the target's."""
+
+    STRETCH = "stretch"
+    CROP = "crop"
+    PAD = "pad"
+
 
 Groups = Annotated[
     Path | None,
@@ -33,6 +43,15 @@ Column = Annotated[
         "'path=Image Index', say. Several label=NAME are findings of 0 and 1.",
     ),
 ]
+Fit = Annotated[
+    FitKind,
+    typer.Option(
+        "--fit",
+        metavar="HOW",
+        help="For images of another aspect ratio than the target's: stretch changes it, crop cuts "
+        "both ends of the longer side, pad adds black. The run keeps it for predict and export.",
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -42,36 +61,45 @@ class TargetSettings:
     Args:
         groups: a table of the groups of a folder's images, or `None`.
         columns: role -> headers of a manifest.
+        fit: what becomes of other aspect ratios.
     """
 
     groups: str | None = None
     columns: dict[str, list[str]] = field(default_factory=dict)
+    fit: str = "stretch"
 
     def check(self, target: str) -> None:
         """Refuses an unknown target, and what was said of another kind; opens no image."""
         from keras_reprogram.datasets.load_target import check_target
 
-        check_target(target, groups=self.groups, columns=self.columns)
+        check_target(target, groups=self.groups, columns=self.columns, fit=self.fit)
 
     def load(self, target: str, draw: Draw | None, **options: Any) -> TargetData:
         """Loads a target."""
         from keras_reprogram.datasets import load_target
 
-        return load_target(target, groups=self.groups, columns=self.columns, draw=draw, **options)
+        return load_target(
+            target, groups=self.groups, columns=self.columns, fit=self.fit, draw=draw, **options
+        )
 
     def as_facts(self) -> dict[str, Any]:
         """Plain values for `run.json`, without what was not given."""
         groups = None if self.groups is None else str(Path(self.groups).expanduser().resolve())
-        facts = {"groups": groups, "columns": self.columns}
+        fit = None if self.fit == FitKind.STRETCH else self.fit
+        facts = {"groups": groups, "columns": self.columns, "fit": fit}
         return {name: value for name, value in facts.items() if value}
 
     @classmethod
     def from_facts(cls, facts: dict[str, Any]) -> TargetSettings:
         """The settings that `as_facts` wrote; ignores other keys."""
-        return cls(facts.get("groups"), facts.get("columns", {}))
+        return cls(
+            facts.get("groups"), facts.get("columns", {}), facts.get("fit", str(FitKind.STRETCH))
+        )
 
 
-def read_target_settings(*, groups: Groups = None, column: Column = None) -> TargetSettings:
+def read_target_settings(
+    *, groups: Groups = None, column: Column = None, fit: Fit = FitKind.STRETCH
+) -> TargetSettings:
     """The options as settings; a ValueError says which of them cannot be read."""
     columns: dict[str, list[str]] = {}
     for text in column or []:
@@ -81,7 +109,7 @@ def read_target_settings(*, groups: Groups = None, column: Column = None) -> Tar
                 f"--column must be ROLE=NAME. Received: {text!r}. Write 'path=Image Index', say."
             )
         columns.setdefault(role.strip(), []).append(name)
-    return TargetSettings(None if groups is None else str(groups), columns)
+    return TargetSettings(None if groups is None else str(groups), columns, str(fit))
 
 
 def with_target_settings(command: Callable[..., None]) -> Callable[..., None]:

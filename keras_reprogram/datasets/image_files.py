@@ -12,14 +12,22 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from keras_reprogram.arguments import pixels_of_codes
+from keras_reprogram.asking.image_reading import ImageReading, framed
+from keras_reprogram.datasets.dicom_files import (
+    DICOM_SUFFIXES,
+    dicom_codes,
+    dicom_facts,
+    has_dicom_mark,
+    is_dicom,
+    modality_values,
+)
 
 GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B")
 PICTURE_RANGE = (0.0, 255.0)
+DEFAULT_READING = ImageReading()
 
-DICOM_ADVICE = (
-    "Received: DICOM, whose levels cannot be read without its header. Read it with pydicom "
-    "(`pydicom.dcmread(path)`, `apply_modality_lut`, `apply_windowing` of pydicom.pixels) and save "
-    "the levels as 16-bit PNG, or pass them as arrays."
+IMAGE_SUFFIXES = frozenset(
+    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 )
 
 # ITU-R 601 in 1/65536, as Pillow's convert("L") weighs colours.
@@ -44,18 +52,30 @@ class ImageFacts(NamedTuple):
         size: `(height, width)` as it is shown (EXIF orientation applied).
         is_grey: whether it has no colours.
         is_deep: whether its levels have more than 8 bits.
+        is_dicom: whether it is a DICOM file, which is read as 8-bit codes in a window.
+        has_window: whether it states that window.
     """
 
     size: tuple[int, int]
     is_grey: bool
     is_deep: bool
+    is_dicom: bool = False
+    has_window: bool = False
+
+
+def is_image_file(path: Path) -> bool:
+    """Whether a file is called like an image, or is a DICOM file without a known ending."""
+    suffix = path.suffix.lower()
+    return suffix in IMAGE_SUFFIXES or suffix in DICOM_SUFFIXES or is_dicom(path)
 
 
 def image_facts(path: Path) -> ImageFacts:
     """Reads the header of an image file, without its pixels."""
-    content = b""
     try:
         content = path.read_bytes()
+        if _is_dicom(content, str(path)):
+            size, is_grey, has_window = dicom_facts(content)
+            return ImageFacts(size, is_grey, False, True, has_window)
         with Image.open(io.BytesIO(content)) as image:
             if content.startswith((JPEG_START, PNG_START)):
                 orientation = exif_orientation(content)
@@ -65,12 +85,18 @@ def image_facts(path: Path) -> ImageFacts:
             is_grey = image.mode in GREY_MODES
             return ImageFacts((height, width), is_grey, _is_deep(image, content))
     except _BROKEN_IMAGE as error:
-        raise _broken(str(path), content, error) from error
+        raise _broken(str(path), error) from error
 
 
-def highest_level(path: Path) -> int:
-    """The highest level in an image file, which says how many of its bits are used."""
-    return int(_read_levels(path, str(path), grey=False)[0].max())
+def stored_levels(path: Path) -> np.ndarray:
+    """The levels in an image file; of a DICOM file the values that a window is found over."""
+    content = path.read_bytes()
+    if not _is_dicom(content, str(path)):
+        return _read_levels(path, str(path), False, ImageReading())[0]
+    try:
+        return modality_values(content)
+    except ValueError as error:
+        raise _broken(str(path), error) from error
 
 
 def decode_image(
@@ -80,33 +106,28 @@ def decode_image(
     grey: bool,
     size: tuple[int, int] | None = None,
     target_range: tuple[float, float] = PICTURE_RANGE,
+    reading: ImageReading = DEFAULT_READING,
 ) -> np.ndarray:
     """Decodes an image file to `(h, w, 1)` or `(h, w, 3)`; uint8 in (0, 255), else float32."""
     # EXIF orientation is applied and transparency is dropped. 8-bit codes fill `target_range`. The
-    # levels of a 16-bit file are used unchanged if `target_range` is that of d-bit levels: the file
-    # does not say how many of its bits are used.
-    levels, is_deep = _read_levels(file, name, grey)
+    # levels of a 16-bit file are cut off at `target_range`, if the reading or that range say how
+    # many of its bits are used: the file does not. DICOM files become 8-bit codes in a window.
+    levels, is_deep = _read_levels(file, name, grey, reading)
     low, high = map(float, target_range)
     if is_deep:
-        _check_levels(name, int(levels.max()), (low, high))
+        _check_levels(name, int(levels.max()), (low, high), reading)
     if size is not None:
-        levels = resize_levels(levels, size)
+        levels = resize_levels(framed(levels, size, reading.fit), size)
+    if is_deep:
+        levels = levels.clip(low, high)
     if (low, high) == PICTURE_RANGE:
         return levels.astype(np.uint8)
     values = levels.astype(np.float32)
     return values if is_deep else pixels_of_codes(values, (low, high))
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether a file is a DICOM file, as scanners and hospitals store images."""
-    if path.suffix.lower() in (".dcm", ".dicom"):
-        return True
-    with path.open("rb") as file:
-        return _has_dicom_mark(file.read(132))
-
-
-def _has_dicom_mark(content: bytes) -> bool:
-    return content[128:132] == b"DICM"
+def _is_dicom(content: bytes, name: str) -> bool:
+    return has_dicom_mark(content) or name.lower().endswith(DICOM_SUFFIXES)
 
 
 def resize_levels(levels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -122,26 +143,33 @@ def resize_levels(levels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.rint(resized).clip(0, levels.max()).astype(levels.dtype)
 
 
-def _read_levels(file: Path | BinaryIO, name: str, grey: bool) -> tuple[np.ndarray, bool]:
+def _read_levels(
+    file: Path | BinaryIO, name: str, grey: bool, reading: ImageReading
+) -> tuple[np.ndarray, bool]:
     """Stored levels `(h, w, 1 or 3)`, and whether they have 16 bits."""
-    content = b""
     try:
         content = file.read_bytes() if isinstance(file, Path) else file.read()
-        with Image.open(io.BytesIO(content)) as opened:
-            is_deep = _is_deep(opened, content)
-            # As in the graph of an export, which cannot express it differently.
-            orientation = exif_orientation(content)
-            is_known = content.startswith((JPEG_START, PNG_START))
-            image = opened if is_known else ImageOps.exif_transpose(opened)
-            levels = _deep_levels(image, content) if is_deep else _codes(image, grey)
+        if _is_dicom(content, name):
+            levels, is_deep = dicom_codes(content, reading.dicom_window), False
+        else:
+            levels, is_deep = _picture_levels(content, grey)
     except _BROKEN_IMAGE as error:
-        raise _broken(name, content, error) from error
+        raise _broken(name, error) from error
     if grey and levels.shape[-1] == 3:
         weighted = (levels.astype(np.int64) * _LUMA).sum(axis=-1, keepdims=True)
         levels = ((weighted + 32768) // 65536).astype(levels.dtype)
     elif not grey and levels.shape[-1] == 1:
         levels = np.repeat(levels, 3, axis=-1)
-    return _turned(levels, orientation), is_deep
+    # As in the graph of an export, which cannot express it differently.
+    return _turned(levels, exif_orientation(content)), is_deep
+
+
+def _picture_levels(content: bytes, grey: bool) -> tuple[np.ndarray, bool]:
+    with Image.open(io.BytesIO(content)) as opened:
+        is_deep = _is_deep(opened, content)
+        is_known = content.startswith((JPEG_START, PNG_START))
+        image = opened if is_known else ImageOps.exif_transpose(opened)
+        return (_deep_levels(image, content) if is_deep else _codes(image, grey)), is_deep
 
 
 def _codes(image: Image.Image, grey: bool) -> np.ndarray:
@@ -186,24 +214,25 @@ def _turned(levels: np.ndarray, orientation: int) -> np.ndarray:
     return turned[::-1] if orientation in (3, 4, 7, 8) else turned
 
 
-def _check_levels(name: str, highest: int, target_range: tuple[float, float]) -> None:
+def _check_levels(
+    name: str, highest: int, target_range: tuple[float, float], reading: ImageReading
+) -> None:
     low, high = target_range
-    if low != 0 or high not in [2**depth - 1 for depth in range(8, 17)]:
+    most = reading.highest_level(target_range)
+    if most is None:
         raise ValueError(
             f"Expected {name} to have 8 bits a channel, which fill {low:g}..{high:g}. Received: a "
             "16-bit file whose range of levels is unknown. Save it with 8 bits."
         )
-    if highest > high:
+    if highest > most:
         raise ValueError(
-            f"Expected {name} to hold levels in {low:g}..{high:g}, like the training images. "
+            f"Expected {name} to hold levels in 0..{most:g}, like the training images. "
             f"Received: a 16-bit file with levels up to {highest:,}. Save it like the training "
             "images or with 8 bits, or train on such files."
         )
 
 
-def _broken(name: str, content: bytes, error: Exception) -> ValueError:
-    if _has_dicom_mark(content):
-        return ValueError(f"Expected {name} to be a readable image. {DICOM_ADVICE}")
+def _broken(name: str, error: Exception) -> ValueError:
     # Pillow would name the stream that it was given.
     unknown = isinstance(error, UnidentifiedImageError)
     reason = "no known kind of image file" if unknown else error

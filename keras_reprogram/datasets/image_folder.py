@@ -6,14 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_reprogram.datasets.image_files import DICOM_ADVICE, is_dicom
+from keras_reprogram.asking.image_reading import ImageReading
+from keras_reprogram.datasets.image_files import IMAGE_SUFFIXES, is_image_file
 from keras_reprogram.datasets.image_groups import groups_of_files
 from keras_reprogram.datasets.listed_images import ListedImages, Part, with_groups
 from keras_reprogram.datasets.target_data import Draw, TargetData
 
-IMAGE_SUFFIXES = frozenset(
-    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-)
 TEST_FOLDERS = ("test", "validation", "val")
 
 LabelledFiles = list[tuple[Path, int]]
@@ -27,6 +25,8 @@ def load_image_folder(
     target_range: tuple[float, float] | None = None,
     groups: str | Path | None = None,
     draw: Draw | None = None,
+    fit: str = "stretch",
+    reading: ImageReading | None = None,
 ) -> TargetData:
     """Loads a folder of class folders.
 
@@ -37,8 +37,14 @@ def load_image_folder(
     stay grey if all are grey. Images of one size keep it.
 
     Files of 16 bits (X-rays, microscopes) hold 10, 12, 14 or 16, which their highest level over the
-    whole folder tells: with d bits the images are float32 in `target_range` (0, 2^d - 1), and a
-    note says so. Programs, exports and `predict` keep that range.
+    whole folder tells: with d bits the images are float32 in `target_range` (0, 2^d - 1). Where the
+    training images fill less than half of that, each but for 0.5 % of its pixels at either end,
+    it is the window that they fill. A note says so. Programs, exports and `predict` keep it.
+
+    DICOM files (extra `dicom`) are rescaled, shown in the window that they state, or, if some state
+    none, in the window that the training images fill, and MONOCHROME1 is inverted: they are
+    pictures of 8 bits then. Without `groups` the images of one PatientID, of which a hash is
+    taken, are a group.
 
     Args:
         folder: The folder.
@@ -50,6 +56,10 @@ def load_image_folder(
         groups: A CSV file with the columns `path` (from `folder` on) and `group`: images of one
             group, such as a patient's, stay in one part. Every image must be in it.
         draw: How many images are wanted, as `TargetData.draw` draws them; only these are opened.
+        fit: `"stretch"`, `"crop"` or `"pad"`: what becomes of images whose aspect ratio is not the
+            target's. A warning says how many were stretched.
+        reading: The `image_reading` of a target or a model, to read other files like its own;
+            `fit` and all that is found over a folder is in it.
 
     Returns:
         A `TargetData` with uint8 images, float32 in other ranges than (0, 255).
@@ -86,7 +96,14 @@ def load_image_folder(
     listed = _listed(root)
     if groups is not None:
         listed = with_groups(listed, groups_of_files(Path(groups), root, listed.paths))
-    return listed.read(image_size=image_size, seed=seed, target_range=target_range, draw=draw)
+    return listed.read(
+        image_size=image_size,
+        seed=seed,
+        target_range=target_range,
+        draw=draw,
+        fit=fit,
+        reading=reading,
+    )
 
 
 def _listed(root: Path) -> ListedImages:
@@ -99,9 +116,7 @@ def _listed(root: Path) -> ListedImages:
             _, more, left_out = _list_part(folders[part], class_names)
             files, ignored, parts = files + more, ignored + left_out, parts + [part] * len(more)
     if ignored:
-        dicom = len(_dicom_files(root))
-        of_them = f", {dicom} of them DICOM" if dicom else ""
-        notes += (f"{ignored} file(s) that are not images were left out{of_them}.",)
+        notes += (f"{ignored} file(s) that are not images were left out.",)
     return ListedImages(
         root.resolve().name,
         tuple(path for path, _ in files),
@@ -141,7 +156,7 @@ def _part_folders(root: Path) -> tuple[dict[Part, Path], tuple[str, ...]]:
 
 def _image_files(folder: Path) -> tuple[list[Path], int]:
     files = [path for path in _visible(folder) if path.is_file()]
-    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    images = [path for path in files if is_image_file(path)]
     return images, len(files) - len(images)
 
 
@@ -152,14 +167,6 @@ def _image_tree(folder: Path) -> tuple[list[Path], int]:
             more_images, more_ignored = _image_tree(inner)
             images, ignored = images + more_images, ignored + more_ignored
     return images, ignored
-
-
-def _dicom_files(folder: Path) -> list[Path]:
-    return [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.suffix.lower() not in IMAGE_SUFFIXES and is_dicom(path)
-    ]
 
 
 def _list_part(
@@ -182,14 +189,10 @@ def _list_part(
     ignored = 0
     for name in class_names:
         images, left_out = _image_tree(root / name)
-        if not images and _dicom_files(root / name):
-            raise ValueError(
-                f"Expected image files in the class folder {root / name}. {DICOM_ADVICE}"
-            )
         if not images:
             raise ValueError(
                 f"Expected images in the class folder {root / name}. Received: none "
-                f"({', '.join(sorted(IMAGE_SUFFIXES))}). Add images or remove the folder."
+                f"({', '.join(sorted(IMAGE_SUFFIXES))}, DICOM). Add images or remove the folder."
             )
         files += [(path, (known or class_names).index(name)) for path in images]
         ignored += left_out

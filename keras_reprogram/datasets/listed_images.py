@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -11,12 +12,17 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_reprogram.arguments import image_size_or_none
+from keras_reprogram.asking.image_reading import ImageReading
+from keras_reprogram.datasets.dicom_files import is_dicom, patient_of
 from keras_reprogram.datasets.image_files import (
+    IMAGE_SUFFIXES,
     PICTURE_RANGE,
+    ImageFacts,
     decode_image,
-    highest_level,
     image_facts,
+    stored_levels,
 )
+from keras_reprogram.datasets.level_window import LevelWindow, depth_of, range_of_depth
 from keras_reprogram.datasets.target_data import (
     Draw,
     TargetData,
@@ -27,10 +33,10 @@ from keras_reprogram.fitting.validation import split_validation
 
 # What the signature `image_bytes` of an export decodes.
 SERVED_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png"))
-# Bits that instruments use of 16.
-DEPTHS = (8, 10, 12, 14, 16)
 TEST_FRACTION = 0.2
 LARGEST_SIDE = 224
+# A change of the aspect ratio that is worth a warning.
+SQUASHED = 1.1
 
 
 class Part(StrEnum):
@@ -76,8 +82,23 @@ class ListedImages:
         seed: int,
         target_range: tuple[float, float] | None,
         draw: Draw | None,
+        fit: str = "stretch",
+        reading: ImageReading | None = None,
     ) -> TargetData:
         """Splits and draws by the list; only the files that are drawn are opened."""
+        return with_patients(self)._read(
+            image_size, seed, target_range, draw, reading or ImageReading(fit), reading is None
+        )
+
+    def _read(
+        self,
+        image_size: int | tuple[int, int] | None,
+        seed: int,
+        target_range: tuple[float, float] | None,
+        draw: Draw | None,
+        reading: ImageReading,
+        finds: bool,
+    ) -> TargetData:
         check_groups(self)
         train, test, split_notes = self._split(seed)
         drawn: tuple[str, ...] = ()
@@ -86,19 +107,27 @@ class ListedImages:
             test, test_notes = self._drawn("test", test, draw.test_images, draw.seed)
             drawn = train_notes + test_notes
         rows = np.concatenate([train, test])
-        decoded = decode_files([self.paths[row] for row in rows], image_size, target_range)
+        files = _Files.of([self.paths[row] for row in rows], len(train))
+        size, notes = choose_size([fact.size for fact in files.facts], image_size)
+        warn_of_squashed([fact.size for fact in files.facts], size, reading.fit)
+        if finds:
+            reading, target_range, found = find_reading(files, reading, target_range)
+            notes += found
+        target_range = target_range or PICTURE_RANGE
+        images = files.decode(size, target_range, reading)
         groups = None if self.groups is None else numbered(self.groups)[train]
         return TargetData(
             self.name,
-            decoded.images[: len(train)],
+            images[: len(train)],
             self.labels[train],
-            decoded.images[len(train) :],
+            images[len(train) :],
             self.labels[test],
             class_names=self.class_names,
             origin=self.origin,
-            notes=self.notes + split_notes + decoded.notes + drawn,
+            notes=self.notes + split_notes + notes + _not_served(files) + drawn,
             train_groups=groups,
-            target_range=decoded.target_range,
+            target_range=target_range,
+            image_reading=reading,
             train_weight=None if self.weight is None else self.weight[train],
             validation_rows=self._held_out(train),
         )
@@ -156,65 +185,132 @@ def with_groups(listed: ListedImages, groups: Sequence[object] | np.ndarray) -> 
     return replace(listed, groups=np.asarray(groups))
 
 
-class Decoded(NamedTuple):
-    """Images `(n, h, w, c)` in `target_range`, and notes about how they were read."""
-
-    images: np.ndarray
-    target_range: tuple[float, float]
-    notes: tuple[str, ...]
-
-
-def decode_files(
-    paths: Sequence[Path],
-    image_size: int | tuple[int, int] | None,
-    target_range: tuple[float, float] | None,
-) -> Decoded:
-    """Reads files to images of one size, one range, and one number of channels."""
-    facts = [image_facts(path) for path in paths]
-    size, notes = choose_size([fact.size for fact in facts], image_size)
-    if target_range is None:
-        deep = [path for path, fact in zip(paths, facts, strict=True) if fact.is_deep]
-        shallow = [path for path, fact in zip(paths, facts, strict=True) if not fact.is_deep]
-        target_range, depth_notes = _range_of_levels(deep, shallow)
-        notes += depth_notes
-    grey = all(fact.is_grey for fact in facts)
-    dtype = np.uint8 if target_range == PICTURE_RANGE else np.float32
-    images = np.empty((len(paths), *size, 1 if grey else 3), dtype)
-    for row, path in enumerate(paths):
-        images[row] = decode_image(path, str(path), grey=grey, size=size, target_range=target_range)
-    return Decoded(images, target_range, notes + _not_served(paths))
+def with_patients(listed: ListedImages) -> ListedImages:
+    """The same list, DICOM files grouped by patient where nothing else groups them."""
+    if listed.groups is not None:
+        return listed
+    # Files that are called like pictures are not opened for it.
+    dicom = [p.suffix.lower() not in IMAGE_SUFFIXES and is_dicom(p) for p in listed.paths]
+    patients = [patient_of(p) if d else "" for p, d in zip(listed.paths, dicom, strict=True)]
+    if not any(dicom):
+        return listed
+    unknown = patients.count("")
+    note = f"{unknown:,} of {len(patients):,} files name no PatientID"
+    if unknown == len(patients):
+        notes = (*listed.notes, f"{note}: images of one patient may be in several parts.")
+        return replace(listed, notes=notes)
+    groups = [patient or f"file {row}" for row, patient in enumerate(patients)]
+    notes = (*listed.notes, f"{note}: each of them is a group.") if unknown else listed.notes
+    return replace(with_groups(listed, groups), notes=notes)
 
 
-def _range_of_levels(
-    deep: list[Path], shallow: list[Path]
-) -> tuple[tuple[float, float], tuple[str, ...]]:
-    """Value range of 16-bit files, from the bits that their highest level uses."""
-    if not deep:
-        return PICTURE_RANGE, ()
-    highest = sorted(map(highest_level, deep))
-    depth = next(depth for depth in DEPTHS if highest[-1] < 2**depth)
+class _Files(NamedTuple):
+    """Files to read, the first `num_train` of them for training, and their headers."""
+
+    paths: Sequence[Path]
+    facts: Sequence[ImageFacts]
+    num_train: int
+
+    @classmethod
+    def of(cls, paths: Sequence[Path], num_train: int) -> _Files:
+        return cls(paths, [image_facts(path) for path in paths], num_train)
+
+    def rows(self, name: str) -> list[int]:
+        """The files of which a fact is true."""
+        return [row for row, fact in enumerate(self.facts) if getattr(fact, name)]
+
+    def decode(
+        self, size: tuple[int, int], target_range: tuple[float, float], reading: ImageReading
+    ) -> np.ndarray:
+        """Images `(n, h, w, c)`, grey if all are grey."""
+        grey = all(fact.is_grey for fact in self.facts)
+        dtype = np.uint8 if target_range == PICTURE_RANGE else np.float32
+        images = np.empty((len(self.paths), *size, 1 if grey else 3), dtype)
+        how = {"grey": grey, "size": size, "target_range": target_range, "reading": reading}
+        for row, path in enumerate(self.paths):
+            images[row] = decode_image(path, str(path), **how)
+        return images
+
+
+def find_reading(
+    files: _Files, reading: ImageReading, target_range: tuple[float, float] | None
+) -> tuple[ImageReading, tuple[float, float] | None, tuple[str, ...]]:
+    """The bits and windows of the files: bits over all, windows over the training images."""
+    notes: tuple[str, ...] = ()
+    dicom = files.rows("is_dicom")
+    if dicom and not all(files.facts[row].has_window for row in dicom):
+        window = LevelWindow()
+        # A test image has no say, unless there is nothing else.
+        for row in [row for row in dicom if row < files.num_train] or dicom:
+            window.add(stored_levels(files.paths[row]))
+        low, high = window.ends
+        reading = replace(reading, dicom_window=(low, high))
+        notes += (
+            f"Not every DICOM file states a window: {low:g}..{high:g} became black and white, at "
+            "least 99 % of each training image.",
+        )
+    deep = files.rows("is_deep")
+    if deep and target_range is None:
+        depth, target_range, note = _depth(files, deep)
+        return replace(reading, depth=depth), target_range, (*notes, note)
+    return reading, target_range, notes
+
+
+def _depth(files: _Files, deep: Sequence[int]) -> tuple[int, tuple[float, float], str]:
+    """Bits and range of 16-bit files, and what is said of them."""
+    window, highest = LevelWindow(), []
+    for row in deep:
+        levels = stored_levels(files.paths[row])
+        highest.append(int(levels.max()))
+        if row < files.num_train or deep[0] >= files.num_train:
+            window.add(levels)
+    depth = depth_of(max(highest))
+    shallow = sorted(set(range(len(files.paths))) - set(deep))
     if depth > 8 and shallow:
         raise ValueError(
             "Expected all files of a folder to have 8 bits, or all 16. Received: "
-            f"{len(deep):,} of 16 bits with levels up to {highest[-1]:,}, such as {deep[0]}, and "
-            f"{len(shallow):,} of 8 bits, such as {shallow[0]}. Their brightness cannot be "
-            f"compared: save all of them with the same number of bits."
+            f"{len(deep):,} of 16 bits with levels up to {max(highest):,}, such as "
+            f"{files.paths[deep[0]]}, and {len(shallow):,} of 8 bits, such as "
+            f"{files.paths[shallow[0]]}. Their brightness cannot be compared: save all of them "
+            "with the same number of bits."
         )
-    return (0.0, 2.0**depth - 1), (
+    low, high = range_of_depth(depth, window)
+    note = (
         f"{len(deep):,} files of 16 bits were read as {depth} bits, 0..{2**depth - 1:,}: the "
-        f"highest level is {highest[-1]:,}, half of the files reach "
-        f"{highest[len(highest) // 2]:,}.",
+        f"highest level is {max(highest):,}, half of the files reach "
+        f"{sorted(highest)[len(highest) // 2]:,}."
     )
+    if (low, high) != (0, 2**depth - 1):
+        ends = f"{low:,.0f}..{high:,.0f}"
+        note += f" {ends} became black and white, at least 99 % of each training image."
+    return depth, (low, high), note
 
 
-def _not_served(paths: Sequence[Path]) -> tuple[str, ...]:
-    kinds = sorted({path.suffix.lower() for path in paths} - SERVED_SUFFIXES)
-    if not kinds:
+def _not_served(files: _Files) -> tuple[str, ...]:
+    kinds = {
+        "DICOM" if fact.is_dicom else path.suffix.lower()
+        for path, fact in zip(files.paths, files.facts, strict=True)
+    }
+    if not (others := sorted(kinds - SERVED_SUFFIXES)):
         return ()
     return (
-        f"An exported model takes JPEG, PNG and plain BMP files, not {', '.join(kinds)}: save the "
+        f"An exported model takes JPEG, PNG and plain BMP files, not {', '.join(others)}: save the "
         "images that it will classify as PNG.",
     )
+
+
+def warn_of_squashed(sizes: Sequence[tuple[int, int]], size: tuple[int, int], fit: str) -> None:
+    """One warning with the share of images whose aspect ratio was changed."""
+    ratios = np.array([height * size[1] / (width * size[0]) for height, width in sizes])
+    squashed = int((np.abs(np.log(ratios)) > np.log(SQUASHED)).sum())
+    if fit == "stretch" and squashed:
+        warnings.warn(
+            f"{squashed:,} of {len(sizes):,} images ({squashed / len(sizes):.0%}) were stretched "
+            f"by more than {SQUASHED - 1:.0%} to {size[0]}x{size[1]}: what is round is not round "
+            'any more. fit="crop" cuts the longer side, fit="pad" adds black (--fit crop, --fit '
+            "pad).",
+            stacklevel=2,
+        )
 
 
 def choose_size(

@@ -7,6 +7,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from keras_reprogram.arguments import one_of
+from keras_reprogram.asking.image_reading import FITS, ImageReading
 from keras_reprogram.datasets.abide import load_abide
 from keras_reprogram.datasets.aptos2019 import load_aptos2019
 from keras_reprogram.datasets.cifar import load_cifar10, load_cifar100
@@ -60,6 +62,8 @@ def load_target(
     draw: Draw | None = None,
     groups: str | Path | None = None,
     columns: Columns | None = None,
+    fit: str = "stretch",
+    reading: ImageReading | None = None,
 ) -> TargetData:
     """Loads a target task by its name.
 
@@ -90,13 +94,16 @@ def load_target(
             the drawn files are opened.
         groups: The groups of a folder's images, as `load_image_folder` takes them.
         columns: The headers of a manifest, as `load_manifest` takes them.
+        fit: What becomes of other aspect ratios in a folder, a manifest or a TFDS data set, as
+            `load_image_folder` takes it.
+        reading: How a folder or a manifest is read, as `load_image_folder` takes it.
 
     Returns:
         The target's images, labels and class names.
 
     Raises:
-        ValueError: If there is no such target, if its files are corrupt, or for `groups` and
-            `columns` of another kind of target.
+        ValueError: If there is no such target, if its files are corrupt, or for `groups`,
+            `columns` and `fit` of another kind of target.
         ConnectionError: If a download fails.
         ImportError: For `tfds:NAME` without tensorflow-datasets.
 
@@ -108,15 +115,16 @@ def load_target(
         print(target.target_shape, len(target.class_names))  # (8, 8, 1) 10
         ```
     """
-    kind = _checked_kind(name, groups, columns)
-    options: dict[str, Any] = {"image_size": image_size, "seed": seed, "draw": draw}
+    kind = _checked_kind(name, groups, columns, fit)
+    options: dict[str, Any] = {"image_size": image_size, "seed": seed, "draw": draw, "fit": fit}
+    of_files: dict[str, Any] = {"target_range": target_range, "reading": reading}
     if kind == _Kind.KNOWN:
         target = KNOWN_TARGETS[name]()
         return target if draw is None else target.draw(*draw)
     if kind == _Kind.FOLDER:
-        return load_image_folder(name, target_range=target_range, groups=groups, **options)
+        return load_image_folder(name, groups=groups, **of_files, **options)
     if kind == _Kind.TABLE:
-        return load_manifest(name, target_range=target_range, columns=columns, **options)
+        return load_manifest(name, columns=columns, **of_files, **options)
     if kind == _Kind.ARCHIVE:
         return load_medmnist(name, draw=draw)
     with _explained(name):
@@ -124,17 +132,26 @@ def load_target(
 
 
 def check_target(
-    name: str, *, groups: str | Path | None = None, columns: Columns | None = None
+    name: str,
+    *,
+    groups: str | Path | None = None,
+    columns: Columns | None = None,
+    fit: str = "stretch",
 ) -> None:
     """Raises what `load_target` raises for a name that nobody knows; loads no images."""
-    if _checked_kind(name, groups, columns) == _Kind.TFDS:
+    if _checked_kind(name, groups, columns, fit) == _Kind.TFDS:
         with _explained(name):
             find_builder(name.removeprefix(TFDS_PREFIX))
 
 
-def _checked_kind(name: str, groups: str | Path | None, columns: Columns | None) -> _Kind:
+def _checked_kind(name: str, groups: str | Path | None, columns: Columns | None, fit: str) -> _Kind:
     """What a name stands for; refuses what is said of another kind."""
     kind = _kind(name)
+    if one_of("fit", fit, FITS) != "stretch" and kind in (_Kind.KNOWN, _Kind.ARCHIVE):
+        raise ValueError(
+            f"--fit is for images of several sizes. Received: --fit {fit} beside the target "
+            f"{name!r}, {kind}, whose images have one size. Leave it out."
+        )
     if groups is not None and kind != _Kind.FOLDER:
         way = "name its column `group`" if kind == _Kind.TABLE else "leave it out"
         raise ValueError(

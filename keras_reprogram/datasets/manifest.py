@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_reprogram.asking.image_reading import ImageReading
 from keras_reprogram.datasets.image_table import (
     GROUP,
     LABEL,
@@ -38,6 +39,8 @@ def load_manifest(
     seed: int = 0,
     target_range: tuple[float, float] | None = None,
     draw: Draw | None = None,
+    fit: str = "stretch",
+    reading: ImageReading | None = None,
 ) -> TargetData:
     r"""Loads a table of image files: a row an image, with columns for what is known of it.
 
@@ -58,6 +61,8 @@ def load_manifest(
         seed: Decides the split where there are no test rows.
         target_range: As `load_image_folder` takes it.
         draw: How many images are wanted; only these files are opened.
+        fit: As `load_image_folder` takes it.
+        reading: As `load_image_folder` takes it.
 
     Returns:
         A `TargetData`; class names are sorted, numbers by their value.
@@ -87,7 +92,14 @@ def load_manifest(
     rows = read_table(table, columns or {})
     start = Path(folder).expanduser() if folder is not None else _folder_of(table)
     listed = list_manifest(rows, start)
-    return listed.read(image_size=image_size, seed=seed, target_range=target_range, draw=draw)
+    return listed.read(
+        image_size=image_size,
+        seed=seed,
+        target_range=target_range,
+        draw=draw,
+        fit=fit,
+        reading=reading,
+    )
 
 
 def _folder_of(table: Any) -> Path:

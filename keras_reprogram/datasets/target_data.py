@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from keras_reprogram.asking.image_reading import ImageReading
 from keras_reprogram.asking.images import check_range, check_set
 from keras_reprogram.fitting.validation import draw_stratified, split_validation
 
@@ -49,6 +50,7 @@ class TargetData:
             finite, 0 or more, not all 0.
         validation_rows: Optional bool array of shape `(num_train,)`, true for the training images
             that the task itself holds out to choose by. They are never learned from.
+        image_reading: How files were read (aspect ratio, bits, window), for `model.image_reading`.
 
     Raises:
         ValueError: For wrong ranks, types or lengths, empty parts, NaN, values outside
@@ -77,6 +79,7 @@ class TargetData:
     target_range: tuple[float, float] = (0.0, 255.0)
     train_weight: np.ndarray | None = field(default=None, repr=False)
     validation_rows: np.ndarray | None = field(default=None, repr=False)
+    image_reading: ImageReading = ImageReading()
 
     def __post_init__(self) -> None:
         _check_class_names(self.name, self.class_names)

@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from keras_reprogram.asking.image_reading import ImageReading, framed
 from keras_reprogram.datasets.image_files import PICTURE_RANGE, resize_levels
-from keras_reprogram.datasets.listed_images import choose_size
+from keras_reprogram.datasets.listed_images import choose_size, warn_of_squashed
 from keras_reprogram.datasets.original_files import OriginalFileError
 from keras_reprogram.datasets.target_data import Draw, TargetData, draw_part, drawn_notes
 from keras_reprogram.fitting.validation import split_validation
@@ -45,6 +46,7 @@ def load_tfds(
     seed: int = 0,
     train_split: str = "train",
     draw: Draw | None = None,
+    fit: str = "stretch",
 ) -> TargetData:
     """Loads a data set of images and class labels through tensorflow-datasets.
 
@@ -61,6 +63,7 @@ def load_tfds(
         train_split: The splits to train on, for example `"train+validation"`.
         draw: How many images are wanted: they are drawn by their labels, and no others are
             decoded or kept in memory. What is drawn is what `TargetData.draw` draws of the whole.
+        fit: What becomes of other aspect ratios, as `load_image_folder` takes it.
 
     Returns:
         A `TargetData` with uint8 images (float32 for `abide_cc200`).
@@ -83,7 +86,7 @@ def load_tfds(
     """
     builder = _prepared(name)
     return read_target(
-        name, builder, image_size=image_size, seed=seed, train_split=train_split, draw=draw
+        name, builder, image_size=image_size, seed=seed, train_split=train_split, draw=draw, fit=fit
     )
 
 
@@ -281,6 +284,7 @@ def read_target(
     seed: int = 0,
     train_split: str = "train",
     draw: Draw | None = None,
+    fit: str = "stretch",
 ) -> TargetData:
     """Reads a prepared builder into memory, only as many images as are drawn."""
     # A first pass reads labels (and sizes, where they differ), a second one reads images. The
@@ -290,7 +294,9 @@ def read_target(
     test_split = _test_split(name, builder, train_split)
     wanted = [split for split in (train_split, test_split) if split is not None]
     indexed, sizes = zip(*(_index(builder, split, features) for split in wanted), strict=True)
-    size, notes = choose_size([size for part in sizes for size in part], image_size)
+    every_size = [size for part in sizes for size in part]
+    size, notes = choose_size(every_size, image_size)
+    warn_of_squashed(every_size, size, fit)
     parts = list(indexed)
     if test_split is None:
         parts = _halves(parts[0], seed)
@@ -306,15 +312,16 @@ def read_target(
     train, test = parts
     return TargetData(
         name,
-        _images(builder, train, size, features[0]),
+        _images(builder, train, size, features[0], fit),
         train.labels,
-        _images(builder, test, size, features[0]),
+        _images(builder, test, size, features[0], fit),
         test.labels,
         class_names=tuple(builder.info.features[features[1]].names),
         origin=f"TensorFlow Datasets {builder.info.full_name} in {builder.data_dir}.",
         notes=notes,
         train_groups=train.groups,
         target_range=_target_range(builder),
+        image_reading=ImageReading(fit),
     )
 
 
@@ -398,7 +405,9 @@ def _drawn(name: str, parts: list[Rows], draw: Draw) -> tuple[list[Rows], tuple[
     return drawn, notes
 
 
-def _images(builder: Any, rows: Rows, size: tuple[int, int], image_key: str) -> np.ndarray:
+def _images(
+    builder: Any, rows: Rows, size: tuple[int, int], image_key: str, fit: str
+) -> np.ndarray:
     """Decodes the images of some rows, one by one."""
     feature = builder.info.features[image_key]
     places = {int(position): place for place, position in enumerate(rows.positions)}
@@ -406,7 +415,7 @@ def _images(builder: Any, rows: Rows, size: tuple[int, int], image_key: str) -> 
     for position, row in enumerate(_rows(builder, rows.split, {image_key}, image_key)):
         if position in places:
             image = np.asarray(feature.decode_example(row[image_key]))
-            images[places[position]] = resize_levels(image, size)
+            images[places[position]] = resize_levels(framed(image, size, fit), size)
     return images
 
 

@@ -9,8 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from keras_reprogram.arguments import pixels_of_codes
+from keras_reprogram.asking.image_reading import ImageReading
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 
+DEFAULT_READING = ImageReading()
 RESIZE_METHOD = "bilinear with antialiasing, rounded to 8 bits"
 # The formats that `file_decoder` takes, for error messages.
 _KINDS = "Image files must be JPEG, PNG, or BMP of 8, 24 or 32 bits a pixel without compression."
@@ -33,21 +35,26 @@ def why_no_files(model: ReprogrammedModel) -> str | None:
 
 
 def file_decoder(
-    target_shape: tuple[int, int, int], target_range: tuple[float, float]
+    target_shape: tuple[int, int, int],
+    target_range: tuple[float, float],
+    reading: ImageReading = DEFAULT_READING,
 ) -> Callable[[Any], Any]:
     """A function for a graph: image files `(n,)` -> float32 `(n, h, w, c)` in `target_range`."""
     # It takes JPEG, PNG, and BMP without compression (8, 24 or 32 bits per pixel). Its pixels equal
     # those of `datasets.image_files` bit for bit: EXIF orientation applied, transparency dropped,
     # other sizes resized bilinearly with antialiasing. 8-bit codes fill `target_range`; the levels
-    # of a 16-bit PNG are used unchanged if `target_range` is that of levels, (0, 2^d - 1).
+    # of a 16-bit PNG are cut off at `target_range`, if it or the reading tell their bits.
     height, width, channels = target_shape
 
+    ends = tuple(zip(target_range, (0, 255), strict=True))
+
     def decode_one(content: Any) -> Any:
-        levels, is_deep = _levels(content, target_range)
+        levels, is_deep = _levels(content, target_range, reading)
         levels = tf.cast(_grey(levels) if channels == 1 else levels, tf.float32)
+        levels = _framed(levels, (height, width), reading.fit)
         levels = tf.image.resize(levels, (height, width), "bilinear", antialias=True)
-        highest = tf.where(is_deep, np.float32(target_range[1]), np.float32(255))
-        levels = tf.clip_by_value(tf.round(levels), 0.0, highest)
+        low, high = (tf.where(is_deep, np.float32(end), np.float32(code)) for end, code in ends)
+        levels = tf.clip_by_value(tf.round(levels), low, high)
         return tf.where(is_deep, levels, pixels_of_codes(levels, target_range))
 
     def decode(contents: Any) -> Any:
@@ -57,7 +64,9 @@ def file_decoder(
     return decode
 
 
-def _levels(content: Any, target_range: tuple[float, float]) -> tuple[Any, Any]:
+def _levels(
+    content: Any, target_range: tuple[float, float], reading: ImageReading
+) -> tuple[Any, Any]:
     """An image `(h, w, 3)` as it is shown, int64, and whether its levels have 16 bits."""
     head = tf.io.decode_raw(tf.strings.substr(content + _ZEROS, 0, len(_ZEROS)), tf.uint8)
     is_jpeg, is_png, is_bmp = (_starts(head, start) for start in (b"\xff\xd8\xff", _PNG, b"BM"))
@@ -65,10 +74,26 @@ def _levels(content: Any, target_range: tuple[float, float]) -> tuple[Any, Any]:
         is_deep = is_png & (head[_PNG_DEPTH] == 16)
     levels = tf.cond(
         is_deep,
-        lambda: _deep_levels(content, target_range),
+        lambda: _deep_levels(content, target_range, reading),
         lambda: tf.cond(is_bmp, lambda: _bmp_codes(content, head), lambda: _codes(content)),
     )
     return turned(levels, graph_orientation(content, is_jpeg, is_png)), is_deep
+
+
+def _framed(levels: Any, size: tuple[int, int], fit: str) -> Any:
+    """Levels cropped or padded with 0 to the aspect ratio of `size`, as `framed` does it."""
+    if fit == "stretch":
+        return levels
+    height, width = tf.unstack(tf.shape(levels, tf.int64)[:2])
+    as_high = tf.maximum(1, (2 * width * size[0] + size[1]) // (2 * size[1]))
+    as_wide = tf.maximum(1, (2 * height * size[1] + size[0]) // (2 * size[0]))
+    if fit == "crop":
+        rows, columns = tf.minimum(height, as_high), tf.minimum(width, as_wide)
+        top, left = (height - rows) // 2, (width - columns) // 2
+        return levels[top : top + rows, left : left + columns]
+    rows, columns = tf.maximum(height, as_high), tf.maximum(width, as_wide)
+    top, left = (rows - height) // 2, (columns - width) // 2
+    return tf.image.pad_to_bounding_box(levels, top, left, rows, columns)
 
 
 def _starts(head: Any, start: bytes) -> Any:
@@ -81,15 +106,15 @@ def _codes(content: Any) -> Any:
     return tf.cast(codes, tf.int64)
 
 
-def _deep_levels(content: Any, target_range: tuple[float, float]) -> Any:
-    """The levels of a 16-bit PNG, refused where the range does not say what they mean."""
+def _deep_levels(content: Any, target_range: tuple[float, float], reading: ImageReading) -> Any:
+    """The levels of a 16-bit PNG, refused where nobody knows what they mean."""
+    highest = reading.highest_level(target_range)
     levels = tf.cast(tf.io.decode_png(content, channels=3, dtype=tf.uint16), tf.int64)
-    low, high = target_range
-    is_levels = low == 0 and high in [2**depth - 1 for depth in range(8, 17)]
-    fits = tf.reduce_max(levels) <= int(high) if is_levels else tf.constant(False)
+    fits = tf.constant(False) if highest is None else tf.reduce_max(levels) <= highest
+    said = f"{target_range[0]:g}..{target_range[1]:g}" if highest is None else f"0..{highest}"
     refusal = (
         "A 16-bit image file must hold levels in the range of the training images, "
-        f"{low:g}..{high:g}. Save it like the training images, or with 8 bits."
+        f"{said}. Save it like the training images, or with 8 bits."
     )
     with tf.control_dependencies([tf.debugging.Assert(fits, [refusal])]):
         return tf.identity(levels)

@@ -130,7 +130,7 @@ def scores_spec(model: ReprogrammedModel) -> tf.TensorSpec:
 
 def file_signature(model: ReprogrammedModel, answer: Callable[[Any], dict[str, Any]]) -> Any:
     """The signature `image_bytes`: string `(n,)`, image files -> the outputs."""
-    decode = file_decoder(model.input_shape[1:], model.program.target_range)
+    decode = file_decoder(model.input_shape[1:], model.program.target_range, model.image_reading)
 
     @tf.function(
         input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")], autograph=False

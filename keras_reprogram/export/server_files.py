@@ -139,6 +139,7 @@ def export_facts(
         "beside": model.source.describe().get("beside"),
         "target_shape": list(model.input_shape[1:]),
         "target_range": model.data_checks.target_range,
+        "image_reading": model.image_reading.as_facts(),
         "num_views": model.queries_per_prediction,
         "program": type(model.program).__name__,
         "output_map": type(model.output_map).__name__,

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_reprogram.asking.image_reading import ImageReading
 from keras_reprogram.asking.strategy import is_chief
 from keras_reprogram.files import write_whole_file
 from keras_reprogram.fitting.calibration import Calibration, from_plain, to_plain
@@ -38,7 +39,7 @@ class _UnknownFormatError(ValueError):
 
 
 def save_program(model: ReprogrammedModel, path: str | Path, *, overwrite: bool = False) -> Path:
-    """Writes program, output map, views, ranges, class names and calibration: all but the source.
+    """Writes program, output map, views, ranges, names, calibration, reading: all but the source.
 
     The file holds the source's fingerprint, so that another source is refused on load. For a
     source that runs as Python code, which has no weights to look at, one probe image is asked
@@ -134,6 +135,7 @@ def load_program(
     for variable, weight in zip(variables, weights, strict=True):
         variable.assign(weight)
     model.calibration = calibration
+    model.image_reading = ImageReading.from_facts(described.get("image_reading"))
     return model
 
 
@@ -169,6 +171,7 @@ def _describe(model: ReprogrammedModel) -> dict[str, Any]:
         **{key: serialize(getattr(model, key)) for key in _PARTS},
         "class_names": model.class_names,
         "seed": model.seed,
+        "image_reading": model.image_reading.as_facts(),
         "queries_used": model.queries_used,
         "source": model.source.describe(),
         "fingerprint": model.source.fingerprint,

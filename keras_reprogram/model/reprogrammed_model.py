@@ -14,6 +14,7 @@ from keras_reprogram.asking import exact_fit, findings, prediction_sets
 from keras_reprogram.asking.answer_cache import CachedFeatures, own_step
 from keras_reprogram.asking.asker import Asker
 from keras_reprogram.asking.data import DataChecks, is_array
+from keras_reprogram.asking.image_reading import ImageReading
 from keras_reprogram.asking.label_forms import check_findings_loss
 from keras_reprogram.asking.strategy import has_several_replicas
 from keras_reprogram.estimators.gradient_estimator import GradientEstimator, row_loss
@@ -109,6 +110,8 @@ class ReprogrammedModel(keras.Model):
         self.class_names = tuple(class_names) if class_names is not None else None
         self.seed = check_seed(seed)
         self.calibration: Calibration | None = None
+        # How `predict` of the command line and exports read image files: a target's, if it has one.
+        self.image_reading = ImageReading()
         self.queries_per_prediction = int(source_images.shape[1])
         self.data_checks = DataChecks(
             target_shape=tuple(program.target_shape),
@@ -442,6 +445,7 @@ class ReprogrammedModel(keras.Model):
             "seed": self.seed,
             "name": self.name,
             **self._calibration_config(),
+            **({"image_reading": reading} if (reading := self.image_reading.as_facts()) else {}),
         }
 
     def _calibration_config(self) -> dict[str, Any]:
@@ -454,11 +458,13 @@ class ReprogrammedModel(keras.Model):
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> ReprogrammedModel:
         parts = dict(config)
         calibration = parts.pop("calibration", None)
+        reading = ImageReading.from_facts(parts.pop("image_reading", None))
         for key in ("program", "source", "output_map", "gradient_estimator"):
             parts[key] = keras.saving.deserialize_keras_object(
                 config[key], custom_objects=custom_objects
             )
         model = cls(**parts)
+        model.image_reading = reading
         if calibration is not None:
             plain, arrays = calibration
             model.calibration = from_plain(plain, arrays)

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from keras_reprogram.datasets.image_folder import IMAGE_SUFFIXES
+from keras_reprogram.datasets.image_files import is_image_file
 from keras_reprogram.optional_packages import needs_extra
 from keras_reprogram.scoring.choices import DEFAULT_COLUMN, DEFAULT_FEATURE, DEFAULT_SHARD_SIZE
 
@@ -202,8 +202,9 @@ def _files_below(folder: Path) -> Iterator[str]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             path = str(Path(parent, name))
-            is_image = Path(name).suffix.lower() in IMAGE_SUFFIXES
-            if not name.startswith(".") and (is_image or _kind(path) != InputKind.IMAGES):
+            if name.startswith("."):
+                continue
+            if _kind(path) != InputKind.IMAGES or is_image_file(Path(path)):
                 yield path
 
 

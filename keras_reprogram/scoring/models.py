@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_reprogram.asking.image_reading import ImageReading
 from keras_reprogram.asking.images import rows_per_batch
 from keras_reprogram.datasets.image_files import PICTURE_RANGE, decode_image
 from keras_reprogram.scoring.inputs import NamedImage, batches
@@ -210,6 +211,7 @@ class _ExportedScorer(BatchScorer):
         self.class_names = tuple(facts["class_names"])
         self.rows_at_once = rows_per_batch(facts["num_views"], facts["source"]["source_shape"])
         self._shape, self._range = tuple(facts["target_shape"]), tuple(facts["target_range"])
+        self._reading = ImageReading.from_facts(facts.get("image_reading"))
         self._servable = ExportedServable(folder, 1)
         # Of several findings there are signatures that say which are found.
         self._several = FINDINGS_OF_FILES in facts["signatures"]
@@ -243,7 +245,7 @@ class _ExportedScorer(BatchScorer):
 
     def _alone(self, image: NamedImage) -> ScoredImage:
         """An image that the graph does not decode: Python knows more formats, or says why not."""
-        pixels = _decoded(image, self._shape, self._range)
+        pixels = _decoded(image, self._shape, self._range, self._reading)
         if isinstance(pixels, str):
             return ScoredImage(image.name, None, pixels)
         inputs = {"image": pixels[None].astype(np.float32)}
@@ -263,7 +265,8 @@ class ProgramScorer(BatchScorer):
     def score_contents(self, images: Sequence[NamedImage]) -> list[ScoredImage]:
         model = self._model
         target_range = model.data_checks.target_range or PICTURE_RANGE
-        decoded = [_decoded(image, model.program.target_shape, target_range) for image in images]
+        shape, reading = model.program.target_shape, model.image_reading
+        decoded = [_decoded(image, shape, target_range, reading) for image in images]
         readable = [pixels for pixels in decoded if not isinstance(pixels, str)]
         rows = iter(self._predict(np.stack(readable)) if readable else ())
         return [
@@ -296,7 +299,10 @@ class ProgramScorer(BatchScorer):
 
 
 def _decoded(
-    image: NamedImage, shape: tuple[int, ...], target_range: tuple[float, float]
+    image: NamedImage,
+    shape: tuple[int, ...],
+    target_range: tuple[float, float],
+    reading: ImageReading,
 ) -> np.ndarray | str:
     height, width, channels = shape
     try:
@@ -306,6 +312,7 @@ def _decoded(
             grey=channels == 1,
             size=(height, width),
             target_range=target_range,
+            reading=reading,
         )
     except ValueError as error:
         return str(error)

@@ -73,7 +73,10 @@ class _Page:
             "costs_queries": servable.costs_queries,
         }
         try:
-            shown |= read_page_facts(servable)._asdict()
+            known = read_page_facts(servable)._asdict()
+            # Only the server reads files.
+            known.pop("image_reading")
+            shown |= known
         except ServingError as error:
             shown["problem"] = error.text
         return JSONResponse(shown)
@@ -94,7 +97,7 @@ class _Page:
         with self._gate.turn():
             servable = self._versions.latest()
             facts = read_page_facts(servable)
-            target = decode_file(file, facts.target_shape, facts.target_range)
+            target = decode_file(file, facts.target_shape, facts.target_range, facts.image_reading)
             return {"version": servable.version, **show_steps(servable, facts, target)}
 
     def _file(self, name: str) -> Response:

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_reprogram.export.graph_decoder import file_decoder
+from keras_reprogram.asking.image_reading import ImageReading
+from keras_reprogram.export.graph_decoder import DEFAULT_READING, file_decoder
 from keras_reprogram.export.verdicts import SETS
 from keras_reprogram.serving.errors import ServingError
 from keras_reprogram.serving.image_headers import check_pixels
@@ -98,7 +99,8 @@ class PageFacts(NamedTuple):
 
     `target_range` and `source_range` are `(low, high)`, `scores` is `"probabilities"`, `"logits"`
     or `"features"`, `source_labels` and `class_names` have a name for each score; `coverage` is
-    that of a calibrated model's sets; `thresholds` are those of several findings.
+    that of a calibrated model's sets; `thresholds` are those of several findings, `image_reading`
+    how files are read.
     """
 
     target_shape: tuple[int, int, int]
@@ -111,6 +113,7 @@ class PageFacts(NamedTuple):
     scores: str
     coverage: float | None = None
     thresholds: tuple[float, ...] | None = None
+    image_reading: ImageReading = DEFAULT_READING
 
 
 def read_page_facts(servable: Servable) -> PageFacts:
@@ -166,6 +169,7 @@ def _page_facts(facts: Mapping[str, Any]) -> PageFacts:
         scores=str(source["scores"]),
         coverage=(facts.get("calibration") or {}).get("coverage"),
         thresholds=tuple(map(float, facts.get("thresholds") or ())) or None,
+        image_reading=ImageReading.from_facts(facts.get("image_reading")),
     )
 
 
@@ -191,12 +195,15 @@ MOST_PIXELS = 25_000_000
 
 
 def decode_file(
-    file: bytes, target_shape: tuple[int, int, int], target_range: tuple[float, float]
+    file: bytes,
+    target_shape: tuple[int, int, int],
+    target_range: tuple[float, float],
+    reading: ImageReading,
 ) -> np.ndarray:
     """Decodes a file exactly as the signature `image_bytes` does, to float32 `(1, h, w, c)`."""
     check_pixels([np.array([file], object)], MOST_PIXELS)
     try:
-        return file_decoder(target_shape, target_range)(tf.constant([file])).numpy()
+        return file_decoder(target_shape, target_range, reading)(tf.constant([file])).numpy()
     except tf.errors.InvalidArgumentError as error:
         refused = _REFUSAL.search(str(error.message))
         if refused is not None:

@@ -10,6 +10,7 @@ import tensorflow as tf
 from odd_files import HEIGHT, WIDTH, deep_files
 from PIL import Image
 
+from keras_reprogram.asking.image_reading import ImageReading
 from keras_reprogram.datasets import load_image_folder
 from keras_reprogram.datasets.target_data import Draw
 
@@ -168,7 +169,7 @@ def test_sizes_that_agree_are_kept(tmp_path: Path) -> None:
 def test_sizes_that_differ_become_one(tmp_path: Path, image_size: object, shape: object) -> None:
     write_classes(tmp_path)
     write_image(tmp_path / "cat" / "big.png", size=(60, 40))
-    target = load_image_folder(tmp_path, image_size=image_size)
+    target = load_image_folder(tmp_path, image_size=image_size, fit="crop")
     assert target.target_shape == shape
     assert any("heights 4 to 40, widths 6 to 60" in note for note in target.notes)
 
@@ -176,7 +177,57 @@ def test_sizes_that_differ_become_one(tmp_path: Path, image_size: object, shape:
 def test_median_size_is_capped(tmp_path: Path) -> None:
     write_classes(tmp_path, size=(448, 100))
     write_image(tmp_path / "cat" / "small.png", size=(10, 10))
-    assert load_image_folder(tmp_path).target_shape == (50, 224, 3)
+    said = r"1 of 11 images \(9%\) were stretched by more than 10% to 50x224.*--fit crop"
+    with pytest.warns(UserWarning, match=said) as warned:
+        assert load_image_folder(tmp_path).target_shape == (50, 224, 3)
+    assert len(warned) == 1
+
+
+@pytest.mark.parametrize(("fit", "columns"), [("crop", range(8, 16)), ("pad", range(24))])
+def test_aspect_ratios_are_kept(tmp_path: Path, fit: str, columns: range) -> None:
+    """Stripes 24 wide and 8 high, in a square of 8 or of 24."""
+    stripes = np.arange(24, dtype=np.uint8).repeat(8).reshape(24, 8).T * 10
+    for name in ("cat", "dog"):
+        for copy in range(5):
+            write_image(tmp_path / name / f"{copy}.png", size=(8, 8), mode="L")
+            Image.fromarray(stripes).save(tmp_path / name / f"wide {copy}.png")
+    side = 8 if fit == "crop" else 24
+    target = load_image_folder(tmp_path, image_size=side, fit=fit)
+    assert target.image_reading == ImageReading(fit)
+    wide = [image for image in target.train_images[..., 0] if len(np.unique(image)) > 2]
+    assert len(wide) == 8
+    for image in wide:
+        band = image if fit == "crop" else image[8:16]
+        assert band.tolist() == [[10 * column for column in columns]] * 8
+        assert fit == "crop" or not image[:8].any() and not image[16:].any()
+
+
+def test_another_fit_is_refused(tmp_path: Path) -> None:
+    write_classes(tmp_path)
+    with pytest.raises(ValueError, match=r"`fit` must be one of .*fit='squeeze'"):
+        load_image_folder(tmp_path, fit="squeeze")
+
+
+@pytest.mark.parametrize("kind", ["png", "tif"])
+def test_a_narrow_window_of_sixteen_bits_is_found(tmp_path: Path, kind: str) -> None:
+    """12-bit levels between 1,000 and 1,400, and a marker of a few pixels in each."""
+    random = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for copy in range(5):
+            levels = random.integers(1000, 1401, (40, 40)).astype(np.uint16)
+            levels[0, :3] = 4000
+            Image.fromarray(levels).save(tmp_path / name / f"{copy}.{kind}")
+    target = load_image_folder(tmp_path)
+    low, high = target.target_range
+    assert (low, high) == pytest.approx((1000, 1400), abs=8)
+    assert target.image_reading == ImageReading(depth=12)
+    assert (target.train_images[:, 0, :3] == high).all()
+    assert any("12 bits" in note and f"{low:,.0f}..{high:,.0f}" in note for note in target.notes)
+    again = load_image_folder(
+        tmp_path, target_range=target.target_range, reading=target.image_reading
+    )
+    np.testing.assert_array_equal(again.test_images, target.test_images)
 
 
 @pytest.mark.parametrize("image_size", [0, (3,), (3, 0), 2.5, "8"])
@@ -204,7 +255,7 @@ def write_levels(folder: Path, highest: int, kind: str = "png", shape: tuple = (
         (folder / name).mkdir(parents=True, exist_ok=True)
         for copy in range(5):
             # One file alone shows how many bits are used.
-            dark = 1 if (name, copy) == ("dog", 3) else 4
+            dark = 1 if (name, copy) == ("dog", 0) else 4
             Image.fromarray(levels // dark).save(folder / name / f"{copy}.{kind}")
 
 
@@ -303,28 +354,6 @@ def test_files_are_read_in_the_range_that_a_program_wants(tmp_path: Path) -> Non
     write_levels(tmp_path / "bright", 5000)
     with pytest.raises(ValueError, match=r"levels in 0..4095.*levels up to 5,000"):
         load_image_folder(tmp_path / "bright", target_range=(0, 4095))
-
-
-def write_dicom(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(bytes(128) + b"DICM" + bytes(400))
-
-
-@pytest.mark.parametrize("name", ["1.dcm", "IM0001", "series/2.DCM"])
-def test_a_folder_of_dicom_files_gets_advice(tmp_path: Path, name: str) -> None:
-    for kind in ("normal", "ill"):
-        write_dicom(tmp_path / kind / name)
-    with pytest.raises(ValueError, match=r"class folder .*ill. Received: DICOM.*pydicom.*16-bit"):
-        load_image_folder(tmp_path)
-    write_classes(tmp_path)
-    shutil.rmtree(tmp_path / "normal")
-    shutil.rmtree(tmp_path / "ill")
-    write_dicom(tmp_path / "cat" / name)
-    notes = load_image_folder(tmp_path).notes
-    assert "1 file(s) that are not images were left out, 1 of them DICOM." in notes
-    write_dicom(tmp_path / "cat" / "called so.png")
-    with pytest.raises(ValueError, match=r"called so.png.*Received: DICOM.*pydicom"):
-        load_image_folder(tmp_path)
 
 
 def test_kinds_of_files_that_no_export_takes_are_noted(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ from exported_models import png
 from odd_files import HEIGHT, WIDTH, deep_files, odd_files, unserved_files
 from PIL import Image, ImageOps
 
+from keras_reprogram.asking.image_reading import ImageReading
 from keras_reprogram.datasets.image_files import decode_image
-from keras_reprogram.export.graph_decoder import file_decoder
+from keras_reprogram.export.graph_decoder import DEFAULT_READING, file_decoder
 
 
 def noise(*shape):
@@ -29,14 +30,14 @@ def encoded(codes, kind="png"):
     return stream.getvalue()
 
 
-def in_graph(file, shape, target_range=(0.0, 255.0)):
-    return decoder(shape, target_range)(tf.constant([file])).numpy()[0]
+def in_graph(file, shape, target_range=(0.0, 255.0), reading=DEFAULT_READING):
+    return decoder(shape, target_range, reading)(tf.constant([file])).numpy()[0]
 
 
 @functools.lru_cache
-def decoder(shape, target_range):
+def decoder(shape, target_range, reading):
     """Traced once for a shape."""
-    return tf.function(file_decoder(shape, target_range), autograph=False)
+    return tf.function(file_decoder(shape, target_range, reading), autograph=False)
 
 
 def elsewhere(file, shape):
@@ -61,6 +62,32 @@ def test_sizes_are_changed_as_elsewhere(size) -> None:
     # Pillow, which rounds after each axis, is a level away at most.
     image = Image.open(io.BytesIO(file)).resize(size[::-1], Image.Resampling.BILINEAR)
     assert np.abs(elsewhere(file, (*size, 3)) - np.asarray(image, int)).max() <= 1
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad"])
+def test_aspect_ratios_are_fitted_as_elsewhere(fit) -> None:
+    reading = ImageReading(fit)
+    for height, width in ((18, 14), (9, 30), (1, 40), (31, 2), (12, 8)):
+        file = encoded(noise(height, width, 3))
+        found = in_graph(file, (12, 8, 3), reading=reading)
+        here = decode_image(io.BytesIO(file), "a", grey=False, size=(12, 8), reading=reading)
+        np.testing.assert_array_equal(found, here, err_msg=f"{height}x{width}")
+
+
+def test_levels_are_cut_off_at_their_window_as_elsewhere() -> None:
+    file, shape = deep_files(4095)["grey"], (HEIGHT, WIDTH, 1)
+    facts = {"target_range": (1000.0, 1900.0), "reading": ImageReading("crop", depth=12)}
+    found = in_graph(file, shape, **facts)
+    levels = tf.io.decode_png(file, channels=1, dtype=tf.uint16).numpy()
+    np.testing.assert_array_equal(found, levels.clip(1000, 1900))
+    small = in_graph(file, (9, 9, 1), **facts)
+    here = decode_image(io.BytesIO(file), "a", grey=True, size=(9, 9), **facts)
+    np.testing.assert_array_equal(small, here)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"training images, 0\.\.1023"):
+        in_graph(file, shape, (100.0, 900.0), ImageReading(depth=10))
+    with pytest.raises(ValueError, match=r"levels in 0\.\.1023, like the training images"):
+        facts = {"target_range": (100.0, 900.0), "reading": ImageReading(depth=10)}
+        decode_image(io.BytesIO(file), "a", grey=True, **facts)
 
 
 @pytest.mark.parametrize("wanted", [1, 3])
