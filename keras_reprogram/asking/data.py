@@ -16,6 +16,7 @@ from keras_reprogram.asking.finding_labels import (
     check_findings,
     finding_weights,
 )
+from keras_reprogram.asking.foreign_data import no_array, no_batches_of_hugging_face
 from keras_reprogram.asking.image_weights import image_weights
 from keras_reprogram.asking.images import (
     EMPTY,
@@ -76,6 +77,8 @@ class DataChecks:
 
     def images(self, x: Any) -> np.ndarray:
         """Target images as a float32 array `(n, h, w, c)`."""
+        if not is_array(x):
+            raise ValueError(no_array(x, self.target_shape))
         images = check_images(x, self.target_shape, self.target_range)
         return images.astype(np.float32, copy=False)
 
@@ -188,6 +191,8 @@ def batches(
 
 def _check_batch(data: Any, batch: Any) -> None:
     """Refuses rows and tables that other packages give where batches are expected."""
+    if hasattr(data, "iloc"):
+        raise ValueError(no_array(data, ("h", "w", "c")))
     if not isinstance(batch, str | Mapping):
         return
     expected = "Data must be arrays, or yield batches (x, y) of arrays."
@@ -207,14 +212,7 @@ def _check_batch(data: Any, batch: Any) -> None:
         raise ValueError(
             f"{expected} Received: dictionaries with {', '.join(columns)}. Yield tuples (x, y)."
         )
-    image, label = (*columns, *columns)[:2]
-    raise ValueError(
-        f"{expected} Received: a Hugging Face {type(data).__name__} with {', '.join(columns)}. "
-        f"Pass arrays, `np.stack([np.asarray(one) for one in data[{image!r}]])` and "
-        f"`np.asarray(data[{label!r}])`, or batches, `data.with_format('numpy')"
-        f".to_tf_dataset(columns={image!r}, label_cols={label!r}, batch_size=32)`. Images of "
-        "different sizes or colours need one first: `one.convert('RGB').resize((width, height))`."
-    )
+    raise ValueError(no_batches_of_hugging_face(expected, data, columns))
 
 
 def _steps(x: Any, steps: int | None) -> Iterable[Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_reprogram.arguments import eight_bit_levels, looks_channels_first
+from keras_reprogram.asking.foreign_data import of_several_shapes
 
 # Label rows in half precision sum to 1 up to this.
 _SUM_SLACK = 1e-2
@@ -30,7 +31,15 @@ def check_images(
     images: Any, target_shape: tuple[int, ...], target_range: tuple[float, float] | None
 ) -> np.ndarray:
     """Checks target images `(n, h, w, c)`: shape, size, range, NaN."""
-    images = np.asarray(images)
+    try:
+        images = np.asarray(images)
+    except ValueError:
+        raise ValueError(of_several_shapes(images)) from None
+    if images.ndim == 1 and images.dtype == object:
+        raise ValueError(
+            f"Images must have 4 axes (n, h, w, c). Received: {len(images)} objects in one column. "
+            "Stack them: `np.stack(list(images))`."
+        )
     if images.ndim != 4:
         raise ValueError(
             f"Images must have 4 axes (n, h, w, c), here (n, {', '.join(map(str, target_shape))})."
@@ -66,7 +75,8 @@ def _other_shape(shape: tuple[int, ...], target_shape: tuple[int, ...]) -> str:
     if looks_channels_first(shape) or (shape[1], shape[2], shape[0]) == target_shape:
         return (
             f"{said}, which seem to have their channels first. Put them last: "
-            "`np.moveaxis(images, 1, -1)`."
+            "`np.moveaxis(images, 1, -1)`; in the `collate_fn` of a torch DataLoader: "
+            "`images.movedim(1, -1)`."
         )
     return (
         f"{said}. Resize them or convert their channels, or build the program with "

@@ -73,7 +73,7 @@ def dicom_codes(content: bytes, window: Window | None) -> np.ndarray:
 
     Without a window it is the first one that the file states (DICOM PS3.3, C.11.2).
     """
-    dicom_facts(content)
+    facts = dicom_facts(content)
     dataset = _read(content)
     pixels = _pixels(dataset)
     kind = str(dataset.get("PhotometricInterpretation", ""))
@@ -83,6 +83,11 @@ def dicom_codes(content: bytes, window: Window | None) -> np.ndarray:
         return pixels
     if not kind.startswith("MONOCHROME"):
         raise ValueError(f"a DICOM image of kind {kind or 'unknown'}; save it as PNG of 8 bits")
+    if window is None and not facts.has_window:
+        raise ValueError(
+            "a DICOM file without a window (WindowCenter, WindowWidth), which no `image_reading` "
+            "says either"
+        )
     shares = _in_stated_window(dataset, pixels) if window is None else _in(window, dataset, pixels)
     codes = np.rint(255 * shares.clip(0, 1)).astype(np.uint8)
     return (255 - codes if kind == "MONOCHROME1" else codes)[..., None]
@@ -144,6 +149,4 @@ def _in_stated_window(dataset: Any, pixels: np.ndarray) -> np.ndarray:
     except Exception as error:  # Windows of width 0, tables of another length.
         raise ValueError(f"a DICOM file whose window cannot be applied ({error})") from error
     black, white = shown[:2]
-    if not white > black:
-        raise ValueError("a DICOM file without a window; none was found over its folder either")
     return ((shown[2:] - black) / (white - black)).reshape(pixels.shape)

@@ -84,16 +84,17 @@ def _framed(levels: Any, size: tuple[int, int], fit: str) -> Any:
     """Levels cropped or padded with 0 to the aspect ratio of `size`, as `framed` does it."""
     if fit == "stretch":
         return levels
-    height, width = tf.unstack(tf.shape(levels, tf.int64)[:2])
-    as_high = tf.maximum(1, (2 * width * size[0] + size[1]) // (2 * size[1]))
-    as_wide = tf.maximum(1, (2 * height * size[1] + size[0]) // (2 * size[0]))
+    height, width = tf.unstack(tf.shape(levels, out_type=tf.int64)[:2])
+    as_high = tf.maximum((2 * width * size[0] + size[1]) // (2 * size[1]), 1)
+    as_wide = tf.maximum((2 * height * size[1] + size[0]) // (2 * size[0]), 1)
     if fit == "crop":
         rows, columns = tf.minimum(height, as_high), tf.minimum(width, as_wide)
         top, left = (height - rows) // 2, (width - columns) // 2
         return levels[top : top + rows, left : left + columns]
     rows, columns = tf.maximum(height, as_high), tf.maximum(width, as_wide)
     top, left = (rows - height) // 2, (columns - width) // 2
-    return tf.image.pad_to_bounding_box(levels, top, left, rows, columns)
+    sides = [[top, rows - height - top], [left, columns - width - left], [0, 0]]
+    return tf.pad(levels, tf.cast(sides, tf.int32))
 
 
 def _starts(head: Any, start: bytes) -> Any:

@@ -50,7 +50,7 @@ def test_monochrome1_is_inverted(tmp_path: Path) -> None:
 def test_a_table_in_the_file_is_a_window(tmp_path: Path) -> None:
     table = pydicom.Dataset()
     table.LUTDescriptor = [1024, 0, 16]
-    table.LUTData = (np.arange(1024, dtype=np.uint16) ** 2 // 16).tolist()
+    table.LUTData = (np.arange(1024) ** 2 // 16).astype(np.uint16).tobytes()
     path = write_dicom(tmp_path / "1.dcm", scan())
     dataset = pydicom.dcmread(path)
     dataset.add_new(0x00283010, "SQ", [table])
