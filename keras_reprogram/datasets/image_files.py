@@ -30,6 +30,12 @@ IMAGE_SUFFIXES = frozenset(
     (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 )
 
+VOLUME_SUFFIXES = (".nii", ".nii.gz")
+VOLUME_ADVICE = (
+    "Received: a NIfTI volume, which is many images. Save the slices that matter as 16-bit PNG "
+    "(`nibabel.load(path).get_fdata()[:, :, i]`, scaled to 0..65535) and group them by patient."
+)
+
 # ITU-R 601 in 1/65536, as Pillow's convert("L") weighs colours.
 _LUMA = (19595, 38470, 7471)
 _PNG_DEPTH = 24
@@ -82,6 +88,7 @@ def image_facts(path: Path) -> ImageFacts:
             else:
                 orientation = image.getexif().get(_ORIENTATION, 1)
             width, height = reversed(image.size) if orientation >= 5 else image.size
+            _check_pages(image)
             is_grey = image.mode in GREY_MODES
             return ImageFacts((height, width), is_grey, _is_deep(image, content))
     except _BROKEN_IMAGE as error:
@@ -166,10 +173,20 @@ def _read_levels(
 
 def _picture_levels(content: bytes, grey: bool) -> tuple[np.ndarray, bool]:
     with Image.open(io.BytesIO(content)) as opened:
+        _check_pages(opened)
         is_deep = _is_deep(opened, content)
         is_known = content.startswith((JPEG_START, PNG_START))
         image = opened if is_known else ImageOps.exif_transpose(opened)
         return (_deep_levels(image, content) if is_deep else _codes(image, grey)), is_deep
+
+
+def _check_pages(image: Image.Image) -> None:
+    """Refuses stacks, of which the first page would be read."""
+    pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+    if pages > 1:
+        raise ValueError(
+            f"it has {pages} pages; save those that matter as files of their own, grouped"
+        )
 
 
 def _codes(image: Image.Image, grey: bool) -> np.ndarray:
@@ -233,6 +250,8 @@ def _check_levels(
 
 
 def _broken(name: str, error: Exception) -> ValueError:
+    if name.lower().endswith(VOLUME_SUFFIXES):
+        return ValueError(f"Expected {name} to be a readable image. {VOLUME_ADVICE}")
     # Pillow would name the stream that it was given.
     unknown = isinstance(error, UnidentifiedImageError)
     reason = "no known kind of image file" if unknown else error

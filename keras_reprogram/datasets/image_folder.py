@@ -7,7 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from keras_reprogram.asking.image_reading import ImageReading
-from keras_reprogram.datasets.image_files import IMAGE_SUFFIXES, is_image_file
+from keras_reprogram.datasets.image_files import (
+    IMAGE_SUFFIXES,
+    VOLUME_ADVICE,
+    VOLUME_SUFFIXES,
+    is_image_file,
+)
 from keras_reprogram.datasets.image_groups import groups_of_files
 from keras_reprogram.datasets.listed_images import ListedImages, Part, with_groups
 from keras_reprogram.datasets.target_data import Draw, TargetData
@@ -189,6 +194,8 @@ def _list_part(
     ignored = 0
     for name in class_names:
         images, left_out = _image_tree(root / name)
+        if not images and any(p.name.endswith(VOLUME_SUFFIXES) for p in (root / name).rglob("*")):
+            raise ValueError(f"Expected images in the class folder {root / name}. {VOLUME_ADVICE}")
         if not images:
             raise ValueError(
                 f"Expected images in the class folder {root / name}. Received: none "
