@@ -79,8 +79,6 @@ class FakeVertexAI(HTTPFake):
         try:
             asked = json.loads(body)
             images = [_image_of(one, self.container) for one in asked["instances"]]
-            if self.container == "automl" and len(images) != 1:
-                return _refused(400, "Only one instance is supported.")
             scores, names = self.hosted.score(images, fault)
         except (BadImageError, KeyError, TypeError, ValueError) as error:
             return _refused(400, f"Invalid instances: {error}")

@@ -85,9 +85,9 @@ class SageMakerSource(RemoteSource):
 
     The container behind an endpoint decides what it takes and answers. Images are sent as they are
     encoded unless `build_request` makes JSON of them. Understood are the answers of the built-in
-    image classification (a list of scores), of TensorFlow Serving and PyTorch (`predictions`, rows
-    of scores), of JumpStart (`probabilities`, with `labels` if `accept` ends in `;verbose`) and of
-    Hugging Face's container (labels with scores); `read_answer` reads others.
+    image classification (a list of scores), of PyTorch (rows of scores) and TensorFlow Serving
+    (`predictions`), of JumpStart (`probabilities`, with `labels` if `accept` ends in `;verbose`)
+    and of Hugging Face's container (labels with scores); `read_answer` reads others.
 
     Credentials are found by the SDK's own chain. Its retries are off: ours are counted by the
     ledger. A real-time endpoint is billed by the hour while it exists, asked or not; a serverless

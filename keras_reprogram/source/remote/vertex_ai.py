@@ -14,14 +14,13 @@ import keras
 
 from keras_reprogram.optional_packages import needs_extra
 from keras_reprogram.source.errors import SourceBusyError, SourceRefusedError
-from keras_reprogram.source.remote.client import check_images_per_request
 from keras_reprogram.source.remote.http_source import HTTPClient, HTTPSource, json_body
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _LOGIN = "Log in: gcloud auth application-default login; or set GOOGLE_APPLICATION_CREDENTIALS."
 _HINTS = {
-    400: "Check that the endpoint's model takes such images, that they are small enough, and "
-    "`build_request`.",
+    400: "Check that the endpoint's model takes such images, that a request has at most 1.5 MB (10 "
+    "at a dedicated endpoint), and `build_request`.",
     401: f"The credentials are not accepted. {_LOGIN}",
     403: "Allow the identity aiplatform.endpoints.predict (the role Vertex AI User).",
     404: "Check `project`, `location` and `endpoint_id`, and that a model is deployed there.",
@@ -131,8 +130,6 @@ class VertexAISource(HTTPSource):
                 "`project`, `location` and `endpoint_id` must be the names alone. Received: "
                 f"{project!r}, {location!r}, {endpoint_id!r}."
             )
-        if build_request is None:
-            check_images_per_request(options, 1, "Image classification of AutoML")
         if raw and build_request is None:
             raise ValueError(
                 "`raw` needs a `build_request`: AutoML answers to :predict. Received: raw=True "

@@ -122,7 +122,7 @@ def test_short_lists_leave_labels_missing():
         np.testing.assert_allclose(one(images), expected[:, :1], atol=1e-6)
 
 
-# The answer that the Inference Providers' documentation shows.
+# The shape of an answer in Hugging Face's specification of the task.
 RECORDED = [
     {"label": "tabby, tabby cat", "score": 0.5125},
     {"label": "Egyptian cat", "score": 0.25},

@@ -141,7 +141,7 @@ def test_other_containers_are_read_by_ones_own_function():
         np.testing.assert_allclose(own(image), signs(image)[:, ::-1], atol=1e-6)
 
 
-# Answers in Amazon's documentation of its containers.
+# The shapes of answers of Amazon's containers and algorithms.
 @pytest.mark.parametrize(
     "content",
     [
