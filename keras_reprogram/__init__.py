@@ -101,6 +101,7 @@ if TYPE_CHECKING:
         TFServingSource,
         VertexAISource,
     )
+    from keras_reprogram.student import Student, fit_student
 
 # In the order of the data's way through a model.
 _names, __getattr__, __dir__ = lazy_names(
@@ -193,6 +194,10 @@ _names, __getattr__, __dir__ = lazy_names(
         "opaque.result": (
             "OpaqueFit",
             "OpaqueStage",
+        ),
+        "student": (
+            "fit_student",
+            "Student",
         ),
         "model.program_file": (
             "save_program",

@@ -23,7 +23,7 @@ LAYERS = (
     {"__init__"},
     {"testing", "scoring"},
     {"serving"},
-    {"export", "datasets", "baselines", "report", "methods"},
+    {"export", "datasets", "baselines", "report", "methods", "student"},
     {"model"},
     {"opaque"},
     {"asking", "training"},

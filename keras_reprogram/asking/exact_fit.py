@@ -9,6 +9,7 @@ import numpy as np
 from keras_reprogram.asking.data import check_end, is_array
 from keras_reprogram.fitting.joined_fit import fit_joined_parts
 from keras_reprogram.fitting.map_fitting import MapFit, fit_logistic_regression
+from keras_reprogram.output_map.output_map import Solver
 
 
 def collect_scores(
@@ -93,13 +94,20 @@ def fit_output_map(
     weight = checks.weights(labels, sample_weight, class_weight)
     groups = check_groups(groups, len(labels))
 
+    solver = map_solver(model, validation_split=validation_split, groups=groups)
+    return output_map.fit_answers(scores, labels, solver=solver, sample_weight=weight)
+
+
+def map_solver(model: Any, *, validation_split: float, groups: np.ndarray | None) -> Solver:
+    """Solves a model's map exactly, see `OutputMap.fit_answers`."""
+
     def solver(
         features: np.ndarray, labels: np.ndarray, weight: np.ndarray | None, **options: Any
     ) -> MapFit:
         return (fit_joined_parts if "parts" in options else fit_logistic_regression)(
             features,
             labels,
-            num_classes=output_map.num_classes,
+            num_classes=model.output_map.num_classes,
             sample_weight=weight,
             validation_split=validation_split,
             seed=model.seed,
@@ -107,7 +115,7 @@ def fit_output_map(
             **options,
         )
 
-    return output_map.fit_answers(scores, labels, solver=solver, sample_weight=weight)
+    return solver
 
 
 def _check_before_asking(

@@ -17,6 +17,7 @@ from keras_reprogram.command_line.options import JsonFile, Quiet, check_folder
 from keras_reprogram.command_line.report import report
 from keras_reprogram.command_line.score import score
 from keras_reprogram.command_line.serve import serve
+from keras_reprogram.command_line.student import student
 from keras_reprogram.command_line.train import train
 from keras_reprogram.version import __version__
 
@@ -80,7 +81,18 @@ def demo(
     run_demo(output, seeds=seeds, quiet=quiet, json_file=json_file)
 
 
-for _command in (estimate, train, evaluate, predict, report, export, score, serve, inspect):
+for _command in (
+    estimate,
+    train,
+    evaluate,
+    predict,
+    report,
+    export,
+    student,
+    score,
+    serve,
+    inspect,
+):
     app.command()(_command)
 
 

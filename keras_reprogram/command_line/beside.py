@@ -73,27 +73,32 @@ def with_beside(
     from keras_reprogram.source import PixelSource, join_sources
 
     pixels = PixelSource(target_shape, target_range=target_range)
-    parts = [pixels if part == PIXELS else _network(part) for part in parts_of(text)]
+    parts = [pixels if part == PIXELS else local_network(part) for part in parts_of(text)]
     return join_sources([source, *parts], target_shape=target_shape, target_range=target_range)
 
 
 @functools.cache
-def _network(text: str) -> Source:
-    """A network that stands beside a source."""
+def local_network(text: str, option: str = "--beside") -> Source:
+    """A network on this machine, which shows its features where it can.
+
+    Args:
+        text: its name, as of `--source`.
+        option: that named it, for errors.
+    """
     from keras_reprogram.command_line.keras_sources import features_of
     from keras_reprogram.source import FrozenSource
 
     source = resolve_source(text).source
     if not source.in_graph:
-        raise ValueError(_one_opaque_part(text))
+        raise ValueError(_one_opaque_part(text, option))
     # Python code says by itself what its source shows.
     shows_features = isinstance(source, FrozenSource) and not is_python_source(text)
     return features_of(source) if shows_features else source
 
 
-def _one_opaque_part(part: str) -> str:
+def _one_opaque_part(part: str, option: str = "--beside") -> str:
     return (
-        "Only --source may run as Python code or cost queries. Received: --beside "
+        f"Only --source may run as Python code or cost queries. Received: {option} "
         f"{part}, which returns scores only. Name it as --source, or name a Keras model or a "
         "SavedModel here."
     )

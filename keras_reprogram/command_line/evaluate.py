@@ -208,7 +208,7 @@ def predict(
     """
     check_json_path(json_file)
     opened = read_run(run)
-    files = _image_files(images)
+    files = image_files(images)
     class_names = opened.facts["target"]["class_names"]
     model = opened.load_model(opened.open_source())
     rule = None
@@ -239,7 +239,8 @@ def predict(
         raise typer.Exit(INPUT_ERROR)
 
 
-def _image_files(paths: list[Path]) -> list[Path]:
+def image_files(paths: list[Path]) -> list[Path]:
+    """Image files, and those below folders."""
     for path in paths:
         if not path.exists():
             raise FileNotFoundError(f"There is no image {path}. Check the path.")

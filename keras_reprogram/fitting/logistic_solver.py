@@ -55,6 +55,9 @@ class LogisticSolution:
 class LogisticProblem:
     """Rows `(n, d)` with labels and weights `(n,)`, for fits at several regularisations.
 
+    Labels may also be soft, rows `(n, K)` of probabilities: then the cross-entropy of a row is
+    `-sum_k label_k log p_k`, and classes without any probability are left out.
+
     `solve` finds the minimum of `q / 2 sum_ik penalty_i kernel_ik^2 + C sum_i weight_i
     cross_entropy_i`. q is 1, and 2 with two classes, where that is the objective of a single weight
     vector. The bias is free.
@@ -69,7 +72,11 @@ class LogisticProblem:
 
     def __init__(self, rows: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> None:
         self.rows = rows.astype(np.float32, copy=False)
-        self.classes, self.codes = np.unique(labels, return_inverse=True)
+        if labels.ndim == 2:
+            self.classes = np.flatnonzero(weight @ labels)
+            self.targets = labels[:, self.classes].astype(np.float32, copy=False)
+        else:
+            self.classes, self.targets = np.unique(labels, return_inverse=True)
         self.total, self.share = float(weight.sum()), weight / weight.sum()
         self.variances = np.zeros(rows.shape[1])
         for first in range(0, len(rows), _ROWS_AT_ONCE):
@@ -109,7 +116,7 @@ class LogisticProblem:
             # leaves the gradient above the tolerance.
             for precision in (np.float32, np.float64):
                 objective = _Objective(
-                    self.rows.astype(precision, copy=False), self.codes, self.share, parts, run
+                    self.rows.astype(precision, copy=False), self.targets, self.share, parts, run
                 )
                 found = minimize(
                     objective.preconditioned,
@@ -155,7 +162,8 @@ class LogisticProblem:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Eigenvalues `(K,)` and eigenvectors `(K, K)` of the mean of `diag(p) - p p^T`."""
         if weights is None:
-            often = np.bincount(self.codes, self.share)
+            soft = self.targets.ndim == 2
+            often = self.share @ self.targets if soft else np.bincount(self.targets, self.share)
             both = np.outer(often, often)
         else:
             small = weights.astype(self.rows.dtype)
@@ -219,7 +227,8 @@ class _Objective:
     """Value and gradient, divided by `C sum_i weight_i`; the last row of weights is the bias."""
 
     rows: np.ndarray
-    codes: np.ndarray
+    # Numbers of classes `(n,)`, or probabilities `(n, K)`.
+    targets: np.ndarray
     share: np.ndarray
     parts: list[slice]
     run: Callable[..., Any]
@@ -240,12 +249,16 @@ class _Objective:
 
     def _of(self, part: slice, weights: np.ndarray) -> tuple[float, np.ndarray]:
         """Mean cross-entropy of a part of the rows, and its gradient."""
-        rows, codes, share = self.rows[part], self.codes[part], self.share[part]
+        rows, targets, share = self.rows[part], self.targets[part], self.share[part]
         logits = rows @ weights[:-1] + weights[-1]
         errors, log_norm = _softmax(logits)
-        each = np.arange(len(rows))
-        loss = share @ (log_norm - logits[each, codes].astype(np.float64))
-        errors[each, codes] -= 1
+        if targets.ndim == 2:
+            loss = share @ (log_norm - np.einsum("nk,nk->n", targets, logits, dtype=np.float64))
+            errors -= targets
+        else:
+            each = np.arange(len(rows))
+            loss = share @ (log_norm - logits[each, targets].astype(np.float64))
+            errors[each, targets] -= 1
         errors *= share[:, None].astype(errors.dtype)
         return loss, np.vstack([rows.T @ errors, errors.sum(axis=0, keepdims=True)])
 

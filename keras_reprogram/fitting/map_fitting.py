@@ -137,7 +137,7 @@ def fit_and_hold_out(
         )
     features = np.asarray(features, np.float32).reshape(len(labels), -1)
     weight = np.ones(len(labels)) if sample_weight is None else np.asarray(sample_weight, float)
-    held_out = _held_out(labels, weight, validation_split, seed, groups)
+    held_out = held_out_rows(labels, weight, validation_split, seed, groups)
     # Training rows first, then validation rows: both are views of the same memory.
     order = np.arange(len(labels)) if held_out is None else training_first(*held_out, len(labels))
     axes, rows = PrincipalAxes.fit(features, order)
@@ -150,7 +150,7 @@ def fit_and_hold_out(
         num_train, num_validation = (len(part) for part in held_out)
         degrees = _degrees(labels[:num_train]) if ordinal else ()
         trials = [
-            _choose(rows, labels, weight, spread, num_train, num_validation, one)
+            choose_penalty(rows, labels, weight, spread, num_train, num_validation, one)
             for one in (None, *degrees)
         ]
         best = min(trials, key=lambda trial: trial.loss)
@@ -159,14 +159,14 @@ def fit_and_hold_out(
         start = best.solution
         validation = slice(len(held_out[0]), len(held_out[0]) + len(held_out[1]))
         found = HeldOut(
-            _log_probabilities(start, rows[validation], num_classes),
+            log_probabilities(start, rows[validation], num_classes),
             labels[validation],
             weight[validation],
         )
     solution = problem.solve(
         regularization, penalty=axis_penalties(spread, power), start=start, degree=degree
     )
-    kernel, bias = axes.affine(*_all_classes(solution, num_classes))
+    kernel, bias = axes.affine(*all_classes(solution, num_classes))
     fit = MapFit(
         kernel.astype(np.float32),
         bias.astype(np.float32),
@@ -183,7 +183,7 @@ def _degrees(labels: np.ndarray) -> tuple[int, ...]:
     return tuple(one for one in _DEGREES if one < len(np.unique(labels)) - 1)
 
 
-def _held_out(
+def held_out_rows(
     labels: np.ndarray,
     weight: np.ndarray,
     validation_split: float,
@@ -203,7 +203,7 @@ def _held_out(
 
 
 @dataclass(frozen=True, eq=False)
-class _Trial:
+class PenaltyTrial:
     """A power and a C, tried on validation."""
 
     loss: float
@@ -213,7 +213,7 @@ class _Trial:
     solution: LogisticSolution
     degree: int | None = None
 
-    def moved_on(self, before: _Trial) -> LogisticSolution:
+    def moved_on(self, before: PenaltyTrial) -> LogisticSolution:
         """Where the minimum will about be if it moves on as it did since the trial before."""
         now, then = self.solution, before.solution
         kernel = now.kernel + MOMENTUM * (now.kernel - then.kernel)
@@ -221,7 +221,7 @@ class _Trial:
         return replace(now, kernel=kernel, bias=bias)
 
 
-def _choose(
+def choose_penalty(
     rows: np.ndarray,
     labels: np.ndarray,
     weight: np.ndarray,
@@ -229,13 +229,17 @@ def _choose(
     num_train: int,
     num_validation: int,
     degree: int | None = None,
-) -> _Trial:
-    """The power and the C with the lowest loss on the validation rows that follow the training."""
+) -> PenaltyTrial:
+    """The power and the C with the lowest loss on the validation rows that follow the training.
+
+    Labels may be soft, `(n, K)`; on the validation rows the most probable class counts.
+    """
     problem = LogisticProblem(rows[:num_train], labels[:num_train], weight[:num_train])
     validation = slice(num_train, num_train + num_validation)
+    truth = labels[validation] if labels.ndim == 1 else labels[validation].argmax(axis=1)
     share = weight[validation] if weight[validation].any() else None
 
-    def trial(power: float, index: int, start: LogisticSolution | None) -> _Trial:
+    def trial(power: float, index: int, start: LogisticSolution | None) -> PenaltyTrial:
         solution = problem.solve(
             REGULARIZATIONS[index],
             penalty=axis_penalties(spread, power),
@@ -244,12 +248,12 @@ def _choose(
             degree=degree,
         )
         probabilities = solution.probabilities(rows[validation])
-        loss = _cross_entropy(probabilities, solution.classes, labels[validation], share)
-        hits = solution.classes[probabilities.argmax(axis=1)] == labels[validation]
+        loss = _cross_entropy(probabilities, solution.classes, truth, share)
+        hits = solution.classes[probabilities.argmax(axis=1)] == truth
         accuracy = float(np.average(hits, weights=share))
-        return _Trial(loss, accuracy, power, REGULARIZATIONS[index], solution, degree)
+        return PenaltyTrial(loss, accuracy, power, REGULARIZATIONS[index], solution, degree)
 
-    best: list[_Trial] = []
+    best: list[PenaltyTrial] = []
     for power in SPREAD_POWERS:
         # The best C of one power is close to that of another, and so is the minimum.
         first = best[-1].regularization if best else FIRST_REGULARIZATION
@@ -260,10 +264,10 @@ def _choose(
 
 
 def _climb(
-    trial: Callable[[int, LogisticSolution | None], _Trial],
+    trial: Callable[[int, LogisticSolution | None], PenaltyTrial],
     index: int,
     start: LogisticSolution | None,
-) -> _Trial:
+) -> PenaltyTrial:
     """The best trial, from a value of C upwards, or downwards where that does not help."""
     first = trial(index, start)
     for step in (1, -1):
@@ -294,9 +298,7 @@ def _cross_entropy(
     return float(np.average(-np.log(np.clip(own, smallest, 1 - smallest)), weights=weight))
 
 
-def _log_probabilities(
-    solution: LogisticSolution, rows: np.ndarray, num_classes: int
-) -> np.ndarray:
+def log_probabilities(solution: LogisticSolution, rows: np.ndarray, num_classes: int) -> np.ndarray:
     """Log-probabilities `(n, K)` of all classes, also of those without a row."""
     logs = np.full((len(rows), num_classes), _ABSENT_LOGIT)
     own = np.maximum(solution.probabilities(rows), np.exp(_ABSENT_LOGIT))
@@ -304,7 +306,7 @@ def _log_probabilities(
     return logs
 
 
-def _all_classes(solution: LogisticSolution, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+def all_classes(solution: LogisticSolution, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Kernel `(d, K)` and bias `(K,)` of all classes, also of those without a row."""
     all_kernel = np.zeros((len(solution.kernel), num_classes))
     all_bias = np.full(num_classes, _ABSENT_LOGIT)

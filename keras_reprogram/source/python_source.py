@@ -86,6 +86,14 @@ class PythonSource(Source):
         """The exact bytes that are sent for an image `(H, W, C)`; the ledger's key of it."""
         return image.tobytes()
 
+    def query_keys(self, images: np.ndarray) -> list[bytes]:
+        """Keys under which a ledger keeps the answers to images `(n, H, W, C)`; asks nothing."""
+        return self._keys([self.payload(image) for image in images])
+
+    def _keys(self, payloads: list[bytes]) -> list[bytes]:
+        fingerprint = self.fingerprint
+        return [query_key(fingerprint, "", payload) for payload in payloads]
+
     def get_config(self) -> dict[str, Any]:
         raise ValueError(
             "A model whose source is Python code cannot be saved as a `.keras` file: the "
@@ -107,7 +115,7 @@ class PythonSource(Source):
         if self.ledger is None:
             return self._check(self._send(images), len(images))
         payloads = [self.payload(image) for image in images]
-        keys = [query_key(self.fingerprint, "", payload) for payload in payloads]
+        keys = self._keys(payloads)
         asking = Asking(
             self.ledger,
             lambda _: nullcontext(lambda some: self._send(np.stack(some))),

@@ -12,6 +12,7 @@ COMMANDS = (
     "evaluate",
     "predict",
     "export",
+    "student",
     "score",
     "serve",
     "inspect",
