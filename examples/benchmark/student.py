@@ -89,10 +89,8 @@ class Row:
         queries: of all images that are learned from.
         price: of these, at the script's example price.
         teacher: test accuracy of the reprogrammed source.
-        own_labels_only: of the student on labelled images and the answers to these.
         learned: of what `fit_student` returned, from unlabelled images too.
         alone: of the same head or network on the true labels alone.
-        every_label: of the head if all images had their label; empty for the network.
         no_source: of the better of logistic regression and RBF-SVM on the labelled pixels.
         kept: which one `fit_student` returned.
         temperature: that was chosen.
@@ -111,10 +109,8 @@ class Row:
     queries: int
     price: float
     teacher: float
-    own_labels_only: float | None
     learned: float
     alone: float
-    every_label: float | None
     no_source: float
     kept: str
     temperature: float
@@ -199,12 +195,6 @@ def run(pair: Pair, student: str, seed: int) -> Row:
 
     learner = _local() if student == HEAD else small_network(data, seed)
     fit = fit_student(teacher, learner, images, labels, scores=scores, most_steps=STEPS)
-    few = every = None
-    if student == HEAD:
-        few = accuracy(
-            fit_student(teacher, learner, images[own], labels[own], scores=scores[own]).model
-        )
-        every = accuracy(_head_on(fit.model, images, true))
     pixels = fit_no_source(images[own], true[own], num_classes=len(data.class_names), seed=seed)
     return Row(
         pair.source,
@@ -217,10 +207,8 @@ def run(pair: Pair, student: str, seed: int) -> Row:
         count * pair.views,
         money_for(count * pair.views, PRICE),
         _share(found.argmax(axis=1), data.test_labels),
-        few,
         accuracy(fit.model),
         accuracy(fit.baseline),
-        every,
         pixels.evaluate(data.test_images, data.test_labels),
         fit.kept,
         fit.temperature,
@@ -232,14 +220,6 @@ def run(pair: Pair, student: str, seed: int) -> Row:
 
 def _share(found: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean(found == labels))
-
-
-def _head_on(like: ReprogrammedModel, images: np.ndarray, labels: np.ndarray) -> Any:
-    """A student's head, fitted on true labels of all images."""
-    head = type(like.output_map)(like.output_map.num_classes)
-    model = ReprogrammedModel(like.program, like.source, head, seed=like.seed)
-    model.fit_output_map(images, labels, verbose=0)
-    return model
 
 
 @cache
@@ -278,11 +258,11 @@ def small_network(data: TargetData, seed: int) -> keras.Model:
 
 def markdown(rows: list[Row]) -> str:
     """Mean and standard deviation over the seeds."""
-    names = ("teacher", "learned", "own_labels_only", "alone", "every_label", "no_source")
+    names = ("teacher", "learned", "alone", "no_source")
     lines = [
         "| teacher -> task | labels + images | student | queries | price | teacher | student | "
-        "without the unlabelled | true labels alone | all labels | no source | kept |",
-        "| --- | ---: | --- |" + " ---: |" * 8 + " --- |",
+        "true labels alone | no source | kept |",
+        "| --- | ---: | --- |" + " ---: |" * 6 + " --- |",
     ]
     for key in dict.fromkeys(row.key[:2] for row in rows):
         some = [row for row in rows if row.key[:2] == key]
@@ -296,9 +276,8 @@ def markdown(rows: list[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _figure(values: list[float | None]) -> str:
-    known = [value for value in values if value is not None]
-    return f"{np.mean(known):.3f} ± {np.std(known):.3f}" if known else "-"
+def _figure(values: list[float]) -> str:
+    return f"{np.mean(values):.3f} ± {np.std(values):.3f}"
 
 
 def main(

@@ -266,6 +266,7 @@ def small_network(classes=NUM_CLASSES, shape=TARGET_SHAPE, activation="softmax")
     )
 
 
+@pytest.mark.slow
 def test_a_small_network_learns_and_is_never_worse_on_validation(teacher, asked, tmp_path):
     options = {"query_budget": 2 * 40, "most_steps": 30, "verbose": 0}
     student = fit_student(teacher, small_network(), X, LABELS, **options)
