@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from keras_reprogram.datasets import TargetData
+    from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
     from keras_reprogram.student import Student
 
 KERAS, LITERT = ".keras", ".tflite"
@@ -141,13 +142,21 @@ def _decoded(files: list[Path], data: TargetData) -> np.ndarray | None:
     from keras_reprogram.datasets.image_files import decode_image
 
     height, width, channels = data.target_shape
-    how = {"grey": channels == 1, "size": (height, width), "target_range": data.target_range}
-    decoded = [decode_image(file, str(file), **how) for file in files]
+    decoded = [
+        decode_image(
+            file,
+            str(file),
+            grey=channels == 1,
+            size=(height, width),
+            target_range=data.target_range,
+        )
+        for file in files
+    ]
     return np.stack(decoded) if decoded else None
 
 
 def _facts(fit: Student, data: TargetData) -> dict[str, str | int | float | None]:
-    def accuracy(model: object) -> float:
+    def accuracy(model: ReprogrammedModel) -> float:
         found = model.predict(data.test_images, verbose=0).argmax(axis=1)
         return round(float((found == data.test_labels).mean()), 4)
 

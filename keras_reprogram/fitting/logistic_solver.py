@@ -72,6 +72,8 @@ class LogisticProblem:
 
     def __init__(self, rows: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> None:
         self.rows = rows.astype(np.float32, copy=False)
+        # Numbers of classes `(n,)`, or probabilities `(n, K)`.
+        self.targets: np.ndarray
         if labels.ndim == 2:
             self.classes = np.flatnonzero(weight @ labels)
             self.targets = labels[:, self.classes].astype(np.float32, copy=False)

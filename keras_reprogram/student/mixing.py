@@ -74,7 +74,7 @@ class Targets:
         own = np.eye(targets.shape[1], dtype=np.float32)[self.true[labelled]]
         share = np.where(answered, mix.soft_share, 0.0).astype(np.float32)
         share[only_true] = 0.0
-        share = share[labelled, None]
+        share = share[labelled].reshape(-1, 1)
         targets[labelled] = share * targets[labelled] + (1 - share) * own
         return targets, np.where(labelled, 1.0, mix.unlabelled_weight)
 

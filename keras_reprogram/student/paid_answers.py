@@ -108,7 +108,8 @@ def plan_answers(
     missing = _missing_queries(model, images, ledger)
     free = np.array([not keys for keys in missing])
     most = query_budget if ledger is None or ledger.left is None else min(query_budget, ledger.left)
-    bought, paid = [], set()
+    bought: list[int] = []
+    paid: set[object] = set()
     for row in np.argsort(labelled, kind="stable"):
         if free[row]:
             continue

@@ -270,7 +270,11 @@ def _targets(
     """Labels of all images, and the teacher's where it was asked."""
     rows = answers.rows
     teacher = Teacher(model, answers.scores, labels[rows], None if groups is None else groups[rows])
-    soft = [teacher.soft_labels(unseen) for unseen in (np.isin(rows, held_out), None)]
-    spread = np.full((2, len(labels), soft[0].shape[1]), np.nan, np.float32)
-    spread[:, rows] = soft
-    return Targets(labels, *spread, held_out)
+
+    def of_all(soft: np.ndarray) -> np.ndarray:
+        spread = np.full((len(labels), soft.shape[1]), np.nan, np.float32)
+        spread[rows] = soft
+        return spread
+
+    judged = of_all(teacher.soft_labels(np.isin(rows, held_out)))
+    return Targets(labels, judged, of_all(teacher.soft_labels()), held_out)
