@@ -81,6 +81,7 @@ def test_a_student_asks_nothing_when_it_is_used(teacher, local, asked):
     assert sum(asked) == before
 
 
+@pytest.mark.slow
 def test_a_ledger_of_a_source_without_one_is_used_for_the_call(ledger, asked, local):
     first = small_model(opaque_source(record=asked, ledger=ledger), num_views=VIEWS)
     other = ReprogrammedModel(
@@ -92,6 +93,7 @@ def test_a_ledger_of_a_source_without_one_is_used_for_the_call(ledger, asked, lo
     assert other.source.ledger is None
 
 
+@pytest.mark.slow
 def test_answers_may_be_given_with_gaps(teacher, local, asked):
     scores = teacher.collect_scores(X, verbose=0)
     scores[70:] = np.nan
@@ -113,7 +115,8 @@ def test_the_baseline_is_the_head_that_fit_output_map_fits(teacher, local):
     assert fit.validation_accuracy is not None
 
 
-@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.fast_cases(1)
+@pytest.mark.parametrize("known", [False, True])
 def test_a_teacher_that_is_wrong_does_no_harm(local, known):
     model = small_model(opaque_source(), fitted=False)
     turned = (Y[:FITTED] + 1) % NUM_CLASSES
@@ -129,6 +132,7 @@ def test_a_teacher_that_is_wrong_does_no_harm(local, known):
     assert accuracy >= np.mean(student.baseline.predict(X, verbose=0).argmax(axis=1) == Y) - 0.05
 
 
+@pytest.mark.slow
 def test_a_good_teacher_helps_where_labels_are_few():
     images, labels = images_and_labels(300, seed=5)
     source = opaque_source()
