@@ -226,9 +226,15 @@ class _Files(NamedTuple):
         grey = all(fact.is_grey for fact in self.facts)
         dtype = np.uint8 if target_range == PICTURE_RANGE else np.float32
         images = np.empty((len(self.paths), *size, 1 if grey else 3), dtype)
-        how = {"grey": grey, "size": size, "target_range": target_range, "reading": reading}
         for row, path in enumerate(self.paths):
-            images[row] = decode_image(path, str(path), **how)
+            images[row] = decode_image(
+                path,
+                str(path),
+                grey=grey,
+                size=size,
+                target_range=target_range,
+                reading=reading,
+            )
         return images
 
 
