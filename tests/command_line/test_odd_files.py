@@ -74,6 +74,7 @@ def all_answers(command: Command, run: Path, files: dict[str, bytes], place: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("default:.*were stretched")
 @pytest.mark.parametrize(
     ("lowest", "highest", "fit"),
     [(0, None, "stretch"), (0, 4095, "stretch"), (0, None, "pad"), (3000, 4095, "crop")],
@@ -108,7 +109,8 @@ def test_a_file_has_one_answer(
             np.testing.assert_allclose(other, one, atol=1e-4, err_msg=f"{way}: {name}")
     by_name = dict(zip(files, expected[:, 1], strict=True))
     # A way that left pictures as they lie would say something else of them.
-    for kind in ("jpeg", "png"):
+    # A narrow window makes most of them black or white, and a square leaves little of each.
+    for kind in () if lowest else ("jpeg", "png"):
         assert abs(by_name[kind] - by_name[f"{kind} orientation 5"]) > 0.1
     if highest is not None:
         assert lowest or by_name["deep grey"] > 0.9
