@@ -19,10 +19,9 @@ from keras_reprogram.source import (
     embedded_path,
 )
 from keras_reprogram.source.embedded import TRAFFIC_SIGN_LABELS
+from keras_reprogram.source.keras_files import load_keras_file
 
 PIXELS = (0.0, 255.0)
-# Beyond this an error of Keras is the whole configuration of a network.
-_MOST_CHARACTERS = 300
 
 
 def embedded_keras() -> FrozenSource:
@@ -76,17 +75,14 @@ def keras_file(path: Path, settings: SourceSettings) -> FrozenSource:
     """A Keras model's file as a source."""
     names = (
         *("value_range", "scores", "sum_tolerance", "data_format", "source_size"),
-        "channel_order",
+        *("channel_order", "class_names"),
     )
     why = "a Keras model has one output, and its scores are floats"
     options = (*names, "pixel_scale", "pixel_offset")
     settings.refuse(str(path), why, *(f"--{name.replace('_', '-')}" for name in options))
     # The network may hold layers of ours.
     register_classes()
-    try:
-        model = keras.saving.load_model(path, compile=False)
-    except Exception as error:  # Layers of any kind raise whatever they like.
-        raise ValueError(cannot_be_loaded(path, error)) from error
+    model = load_keras_file(path)
     if settings.value_range is None:
         raise ValueError(needs_value_range(path))
     return FrozenSource(model, **settings.arguments(*names, "preprocessing"))
@@ -123,22 +119,3 @@ def features_of(frozen: FrozenSource) -> FrozenSource:
         data_format=frozen.data_format,
         image_size=frozen.image_size,
     )
-
-
-def cannot_be_loaded(path: Path, error: Exception) -> str:
-    """The error message for a Keras file that Keras does not load."""
-    reason = " ".join(str(error).split())
-    if len(reason) > _MOST_CHARACTERS:
-        reason = f"{reason[:_MOST_CHARACTERS]} ..."
-    if path.name.endswith(".weights.h5"):
-        way = "It holds only weights: load them into their network, and save the network as .keras."
-    elif path.suffix != path.suffix.lower():
-        name = path.stem + path.suffix.lower()
-        way = f"Keras requires the suffix in lower case: rename the file to {name}."
-    else:
-        way = (
-            "A model of Keras 2: load it with `tf_keras`, and write a SavedModel with "
-            "`model.export(FOLDER)`. A model with layers of its own: make the source in Python, "
-            "--source FILE.py:NAME."
-        )
-    return f"{path} is not a Keras model that Keras can load. Received: {reason} {way}"

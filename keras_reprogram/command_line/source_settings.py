@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from keras_reprogram.command_line.option_groups import with_options
+from keras_reprogram.source.class_names import read_class_names
 
 _AUTO, _NONE = "auto", "none"
 
@@ -105,6 +106,15 @@ SourceSize = Annotated[
         help="Size of source images, for a file that takes images of any size.",
     ),
 ]
+ClassNames = Annotated[
+    str | None,
+    typer.Option(
+        "--class-names",
+        metavar="FILE",
+        help="Text file of the names of a source file's scores, one a line (Teachable Machine's "
+        "labels.txt, say).",
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -123,6 +133,7 @@ class SourceSettings:
         pixel_scale: factor of its preprocessing, a number for all channels or one for each.
         pixel_offset: what its preprocessing adds, likewise.
         source_size: `(height, width)` of source images.
+        class_names: names of its scores.
     """
 
     value_range: tuple[float, float] | None = None
@@ -136,6 +147,7 @@ class SourceSettings:
     channel_order: str | None = None
     pixel_scale: tuple[float, ...] | None = None
     pixel_offset: tuple[float, ...] | None = None
+    class_names: tuple[str, ...] | None = None
 
     @property
     def given(self) -> tuple[str, ...]:
@@ -201,6 +213,7 @@ def read_settings(
     channel_order: ChannelOrder = None,
     pixel_scale: PixelScale = None,
     pixel_offset: PixelOffset = None,
+    class_names: ClassNames = None,
 ) -> SourceSettings:
     """The options as settings; a ValueError says which of them cannot be read."""
     return SourceSettings(
@@ -215,6 +228,7 @@ def read_settings(
         channel_order=channel_order,
         pixel_scale=None if pixel_scale is None else _numbers("--pixel-scale", pixel_scale),
         pixel_offset=None if pixel_offset is None else _numbers("--pixel-offset", pixel_offset),
+        class_names=None if class_names is None else read_class_names(class_names),
     )
 
 

@@ -153,7 +153,10 @@ def _tflite(text: str, settings: SourceSettings, opaque: bool, features: bool) -
     path = Path(text).expanduser()
     if features:
         raise ValueError(_no_features("a .tflite file"))
-    names = ("value_range", "scores", "sum_tolerance", "data_format", "source_size")
+    names = (
+        *("value_range", "scores", "sum_tolerance", "data_format", "source_size"),
+        "class_names",
+    )
     why = "a .tflite file has one signature and one output, and states how its scores are rounded"
     settings.refuse(str(path), why, *_options(names))
     return ResolvedSource(LiteRTSource(path, **settings.arguments(*names)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -24,6 +25,7 @@ from keras_reprogram.source.keras_classifier import (
     own_preprocessing,
     score_kind_of,
 )
+from keras_reprogram.source.keras_files import load_keras_file
 from keras_reprogram.source.network_input import (
     channel_values,
     check_channel_order,
@@ -198,6 +200,31 @@ class FrozenSource(Source):
             class_names=loaded.class_names,
             max_batch=max_batch,
         )
+
+    @classmethod
+    def from_file(cls, path: str | Path, **options: Any) -> FrozenSource:
+        """A `.keras`, `.h5` or `.hdf5` file, of Keras 3 or of Keras 2.
+
+        Args:
+            path: the file, such as Teachable Machine's `keras_model.h5`.
+            **options: as above; `value_range` at least, which no file says.
+
+        Returns:
+            The source.
+
+        Raises:
+            FileNotFoundError: if there is no file.
+            ValueError: if Keras cannot load it; the message says what wrote it, and the way out.
+
+        Example:
+        ```python
+        from keras_reprogram import FrozenSource, embedded_path
+
+        source = FrozenSource.from_file(embedded_path("traffic_signs.keras"), value_range=(0, 255))
+        assert source.num_labels == 43
+        ```
+        """
+        return cls(load_keras_file(path), **options)
 
     def answer(self, images: Any) -> Any:
         scale, offset = (np.asarray(part, np.float32) for part in self.preprocessing)

@@ -190,9 +190,9 @@ def test_full_disk(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyP
         ("net.zip", "Unpack it"),
         ("net.bin", "a file of another kind"),
         ("service.py", "{path}:NAME"),
-        ("net.KERAS", "to net.keras"),
+        ("net.KERAS", "is not a Keras model that Keras"),
         ("net.weights.h5", "only weights"),
-        ("net.hdf5", "is not a Keras model that Keras can load"),
+        ("net.hdf5", "is not a Keras model that Keras"),
         ("net.TFLITE", "is not a readable LiteRT"),
     ],
 )
