@@ -60,6 +60,8 @@ def instances(images):
 
 @pytest.mark.slow
 def test_googles_client_understands_the_fake():
+    # Not among the development packages: it wants an older tenacity, and takes long to install.
+    pytest.importorskip("google.cloud.aiplatform_v1", reason="pip install google-cloud-aiplatform")
     from google.api_core.exceptions import BadRequest, NotFound
     from google.auth.exceptions import RefreshError
     from google.cloud.aiplatform_v1 import PredictionServiceClient
