@@ -71,7 +71,7 @@ class Targets:
         labelled, answered = self.true >= 0, self.answered
         targets = np.zeros(soft.shape, np.float32)
         targets[answered] = _tempered(soft[answered], mix.temperature)
-        own = np.eye(targets.shape[1], dtype=np.float32)[self.true[labelled]]
+        own = np.eye(soft.shape[-1], dtype=np.float32)[self.true[labelled]]
         share = np.where(answered, mix.soft_share, 0.0).astype(np.float32)
         share[only_true] = 0.0
         share = share[labelled].reshape(-1, 1)

@@ -114,7 +114,8 @@ def test_googles_client_understands_the_fake():
         ("rows", {"build_request": instances, "images_per_request": 3}),
         ("rows", {"build_request": instances, "raw": True}),
     ],
-    ids=str,
+    # Names of functions, as `str` gives them, differ between processes.
+    ids=["AutoML", "AutoML, three a request", "exported", "rows", "raw"],
 )
 def test_answers_are_those_of_the_model_behind_it(container, changes):
     images = images_of(5)
