@@ -81,7 +81,9 @@ def test_sdist_holds_package_tests_and_papers(built: dict[str, Path]) -> None:
 def test_no_data_set_or_leftover_is_shipped(built: dict[str, Path]) -> None:
     names = names_in_wheel(built["wheel"]) + names_in_sdist(built["sdist"])
 
-    assert [name for name in names if name.endswith(NEVER_SHIPPED)] == []
+    # Small files of another Keras, which this one cannot write.
+    own = [name for name in names if "tests/keras2_files/" not in name]
+    assert [name for name in own if name.endswith(NEVER_SHIPPED)] == []
     assert [name for name in names if ".venv/" in name or "__pycache__" in name] == []
     assert [name for name in names if name.startswith("saved_models/")] == []
     assert built["wheel"].stat().st_size < 5_000_000

@@ -69,9 +69,9 @@ class MapFit:
     spread_power: float
     validation_accuracy: float | None
     part_weights: tuple[float, ...] = ()
-    thresholds: tuple[float, ...] = ()
-    regularizations: tuple[float, ...] = ()
-    spread_powers: tuple[float, ...] = ()
+    thresholds: tuple[float, ...] = field(default=(), repr=False)
+    regularizations: tuple[float, ...] = field(default=(), repr=False)
+    spread_powers: tuple[float, ...] = field(default=(), repr=False)
     ordinal: bool = False
 
 

@@ -27,7 +27,6 @@ def test_ours_and_scikit_learns_fit_agree(script, tmp_path, classes):
         features = centres[labels] + random.normal(size=(count, 12))
         np.save(tmp_path / f"answers_made_{part}.npy", features.astype(np.float32))
         np.save(tmp_path / f"answers_made_{part}_labels.npy", labels)
-    np.save(tmp_path / "answers_made_train_groups.npy", np.arange(400) // 2)
     case = script.Case("made", rows=150, features=10, classes=classes, source="answers")
     ours, theirs = (
         script.timed(case, method, str(tmp_path)) for method in ("this version", "scikit-learn")
@@ -36,6 +35,18 @@ def test_ours_and_scikit_learns_fit_agree(script, tmp_path, classes):
     assert ours.test_accuracy == pytest.approx(theirs.test_accuracy, abs=0.03)
     assert ours.test_accuracy > 0.6
     assert ours.seconds > 0 and ours.megabytes >= 0
+
+
+def test_groups_follow_the_rows_that_are_drawn(script, tmp_path):
+    labels = np.arange(40) % 4
+    for part in ("train", "test"):
+        np.save(tmp_path / f"answers_made_{part}.npy", np.arange(80.0).reshape(40, 2))
+        np.save(tmp_path / f"answers_made_{part}_labels.npy", labels)
+    case = script.Case("made", rows=9, features=2, classes=2, source="answers")
+    assert script._part(case, "train", str(tmp_path))[2] is None
+    np.save(tmp_path / "answers_made_train_groups.npy", np.arange(40) * 10)
+    rows, _, groups = script._part(case, "train", str(tmp_path))
+    np.testing.assert_array_equal(groups, rows[:, 0] * 5)
 
 
 def test_only_the_generated_section_of_a_page_is_replaced(script, tmp_path):
