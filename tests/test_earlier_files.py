@@ -23,6 +23,7 @@ def source_of(name):
     return frozen_source(output="features" if name == "head_coordinates" else "scores")
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.keras")), ids=lambda path: path.stem)
 def test_keras_files_open_and_train_on(path):
     model = keras.saving.load_model(path)

@@ -50,14 +50,23 @@ def readme_blocks() -> list[object]:
     return [pytest.param(b, id=f"line {b.line}", marks=marks[b.slow]) for b in blocks]
 
 
-# Fresh processes check these exports; tests/export has smaller ones.
-_LONG = dict.fromkeys(("export_halves", "export_saved_model", "join_sources"), pytest.mark.slow)
+# Fresh processes check these exports, and the others train for seconds; the tests of their folders
+# have smaller ones.
+_LONG = dict.fromkeys(
+    (
+        *("export_halves", "export_saved_model", "join_sources"),
+        *("DecoderProgram", "Method", "fit_student", "train_decoder"),
+    ),
+    pytest.mark.slow,
+)
 
 
 def page_blocks() -> list[object]:
     pages = sorted((README.parent / "docs").glob("*.md"))
     return [
-        pytest.param(block, id=f"{page.name} line {block.line}")
+        pytest.param(
+            block, id=f"{page.name} line {block.line}", marks=[pytest.mark.slow] * block.slow
+        )
         for page in pages
         for block in python_blocks(page.read_text())
     ]

@@ -64,6 +64,7 @@ def test_predict_names_sets_where_a_coverage_is_asked(
     assert np.mean(held) >= 0.8
 
 
+@pytest.mark.slow
 def test_exports_hold_the_sets_that_are_asked_for(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,7 @@ def files(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_teaches_a_network(
     command: Command, opaque_run: TrainedRun, files: Path, tmp_path: Path
 ) -> None:

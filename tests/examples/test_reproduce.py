@@ -16,6 +16,9 @@ from typer.testing import CliRunner
 
 from keras_reprogram.datasets import load_target
 
+# It runs rows of the papers, if small ones.
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).parents[2] / "examples" / "reproduce"
 TABLES = tuple(sorted(p.stem for p in (FOLDER / "configs").glob("*.toml") if p.stem != "sources"))
 NAMES = ("reproduction", "table_config", "row_config", "row_run", "row_sources", "row_methods")

@@ -13,6 +13,9 @@ from small_models import frozen_source, sign_source, small_model
 import keras_reprogram
 from keras_reprogram import export_saved_model
 
+# tests/export/test_saved_model_export.py has what is fast.
+pytestmark = pytest.mark.slow
+
 
 def facts_of(exported):
     return json.loads((exported.folder / "assets.extra" / "keras_reprogram.json").read_text())

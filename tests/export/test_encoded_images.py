@@ -64,6 +64,7 @@ def test_sizes_are_changed_as_elsewhere(size) -> None:
     assert np.abs(elsewhere(file, (*size, 3)) - np.asarray(image, int)).max() <= 1
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("fit", ["crop", "pad"])
 def test_aspect_ratios_are_fitted_as_elsewhere(fit) -> None:
     reading = ImageReading(fit)
@@ -74,6 +75,7 @@ def test_aspect_ratios_are_fitted_as_elsewhere(fit) -> None:
         np.testing.assert_array_equal(found, here, err_msg=f"{height}x{width}")
 
 
+@pytest.mark.slow
 def test_levels_are_cut_off_at_their_window_as_elsewhere() -> None:
     file, shape = deep_files(4095)["grey"], (HEIGHT, WIDTH, 1)
     facts = {"target_range": (1000.0, 1900.0), "reading": ImageReading("crop", depth=12)}

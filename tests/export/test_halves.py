@@ -21,6 +21,9 @@ from small_models import (
 from keras_reprogram import HTTPSource
 from keras_reprogram.export import export_halves, halves, read_litert_facts
 
+# The command line has a smaller one; whole exports take seconds each.
+pytestmark = pytest.mark.slow
+
 IMAGES, _ = images_and_labels(13)
 NAMES = ("dark", "grey", "light")
 

@@ -59,6 +59,7 @@ def test_a_litert_file_answers_like_the_model(whole, tmp_path, form):
     np.testing.assert_allclose(found, whole.predict(images, verbose=0), atol=tolerance)
 
 
+@pytest.mark.slow
 def test_an_opaque_part_is_named_and_its_equivalent_taken_in_its_place(
     whole, opaque, tmp_path, unchecked
 ):

@@ -12,6 +12,9 @@ from small_models import NUM_CLASSES, frozen_source, images_and_labels, opaque_s
 from keras_reprogram import export_halves, export_litert, export_saved_model
 from keras_reprogram.export.litert import read_litert_facts
 
+# tests/asking/test_prediction_sets.py has what is fast.
+pytestmark = pytest.mark.slow
+
 _, LABELS = images_and_labels(120)
 NAMES = ["dark", "grey", "bright"]
 

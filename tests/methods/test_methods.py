@@ -92,6 +92,7 @@ def test_keras_file_goes_on_with_loss_and_optimizer(name, trained, tmp_path):
     np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("name", RELOADED)
 def test_program_file_round_trip(name, trained, tmp_path):
     model = trained(name)[0].model

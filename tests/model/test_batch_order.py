@@ -181,6 +181,7 @@ def test_runs_killed_at_the_edges_resume_too(kill_at, tmp_path) -> None:
     assert_equal_values(trained_values(resumed), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
 def test_a_run_killed_twice_in_one_epoch_resumes(tmp_path) -> None:
     expected = uninterrupted("callable")

@@ -82,6 +82,7 @@ def test_white_box_fit_lowers_the_loss():
     np.testing.assert_allclose(found, model.output_map.thresholds, rtol=1e-6)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("differences", ["loss", "scores"])
 def test_estimated_steps_follow_the_exact_gradient(differences):
     """Many directions of a small program agree with automatic differentiation."""

@@ -309,6 +309,7 @@ def test_one_call_of_the_source_at_a_time(gateway, monkeypatch):
     assert most == [1] * 4
 
 
+@pytest.mark.slow
 def test_a_calibrated_gateway_answers_with_sets(tmp_path):
     source = sign_source()
     model = small_model(source, num_views=NUM_VIEWS, class_names=CLASS_NAMES)

@@ -44,6 +44,7 @@ def fetched(
     return manual_folder
 
 
+@pytest.mark.slow
 def test_no_track_is_in_two_splits_and_the_target_keeps_them(
     fetched: Path, prepare: Any, read: Any
 ) -> None:
