@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 from joint_models import joint, model_of
 from small_models import (
     NUM_CLASSES,
@@ -14,7 +15,14 @@ from small_models import (
     small_model,
 )
 
-from keras_reprogram import DenseMap, MultiLabelMap, QueryLedger, ReprogrammedModel, fit_student
+from keras_reprogram import (
+    DenseMap,
+    MultiLabelMap,
+    QueryLedger,
+    ReprogrammedModel,
+    export_litert,
+    fit_student,
+)
 from keras_reprogram.student.mixing import Mix, Targets
 from keras_reprogram.student.teacher import Teacher
 
@@ -202,6 +210,18 @@ def test_a_student_is_a_model_like_any_other(teacher, local, tmp_path):
         loaded.predict(X, verbose=0), student.predict(X, verbose=0), atol=1e-6
     )
     assert "Queries sent: 20, price 0.04" in student.to_markdown()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["head", "network"])
+def test_a_student_becomes_a_litert_file_that_answers_alike(teacher, local, tmp_path, kind):
+    learner = local if kind == "head" else small_network()
+    options = {"query_budget": 40, "most_steps": 10, "verbose": 0}
+    student = fit_student(teacher, learner, X, LABELS, **options)
+    file = export_litert(student.model, tmp_path / "student.tflite")
+    runner = Interpreter(model_path=str(file)).get_signature_runner("serving_default")
+    found = runner(image=X[:6])["scores"]
+    np.testing.assert_allclose(found, student.predict(X[:6], verbose=0), atol=1e-5)
 
 
 BAD = {
