@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import numpy as np
 
+# Ways to fit a linear output map; the first one chooses by the number of images.
+FITS = ("auto", "exact", "closed_form")
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 

@@ -31,8 +31,7 @@ from keras_reprogram import (
 from keras_reprogram.baselines import fit_no_source
 from keras_reprogram.datasets import load_target
 from keras_reprogram.fitting import fit_joined_parts, fit_logistic_regression
-from keras_reprogram.fitting.map_fitting import fit_and_hold_out
-from keras_reprogram.fitting.validation import draw_stratified, validation_score
+from keras_reprogram.fitting.validation import draw_stratified
 
 NUM_VIEWS, NUM_CLASSES = 8, 10
 # The source's share of the squared norm of the columns.
@@ -119,10 +118,8 @@ def _one_map(
     for share in SHARES:
         factors = np.sqrt([share, 1 - share]) / norms
         scale = np.repeat(factors, [width, rows.shape[1] - width])
-        fit, held_out = fit_and_hold_out(
-            rows * scale, labels, sample_weight=None, validation_split=0.2, groups=None, **how
-        )
-        loss = validation_score(np.exp(held_out.log_probabilities), held_out.labels).loss
+        fit = fit_logistic_regression(rows * scale, labels, **how)
+        loss = fit.held_out.losses.mean()
         found.append((loss, fit.kernel * scale[:, None], fit.bias))
     return min(found, key=lambda trial: trial[0])[1:]
 

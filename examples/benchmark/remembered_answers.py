@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache, lru_cache
+from hashlib import blake2b
 
 import numpy as np
 from black_box import MAX_BATCH
@@ -25,7 +26,7 @@ class Remembered:
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Scores `(n, S)` of images `(n, H, W, C)`."""
         # Resizing differs in the last bits from one batch size to the next.
-        keys = [np.round(image, 1).tobytes() for image in images]
+        keys = [blake2b(np.round(image, 1).tobytes()).digest() for image in images]
         new = [row for row, key in enumerate(keys) if key not in self.answers]
         if new:
             for row, answer in zip(new, self.source.ask(images[new]), strict=True):

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from keras_reprogram.asking.data import check_end, is_array
+from keras_reprogram.fitting.fit_choice import fit_linear_map
+from keras_reprogram.fitting.fit_settings import MapFit
 from keras_reprogram.fitting.joined_fit import fit_joined_parts
-from keras_reprogram.fitting.map_fitting import MapFit, fit_logistic_regression
 from keras_reprogram.output_map.output_map import Solver
 
 
@@ -104,7 +105,7 @@ def map_solver(model: Any, *, validation_split: float, groups: np.ndarray | None
     def solver(
         features: np.ndarray, labels: np.ndarray, weight: np.ndarray | None, **options: Any
     ) -> MapFit:
-        return (fit_joined_parts if "parts" in options else fit_logistic_regression)(
+        return (fit_joined_parts if "parts" in options else fit_linear_map)(
             features,
             labels,
             num_classes=model.output_map.num_classes,

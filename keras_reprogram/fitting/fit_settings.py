@@ -29,6 +29,36 @@ DEFAULT_REGULARIZATION = 100.0
 
 
 @dataclass(frozen=True, eq=False)
+class HeldOut:
+    """What fits say of rows that they have not seen.
+
+    Of several findings each pair of an image and a finding is a row of two classes, image after
+    image.
+
+    Args:
+        log_probabilities: `(m, K)`.
+        labels: `(m,)`.
+        weight: `(m,)`.
+        rows: `(m,)`, their positions in the data of the fit; `None` of several findings.
+    """
+
+    log_probabilities: np.ndarray = field(repr=False)
+    labels: np.ndarray = field(repr=False)
+    weight: np.ndarray = field(repr=False)
+    rows: np.ndarray | None = field(default=None, repr=False)
+
+    def accuracy(self) -> float:
+        """Weighted share of rows whose most probable class is right."""
+        hits = self.log_probabilities.argmax(axis=1) == self.labels
+        return float(np.average(hits, weights=self.weight if self.weight.any() else None))
+
+    @property
+    def losses(self) -> np.ndarray:
+        """Cross-entropy of each row, `(m,)`, in nats."""
+        return -self.log_probabilities[np.arange(len(self.labels)), self.labels]
+
+
+@dataclass(frozen=True, eq=False)
 class MapFit:
     """A fitted linear classifier, `softmax(features @ kernel + bias)`.
 
@@ -38,18 +68,20 @@ class MapFit:
         kernel: float32 array `(d, K)`.
         bias: float32 array `(K,)`.
         regularization: the inverse regularisation C that was chosen; of several findings the
-            median of `regularizations`.
+            median of `regularizations`, of a closed form its temperature.
         spread_power: the power of their spread that principal axes kept; likewise of
             `spread_powers`.
-        validation_accuracy: accuracy on the held-out part that chose it, its images counted by
-            their weights, or `None`. Of several findings the share of pairs of an image and a
-            finding that are read right at .5.
+        validation_accuracy: accuracy on the held-out images that chose it, counted by their
+            weights, or `None`. Of few images each was held out once. Of several findings the share
+            of pairs of an image and a finding that are read right at .5.
         part_weights: of a joint source, the weight of each part; else empty.
         thresholds: of several findings the probability from which each counts as found, chosen on
             the held-out part; else empty.
         regularizations: of several findings the C of each; else empty.
         spread_powers: of several findings the power of each; else empty.
         ordinal: of grades, whether a form that knows their order won on the held-out part.
+        method: `"exact"` (`fit_logistic_regression`) or `"closed_form"` (`fit_discriminant`).
+        held_out: what fits on the rest said of the held-out images, or `None`.
 
     Example:
     ```python
@@ -73,29 +105,8 @@ class MapFit:
     regularizations: tuple[float, ...] = field(default=(), repr=False)
     spread_powers: tuple[float, ...] = field(default=(), repr=False)
     ordinal: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class HeldOut:
-    """What a fit on the training part says of the validation part.
-
-    Of several findings each pair of an image and a finding is a row of two classes, image after
-    image.
-
-    Args:
-        log_probabilities: `(m, K)`.
-        labels: `(m,)`.
-        weight: `(m,)`.
-    """
-
-    log_probabilities: np.ndarray = field(repr=False)
-    labels: np.ndarray = field(repr=False)
-    weight: np.ndarray = field(repr=False)
-
-    def accuracy(self) -> float:
-        """Weighted share of rows whose most probable class is right."""
-        hits = self.log_probabilities.argmax(axis=1) == self.labels
-        return float(np.average(hits, weights=self.weight if self.weight.any() else None))
+    method: str = "exact"
+    held_out: HeldOut | None = field(default=None, repr=False)
 
 
 def axis_penalties(spread: np.ndarray, power: float) -> np.ndarray:

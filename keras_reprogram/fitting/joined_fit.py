@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import logsumexp
+from scipy.special import log_softmax, logsumexp
 
 from keras_reprogram.fitting.findings_fit import thresholds_of
+from keras_reprogram.fitting.fit_choice import fit_linear_map
 from keras_reprogram.fitting.fit_settings import HeldOut, MapFit
-from keras_reprogram.fitting.map_fitting import fit_and_hold_out
 from keras_reprogram.fitting.validation import ValidationScore, validation_score
 
 # Pulls the weights towards equal ones, in nats of the whole validation part: few held-out images
@@ -30,6 +31,7 @@ def fit_joined_parts(
     seed: int = 0,
     groups: np.ndarray | None = None,
     ordinal: bool = False,
+    **options: Any,
 ) -> MapFit:
     """A weighted geometric mean of the exact fits of several parts, as one linear classifier.
 
@@ -51,6 +53,7 @@ def fit_joined_parts(
         seed: draws the validation part.
         groups: `(n,)` or `None`; rows of one value stay on one side.
         ordinal: whether the classes are grades, see `fit_logistic_regression`.
+        **options: of each part's fit, as `fit_linear_map` takes them.
 
     Returns:
         A `MapFit` of all columns; `part_weights` holds the weights.
@@ -79,8 +82,8 @@ def fit_joined_parts(
             f"The widths of `parts` must sum to the {features.shape[1]} columns of `features`. "
             f"Received: parts={parts}."
         )
-    found = [
-        fit_and_hold_out(
+    fits = [
+        fit_linear_map(
             columns,
             labels,
             num_classes=num_classes,
@@ -89,12 +92,12 @@ def fit_joined_parts(
             seed=seed,
             groups=groups,
             ordinal=ordinal,
+            **options,
         )
         for columns in np.split(features, np.cumsum(parts)[:-1], axis=1)
     ]
-    fits = [fit for fit, _ in found]
-    held_out = [part for _, part in found]
-    weights, accuracy = _weights(held_out)
+    held_out = [fit.held_out for fit in fits]
+    weights, together = _weights(held_out)
     kernel = [share * fit.kernel for fit, share in zip(fits, weights, strict=True)]
     bias = [share * fit.bias for fit, share in zip(fits, weights, strict=True)]
     best = fits[int(np.argmax(weights))]
@@ -102,9 +105,10 @@ def fit_joined_parts(
         best,
         kernel=np.concatenate(kernel).astype(np.float32),
         bias=np.sum(bias, axis=0).astype(np.float32),
-        validation_accuracy=accuracy,
+        validation_accuracy=None if together is None else together.accuracy(),
         part_weights=tuple(float(share) for share in weights),
         thresholds=_thresholds(held_out, weights, num_classes) if best.thresholds else (),
+        held_out=together,
     )
 
 
@@ -126,8 +130,8 @@ def _score(held_out: HeldOut, logits: np.ndarray) -> ValidationScore:
     return validation_score(probabilities, held_out.labels, held_out.weight)
 
 
-def _weights(parts: list[HeldOut | None]) -> tuple[np.ndarray, float | None]:
-    """Weights of the parts, and the accuracy that they reach on the validation part."""
+def _weights(parts: list[HeldOut | None]) -> tuple[np.ndarray, HeldOut | None]:
+    """Weights of the parts, and what they say together of the held-out images."""
     equal = np.full(len(parts), 1.0 / len(parts))
     one = parts[0]
     if one is None:
@@ -151,5 +155,6 @@ def _weights(parts: list[HeldOut | None]) -> tuple[np.ndarray, float | None]:
     alone = np.eye(len(parts))
     candidates = [found, *alone] if total else [equal]
     scores = [_score(one, np.tensordot(some, logits, axes=1)) for some in candidates]
-    best = int(np.argmin([score.loss for score in scores]))
-    return candidates[best], scores[best].accuracy
+    best = candidates[int(np.argmin([score.loss for score in scores]))]
+    logits = np.tensordot(best, logits, axes=1)
+    return best, replace(one, log_probabilities=log_softmax(logits, axis=1))

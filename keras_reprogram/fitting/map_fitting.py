@@ -23,14 +23,23 @@ from keras_reprogram.fitting.fit_settings import (
     axis_penalties,
     training_first,
 )
+from keras_reprogram.fitting.folds import FEW_ROWS, Fold, draw_folds
 from keras_reprogram.fitting.logistic_solver import LogisticProblem, LogisticSolution
 from keras_reprogram.fitting.principal_axes import PrincipalAxes
-from keras_reprogram.fitting.validation import split_validation
 
 # The logit of a class that was never seen; far below any that was.
-_ABSENT_LOGIT = -30.0
+ABSENT_LOGIT = -30.0
 # Of the polynomials of the grade that ordinal fits try.
 _DEGREES = (1, 2)
+
+
+def check_two_classes(labels: np.ndarray) -> None:
+    """Refuses labels of one class."""
+    if len(np.unique(labels)) < 2:
+        raise ValueError(
+            "A map needs training images of at least two classes. "
+            f"Received: labels of class {np.unique(labels).tolist()} only."
+        )
 
 
 def fit_logistic_regression(
@@ -43,13 +52,15 @@ def fit_logistic_regression(
     seed: int = 0,
     groups: np.ndarray | None = None,
     ordinal: bool = False,
+    few: int = FEW_ROWS,
 ) -> MapFit:
-    """Logistic regression, its regularisation chosen on a held-out part.
+    """Logistic regression, its regularisation chosen on held-out images.
 
     Minimises `||kernel||^2 / 2 + C * sum_i weight_i * cross_entropy_i` (with two classes
     `||kernel||^2`, as for a single weight vector) on features scaled to mean squared norm 1,
     whose principal axes keep a power of their spread (see `SPREAD_POWERS`). Power and C are those
-    with the lowest cross-entropy on the validation part, rows counted by their weights there too:
+    with the lowest cross-entropy on held-out rows, counted by their weights there too: on the
+    validation part, or, of fewer than 500 rows, on all of them, each left out once in five folds.
     C is sought on the grid `REGULARIZATIONS` from 10 upwards, or else downwards, until the loss
     is 1 % above the lowest one or two values in a row are above it; the second power is tried
     around the C that the first one chose. The result is then fitted on all rows. Each fit is
@@ -73,11 +84,13 @@ def fit_logistic_regression(
         sample_weight: `(n,)` non-negative, or `None`; of several findings `(n, num_classes)` too.
             Their scale is part of C, as repeated rows are: weights of mean 1 keep the grid of
             regularisations where it suits.
-        validation_split: share held out to choose C, in [0, 1); 0 takes a default.
-        seed: draws the validation part.
+        validation_split: share held out to choose C, in [0, 1); 0 takes a default. Few rows of one
+            class each are held out in folds, whatever the share.
+        seed: draws the validation part or the folds.
         groups: `(n,)` or `None`; rows of one value (a patient's, a track's) stay on one side.
             Otherwise near-duplicates of training rows make the weakest regularisation look best.
         ordinal: whether the classes are grades in order.
+        few: of fewer rows than this each is held out once, in one of five folds.
 
     Returns:
         A `MapFit`.
@@ -96,33 +109,9 @@ def fit_logistic_regression(
     assert fit.kernel.shape == (4, 2)
     ```
     """
-    return fit_and_hold_out(
-        features,
-        labels,
-        num_classes=num_classes,
-        sample_weight=sample_weight,
-        validation_split=validation_split,
-        seed=seed,
-        groups=groups,
-        ordinal=ordinal,
-    )[0]
-
-
-def fit_and_hold_out(
-    features: np.ndarray,
-    labels: np.ndarray,
-    *,
-    num_classes: int,
-    sample_weight: np.ndarray | None,
-    validation_split: float,
-    seed: int,
-    groups: np.ndarray | None,
-    ordinal: bool = False,
-) -> tuple[MapFit, HeldOut | None]:
-    """`fit_logistic_regression`, and what its best fit on the training part says of the rest."""
     labels = np.asarray(labels)
     if labels.ndim == 2:
-        return fit_findings(
+        findings, found = fit_findings(
             features,
             labels,
             sample_weight=sample_weight,
@@ -130,52 +119,53 @@ def fit_and_hold_out(
             seed=seed,
             groups=groups,
         )
-    if len(np.unique(labels)) < 2:
-        raise ValueError(
-            "A map needs training images of at least two classes. "
-            f"Received: labels of class {np.unique(labels).tolist()} only."
-        )
+        return replace(findings, held_out=found)
+    check_two_classes(labels)
     features = np.asarray(features, np.float32).reshape(len(labels), -1)
     weight = np.ones(len(labels)) if sample_weight is None else np.asarray(sample_weight, float)
-    held_out = held_out_rows(labels, weight, validation_split, seed, groups)
+    folds = draw_folds(labels, weight, validation_split, seed, groups, few=few)
     # Training rows first, then validation rows: both are views of the same memory.
-    order = np.arange(len(labels)) if held_out is None else training_first(*held_out, len(labels))
+    order = training_first(*folds[0], len(labels)) if len(folds) == 1 else np.arange(len(labels))
     axes, rows = PrincipalAxes.fit(features, order)
     labels, weight = labels[order], weight[order]
     spread = np.sqrt(np.einsum("ij,ij->j", rows, rows, dtype=np.float64) / len(rows))
     problem = LogisticProblem(rows, labels, weight)
     power, regularization, accuracy, start = SPREAD_POWERS[0], DEFAULT_REGULARIZATION, None, None
     found, degree = None, None
-    if held_out is not None:
-        num_train, num_validation = (len(part) for part in held_out)
-        degrees = _degrees(labels[:num_train]) if ordinal else ()
-        trials = [
-            choose_penalty(rows, labels, weight, spread, num_train, num_validation, one)
-            for one in (None, *degrees)
-        ]
+    if folds:
+        parts = _in_order(folds)
+        judges = [FitPart.of(rows, labels, weight, *part) for part in parts]
+        degrees = _degrees(labels[parts[0][0]]) if ordinal else ()
+        trials = [choose_penalty(judges, spread, one) for one in (None, *degrees)]
         best = min(trials, key=lambda trial: trial.loss)
         degree = best.degree
         power, regularization, accuracy = best.power, best.regularization, best.accuracy
-        start = best.solution
-        validation = slice(len(held_out[0]), len(held_out[0]) + len(held_out[1]))
+        start = best.solutions[0]
+        held_out = [part for _, part in parts]
         found = HeldOut(
-            log_probabilities(start, rows[validation], num_classes),
-            labels[validation],
-            weight[validation],
+            np.concatenate(
+                [
+                    log_probabilities(solution, rows[part], num_classes)
+                    for solution, part in zip(best.solutions, held_out, strict=True)
+                ]
+            ),
+            np.concatenate([labels[part] for part in held_out]),
+            np.concatenate([weight[part] for part in held_out]),
+            np.concatenate([order[part] for part in held_out]),
         )
     solution = problem.solve(
         regularization, penalty=axis_penalties(spread, power), start=start, degree=degree
     )
     kernel, bias = axes.affine(*all_classes(solution, num_classes))
-    fit = MapFit(
+    return MapFit(
         kernel.astype(np.float32),
         bias.astype(np.float32),
         regularization,
         power,
         accuracy,
         ordinal=degree is not None,
+        held_out=found,
     )
-    return fit, found
 
 
 def _degrees(labels: np.ndarray) -> tuple[int, ...]:
@@ -183,97 +173,116 @@ def _degrees(labels: np.ndarray) -> tuple[int, ...]:
     return tuple(one for one in _DEGREES if one < len(np.unique(labels)) - 1)
 
 
-def held_out_rows(
-    labels: np.ndarray,
-    weight: np.ndarray,
-    validation_split: float,
-    seed: int,
-    groups: np.ndarray | None,
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Training and validation rows; `None` where no row can be spared."""
-    num_units = len(labels) if groups is None else len(np.unique(groups))
-    if not validation_split or num_units <= len(np.unique(labels)):
-        return None
-    train, validation = split_validation(labels, labels, validation_split, seed, groups)
-    # A group that is held out may take a whole class with it.
-    validation = validation[np.isin(labels[validation], labels[train])]
-    if len(np.unique(labels[train])) < 2 or not len(validation) or not weight[train].any():
-        return None
-    return train, validation
+Rows = slice | np.ndarray
+
+
+def _in_order(folds: list[Fold]) -> list[tuple[Rows, Rows]]:
+    """The rows of each fold; slices of a single one, whose rows come first."""
+    if len(folds) > 1:
+        return list(folds)
+    train, held_out = (len(part) for part in folds[0])
+    return [(slice(train), slice(train, train + held_out))]
+
+
+@dataclass(frozen=True, eq=False)
+class FitPart:
+    """A problem of training rows, and the held-out rows that judge its solutions."""
+
+    problem: LogisticProblem
+    rows: np.ndarray
+    labels: np.ndarray
+    weight: np.ndarray
+
+    @classmethod
+    def of(
+        cls, rows: np.ndarray, labels: np.ndarray, weight: np.ndarray, train: Rows, held_out: Rows
+    ) -> FitPart:
+        """From all rows, and which of them are trained on and held out.
+
+        Labels may be soft, `(n, K)`; on the held-out rows the most probable class counts.
+        """
+        problem = LogisticProblem(rows[train], labels[train], weight[train])
+        truth = labels[held_out] if labels.ndim == 1 else labels[held_out].argmax(axis=1)
+        return cls(problem, rows[held_out], truth, weight[held_out])
+
+    def judge(self, solution: LogisticSolution) -> tuple[np.ndarray, np.ndarray]:
+        """Cross-entropy of each held-out row, and whether it is read right."""
+        probabilities = solution.probabilities(self.rows)
+        hits = solution.classes[probabilities.argmax(axis=1)] == self.labels
+        return _cross_entropies(probabilities, solution.classes, self.labels), hits
 
 
 @dataclass(frozen=True, eq=False)
 class PenaltyTrial:
-    """A power and a C, tried on validation."""
+    """A power and a C, tried on what each part holds out."""
 
     loss: float
     accuracy: float
     power: float
     regularization: float
-    solution: LogisticSolution
+    solutions: tuple[LogisticSolution, ...]
     degree: int | None = None
 
-    def moved_on(self, before: PenaltyTrial) -> LogisticSolution:
-        """Where the minimum will about be if it moves on as it did since the trial before."""
-        now, then = self.solution, before.solution
-        kernel = now.kernel + MOMENTUM * (now.kernel - then.kernel)
-        bias = now.bias + MOMENTUM * (now.bias - then.bias)
-        return replace(now, kernel=kernel, bias=bias)
+    def moved_on(self, before: PenaltyTrial) -> tuple[LogisticSolution, ...]:
+        """Where the minima will about be if they move on as they did since the trial before."""
+        return tuple(map(_moved_on, self.solutions, before.solutions))
+
+
+def _moved_on(now: LogisticSolution, then: LogisticSolution) -> LogisticSolution:
+    kernel = now.kernel + MOMENTUM * (now.kernel - then.kernel)
+    bias = now.bias + MOMENTUM * (now.bias - then.bias)
+    return replace(now, kernel=kernel, bias=bias)
 
 
 def choose_penalty(
-    rows: np.ndarray,
-    labels: np.ndarray,
-    weight: np.ndarray,
-    spread: np.ndarray,
-    num_train: int,
-    num_validation: int,
-    degree: int | None = None,
+    parts: list[FitPart], spread: np.ndarray, degree: int | None = None
 ) -> PenaltyTrial:
-    """The power and the C with the lowest loss on the validation rows that follow the training.
+    """The power and the C with the lowest loss on the rows that the parts hold out."""
+    weight = np.concatenate([part.weight for part in parts])
+    share = weight if weight.any() else None
 
-    Labels may be soft, `(n, K)`; on the validation rows the most probable class counts.
-    """
-    problem = LogisticProblem(rows[:num_train], labels[:num_train], weight[:num_train])
-    validation = slice(num_train, num_train + num_validation)
-    truth = labels[validation] if labels.ndim == 1 else labels[validation].argmax(axis=1)
-    share = weight[validation] if weight[validation].any() else None
-
-    def trial(power: float, index: int, start: LogisticSolution | None) -> PenaltyTrial:
-        solution = problem.solve(
-            REGULARIZATIONS[index],
-            penalty=axis_penalties(spread, power),
-            start=start,
-            tolerance=ROUGH,
-            degree=degree,
+    def trial(power: float, index: int, starts: Starts) -> PenaltyTrial:
+        solutions = tuple(
+            part.problem.solve(
+                REGULARIZATIONS[index],
+                penalty=axis_penalties(spread, power),
+                start=start,
+                tolerance=ROUGH,
+                degree=degree,
+            )
+            for part, start in zip(parts, starts or [None] * len(parts), strict=True)
         )
-        probabilities = solution.probabilities(rows[validation])
-        loss = _cross_entropy(probabilities, solution.classes, truth, share)
-        hits = solution.classes[probabilities.argmax(axis=1)] == truth
-        accuracy = float(np.average(hits, weights=share))
-        return PenaltyTrial(loss, accuracy, power, REGULARIZATIONS[index], solution, degree)
+        judged = [part.judge(found) for part, found in zip(parts, solutions, strict=True)]
+        loss, accuracy = (
+            float(np.average(np.concatenate(each), weights=share))
+            for each in zip(*judged, strict=True)
+        )
+        return PenaltyTrial(loss, accuracy, power, REGULARIZATIONS[index], solutions, degree)
 
     best: list[PenaltyTrial] = []
     for power in SPREAD_POWERS:
         # The best C of one power is close to that of another, and so is the minimum.
         first = best[-1].regularization if best else FIRST_REGULARIZATION
-        start = best[-1].solution if best else None
+        start = best[-1].solutions if best else None
         index = REGULARIZATIONS.index(first)
         best.append(_climb(functools.partial(trial, power), index, start))
     return min(best, key=lambda found: found.loss)
 
 
+Starts = tuple[LogisticSolution, ...] | None
+
+
 def _climb(
-    trial: Callable[[int, LogisticSolution | None], PenaltyTrial],
+    trial: Callable[[int, Starts], PenaltyTrial],
     index: int,
-    start: LogisticSolution | None,
+    start: Starts,
 ) -> PenaltyTrial:
     """The best trial, from a value of C upwards, or downwards where that does not help."""
     first = trial(index, start)
     for step in (1, -1):
         trials = [first]
         while 0 <= index + step * len(trials) < len(REGULARIZATIONS):
-            near = trials[-1].moved_on(trials[-2]) if len(trials) > 1 else first.solution
+            near = trials[-1].moved_on(trials[-2]) if len(trials) > 1 else first.solutions
             trials.append(trial(index + step * len(trials), near))
             losses = [tried.loss for tried in trials]
             clearly_worse = losses[-1] > (1 + CLEARLY_WORSE) * min(losses)
@@ -285,23 +294,20 @@ def _climb(
     return first
 
 
-def _cross_entropy(
-    probabilities: np.ndarray,
-    classes: np.ndarray,
-    labels: np.ndarray,
-    weight: np.ndarray | None,
-) -> float:
-    """Weighted mean over labels that are all among the sorted classes."""
-    # What scikit-learn's `log_loss` gives, whose checks take longer than the fits between them.
+def _cross_entropies(
+    probabilities: np.ndarray, classes: np.ndarray, labels: np.ndarray
+) -> np.ndarray:
+    """Of labels that are all among the sorted classes, `(n,)`."""
+    # What scikit-learn's `log_loss` averages, whose checks take longer than the fits between them.
     own = probabilities[np.arange(len(labels)), np.searchsorted(classes, labels)]
     smallest = np.finfo(own.dtype).eps
-    return float(np.average(-np.log(np.clip(own, smallest, 1 - smallest)), weights=weight))
+    return -np.log(np.clip(own, smallest, 1 - smallest))
 
 
 def log_probabilities(solution: LogisticSolution, rows: np.ndarray, num_classes: int) -> np.ndarray:
     """Log-probabilities `(n, K)` of all classes, also of those without a row."""
-    logs = np.full((len(rows), num_classes), _ABSENT_LOGIT)
-    own = np.maximum(solution.probabilities(rows), np.exp(_ABSENT_LOGIT))
+    logs = np.full((len(rows), num_classes), ABSENT_LOGIT)
+    own = np.maximum(solution.probabilities(rows), np.exp(ABSENT_LOGIT))
     logs[:, solution.classes] = np.log(own)
     return logs
 
@@ -309,7 +315,7 @@ def log_probabilities(solution: LogisticSolution, rows: np.ndarray, num_classes:
 def all_classes(solution: LogisticSolution, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Kernel `(d, K)` and bias `(K,)` of all classes, also of those without a row."""
     all_kernel = np.zeros((len(solution.kernel), num_classes))
-    all_bias = np.full(num_classes, _ABSENT_LOGIT)
+    all_bias = np.full(num_classes, ABSENT_LOGIT)
     all_kernel[:, solution.classes] = solution.kernel
     all_bias[solution.classes] = solution.bias
     return all_kernel, all_bias

@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_reprogram.fitting.fit_settings import MapFit, axis_penalties, training_first
 from keras_reprogram.fitting.logistic_solver import LogisticProblem
-from keras_reprogram.fitting.map_fitting import PenaltyTrial, all_classes, choose_penalty
+from keras_reprogram.fitting.map_fitting import FitPart, PenaltyTrial, all_classes, choose_penalty
 from keras_reprogram.fitting.principal_axes import PrincipalAxes
 from keras_reprogram.fitting.validation import ValidationScore
 
@@ -43,7 +43,8 @@ class SoftFits:
     """
 
     def __init__(self, features: np.ndarray, train: np.ndarray, held_out: np.ndarray) -> None:
-        self._sizes = len(train), len(held_out)
+        first = len(train)
+        self._train, self._held_out = slice(first), slice(first, first + len(held_out))
         self._order = training_first(train, held_out, len(features))
         features = np.asarray(features, np.float32).reshape(len(features), -1)
         self._axes, self._rows = PrincipalAxes.fit(features, self._order)
@@ -58,7 +59,8 @@ class SoftFits:
             weight: `(n,)` non-negative.
         """
         targets, weight = targets[self._order], weight[self._order]
-        return SoftTrial(choose_penalty(self._rows, targets, weight, self._spread, *self._sizes))
+        part = FitPart.of(self._rows, targets, weight, self._train, self._held_out)
+        return SoftTrial(choose_penalty([part], self._spread))
 
     def fit(self, targets: np.ndarray, weight: np.ndarray, trial: SoftTrial) -> MapFit:
         """Fits all rows as a trial chose; targets and weights as of `trial`."""
@@ -66,7 +68,7 @@ class SoftFits:
         solution = LogisticProblem(self._rows, targets[self._order], weight[self._order]).solve(
             chosen.regularization,
             penalty=axis_penalties(self._spread, chosen.power),
-            start=chosen.solution,
+            start=chosen.solutions[0],
         )
         kernel, bias = self._axes.affine(*all_classes(solution, targets.shape[1]))
         return MapFit(

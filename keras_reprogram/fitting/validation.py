@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -90,7 +90,7 @@ def split_validation(
         train = draw_stratified(labels, _train_count(labels, fraction), seed)
         return train, np.setdiff1d(np.arange(len(labels)), train)
     _, member = np.unique(np.reshape(groups, -1), return_inverse=True)
-    group_labels = _majority_labels(member, labels)
+    group_labels = majority_labels(member, labels)
     train_groups = draw_stratified(group_labels, _train_count(group_labels, fraction), seed)
     in_train = np.isin(member, train_groups)
     return np.flatnonzero(in_train), np.flatnonzero(~in_train)
@@ -105,7 +105,8 @@ def _keys(labels: np.ndarray) -> np.ndarray:
     return keys
 
 
-def _majority_labels(member: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def majority_labels(member: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The commonest label of each group; `member` holds the group's number of each row."""
     classes, label_index = np.unique(labels, return_inverse=True)
     counts = np.zeros((member.max() + 1, len(classes)), dtype=np.int64)
     np.add.at(counts, (member, label_index), 1)
@@ -159,10 +160,12 @@ class ValidationScore:
     Args:
         loss: mean cross-entropy, in nats, >= 0.
         error: share that is read wrong, in [0, 1].
+        losses: cross-entropy of each image, `(m,)`, or `None`.
     """
 
     loss: float
     error: float
+    losses: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     @property
     def accuracy(self) -> float:
@@ -174,6 +177,48 @@ class ValidationScore:
         # Accuracy alone is too coarse on a few hundred images, and loss alone may trade right
         # answers for more confident ones.
         return self.loss < best.loss and self.error <= best.error
+
+    def clearly_beats(
+        self,
+        best: ValidationScore,
+        weight: np.ndarray | None = None,
+        groups: np.ndarray | None = None,
+        standard_errors: float = 1.0,
+    ) -> bool:
+        """Whether it also does so by more than the standard error of the difference."""
+        if not self.beats(best) or self.losses is None or best.losses is None:
+            return self.beats(best)
+        gain, error = paired_gain(best.losses, self.losses, weight, groups)
+        return gain > standard_errors * error
+
+
+def paired_gain(
+    before: np.ndarray,
+    after: np.ndarray,
+    weight: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
+) -> tuple[float, float]:
+    """How much lower losses of the same images are on average, and the standard error of that.
+
+    Args:
+        before: `(m,)`.
+        after: `(m,)`.
+        weight: `(m,)` non-negative, or `None`.
+        groups: `(m,)` or `None`; images of one value vary together and count as one.
+    """
+    share = np.ones(len(before)) if weight is None or not np.any(weight) else np.asarray(weight)
+    share = share / share.sum()
+    gains = np.asarray(before, np.float64) - after
+    gain = float(share @ gains)
+    parts = share * (gains - gain)
+    counted = np.count_nonzero(share)
+    if groups is not None:
+        member = np.unique(groups, return_inverse=True)[1]
+        counted = np.count_nonzero(np.bincount(member, share))
+        parts = np.bincount(member, parts)
+    if counted < 2:
+        return gain, np.inf
+    return gain, float(np.sqrt(counted / (counted - 1) * np.sum(np.square(parts))))
 
 
 # What anything beats.
@@ -189,6 +234,7 @@ def validation_score(
     binary cross-entropy, and the share of pairs that are read wrong at .5.
     """
     probabilities, labels = np.asarray(probabilities, np.float64), np.asarray(labels)
+    shape = labels.shape
     if labels.ndim == 2:
         if sample_weight is not None and sample_weight.ndim == 1:
             sample_weight = np.repeat(sample_weight, labels.shape[1])
@@ -203,4 +249,5 @@ def validation_score(
     return ValidationScore(
         float(np.average(losses, weights=sample_weight)),
         float(np.average(misses, weights=sample_weight)),
+        losses.reshape(shape[0], -1).mean(axis=1),
     )

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from keras_reprogram.arguments import one_of
+from keras_reprogram.fitting.fit_choice import fit_linear_map
+from keras_reprogram.fitting.fit_settings import MapFit
 from keras_reprogram.fitting.joined_fit import fit_joined_parts
-from keras_reprogram.fitting.map_fitting import MapFit, fit_logistic_regression
 from keras_reprogram.fitting.threads import one_thread
 
 # Ridge penalties for one image, as shares of the mean squared norm of its features.
@@ -124,7 +125,7 @@ class ViewPool:
         with one_thread():  # waking threads costs more than products of this size
             for _ in range(num_views):
                 trials = {view: self._left_out(gram + self._grams[view]) for view in left}
-                best = min(left, key=lambda view: trials[view])
+                best = min(left, key=lambda view: trials[view][:2])
                 gram = gram + self._grams[best]
                 chosen.append(best)
                 left.remove(best)
@@ -134,8 +135,12 @@ class ViewPool:
 
     def error(self, views: tuple[int, ...]) -> float:
         """Leave-one-out squared error of a given set of views."""
+        return float(np.mean(self.errors(views)))
+
+    def errors(self, views: tuple[int, ...]) -> np.ndarray:
+        """Leave-one-out squared errors of the images that count, by their weights of mean 1."""
         with one_thread():
-            return self._left_out(self._grams[list(views)].sum(axis=0))[0]
+            return self._left_out(self._grams[list(views)].sum(axis=0))[2]
 
     @cached_property
     def _counted(self) -> np.ndarray:
@@ -159,8 +164,11 @@ class ViewPool:
         with one_thread():
             return features @ np.swapaxes(features, 1, 2)
 
-    def _left_out(self, gram: np.ndarray) -> tuple[float, float]:
-        """Squared error and negative accuracy, left out one by one, at the best penalty."""
+    def _left_out(self, gram: np.ndarray) -> tuple[float, float, np.ndarray]:
+        """Squared error, negative accuracy and squared errors, left out one by one.
+
+        All at the best penalty.
+        """
         labels, roots = np.asarray(self.labels, int)[self._counted], self._roots
         several = labels.ndim == 2
         targets = labels.astype(float) if several else np.eye(self.num_classes)[labels]
@@ -177,8 +185,9 @@ class ViewPool:
             residuals = (targets - axes @ (shrink[:, None] * along)) / (1.0 - leverage)[:, None]
             hits = self._hits((targets - residuals) / roots, labels, middle)
             accuracy = float(np.mean(roots[:, 0] ** 2 * hits))
-            results.append((float(np.mean(residuals**2)), -accuracy))
-        return min(results)
+            errors = np.mean(residuals**2, axis=1)
+            results.append((float(np.mean(errors)), -accuracy, errors))
+        return min(results, key=lambda result: result[:2])
 
     @staticmethod
     def _hits(predicted: np.ndarray, labels: np.ndarray, middle: np.ndarray) -> np.ndarray:
@@ -188,7 +197,8 @@ class ViewPool:
         return ((predicted + middle > _EVEN) == (labels == 1)).mean(axis=1)
 
 
-READINGS = ("each view", "mean of the views", "first view")
+FIRST_VIEW = "first view"
+READINGS = ("each view", "mean of the views", FIRST_VIEW)
 
 
 def solve_views(
@@ -202,9 +212,9 @@ def solve_views(
     seed: int = 0,
     groups: np.ndarray | None = None,
     parts: Sequence[int] = (),
-    ordinal: bool = False,
+    **options: Any,
 ) -> MapFit:
-    """Logistic regression whose kernel treats the views as the reading says.
+    """A linear fit whose kernel treats the views as the reading says.
 
     Unlike views tell different things, and weights of their own make the most of them. Views that
     are much alike tell the same thing several times: their mean has as little noise and V times
@@ -221,7 +231,7 @@ def solve_views(
         groups: `(n,)` or `None`; rows of one value stay on one side of that split.
         parts: of a joint source, as `fit_joined_parts` takes them: the first is the views', whose
             columns are followed by those of the others.
-        ordinal: whether the classes are grades, see `fit_logistic_regression`.
+        **options: of the fit, as `fit_linear_map` takes them.
 
     Returns:
         A `MapFit` on all features.
@@ -244,17 +254,17 @@ def solve_views(
     width = parts[0] if parts else features.shape[1]
     views = features[:, :width].reshape(len(features), num_views, -1)
     shares = np.full(num_views, 1.0 / num_views)
-    if reading == "first view":
+    if reading == FIRST_VIEW:
         shares = np.eye(num_views)[0]
     each = reading == "each view"
     read = features[:, :width] if each else np.einsum("nvd,v->nd", views, shares)
     how: dict[str, Any] = {"num_classes": num_classes, "sample_weight": sample_weight}
-    how |= {"seed": seed, "groups": groups, "ordinal": ordinal}
+    how |= {"seed": seed, "groups": groups, **options}
     if parts:
         columns = np.concatenate([read, features[:, width:]], axis=1)
         fit = fit_joined_parts(columns, labels, parts=(read.shape[1], *parts[1:]), **how)
     else:
-        fit = fit_logistic_regression(read, labels, **how)
+        fit = fit_linear_map(read, labels, **how)
     if each:
         return fit
     own, others = np.split(fit.kernel, [read.shape[1]])

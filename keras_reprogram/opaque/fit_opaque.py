@@ -8,12 +8,14 @@ from typing import Any
 
 import keras
 import numpy as np
+from scipy.stats import norm
 
 from keras_reprogram.asking.asker import QueryBar
 from keras_reprogram.asking.data import LabelledImages, joined
 from keras_reprogram.asking.exact_fit import check_groups
 from keras_reprogram.asking.label_forms import check_findings_loss, labels_for
 from keras_reprogram.asking.strategy import check_one_replica
+from keras_reprogram.fitting.validation import paired_gain
 from keras_reprogram.fitting.view_selection import READINGS
 from keras_reprogram.fitting.weight_copy import WeightCopy
 from keras_reprogram.opaque.plan import OpaquePlan, plan_opaque
@@ -45,12 +47,20 @@ def fit_opaque(
 ) -> OpaqueFit:
     """Learns from queries alone: exact map, then views, then estimated steps while they pay.
 
-    1. If the budget has room, a pilot looks for better views (`select_views`).
-    2. Every image is asked once under every view, and the map is fitted exactly. Whether it
-       reads all views or the first few of them is chosen on validation.
+    1. If the budget has room, a pilot looks for better views (`select_views`). They are taken if
+       their leave-one-out errors are lower by more than the best of such a pool is by chance.
+    2. Every image is asked once under every view, and the map is fitted exactly. It reads the
+       first view alone, unless all views or their mean are better by more than the standard error
+       of the difference: of up to 1,000 images that is judged on all, each left out of a fit once,
+       which asks nothing; of more, or with `validation_data`, on the held-out images.
     3. What is left of the budget goes into epochs of estimated steps for the program. The
-       steps' own clean answers refit the map, so that nothing is asked twice. Two epochs
-       without a better validation loss end it.
+       steps' own clean answers refit the map, so that nothing is asked twice. An epoch is kept if
+       it lowers the validation loss by more than the standard error of the difference; two epochs
+       that are not kept end it.
+
+    Queries that cannot pay are not asked, and `OpaqueFit.given_back` says why: a source of many
+    labels sees colour pictures best untouched, so that a program of one view gets no pilot, and
+    fewer than 100 estimated steps only add noise there.
 
     All of it is reckoned before the first query, as `estimate_queries` says it.
     The budget is never exceeded but by repetitions after a service's failures, which a ledger's
@@ -153,6 +163,7 @@ def fit_opaque(
         len(train) + np.arange(len(validation)),
         refit=learned if validation_data is not None else None,
         readings=_readings(model),
+        careful=True,
         batch_size=batch_size,
         bar=bar,
     )
@@ -213,7 +224,18 @@ def _run(recipe: Recipe, train: LabelledImages, plan: OpaquePlan, query_budget: 
         views,
         recipe.reading,
         recipe.ended_by,
+        recipe.choice,
+        plan.given_back,
     )
+
+
+def _standard_errors(pool: int) -> float:
+    """By how many standard errors the best of a pool must be better than the own views.
+
+    A single view that is no better seems so by one standard error in 16 of 100 draws; the best of a
+    whole pool must be so much better that it seems so as rarely.
+    """
+    return float(norm.isf(norm.sf(1.0) / pool))
 
 
 @contextmanager
@@ -250,8 +272,9 @@ def _choose_views(recipe: Recipe, train: LabelledImages, plan: OpaquePlan) -> st
     found = view_pool(model, answers, part.labels, weight)
     order = found.choose(plan.num_views)
     asked = f"{pool.num_views} views, {len(pilot)} images"
-    if order.errors[-1] >= found.error(tuple(range(plan.num_views))):
-        return f"own views kept ({asked})"
+    gain, error = paired_gain(found.errors(tuple(range(plan.num_views))), found.errors(order.views))
+    if gain <= _standard_errors(pool.num_views) * error:
+        return f"own views kept: no others are better by more than chance ({asked})"
     model.use_placement(Placement([pool.views[view] for view in order.views]))
     return f"chosen {list(order.views)} of a pool ({asked})"
 

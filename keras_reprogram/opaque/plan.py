@@ -17,13 +17,19 @@ from keras_reprogram.asking.exact_fit import check_groups
 from keras_reprogram.fitting.validation import draw_stratified, split_validation, strata
 from keras_reprogram.opaque.query_estimate import RECIPES, QueryEstimate
 from keras_reprogram.opaque.step_check import check_queries
-from keras_reprogram.opaque.view_choice import PILOT_SHARE, check_placement
+from keras_reprogram.opaque.view_choice import PILOT_SHARE, check_placement, sees_untouched
 from keras_reprogram.program.placement import Placement
 
 # A pool beyond this size hardly holds better views.
 _LARGEST_POOL = 48
 # Fewer pilot images than this a class choose views by chance.
 PILOT_IMAGES_A_CLASS = 6
+# Images of one estimated step.
+STEP_IMAGES = 32
+# Fewer estimated steps than this never paid on photographs and sources of many labels: their noise
+# outweighs what they learn.
+FEWEST_STEPS = 100
+_NO_BETTER_VIEW = "a source of many labels sees colour pictures best untouched"
 # The share of the queries beyond the base answers that a pilot may take; steps get the rest.
 _PILOT_BUDGET = 0.5
 
@@ -43,6 +49,7 @@ class OpaquePlan:
         queries_a_step: for one training image in one estimated step, 0 where none are taken.
         check: queries of the check before the first step.
         epochs: of steps that the budget pays for. Validation may end them earlier.
+        given_back: why a part of the budget is not planned, in words, or nothing.
         asks_all: whether all images are asked after each epoch, as those of Keras's `fit` keep no
             answers for the next map.
     """
@@ -56,6 +63,7 @@ class OpaquePlan:
     queries_a_step: int = 0
     check: int = 0
     epochs: int = 0
+    given_back: str = ""
     asks_all: bool = False
 
     @property
@@ -181,13 +189,16 @@ def plan_opaque(
     train, validation = train[rows[0]], validation[rows[1]]
     spare = query_budget - (len(train) + len(validation)) * views
     pilot, pool = np.arange(0), 0
-    if choose_views:
+    no_better = views == 1 and sees_untouched(model)
+    if choose_views and not no_better:
         present = len(np.unique(labels[train]))
         size, pool = plan_pilot(spare, len(train), views, present)
     if pool:
         groups, weight = (None if p is None else p[train] for p in (groups, weight))
         pilot = pilot_rows(labels[train], groups, weight, size, model.seed)
     plan = OpaquePlan(train, validation, pilot, pool, choose_views, views)
+    if choose_views and no_better and spare:
+        plan = replace(plan, given_back=_NO_BETTER_VIEW)
     return _with_steps(model, plan, spare)
 
 
@@ -219,7 +230,12 @@ def _with_steps(model: Any, plan: OpaquePlan, spare: int) -> OpaquePlan:
     check = check_queries(model, len(plan.train))
     plan = replace(plan, queries_a_step=_queries_a_step(model), check=check)
     left = max(0, spare - plan.pilot_queries - plan.check)
-    return replace(plan, epochs=left // plan.epoch_queries)
+    epochs = left // plan.epoch_queries
+    steps = epochs * math.ceil(len(plan.train) / STEP_IMAGES)
+    if 0 < steps < FEWEST_STEPS and sees_untouched(model):
+        why = f"{steps} estimated steps are too few to pay, of fewer than {FEWEST_STEPS}"
+        return replace(plan, given_back="; ".join(filter(None, (plan.given_back, why))))
+    return replace(plan, epochs=epochs)
 
 
 def _queries_a_step(model: Any) -> int:

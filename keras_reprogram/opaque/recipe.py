@@ -13,10 +13,14 @@ import tensorflow as tf
 
 from keras_reprogram.asking.data import LabelledImages
 from keras_reprogram.fitting.validation import NOTHING_YET, ValidationScore, validation_score
-from keras_reprogram.fitting.view_selection import READINGS, solve_views
+from keras_reprogram.fitting.view_selection import FIRST_VIEW, READINGS, solve_views
 from keras_reprogram.fitting.weight_copy import WeightCopy, trained_variables
+from keras_reprogram.opaque.plan import STEP_IMAGES
 from keras_reprogram.opaque.result import OpaqueStage
 from keras_reprogram.source.errors import BudgetSpentError
+
+# Of fewer images than this, all choose: a validation part of them tells readings apart by chance.
+FEW_TO_CHOOSE_BY = 1001
 
 # `(description, total)` -> a block with a function that takes how much of the total is done.
 Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
@@ -38,6 +42,10 @@ class Recipe:
     counted by their weights: what is kept is never worse there than the map alone. In the end the
     best one's map is fitted on all images that may be learned from.
 
+    A careful recipe keeps a candidate only if it is better by more than the standard error of the
+    paired difference, and reads several views together only if that is: of few images on what
+    folds leave out of all paid answers, else on the validation images.
+
     Args:
         model: a `ReprogrammedModel`.
         data: all images, those that decide included.
@@ -47,6 +55,7 @@ class Recipe:
         readings: ways to read the views that the first candidate chooses from, see `READINGS`.
         exact_map: whether the map is fitted again after each epoch and is fixed during the
             steps. Otherwise it takes steps too, and only the map alone is fitted again in the end.
+        careful: see above.
         batch_size: images asked at once.
         bar: shows progress.
     """
@@ -61,12 +70,14 @@ class Recipe:
         refit: np.ndarray | None = None,
         readings: tuple[str, ...] = READINGS[:1],
         exact_map: bool = True,
+        careful: bool = False,
         batch_size: int = 64,
         bar: Bar = no_bar,
     ) -> None:
         self.model, self.data, self.train, self.validation = model, data, train, validation
         self.refit = np.arange(len(data)) if refit is None else refit
-        self.readings, self.exact_map = readings, exact_map
+        self.readings, self.exact_map, self.careful = readings, exact_map, careful
+        self.choice = ""
         self.batch_size, self.bar = batch_size, bar
         self.stages: list[OpaqueStage] = []
         self.history: dict[str, list[float]] = {}
@@ -124,11 +135,17 @@ class Recipe:
             self.answers = np.zeros((len(self.data), *answers.shape[1:]), np.float32)
         self.answers[rows] = answers
 
-    def fit_map(self, rows: np.ndarray | None = None, reading: str | None = None) -> None:
+    def fit_map(
+        self, rows: np.ndarray | None = None, reading: str | None = None, **options: Any
+    ) -> Any:
         """Fits the map exactly on the answers to some images, `None` for `refit`."""
         model, rows = self.model, self.refit if rows is None else rows
         part = self.data.take(rows)
-        how: dict[str, Any] = {"num_classes": model.output_map.num_classes, "seed": model.seed}
+        how: dict[str, Any] = {
+            "num_classes": model.output_map.num_classes,
+            "seed": model.seed,
+            **options,
+        }
         solver = partial(
             solve_views,
             model.queries_per_prediction,
@@ -136,7 +153,7 @@ class Recipe:
             groups=part.groups,
             **how,
         )
-        model.output_map.fit_answers(
+        return model.output_map.fit_answers(
             self._answers_to(rows), part.labels, solver=solver, sample_weight=part.weight
         )
 
@@ -149,25 +166,69 @@ class Recipe:
 
     def judge(self, stage: str) -> None:
         """Evaluates the current answers as a candidate, and keeps it if it is the best."""
-        trials = [self._trial(reading) for reading in self.readings]
-        score, reading, weights = min(trials, key=lambda trial: trial[:2])
+        if self.careful and len(self.readings) > 1:
+            self._choose_by_folds()
+        trials = {reading: self._trial(reading) for reading in self.readings}
+        reading = self._chosen({name: score for name, (score, _) in trials.items()})
+        score, weights = trials[reading]
         weights.restore()
         self.readings = (reading,)
-        kept = score.beats(self.best)
+        kept = self._beats(score, self.best)
         figures = (score.accuracy, score.loss, kept)
         self.stages.append(OpaqueStage(stage, self.used, *figures))
         if kept:
             self.best, self._best_weights = score, weights
             self._best_answers = np.array(self.answers)
 
-    def _trial(self, reading: str) -> tuple[ValidationScore, str, WeightCopy]:
+    def _chosen(self, scores: dict[str, ValidationScore], rows: np.ndarray | None = None) -> str:
+        """The best reading; of a careful recipe the first view, unless it is clearly beaten."""
+        if not self.careful or len(scores) == 1:
+            return min(scores, key=lambda name: (scores[name], name))
+        plain = scores[FIRST_VIEW]
+        best = min(set(scores) - {FIRST_VIEW}, key=lambda name: (scores[name], name))
+        better = self._beats(scores[best], plain, rows)
+        self.choice = (
+            f"{best}: loss {scores[best].loss:.3f}, first view: {plain.loss:.3f}, on "
+            f"{len(self.validation if rows is None else rows)} images; "
+            f"{'better' if better else 'not better'} by more than the standard error"
+        )
+        return best if better else FIRST_VIEW
+
+    def _choose_by_folds(self) -> None:
+        """Chooses the reading on all paid answers, if they are few."""
+        if len(self.refit) >= FEW_TO_CHOOSE_BY or not np.isin(self.validation, self.refit).all():
+            return
+        fits = {
+            reading: self.fit_map(self.refit, reading, few=FEW_TO_CHOOSE_BY)
+            for reading in self.readings
+        }
+        held_out = {name: None if fit is None else fit.held_out for name, fit in fits.items()}
+        found = {name: each for name, each in held_out.items() if each is not None}
+        rows = [each.rows for each in found.values() if each.rows is not None]
+        if len(rows) < len(fits):
+            return
+        scores = {
+            name: validation_score(np.exp(each.log_probabilities), each.labels, each.weight)
+            for name, each in found.items()
+        }
+        self.readings = (self._chosen(scores, self.refit[rows[0]]),)
+
+    def _beats(
+        self, score: ValidationScore, best: ValidationScore, rows: np.ndarray | None = None
+    ) -> bool:
+        if not self.careful:
+            return score.beats(best)
+        part = self.data.take(self.validation if rows is None else rows)
+        return score.clearly_beats(best, part.image_weight, part.groups)
+
+    def _trial(self, reading: str) -> tuple[ValidationScore, WeightCopy]:
         if self.exact_map or not self.stages:
             self.fit_map(self.train, reading)
         held_out = self.validation
         read = keras.ops.convert_to_numpy(self.model.output_map(self._answers_to(held_out)))
         weight = None if self.data.weight is None else self.data.weight[held_out]
         score = validation_score(read, self.data.labels[held_out], weight)
-        return score, reading, WeightCopy(trained_variables(self.model))
+        return score, WeightCopy(trained_variables(self.model))
 
     def improve(self, epochs: Iterable[str], patience: int | None = None) -> None:
         """Judges a candidate after each epoch; the model ends with the best one.
@@ -192,10 +253,7 @@ class Recipe:
                 self.fit_map()
 
 
-_BATCH_SIZE = 32
-
-
-def fit_epochs(recipe: Recipe, epochs: int, batch_size: int = _BATCH_SIZE) -> Iterator[str]:
+def fit_epochs(recipe: Recipe, epochs: int, batch_size: int = STEP_IMAGES) -> Iterator[str]:
     """Epochs of Keras's `fit` with the model's own gradients, exact or estimated ones.
 
     What `fit` asks is not kept: after each epoch the answers that the next candidate needs are
@@ -257,8 +315,8 @@ class EstimatedSteps:
         model = self.model
         order = np.random.default_rng([model.seed, epoch]).permutation(len(part))
         each = 1 + model.gradient_estimator.queries_per_image
-        for start in range(0, len(order), _BATCH_SIZE):
-            rows = order[start : start + _BATCH_SIZE]
+        for start in range(0, len(order), STEP_IMAGES):
+            rows = order[start : start + STEP_IMAGES]
             batch = part.take(rows)
             weight = batch.image_weight
             weight = np.ones(len(rows)) if weight is None else weight

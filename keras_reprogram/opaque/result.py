@@ -45,9 +45,12 @@ class OpaqueFit:
         num_images: labelled images that the budget paid for, validation included.
         stages: the candidates in order, see `OpaqueStage`.
         views: what was done about views, in words.
-        reading: how the map reads the views, chosen on validation: `"each view"` with weights of
-            its own, the `"mean of the views"`, or the `"first view"` where the others do harm.
+        reading: how the map reads the views: `"each view"` with weights of its own, the `"mean of
+            the views"`, or the `"first view"`, unless one of the others is better by more than the
+            standard error of the difference.
         ended_by: what else than this budget or validation ended the steps, or nothing.
+        choice: the figures that chose the reading, in words, or nothing.
+        given_back: why queries of the budget were not asked, in words, or nothing.
 
     Example:
     ```python
@@ -66,6 +69,13 @@ class OpaqueFit:
     views: str = ""
     reading: str = "each view"
     ended_by: str = ""
+    choice: str = ""
+    given_back: str = ""
+
+    @property
+    def unused_queries(self) -> int:
+        """Queries of the budget that were not asked."""
+        return self.query_budget - self.queries_used
 
     @property
     def kept(self) -> OpaqueStage:
@@ -86,6 +96,8 @@ class OpaqueFit:
             "views": self.views,
             "reading": self.reading,
             "ended_by": self.ended_by,
+            "choice": self.choice,
+            "given_back": self.given_back,
             "stages": [vars(stage) for stage in self.stages],
         }
 
@@ -98,6 +110,10 @@ class OpaqueFit:
                 f"{stage.stage}: validation accuracy {stage.validation_accuracy:.3f}, "
                 f"loss {stage.validation_loss:.3f} after {stage.queries_used:,} queries ({mark})"
             )
+        if self.choice:
+            lines.append(self.choice)
+        if self.given_back:
+            lines.append(f"{self.unused_queries:,} queries given back: {self.given_back}")
         if self.ended_by:
             lines.append(f"ended by {self.ended_by}; the best until then is kept")
         return "\n".join(lines)

@@ -12,7 +12,7 @@ from keras_reprogram.fitting.validation import draw_stratified, strata
 from keras_reprogram.fitting.view_selection import ViewOrder, ViewPool
 from keras_reprogram.output_map.dense_map import DenseMap
 from keras_reprogram.program.placement import Placement
-from keras_reprogram.program.views import draw_views
+from keras_reprogram.program.views import draw_views, suggested_style
 
 # The pilot's share of the images: a quarter of the price of asking the whole pool for all.
 PILOT_SHARE = 0.25
@@ -198,6 +198,12 @@ def check_placement(model: Any) -> None:
             "Choosing views needs a program that places images, such as `ProgramLayer`. "
             f"Received: {type(model.program).__name__}."
         )
+
+
+def sees_untouched(model: Any) -> bool:
+    """Whether the source sees images best as they are: colour pictures, and many labels."""
+    channels = model.program.target_shape[2]
+    return suggested_style(channels, model.source.num_labels) == "gentle"
 
 
 def _draw_pilot(labels: np.ndarray, pilot_images: int | None, seed: int) -> np.ndarray:

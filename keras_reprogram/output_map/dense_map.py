@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_reprogram.arguments import FITS, one_of
 from keras_reprogram.output_map.blocks import Block, slices_of, waves
 from keras_reprogram.output_map.linear_map import LinearMap
 from keras_reprogram.output_map.output_map import (
@@ -92,6 +93,11 @@ class DenseMap(LinearMap):
         num_classes: target classes K, or findings.
         targets: `"single_label"`, one class an image, or `"multi_label"`.
         ordinal: whether the classes are grades in order.
+        fit: how `fit_output_map` and `fit_opaque` solve it. `"exact"`: logistic regression, its
+            regularisation chosen on held-out images. `"closed_form"`: a discriminant with a shrunk
+            covariance, which knows class sizes and spares no image (`fit_discriminant`). `"auto"`:
+            the closed form of fewer than ten images (or groups) a class, else the exact fit.
+            Several findings and grades have the exact fit only.
         name: layer name.
 
     Input shape:
@@ -121,9 +127,16 @@ class DenseMap(LinearMap):
         *,
         targets: str = SINGLE_LABEL,
         ordinal: bool = False,
+        fit: str = "auto",
         name: str = "output_map",
     ) -> None:
         super().__init__(num_classes, targets=targets, ordinal=ordinal, name=name)
+        self.fit = one_of("fit", fit, FITS)
+        if fit == "closed_form" and (ordinal or targets != SINGLE_LABEL):
+            raise ValueError(
+                "The closed form is for one class an image, without an order. Received: "
+                f"fit={fit!r}, targets={targets!r}, ordinal={ordinal}. Leave `fit` out."
+            )
         # The kind of scores that a file's map was fitted on; it goes on reading them so.
         self._reads: str | None = None
         self._from_before = False
@@ -251,8 +264,10 @@ class DenseMap(LinearMap):
     ) -> Any:
         self.adapt(scores)
         features = ops.convert_to_numpy(self.features(np.asarray(scores, np.float32)))
-        options = {"parts": self.parts} if self.blocks else {}
+        options: dict[str, Any] = {"parts": self.parts} if self.blocks else {}
         options |= self.solver_options()
+        if self.fit != FITS[0]:
+            options["method"] = self.fit
         solution = solver(features, labels, sample_weight, **options)
         self.kernel.assign(solution.kernel)
         self.bias.assign(solution.bias)
@@ -265,7 +280,9 @@ class DenseMap(LinearMap):
             reads["reads"] = self._reads or self.score_kind
         if self.blocks:
             reads["blocks"] = [block.get_config() for block in self.blocks]
-        return self.base_config() | reads
+        # Files of maps that choose by the number of images are as they always were.
+        fit = {} if self.fit == FITS[0] else {"fit": self.fit}
+        return self.base_config() | reads | fit
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> DenseMap:

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_reprogram.asking.exact_fit import check_groups
 from keras_reprogram.asking.images import check_labels
-from keras_reprogram.fitting.map_fitting import held_out_rows
+from keras_reprogram.fitting.folds import held_out_rows
 from keras_reprogram.source.ledger.query_ledger import QueryLedger
 from keras_reprogram.source.source import Source
 from keras_reprogram.student.head import HeadLearner

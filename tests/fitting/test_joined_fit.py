@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from keras_reprogram.fitting import fit_joined_parts, fit_logistic_regression
-from keras_reprogram.fitting.map_fitting import fit_and_hold_out
 from keras_reprogram.fitting.validation import validation_score
 
 
@@ -21,7 +20,7 @@ PARTS = (3, 3, 3)
 
 def held_out(features, labels, **options):
     how = {"num_classes": 3, "sample_weight": None, "validation_split": 0.2, "seed": 0}
-    return fit_and_hold_out(features, labels, groups=None, **how | options)[1]
+    return fit_logistic_regression(features, labels, **how | options).held_out
 
 
 def test_the_result_is_the_weighted_sum_of_the_parts_own_fits():

@@ -229,7 +229,9 @@ def test_a_lower_loss_at_the_same_accuracy_is_kept(monkeypatch):
     assert [stage.kept for stage in fit.stages] == [True, True]
 
 
-def test_interrupt_before_the_first_map_leaves_the_model_as_it_was():
+def test_interrupt_before_the_first_map_leaves_the_model_as_it_was(monkeypatch):
+    # Other views are taken, however little better they are.
+    monkeypatch.setattr(fit_opaque, "_standard_errors", lambda pool: -np.inf)
     x, y = images_and_labels(COUNT)
     model = model_for(opaque_source(), 2, seed=3)
     model.fit_output_map(x, y, verbose=0)
@@ -462,7 +464,7 @@ def scores_by_reading(model, data, held_out, weight):
 
 def test_weighted_loss_chooses_the_reading():
     source, weight, differ = opaque_source(), np.array([1.0, 1.0, 10.0]), 0
-    for seed in (1, 2, 5):  # Each chooses another reading; the last two differ without weights.
+    for seed in (1, 2, 5):  # Each has another best reading; the last two differ without weights.
         data, held_out = noisy(60, seed), noisy(60, seed + 100)
         model = model_for(source, 3)
         fit = model.fit_opaque(
@@ -474,11 +476,14 @@ def test_weighted_loss_chooses_the_reading():
         )
         scores = scores_by_reading(model, data, held_out, weight)
         best = min(scores, key=lambda reading: scores[reading][0])
+        differ += best != min(scores, key=lambda reading: scores[reading][1])
+        plain = scores["first view"][0]
+        if not scores[best][0].clearly_beats(plain, weight[held_out[1]]):
+            best = "first view"
         assert fit.reading == best
         stage, expected = fit.stages[0], scores[best][0]
         assert stage.validation_loss == pytest.approx(expected.loss, rel=1e-4)
         assert stage.validation_accuracy == pytest.approx(expected.accuracy)
-        differ += best != min(scores, key=lambda reading: scores[reading][1])
     assert differ
 
 
