@@ -15,23 +15,18 @@ from keras_reprogram.asking.answer_store import MOST_MEMORY, is_cacheable
 from keras_reprogram.asking.data import split_counts
 from keras_reprogram.asking.exact_fit import check_groups
 from keras_reprogram.fitting.validation import draw_stratified, split_validation, strata
+from keras_reprogram.opaque.pilot import pilot_rows, plan_pilot
 from keras_reprogram.opaque.query_estimate import RECIPES, QueryEstimate
 from keras_reprogram.opaque.step_check import check_queries
-from keras_reprogram.opaque.view_choice import PILOT_SHARE, check_placement, sees_untouched
+from keras_reprogram.opaque.view_choice import check_placement, sees_untouched
 from keras_reprogram.program.placement import Placement
 
-# A pool beyond this size hardly holds better views.
-_LARGEST_POOL = 48
-# Fewer pilot images than this a class choose views by chance.
-PILOT_IMAGES_A_CLASS = 6
 # Images of one estimated step.
 STEP_IMAGES = 32
 # Fewer estimated steps than this never paid on photographs and sources of many labels: their noise
 # outweighs what they learn.
 FEWEST_STEPS = 100
 _NO_BETTER_VIEW = "a source of many labels sees colour pictures best untouched"
-# The share of the queries beyond the base answers that a pilot may take; steps get the rest.
-_PILOT_BUDGET = 0.5
 
 
 @dataclass(frozen=True)
@@ -121,38 +116,6 @@ def payable_rows(
         draw_stratified(train_labels, learned, seed),
         draw_stratified(validation_labels, held_out, seed),
     )
-
-
-def pilot_rows(
-    labels: np.ndarray,
-    groups: np.ndarray | None,
-    weight: np.ndarray | None,
-    size: int,
-    seed: int,
-) -> np.ndarray:
-    """Images to choose views by: one a group, as near-duplicates make every view look good."""
-    rows = np.arange(len(labels))
-    if weight is not None and np.count_nonzero(weight) >= size:
-        # Images of weight 0 do not contribute to the choice of views.
-        rows = np.flatnonzero(weight)
-    if groups is not None:
-        first = rows[np.unique(groups[rows], return_index=True)[1]]
-        classes = np.unique(labels[rows])
-        covered = len(np.unique(labels[first])) == len(classes)
-        if covered and len(first) >= PILOT_IMAGES_A_CLASS * len(classes):
-            rows = first
-    return rows[draw_stratified(labels[rows], min(size, len(rows)), seed)]
-
-
-def plan_pilot(spare: int, num_train: int, num_views: int, num_classes: int) -> tuple[int, int]:
-    """Images and views of the pilot: the largest pool that the spare queries pay."""
-    smallest = min(PILOT_IMAGES_A_CLASS * num_classes, num_train)
-    images = max(smallest, int(PILOT_SHARE * num_train))
-    for count in (images, smallest):
-        pool = min(_LARGEST_POOL, int(_PILOT_BUDGET * spare) // max(count, 1))
-        if pool >= num_views + max(2, num_views // 2):
-            return count, pool
-    return 0, 0
 
 
 def plan_opaque(
