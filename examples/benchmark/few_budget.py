@@ -238,7 +238,7 @@ def plain_fit(fit: str, draw: Draw) -> Outcome:
     answers = np.asarray(stored.answers[draw.rows, :1])
     if fit == "one_split":
 
-        def solver(features, labels, weight, method):
+        def solver(features, labels, weight):
             return fit_logistic_regression(
                 features,
                 labels,

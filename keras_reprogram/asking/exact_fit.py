@@ -113,6 +113,7 @@ def map_solver(model: Any, *, validation_split: float, groups: np.ndarray | None
             validation_split=validation_split,
             seed=model.seed,
             groups=groups,
+            method=model.output_map.fit,
             **options,
         )
 

@@ -19,7 +19,7 @@ _FEWEST_TO_LEAVE_OUT = 3
 # A fit takes milliseconds, and of two images a class each is missed.
 _NUM_FOLDS = 20
 # The temperature is sought in these powers of e.
-_LOG_TEMPERATURES = (-1.0, 7.0)
+_LOG_TEMPERATURES = (0.0, 7.0)
 
 
 def fit_discriminant(
@@ -42,7 +42,7 @@ def fit_discriminant(
     that is the classifier of normal classes with one covariance, whose estimate is drawn halfway to
     a multiple of the identity. `log(pi_k)` is what it knows of class sizes; a class without an
     image gets probability 0. Such discriminants rank classes well and are far too sure. The one
-    number T >= 1/e mends that: it is found on images that were left out, each once in one of twenty
+    number T >= 1 mends that: it is found on images that were left out, each once in one of twenty
     folds (it is r with fewer than three images a class), and changes no choice between classes of
     one size. With `s = 1` and classes of one size this is the nearest class mean: SS-Text's
     `w_k = (1/N) (1/lambda_k) sum_{i in k} f_i / tau` with `lambda_k = 1/n_k`, up to its text term

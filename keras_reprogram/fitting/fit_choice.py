@@ -20,7 +20,7 @@ def fit_linear_map(
     labels: np.ndarray,
     *,
     num_classes: int,
-    method: str = "auto",
+    method: str = "exact",
     sample_weight: np.ndarray | None = None,
     validation_split: float = 0.2,
     seed: int = 0,

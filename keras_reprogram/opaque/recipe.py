@@ -144,6 +144,7 @@ class Recipe:
         how: dict[str, Any] = {
             "num_classes": model.output_map.num_classes,
             "seed": model.seed,
+            "method": model.output_map.fit,
             **options,
         }
         solver = partial(

@@ -264,10 +264,8 @@ class DenseMap(LinearMap):
     ) -> Any:
         self.adapt(scores)
         features = ops.convert_to_numpy(self.features(np.asarray(scores, np.float32)))
-        options: dict[str, Any] = {"parts": self.parts} if self.blocks else {}
+        options = {"parts": self.parts} if self.blocks else {}
         options |= self.solver_options()
-        if self.fit != FITS[0]:
-            options["method"] = self.fit
         solution = solver(features, labels, sample_weight, **options)
         self.kernel.assign(solution.kernel)
         self.bias.assign(solution.bias)

@@ -89,6 +89,8 @@ class OutputMap(KeepsOldNames, keras.layers.Layer):
     """
 
     old_names = {"scores": "score_kind"}
+    # How the exact fits of a model solve a linear map, see `DenseMap`.
+    fit = "exact"
     # What an image's label is: one class, or any number of findings.
     targets = SINGLE_LABEL
     # Whether the classes are grades, from the lowest to the highest.
