@@ -78,7 +78,7 @@ ChannelOrder = Annotated[
     typer.Option(
         "--channel-order",
         metavar="ORDER",
-        help="bgr for an ONNX file or a Keras model that takes blue before red.",
+        help="bgr for a source file that takes blue before red (Custom Vision's exports).",
     ),
 ]
 PixelScale = Annotated[
@@ -86,7 +86,7 @@ PixelScale = Annotated[
     typer.Option(
         "--pixel-scale",
         metavar="X|R,G,B",
-        help="Factor from pixels in --value-range to what an ONNX file or a Keras model takes, for "
+        help="Factor from pixels in --value-range to what a source file takes, for "
         "all channels or each of them, in the order of --channel-order. [default: 1]",
     ),
 ]

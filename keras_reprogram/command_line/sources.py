@@ -155,11 +155,11 @@ def _tflite(text: str, settings: SourceSettings, opaque: bool, features: bool) -
         raise ValueError(_no_features("a .tflite file"))
     names = (
         *("value_range", "scores", "sum_tolerance", "data_format", "source_size"),
-        "class_names",
+        *("channel_order", "class_names"),
     )
     why = "a .tflite file has one signature and one output, and states how its scores are rounded"
-    settings.refuse(str(path), why, *_options(names))
-    return ResolvedSource(LiteRTSource(path, **settings.arguments(*names)))
+    settings.refuse(str(path), why, *_options((*names, "pixel_scale", "pixel_offset")))
+    return ResolvedSource(LiteRTSource(path, **settings.arguments(*names, "preprocessing")))
 
 
 def _onnx(text: str, settings: SourceSettings, opaque: bool, features: bool) -> ResolvedSource:
@@ -194,9 +194,8 @@ def _saved_model(
     path = Path(text).expanduser()
     if features:
         raise ValueError(_no_features("a SavedModel folder"))
-    why = "a SavedModel prepares its pixels itself"
-    settings.refuse(str(path), why, *_all_but("channel_order", "pixel_scale", "pixel_offset"))
-    names = tuple(field.name for field in dataclasses.fields(SourceSettings))
+    names = (*(field.name for field in dataclasses.fields(SourceSettings)), "preprocessing")
+    names = tuple(name for name in names if name not in ("pixel_scale", "pixel_offset"))
     if settings.value_range is None:
         raise ValueError(needs_value_range(path))
     return ResolvedSource(SavedModelSource(path, opaque=opaque, **settings.arguments(*names)))

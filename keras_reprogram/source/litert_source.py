@@ -11,11 +11,21 @@ import numpy as np
 
 from keras_reprogram.source.fingerprints import check_sha256
 from keras_reprogram.source.litert_interpreters import Interpreters, open_interpreter
-from keras_reprogram.source.network_input import in_calls_of, read_network_input, which_range
+from keras_reprogram.source.litert_metadata import LiteRTMetadata, read_litert_metadata
+from keras_reprogram.source.network_input import (
+    check_channel_order,
+    in_calls_of,
+    preprocessing_or_none,
+    read_network_input,
+    which_range,
+)
 from keras_reprogram.source.pixel_codes import pixel_codes
 from keras_reprogram.source.python_source import PythonSource
 from keras_reprogram.source.shared_work import SharedWork
 from keras_reprogram.threads import allowed_threads
+
+# Ends of a range that differ by less, as a share of it, are the same: -1 to 0.992, say.
+_RANGE_SLACK = 0.02
 
 
 @keras.saving.register_keras_serializable(package="keras_reprogram")
@@ -35,10 +45,15 @@ class LiteRTSource(PythonSource):
 
     Args:
         path: the `.tflite` file, images in, a row of scores for each out.
-        value_range: `(low, high)` of the pixels that the network expects. An 8-bit input takes
-            `(0, 255)` if this is `None`; a float input needs to be told.
+        value_range: `(low, high)` of the pixels that callers send, which the network expects if
+            there is no `preprocessing`. `None` is `(0, 255)` for an 8-bit input, and for a float
+            input whose metadata say how such pixels are normalised; others need to be told.
+        preprocessing: `(scale, offset)`, each a number or one a channel: a float network sees
+            `images * scale + offset`. `None`: as the file's metadata say if they state
+            `value_range` too, else nothing.
+        channel_order: `"rgb"`, or `"bgr"` to turn the channels round before that.
         sha256: the file's expected hash, or `None`.
-        class_names: names of the scores, or `None`.
+        class_names: names of the scores; `None`: those in the file's metadata, if there are.
         score_kind: `"probabilities"`, `"independent"`, `"logits"` or `"independent_logits"`; see
             `Source`. `None` takes probabilities, or what `sum_tolerance=None` says.
         sum_tolerance: how far a row may sum from 1; `"auto"` knows the scores' step.
@@ -75,6 +90,8 @@ class LiteRTSource(PythonSource):
         path: str | Path,
         *,
         value_range: tuple[float, float] | None = None,
+        preprocessing: tuple[Any, Any] | None = None,
+        channel_order: str = "rgb",
         sha256: str | None = None,
         class_names: Sequence[str] | None = None,
         score_kind: str | None = None,
@@ -91,18 +108,25 @@ class LiteRTSource(PythonSource):
         self.input_details = _only(interpreter.get_input_details(), "input", self.model_path)
         self.output_details = _only(interpreter.get_output_details(), "output", self.model_path)
         is_float = _check_types(self.input_details, self.output_details, self.model_path)
+        said, who = read_litert_metadata(self.model_path), str(self.model_path)
+        if is_float and preprocessing is None:
+            value_range, preprocessing = _as_said(said, value_range, who)
         if value_range is None and is_float:
-            raise ValueError(which_range(str(self.model_path)))
+            raise ValueError(which_range(who))
+        check_channel_order(channel_order)
         self.data_format, self.image_size = data_format, image_size
         self.network_input = read_network_input(
             _open_shape(self.input_details),
-            str(self.model_path),
+            who,
             data_format=data_format,
             image_size=image_size,
         )
+        num_labels = int(self.output_details["shape"][-1])
+        if class_names is None and len(said.class_names) == num_labels:
+            class_names = said.class_names
         super().__init__(
             self.network_input.source_shape,
-            int(self.output_details["shape"][-1]),
+            num_labels,
             value_range=value_range or (0.0, 255.0),
             class_names=class_names,
             score_kind=score_kind,
@@ -111,7 +135,13 @@ class LiteRTSource(PythonSource):
             max_batch=max_batch,
             name=name,
         )
-        self.num_threads = num_threads
+        self.num_threads, self.channel_order = num_threads, channel_order
+        self.preprocessing = preprocessing_or_none(
+            preprocessing,
+            self.source_shape[2],
+            np.dtype(np.float32) if is_float else np.dtype(self.input_details["dtype"]),
+            who,
+        )
         details = self.input_details
         self.pixel_codes = (
             None
@@ -144,11 +174,17 @@ class LiteRTSource(PythonSource):
         if self.pixel_codes is not None and not self.pixel_codes.is_as_spread:
             # Before 2026-11-29 no file's own codes were looked at: these scores are others.
             facts += ":own codes"
+        if self.preprocessing is not None:
+            facts += f":{self.preprocessing}"
+        if self.channel_order == "bgr":
+            facts += ":bgr"
         return facts
 
     def get_config(self) -> dict[str, Any]:
         return self.base_config() | {
             "path": str(self.model_path),
+            "preprocessing": self.preprocessing,
+            "channel_order": self.channel_order,
             "sha256": self.sha256,
             "num_threads": self.num_threads,
             "data_format": self.data_format,
@@ -183,6 +219,11 @@ class LiteRTSource(PythonSource):
 
     def _encode(self, images: np.ndarray) -> np.ndarray:
         """Images as the file takes them, in its own type and order of axes."""
+        if self.channel_order == "bgr":
+            images = images[..., ::-1]
+        if self.preprocessing is not None:
+            scale, offset = (np.asarray(part, np.float32) for part in self.preprocessing)
+            images = images.astype(np.float32) * scale + offset
         if self.network_input.axes is not None:
             images = images.transpose(self.network_input.axes)
         if self.pixel_codes is None:
@@ -195,6 +236,29 @@ class LiteRTSource(PythonSource):
             return output
         scale, zero_point = self.output_details["quantization"]
         return ((output.astype(np.float32) - zero_point) * scale).astype(np.float32)
+
+
+def _as_said(
+    said: LiteRTMetadata, value_range: tuple[float, float] | None, who: str
+) -> tuple[tuple[float, float] | None, tuple[Any, Any] | None]:
+    """Range and preprocessing of float pixels, by the caller or else by the file's metadata."""
+    own = said.preprocessing
+    if own is None:
+        return value_range, None
+    if value_range is None:
+        return (0.0, 255.0), own
+    scale, offset = (np.asarray(part, float) for part in own)
+    darkest, brightest = np.min(offset), np.max(255 * scale + offset)
+    slack = _RANGE_SLACK * (brightest - darkest)
+    if not np.allclose(value_range, (darkest, brightest), rtol=0, atol=slack):
+        raise ValueError(
+            f"{who} says in its metadata that it takes (pixel - mean) / std of pixels from 0 to "
+            f"255, mean {said.mean} and std {said.std}, so from {darkest:.3g} to {brightest:.3g}. "
+            f"Received: value_range={tuple(value_range)}. Leave `value_range` (--value-range) out "
+            "to send pixels from 0 to 255, or say otherwise by `preprocessing=(scale, offset)` "
+            "(--pixel-scale 1 for none) beside it."
+        )
+    return value_range, None
 
 
 def _open_shape(details: dict[str, Any]) -> tuple[int | None, ...]:

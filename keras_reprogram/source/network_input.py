@@ -176,6 +176,26 @@ def channel_values(part: Any, channels: int) -> float | tuple[float, ...]:
     return float(values) if values.ndim == 0 else tuple(values.tolist())
 
 
+def preprocessing_or_none(
+    said: tuple[Any, Any] | None, channels: int, dtype: np.dtype, who: str
+) -> tuple[Any, Any] | None:
+    """Checks `preprocessing=(scale, offset)` of a network whose pixels have this dtype."""
+    if said is None:
+        return None
+    if dtype.kind != "f":
+        raise ValueError(
+            f"{who} takes whole numbers, {dtype.name}, as they are. Received: "
+            f"preprocessing={said}. Leave `preprocessing` out."
+        )
+    if not isinstance(said, Sequence) or len(said) != 2:
+        raise ValueError(
+            "`preprocessing` must be (scale, offset), each a number or one a channel. "
+            f"Received: {said!r}. Write `(1 / 127.5, -1)` for pixels of 0 to 255 that become -1 "
+            "to 1."
+        )
+    return channel_values(said[0], channels), channel_values(said[1], channels)
+
+
 def in_calls_of(batch_size: int | None, count: int) -> list[tuple[slice, int]]:
     """The rows of each call of `batch_size` images, and how many images to add to it."""
     step = batch_size or max(count, 1)

@@ -11,10 +11,10 @@ import numpy as np
 
 from keras_reprogram.source.answer_probe import probe_images, warn_if_still
 from keras_reprogram.source.network_input import (
-    channel_values,
     check_channel_order,
     check_whole_pixels,
     in_calls_of,
+    preprocessing_or_none,
     read_network_input,
     told_data_format,
     which_range,
@@ -130,7 +130,7 @@ class ONNXSource(PythonSource):
         value_range = _value_range(value_range, self.file.dtype, who)
         check_channel_order(channel_order)
         self.channel_order, self.num_threads = channel_order, num_threads
-        self.preprocessing = _preprocessing(
+        self.preprocessing = preprocessing_or_none(
             preprocessing, self.network_input.source_shape[2], self.file.dtype, who
         )
         # A file may say that it takes any batch, and answer several images wrongly.
@@ -227,22 +227,3 @@ def _value_range(
     if dtype.kind != "f":
         check_whole_pixels(dtype.name, (low, high), who)
     return low, high
-
-
-def _preprocessing(
-    said: tuple[Any, Any] | None, channels: int, dtype: np.dtype, who: str
-) -> tuple[Any, Any] | None:
-    if said is None:
-        return None
-    if dtype.kind != "f":
-        raise ValueError(
-            f"{who} takes whole numbers, {dtype.name}, as they are. Received: "
-            f"preprocessing={said}. Leave `preprocessing` out."
-        )
-    if not isinstance(said, Sequence) or len(said) != 2:
-        raise ValueError(
-            "`preprocessing` must be (scale, offset), each a number or one a channel. "
-            f"Received: {said!r}. Write `(1 / 127.5, -1)` for pixels of 0 to 255 that become -1 "
-            "to 1."
-        )
-    return channel_values(said[0], channels), channel_values(said[1], channels)

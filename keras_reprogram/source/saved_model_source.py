@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,15 @@ import tensorflow as tf
 from keras_reprogram.source.fingerprints import check_sha256
 from keras_reprogram.source.network_input import (
     NetworkInput,
+    check_channel_order,
     check_whole_pixels,
+    preprocessing_or_none,
     read_network_input,
     rounded_for,
 )
 from keras_reprogram.source.source import Source, check_answer
+
+_KEY = "key"
 
 
 @keras.saving.register_keras_serializable(package="keras_reprogram")
@@ -28,16 +33,22 @@ class SavedModelSource(Source):
     black box, learned from by queries alone, and asking for its gradient is an error.
 
     A signature of a fixed batch is called in such batches, the last one filled up. One that takes
-    integers gets rounded pixels, and has no gradient.
+    integers gets rounded pixels, and has no gradient. One that takes encoded images (strings:
+    `image_bytes`, also with a `key` beside it, as AutoML exports have) gets them as PNG files.
 
     A SavedModel is a program: load only folders that you trust, and pass `sha256`.
 
     Args:
         path: the folder that holds `saved_model.pb`.
-        value_range: `(low, high)` of the pixels it expects.
+        value_range: `(low, high)` of the pixels that callers send, which it expects if there is no
+            `preprocessing`.
+        preprocessing: `(scale, offset)`, each a number or one a channel: a signature of floats sees
+            `images * scale + offset`.
+        channel_order: `"rgb"`, or `"bgr"` to turn the channels round before that, as exports of
+            Custom Vision need.
         sha256: the folder's expected hash (over all files), or `None`.
         signature: which signature to call.
-        output: which of its outputs holds the scores; may be left out if there is one.
+        output: which of its outputs holds the scores; may be left out if only one holds floats.
         opaque: refuse gradients.
         class_names: names of the scores, or `None`.
         score_kind: `"probabilities"`, `"independent"`, `"logits"` or `"independent_logits"`; see
@@ -74,6 +85,8 @@ class SavedModelSource(Source):
         path: str | Path,
         *,
         value_range: tuple[float, float],
+        preprocessing: tuple[Any, Any] | None = None,
+        channel_order: str = "rgb",
         sha256: str | None = None,
         signature: str = "serving_default",
         output: str | None = None,
@@ -92,17 +105,27 @@ class SavedModelSource(Source):
         loaded = _load(path)
         function = _signature(loaded, signature, path)
         input_name, spec = _image_input(function, path)
-        if spec.dtype.is_integer:
-            who = f"The signature of {path}"
-            check_whole_pixels(spec.dtype.name, value_range, who)
+        who = f"The signature {signature!r} of {path}"
+        pixels = tf.uint8 if spec.dtype == tf.string else spec.dtype
+        if pixels.is_integer:
+            check_whole_pixels(pixels.name, value_range, who)
+        shape = spec.shape.as_list()
+        if spec.dtype == tf.string:
+            # A file is an image of any size, in colours.
+            shape = [shape[0], None, None, 3]
         network_input = read_network_input(
-            spec.shape.as_list(),
-            f"The signature {signature!r} of {path}",
-            data_format=data_format,
-            image_size=image_size,
+            shape, who, data_format=data_format, image_size=image_size
+        )
+        check_channel_order(channel_order)
+        preprocessing = preprocessing_or_none(
+            preprocessing,
+            network_input.source_shape[2],
+            np.dtype(np.float32 if pixels.is_floating else pixels.as_numpy_dtype),
+            who,
         )
         output_name = _score_output(function, output, path)
-        call = _Call(function, input_name, output_name, network_input, spec.dtype)
+        prepare = _Preparation(preprocessing, channel_order)
+        call = _Call(function, input_name, output_name, network_input, spec.dtype, prepare)
         middle = np.full((1, *network_input.source_shape), sum(value_range) / 2, np.float32)
         probe = call(tf.constant(middle)).numpy()
         super().__init__(
@@ -119,6 +142,7 @@ class SavedModelSource(Source):
         self.model_path, self.sha256 = path, digest
         self.signature, self.output_name, self.input_name = signature, output_name, input_name
         self.opaque = opaque
+        self.preprocessing, self.channel_order = preprocessing, channel_order
         self.data_format, self.image_size = data_format, image_size
         self.network_input = network_input
         # The loaded object must live as long as its signatures. Keras does not see TensorFlow's
@@ -143,11 +167,15 @@ class SavedModelSource(Source):
     def fingerprint(self) -> str:
         facts = f"{self.sha256}:{self.signature}:{self.output_name}:{self.value_range}"
         chosen = self.network_input.chosen
-        return f"{facts}:{chosen}" if chosen else facts
+        prepared = [f"{self.preprocessing}"] * (self.preprocessing is not None)
+        prepared += ["bgr"] * (self.channel_order == "bgr")
+        return ":".join([facts, *([chosen] if chosen else []), *prepared])
 
     def get_config(self) -> dict[str, Any]:
         return self.base_config() | {
             "path": str(self.model_path),
+            "preprocessing": self.preprocessing,
+            "channel_order": self.channel_order,
             "sha256": self.sha256,
             "signature": self.signature,
             "output": self.output_name,
@@ -156,6 +184,22 @@ class SavedModelSource(Source):
             "data_format": self.data_format,
             "image_size": self.image_size,
         }
+
+
+@dataclass(frozen=True)
+class _Preparation:
+    """What is done to callers' pixels before a signature sees them."""
+
+    preprocessing: tuple[Any, Any] | None
+    channel_order: str
+
+    def __call__(self, images: Any) -> Any:
+        if self.channel_order == "bgr":
+            images = tf.reverse(images, axis=[-1])
+        if self.preprocessing is None:
+            return images
+        scale, offset = (np.asarray(part, np.float32) for part in self.preprocessing)
+        return images * scale + offset
 
 
 class _Call:
@@ -168,22 +212,32 @@ class _Call:
         output_name: str,
         network_input: NetworkInput,
         dtype: tf.DType,
+        prepare: _Preparation,
     ) -> None:
+        self.prepare = prepare
         self.function, self.names = function, (input_name, output_name)
         self.network_input, self.dtype = network_input, dtype
 
     def __call__(self, images: Any) -> Any:
+        images = self.prepare(images)
         if self.network_input.axes is not None:
             images = tf.transpose(images, self.network_input.axes)
-        if not self.dtype.is_floating:
-            images = rounded_for(self.dtype.name, images)
-        images = tf.cast(images, self.dtype)
+        pixels = tf.uint8 if self.dtype == tf.string else self.dtype
+        if not pixels.is_floating:
+            images = rounded_for(pixels.name, images)
+        images = tf.cast(images, pixels)
         batch = self.network_input.batch_size
         return self._scores(images) if batch is None else self._in_batches(images, batch)
 
     def _scores(self, images: Any) -> Any:
         input_name, output_name = self.names
-        return tf.cast(self.function(**{input_name: images})[output_name], tf.float32)
+        count = tf.shape(images)[0]
+        if self.dtype == tf.string:
+            images = tf.map_fn(tf.io.encode_png, images, fn_output_signature=tf.string)
+        inputs = {input_name: images}
+        if _KEY in self.function.structured_input_signature[1]:
+            inputs[_KEY] = tf.strings.as_string(tf.range(count))
+        return tf.cast(self.function(**inputs)[output_name], tf.float32)
 
     def _in_batches(self, images: Any, batch: int) -> Any:
         """Calls of exactly `batch` images; the last one is filled up with the last image."""
@@ -227,7 +281,10 @@ def _signature(loaded: Any, name: str, path: Path) -> Any:
 
 
 def _image_input(function: Any, path: Path) -> tuple[str, Any]:
-    inputs = function.structured_input_signature[1]
+    inputs = dict(function.structured_input_signature[1])
+    if len(inputs) > 1 and inputs.get(_KEY, tf.TensorSpec(())).dtype == tf.string:
+        # AutoML's, a text beside each image that comes back with its answer.
+        del inputs[_KEY]
     if len(inputs) != 1:
         raise ValueError(
             f"The signature of {path} must take one image input (None, H, W, C). "
@@ -235,11 +292,14 @@ def _image_input(function: Any, path: Path) -> tuple[str, Any]:
             "wrap the model in a function for `OpaqueSource` (--source FILE.py:NAME)."
         )
     name, spec = next(iter(inputs.items()))
+    if spec.dtype == tf.string and spec.shape.rank == 1:
+        return name, spec
     if spec.shape.rank is None or not (spec.dtype.is_floating or spec.dtype.is_integer):
         raise ValueError(
-            f"The signature of {path} must take one image input of numbers. Received: "
-            f"{spec.dtype.name} of shape {spec.shape}. Choose another `signature=` (--signature), "
-            "or wrap the model in a function for `OpaqueSource` (--source FILE.py:NAME)."
+            f"The signature of {path} must take one image input, of numbers or of encoded files. "
+            f"Received: {spec.dtype.name} of shape {spec.shape}. Choose another `signature=` "
+            "(--signature), or wrap the model in a function for `OpaqueSource` (--source "
+            "FILE.py:NAME)."
         )
     return name, spec
 
@@ -248,6 +308,10 @@ def _score_output(function: Any, output: str | None, path: Path) -> str:
     outputs = sorted(function.structured_outputs)
     if output is None and len(outputs) == 1:
         return outputs[0]
+    # Names, keys and class numbers are no scores.
+    floats = [name for name in outputs if function.structured_outputs[name].dtype.is_floating]
+    if output is None and len(floats) == 1:
+        return floats[0]
     if output is None or output not in outputs:
         raise ValueError(
             f"Pass `output=` (--score-output) to say which output of {path} holds the scores. "

@@ -322,8 +322,9 @@ def test_keras_files_take_preprocessing() -> None:
     path = str(embedded_path("traffic_signs.keras"))
     source = resolve_source(path, settings=settings).source
     assert (source.preprocessing, source.channel_order) == ((255.0, 0.0), "bgr")
-    with pytest.raises(ValueError, match="--channel-order, --pixel-scale beside"):
-        resolve_source(str(embedded_path("traffic_signs.tflite")), settings=settings)
+    tflite = str(embedded_path("traffic_signs.tflite"))
+    source = resolve_source(tflite, settings=settings).source
+    assert (source.preprocessing, source.channel_order) == ((255.0, 0.0), "bgr")
 
 
 def test_pixel_numbers_that_are_none_are_refused() -> None:
