@@ -158,7 +158,7 @@ OTHERS = [
     (
         lambda x: halves(tf.strings.to_number(x)),
         (tf.TensorSpec((None, *SHAPE), tf.string),),
-        "must take one image input of numbers. Received: string",
+        "of numbers or of encoded files. Received: string",
     ),
     (lambda x: 2 * halves(x), (IMAGES,), "a row that sums to 2"),
     (lambda x: halves(x)[0], (IMAGES,), r"scores of shape \(1, 2\). Received: shape \(2,\)"),
