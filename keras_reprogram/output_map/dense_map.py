@@ -127,7 +127,7 @@ class DenseMap(LinearMap):
         *,
         targets: str = SINGLE_LABEL,
         ordinal: bool = False,
-        fit: str = "auto",
+        fit: str = "exact",
         name: str = "output_map",
     ) -> None:
         super().__init__(num_classes, targets=targets, ordinal=ordinal, name=name)
@@ -278,8 +278,8 @@ class DenseMap(LinearMap):
             reads["reads"] = self._reads or self.score_kind
         if self.blocks:
             reads["blocks"] = [block.get_config() for block in self.blocks]
-        # Files of maps that choose by the number of images are as they always were.
-        fit = {} if self.fit == FITS[0] else {"fit": self.fit}
+        # Files of maps with an exact fit are as they always were.
+        fit = {} if self.fit == "exact" else {"fit": self.fit}
         return self.base_config() | reads | fit
 
     @classmethod

@@ -22,12 +22,12 @@ def script(monkeypatch):
 def test_ours_and_scikit_learns_fit_agree(script, tmp_path, classes):
     random = np.random.default_rng(0)
     centres = random.normal(size=(4, 12))
-    for part, count in (("train", 400), ("test", 200)):
+    for part, count in (("train", 1600), ("test", 200)):
         labels = random.integers(0, 4, count)
         features = centres[labels] + random.normal(size=(count, 12))
         np.save(tmp_path / f"answers_made_{part}.npy", features.astype(np.float32))
         np.save(tmp_path / f"answers_made_{part}_labels.npy", labels)
-    case = script.Case("made", rows=150, features=10, classes=classes, source="answers")
+    case = script.Case("made", rows=600, features=10, classes=classes, source="answers")
     ours, theirs = (
         script.timed(case, method, str(tmp_path)) for method in ("this version", "scikit-learn")
     )

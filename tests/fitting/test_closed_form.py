@@ -148,7 +148,7 @@ def test_a_map_keeps_its_fit_and_models_ask_it(name):
     output_map = DenseMap(3, fit=name)
     copy = DenseMap.from_config(output_map.get_config())
     assert copy.fit == name
-    assert ("fit" in output_map.get_config()) == (name != "auto")
+    assert ("fit" in output_map.get_config()) == (name != "exact")
     model = small_model(output_map=copy, fitted=False)
     fit = model.fit_output_map(*images_and_labels(), verbose=0)
     # 26 images of 3 classes.
@@ -164,7 +164,7 @@ def test_an_unknown_fit_is_refused():
 def test_grades_and_findings_have_the_exact_fit_only(given):
     with pytest.raises(ValueError, match="closed form is for one class an image"):
         DenseMap(3, fit="closed_form", **given)
-    assert DenseMap(3, **given).fit == "auto"
+    assert DenseMap(3, **given).fit == "exact"
     features, labels = clouds([5, 5, 5])
     assert (
         fit_linear_map(features, labels, num_classes=3, method="auto", ordinal=True).method
