@@ -217,7 +217,8 @@ def spare_budget(budget: int, draw: Draw) -> Outcome:
         masked=False,
         seed=draw.seed,
     )
-    model = ReprogrammedModel(program, source, DenseMap(len(data.class_names), fit="auto"), seed=draw.seed)
+    output_map = DenseMap(len(data.class_names), fit="auto")
+    model = ReprogrammedModel(program, source, output_map, seed=draw.seed)
     found = model.fit_opaque(
         data.train_images,
         data.train_labels,
