@@ -58,9 +58,9 @@ def fit_opaque(
        it lowers the validation loss by more than the standard error of the difference; two epochs
        that are not kept end it.
 
-    Queries that cannot pay are not asked, and `OpaqueFit.given_back` says why: a source of many
-    labels sees colour pictures best untouched, so that a program of one view gets no pilot, and
-    fewer than 100 estimated steps only add noise there.
+    Queries that are not expected to pay are not asked, and `OpaqueFit.given_back` says why: a
+    source of many labels is taken to see colour pictures best untouched, so that a program of one
+    view gets no pilot, and fewer than 100 estimated steps are not run there.
 
     All of it is reckoned before the first query, as `estimate_queries` says it.
     The budget is never exceeded but by repetitions after a service's failures, which a ledger's

@@ -23,10 +23,10 @@ from keras_reprogram.program.placement import Placement
 
 # Images of one estimated step.
 STEP_IMAGES = 32
-# Fewer estimated steps than this never paid on photographs and sources of many labels: their noise
-# outweighs what they learn.
+# Fewer estimated steps than this are not run on photographs and sources of many labels. The number
+# is a judgement: only runs of six steps were looked at, which ended above the map's loss.
 FEWEST_STEPS = 100
-_NO_BETTER_VIEW = "a source of many labels sees colour pictures best untouched"
+_NO_BETTER_VIEW = "a source of many labels is taken to see colour pictures best untouched"
 
 
 @dataclass(frozen=True)
