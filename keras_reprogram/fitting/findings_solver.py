@@ -9,16 +9,11 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import expit
 
-from keras_reprogram.fitting.logistic_solver import TOLERANCE
+from keras_reprogram.fitting.logistic_solver import FAR, TOLERANCE, lbfgs
 from keras_reprogram.fitting.threads import one_thread, threads_for
 
-_MEMORY = 10
-_MAX_ITERATIONS = 2_000
-# So many times the tolerance is worth a warning.
-_FAR = 10
 # A finding that is hardly ever in doubt is taken to curve the loss by no less than this.
 _SMALLEST_DOUBT = 1e-6
 # A finding that is told apart nearly surely curves the loss far less at its minimum than where the
@@ -117,19 +112,11 @@ class FindingsProblem:
                 for precision in (np.float32, np.float64):
                     rows = self.rows.astype(precision, copy=False)
                     objective = _Objective(rows, labels.astype(precision), share, parts, run)
-                    found = minimize(
+                    found = lbfgs(
                         objective.preconditioned,
                         (weights / scale).ravel(),
                         (penalties, scale),
-                        jac=True,
-                        method="L-BFGS-B",
-                        options={
-                            "maxcor": _MEMORY,
-                            "gtol": tolerance,
-                            "ftol": 0.0,
-                            "maxiter": _MAX_ITERATIONS,
-                            "maxfun": 2 * _MAX_ITERATIONS,
-                        },
+                        tolerance,
                     )
                     weights = found.x.reshape(scale.shape) * scale
                     gradient = float(np.abs(found.jac).max())
@@ -139,7 +126,7 @@ class FindingsProblem:
                 before, doubt = doubt, self._doubt(chosen, _solution(weights))
                 if tolerance > TOLERANCE or (doubt > _MUCH_LESS_DOUBT * before).all():
                     break
-        if gradient > _FAR * tolerance:
+        if gradient > FAR * tolerance:
             warnings.warn(
                 f"The exact fit of {len(chosen)} findings ended after {iterations} iterations "
                 f"before its minimum: expected a gradient below {tolerance:g}. Received: "

@@ -19,7 +19,7 @@ TOLERANCE = 1e-4
 _MEMORY = 10
 _MAX_ITERATIONS = 2_000
 # So many times the tolerance is worth a warning: the objective is then off by 1e-6 or more.
-_FAR = 10
+FAR = 10
 # A class that is hardly ever in doubt is taken to curve the loss by no less than this.
 _SMALLEST_DOUBT = 1e-6
 # Squares of all rows at once would take as much memory as the rows.
@@ -120,27 +120,18 @@ class LogisticProblem:
                 objective = _Objective(
                     self.rows.astype(precision, copy=False), self.targets, self.share, parts, run
                 )
-                found = minimize(
+                found = lbfgs(
                     objective.preconditioned,
                     _flat(weights[:-1] @ within / scale.kernel, weights[-1] @ along / scale.bias),
                     (penalties, scale, turn),
-                    jac=True,
-                    method="L-BFGS-B",
-                    # The gradient alone ends it: the loss cannot be told apart long before.
-                    options={
-                        "maxcor": _MEMORY,
-                        "gtol": tolerance,
-                        "ftol": 0.0,
-                        "maxiter": _MAX_ITERATIONS,
-                        "maxfun": 2 * _MAX_ITERATIONS,
-                    },
+                    tolerance,
                 )
                 weights = _weights_of(found.x, scale, turn)
                 gradient = float(np.abs(found.jac).max())
                 iterations += int(found.nit)
                 if gradient <= tolerance:
                     break
-        if gradient > _FAR * tolerance:
+        if gradient > FAR * tolerance:
             warnings.warn(
                 f"The exact fit at C = {regularization:g} ended after {iterations} iterations "
                 f"before its minimum: expected a gradient below {tolerance:g}. "
@@ -181,6 +172,35 @@ class LogisticProblem:
         doubt, along = np.linalg.eigh(np.diag(often) - both)
         # A number that is added to all classes changes nothing: the first eigenvalue is zero.
         return np.maximum(doubt, max(doubt[1], _SMALLEST_DOUBT)), along
+
+
+def lbfgs(objective: Callable[..., Any], start: np.ndarray, given: tuple, tolerance: float) -> Any:
+    """SciPy's L-BFGS-B until the largest entry of the gradient is below the tolerance.
+
+    Args:
+        objective: `(unknowns, *given)` -> value and gradient.
+        start: unknowns.
+        given: what else the objective takes.
+        tolerance: see `TOLERANCE`.
+
+    Returns:
+        SciPy's `OptimizeResult`.
+    """
+    return minimize(
+        objective,
+        start,
+        given,
+        jac=True,
+        method="L-BFGS-B",
+        # The gradient alone ends it: the loss cannot be told apart long before.
+        options={
+            "maxcor": _MEMORY,
+            "gtol": tolerance,
+            "ftol": 0.0,
+            "maxiter": _MAX_ITERATIONS,
+            "maxfun": 2 * _MAX_ITERATIONS,
+        },
+    )
 
 
 class _Sides(NamedTuple):

@@ -13,7 +13,7 @@ from keras_reprogram.fitting.validation import ValidationScore
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.output_map.dense_map import DenseMap
 from keras_reprogram.output_map.new_head import NewHead
-from keras_reprogram.program.program_layer import ProgramLayer
+from keras_reprogram.student.local_model import local_model
 from keras_reprogram.student.mixing import MANY, Choice, Targets, choose_mix
 
 
@@ -76,21 +76,6 @@ class HeadLearner:
         return model
 
     def _new_model(self) -> ReprogrammedModel:
-        teacher, source = self._teacher, self._source
-        program = ProgramLayer(
-            teacher.program.target_shape,
-            source.source_shape,
-            source_range=source.value_range,
-            target_range=teacher.program.target_range,
-            placement="full",
-        )
-        head = NewHead if source.score_kind == "features" else DenseMap
-        output_map = head(teacher.output_map.num_classes)
-        return ReprogrammedModel(
-            program,
-            source,
-            output_map,
-            class_names=teacher.class_names,
-            seed=teacher.seed,
-            name="student",
-        )
+        head = NewHead if self._source.score_kind == "features" else DenseMap
+        output_map = head(self._teacher.output_map.num_classes)
+        return local_model(self._teacher, self._source, output_map)

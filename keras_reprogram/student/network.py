@@ -13,8 +13,8 @@ from keras_reprogram.fitting.validation import ValidationScore, validation_score
 from keras_reprogram.fitting.weight_copy import WeightCopy
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.output_map.label_map import MultiLabelMap
-from keras_reprogram.program.program_layer import ProgramLayer
 from keras_reprogram.source.frozen_source import FrozenSource
+from keras_reprogram.student.local_model import local_model
 from keras_reprogram.student.mixing import FEW, Choice, Targets, choose_mix
 
 BATCH_SIZE = 32
@@ -152,23 +152,9 @@ class NetworkLearner:
         source = FrozenSource(
             network, value_range=teacher.program.target_range, score_kind="probabilities"
         )
-        program = ProgramLayer(
-            teacher.program.target_shape,
-            source.source_shape,
-            source_range=source.value_range,
-            target_range=teacher.program.target_range,
-            placement="full",
-        )
         table = [[number] for number in range(num_classes)]
         output_map = MultiLabelMap(num_classes, assignment="self-defined", label_table=table)
-        return ReprogrammedModel(
-            program,
-            source,
-            output_map,
-            class_names=teacher.class_names,
-            seed=teacher.seed,
-            name="student",
-        )
+        return local_model(teacher, source, output_map)
 
 
 def _check(teacher: Any, network: keras.Model) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_reprogram.asking.exact_fit import map_solver
+from keras_reprogram.fitting.folds import fold_numbers
 from keras_reprogram.fitting.validation import validation_score
 
 _FOLDS = 4
@@ -89,18 +90,12 @@ class Teacher:
         positions = np.flatnonzero(rows)
         if not len(positions):
             return []
-        groups = np.arange(len(rows)) if self._groups is None else self._groups
-        _, first, member = np.unique(groups[positions], return_index=True, return_inverse=True)
-        order = np.random.default_rng(self._model.seed).permutation(len(first))
-        order = order[np.argsort(self._labels[positions[first[order]]], kind="stable")]
-        fold_of = np.empty(len(first), int)
-        fold_of[order] = np.arange(len(first)) % _FOLDS
-        folds = []
-        for number in range(_FOLDS):
-            fold = np.zeros(len(rows), bool)
-            fold[positions[fold_of[member.reshape(-1)] == number]] = True
-            folds.append(fold)
-        return folds
+        groups = None if self._groups is None else self._groups[positions]
+        number = np.full(len(rows), -1)
+        number[positions] = fold_numbers(
+            self._labels[positions], self._model.seed, groups, num_folds=_FOLDS
+        )
+        return [number == fold for fold in range(_FOLDS)]
 
 
 def _read(output_map: Any, scores: np.ndarray) -> np.ndarray:
