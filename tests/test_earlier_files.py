@@ -23,7 +23,7 @@ def source_of(name):
     return frozen_source(output="features" if name == "head_coordinates" else "scores")
 
 
-@pytest.mark.fast_cases(2)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.keras")), ids=lambda path: path.stem)
 def test_keras_files_open_and_train_on(path):
     model = keras.saving.load_model(path)
@@ -33,6 +33,7 @@ def test_keras_files_open_and_train_on(path):
     assert int(model.optimizer.iterations.numpy()) == steps + 2
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.reprogram")), ids=lambda path: path.stem)
 def test_program_files_open(path):
     model = load_program(path, source_of(path.stem))

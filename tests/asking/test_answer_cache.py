@@ -84,7 +84,7 @@ def assert_same_training(make, queries, x=IMAGES, y=LABELS, **options):
     assert history["queries_used"][-1] == cached.queries_used
 
 
-@pytest.mark.fast_cases(1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "queries"),
     [
@@ -160,12 +160,13 @@ def fitted(model):
     return model
 
 
-@pytest.mark.fast_cases(2)
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_every_kind_of_model_trains_the_same(name) -> None:
     assert_same_training(MODELS[name], (26, 52))
 
 
+@pytest.mark.slow
 def test_it_says_so_shows_a_bar_and_is_silent_when_told(capsys) -> None:
     fit(model_of(), verbose=2, validation_data=OTHERS)
     printed = capsys.readouterr().out
@@ -209,6 +210,7 @@ def test_programs_that_are_trained_are_none_of_its_business(capsys) -> None:
 # === Data sets ===
 
 
+@pytest.mark.slow
 def test_data_sets_of_fixed_order_are_cached() -> None:
     x = data_set().map(lambda image, label: (image, tf.one_hot(label, NUM_CLASSES)))
 
@@ -257,7 +259,7 @@ MOVING = {
 }
 
 
-@pytest.mark.fast_cases(2)
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MOVING)
 def test_data_that_may_change_are_asked_in_every_epoch(name, capsys) -> None:
     make, reason, options = MOVING[name]
@@ -294,6 +296,7 @@ class Flickering(Augmenting):
         return self.program(images * share)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "reason"), [(Augmenting, "random numbers"), (Flickering, "other images in training")]
 )
@@ -326,6 +329,7 @@ def test_a_second_fit_asks_nothing_until_something_changes(capsys) -> None:
     assert fit(model, 255 - IMAGES)[0] == 26
 
 
+@pytest.mark.slow
 def test_one_epoch_is_trained_as_ever(capsys) -> None:
     model = model_of()
     assert fit(model, Sequence(), None, batch_size=None, epochs=1, verbose=2)[0] == 24
@@ -334,6 +338,7 @@ def test_one_epoch_is_trained_as_ever(capsys) -> None:
     assert fit(model, epochs=4, initial_epoch=3)[0] == 26
 
 
+@pytest.mark.slow
 def test_files_serve_later_runs_and_know_their_source_program_and_images(tmp_path) -> None:
     options = {"cache_features": tmp_path / "features", "validation_data": OTHERS}
     first, second = model_of(), model_of()

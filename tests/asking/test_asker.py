@@ -57,6 +57,7 @@ def test_a_callable_never_gets_more_than_its_limit(limit) -> None:
     assert sum(sizes) == model.queries_used == 3 * (26 + 13 * (1 + 3 + 1 + 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [pytest.param(2, marks=pytest.mark.slow), 7])
 def test_a_source_in_the_graph_never_gets_more_than_its_limit(limit) -> None:
     source = RecordedSource(limit)

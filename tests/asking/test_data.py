@@ -81,6 +81,7 @@ def costly():
     return small_model(opaque_source(), num_views=2)
 
 
+@pytest.mark.fast_cases(10)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("form", [*WITHOUT_END, *UNKNOWN])
 def test_a_source_that_costs_is_not_asked_without_end(way, form, costly) -> None:
@@ -91,6 +92,7 @@ def test_a_source_that_costs_is_not_asked_without_end(way, form, costly) -> None
     assert costly.queries_used == before
 
 
+@pytest.mark.fast_cases(6)
 @pytest.mark.parametrize("way", ["fit_output_map", "collect_scores", "predict", "evaluate"])
 @pytest.mark.parametrize("form", [*WITHOUT_END, *UNKNOWN])
 def test_steps_are_what_is_asked(way, form, costly) -> None:
@@ -111,6 +113,7 @@ def test_no_more_is_asked_than_data_say_they_have(way, make, costly) -> None:
     assert costly.queries_used - before == 3 * len(IMAGES) * 2
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize("form", WITHOUT_END)
 @pytest.mark.parametrize("way", WAYS)
 def test_no_source_is_asked_without_end(way, form) -> None:

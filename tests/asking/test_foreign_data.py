@@ -90,6 +90,7 @@ def test_batches_where_arrays_are_needed(model) -> None:
         model.fit_opaque("photos/", LABELS, query_budget=30)
 
 
+@pytest.mark.slow
 def test_hugging_face(model) -> None:
     datasets = pytest.importorskip("datasets")
     features = datasets.Features(

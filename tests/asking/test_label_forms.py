@@ -64,6 +64,7 @@ KINDS = [
 ]
 
 
+@pytest.mark.fast_cases(20)
 @pytest.mark.parametrize("num_classes", [2, 3, 9, 1000])
 @pytest.mark.parametrize(("loss", "kind"), KINDS)
 def test_labels_come_in_the_form_that_a_loss_reads(loss, kind, num_classes):

@@ -73,6 +73,7 @@ def test_every_form_of_data_gives_the_same_fit(form, fitted_on_arrays) -> None:
     np.testing.assert_allclose(model.predict(form(IMAGES, LABELS), verbose=0), predicted, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [dataset, Batches, generator])
 def test_exact_fit_takes_every_form_of_data(form) -> None:
     expected = small_model(opaque_source())
@@ -85,7 +86,7 @@ def test_exact_fit_takes_every_form_of_data(form) -> None:
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
-@pytest.mark.fast_cases(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["uint8", "float16", "float64"])
 def test_pixels_of_any_type_predict_the_same(dtype) -> None:
     model = eager_head()
@@ -97,6 +98,7 @@ def test_pixels_of_any_type_predict_the_same(dtype) -> None:
     model.fit(as_data, verbose=0)
 
 
+@pytest.mark.slow
 def test_one_hot_labels_give_the_same_fit(fitted_on_arrays) -> None:
     one_hot = keras.utils.to_categorical(LABELS, NUM_CLASSES)
     model = eager_head()
@@ -132,6 +134,7 @@ def test_rows_of_probabilities_are_their_largest_class_where_one_is_needed() -> 
     assert found == pytest.approx(expected, rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", [None, opaque_source])
 def test_label_columns_and_whole_floats_are_labels(source) -> None:
     model = small_model(source and source())
@@ -149,6 +152,7 @@ def test_boolean_labels_are_two_classes() -> None:
     assert model.evaluate(IMAGES, LABELS > 0, return_dict=True, verbose=0)["accuracy"] > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label_mode", ["int", "categorical"])
 def test_images_from_a_directory(label_mode, tmp_path) -> None:
     for index, (image, label) in enumerate(zip(IMAGES, LABELS, strict=True)):
@@ -181,6 +185,7 @@ def test_class_weight_equals_sample_weight() -> None:
     assert np.abs(weights(plain)[-1] - weights(one)[-1]).max() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [dataset, Batches])
 def test_weights_inside_a_data_set(form) -> None:
     weight = np.linspace(0.1, 2, 26).astype("float32")
@@ -196,6 +201,7 @@ def test_weights_inside_a_data_set(form) -> None:
         np.testing.assert_allclose(left, right, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_weight_two_in_fit_is_an_image_twice() -> None:
     weight = np.where(LABELS == 1, 2.0, 1.0)
     twice = np.concatenate([np.arange(26), np.flatnonzero(LABELS == 1)])
@@ -246,6 +252,7 @@ def test_weights_decide_which_labels_are_assigned() -> None:
     assert labels_of_class_one(model) == [0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimated", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_focal_losses(estimated) -> None:
     model = small_model(opaque_source() if estimated else None)
@@ -278,6 +285,7 @@ def test_validation_data_in_every_form() -> None:
         assert history["queries_used"] == [before + 52]
 
 
+@pytest.mark.slow
 def test_validation_split_takes_the_last_images() -> None:
     model = eager_head()
     labels = np.where(np.arange(26) < 20, LABELS, 0)
@@ -287,6 +295,7 @@ def test_validation_split_takes_the_last_images() -> None:
     assert history["val_loss"][-1] == pytest.approx(expected[0], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_py_dataset_batches_are_shuffled_as_keras_shuffles_them() -> None:
     seen = []
 
@@ -309,6 +318,7 @@ def test_steps_per_epoch_with_arrays_goes_through_all_images() -> None:
     assert history.history["queries_used"] == [20, 36, 52]
 
 
+@pytest.mark.slow
 def test_arguments_by_position_are_those_of_keras() -> None:
     model = eager_head()
     model.fit(IMAGES, LABELS, 13, 1, 0)

@@ -95,6 +95,7 @@ def test_a_program_file_keeps_it(calibrated, tmp_path) -> None:
     assert load_program(file, opaque_source()).calibration.coverage == 0.5
 
 
+@pytest.mark.slow
 def test_a_keras_file_keeps_it(tmp_path) -> None:
     model = small_model()
     model.calibrate(IMAGES, LABELS, verbose=0)
@@ -153,6 +154,7 @@ def test_calibration_comes_after_the_fit() -> None:
     )
 
 
+@pytest.mark.slow
 def test_images_that_were_fitted_on_are_refused() -> None:
     fits = {
         "fit_output_map": lambda model: model.fit_output_map(IMAGES, LABELS, verbose=0),

@@ -84,6 +84,7 @@ def test_counted_queries_are_the_declared_ones(kind, num_views, saved_model) -> 
         assert source.queries_used == model.queries_used
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"two_sided": True}, {"per_image": False}])
 def test_other_estimators_count_too(options) -> None:
     model = small_model(opaque_source(), num_views=3, estimator=directions(2, **options))
@@ -93,6 +94,7 @@ def test_other_estimators_count_too(options) -> None:
     assert model.queries_used - before == COUNT * 3 * (1 + cost)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", [frozen_source, opaque_source])
 def test_models_that_share_a_source_count_separately(source) -> None:
     shared = source()

@@ -121,6 +121,7 @@ def test_the_start_is_the_linear_head_and_each_rate_begins_there() -> None:
     np.testing.assert_allclose(results[0], results[2], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_images_of_one_group_stay_together_when_the_head_is_chosen(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

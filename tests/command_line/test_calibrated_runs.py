@@ -35,6 +35,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_held_out_images_are_paid_for_once(run: Path) -> None:
     facts = json.loads((run / "run.json").read_text())
     assert facts["options"]["calibrate"] == 0.4

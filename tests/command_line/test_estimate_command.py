@@ -60,7 +60,7 @@ def test_a_budget_is_an_upper_bound(command: Command, tmp_path) -> None:
     assert expected["hours"] == pytest.approx(expected["total"] / 36_000)
 
 
-@pytest.mark.fast_cases(1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "extra", [("--query-budget", 400), pytest.param(("--epochs", 1), marks=pytest.mark.slow), ()]
 )

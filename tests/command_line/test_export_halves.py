@@ -12,6 +12,7 @@ from keras_reprogram import LiteRTSource, embedded_path
 from keras_reprogram.export import halves
 
 
+@pytest.mark.slow
 def test_halves_of_an_opaque_run(
     command: Command, opaque_run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

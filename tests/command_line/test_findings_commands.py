@@ -59,6 +59,7 @@ def run(tmp_path_factory):
     return place / "digit_findings-traffic-signs"
 
 
+@pytest.mark.slow
 def test_the_run_keeps_figures_of_each_finding(run):
     facts = json.loads((run / "run.json").read_text())
     assert facts["target"]["multi_label"] is True

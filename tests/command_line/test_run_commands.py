@@ -145,6 +145,7 @@ def test_export_of_an_opaque_run_needs_an_equivalent(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_export_writes_what_predict_says(
     command: Command,
     opaque_run: TrainedRun,

@@ -52,6 +52,7 @@ def test_embedded_source_is_keras_or_litert() -> None:
     np.testing.assert_allclose(opaque.source(images), transparent.source(images), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_application_takes_options(application: FrozenSource) -> None:
     assert application.source_shape == (128, 128, 3)
     assert application.num_labels == 1000
@@ -71,6 +72,7 @@ def test_opaque_keras_source_answers_alike_and_refuses_gradients() -> None:
     assert opaque.equivalent == path
 
 
+@pytest.mark.slow
 def test_features_are_what_enters_the_last_layer() -> None:
     transparent = resolve_source("traffic-signs").source
     features = resolve_source("traffic-signs", features=True).source
@@ -140,6 +142,7 @@ def test_python_code_makes_a_source(
     assert resolved.equivalent is None
 
 
+@pytest.mark.slow
 def test_python_code_may_make_a_transparent_source(tmp_path: Path) -> None:
     code = (
         "from keras_reprogram.command_line.sources import resolve_source\n"
@@ -217,6 +220,7 @@ def test_settings_describe_a_keras_file(files: Path) -> None:
         resolve_source(path, settings=dataclasses.replace(BYTES, signature="x"))
 
 
+@pytest.mark.slow
 def test_settings_describe_a_saved_model(tmp_path: Path) -> None:
     class Two(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec((1, 8, 8, 3), tf.uint8)])
@@ -262,6 +266,7 @@ def test_a_range_that_is_so_anyway_may_be_said(tmp_path: Path) -> None:
         assert resolve_source(text, settings=BYTES).source.value_range == (0, 255)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_report")
 def test_a_run_keeps_what_was_said_of_its_source(
     command: Command, files: Path, tmp_path: Path

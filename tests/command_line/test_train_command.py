@@ -232,6 +232,7 @@ def test_quiet_says_nothing_on_stderr(command: Command, tmp_path: Path) -> None:
     assert "map only" in ended.out
 
 
+@pytest.mark.slow
 @NO_REPORT
 @pytest.mark.filterwarnings("default:.*queries of the budget")
 def test_query_budget_is_kept_and_its_stages_are_reported(command: Command, tmp_path: Path) -> None:

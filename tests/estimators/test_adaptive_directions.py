@@ -37,6 +37,7 @@ def test_directions_double_when_the_loss_stops_falling(source):
     assert model.gradient_estimator.num_directions == 3
 
 
+@pytest.mark.slow
 def test_every_fit_begins_anew():
     model = small_model(opaque_source(), estimator=directions(1))
     grow = GrowDirections(start=2, end=4, patience=1, monitor="made")
@@ -46,6 +47,7 @@ def test_every_fit_begins_anew():
         assert made.numbers == [2, 2, 4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", [CoordinateWise(1), None])
 def test_a_model_without_directions_is_refused(estimator):
     model = small_model(frozen_source(), estimator=estimator)
@@ -53,6 +55,7 @@ def test_a_model_without_directions_is_refused(estimator):
         model.fit(IMAGES, LABELS, callbacks=[GrowDirections()], verbose=0)
 
 
+@pytest.mark.slow
 def test_an_unknown_log_is_refused_with_those_there_are():
     model = small_model(frozen_source(), estimator=directions(1))
     with pytest.raises(ValueError, match=r"'accuracy', 'loss'.*Received: 'val_loss'"):

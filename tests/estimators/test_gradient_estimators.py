@@ -66,6 +66,7 @@ SELDOM = (
 )
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SELDOM)) for n in ESTIMATORS]
 )

@@ -26,6 +26,7 @@ LOSSES = [
 ]
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize(("loss", "labels"), LOSSES)
 def test_mean_of_rows_is_the_compiled_loss(loss, labels):
     rows = keras.ops.convert_to_numpy(row_loss(loss)(labels, PROBABILITIES))

@@ -51,6 +51,7 @@ def scores_under(model, candidate):
     return scores
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_views", [1, 2])
 @pytest.mark.parametrize("sample_weight", [None, WEIGHT])
 @pytest.mark.parametrize("output_map", [None, MultiLabelMap])

@@ -44,7 +44,7 @@ def elsewhere(file, shape):
     return decode_image(io.BytesIO(file), "test", grey=shape[-1] == 1, size=shape[:2]).astype(int)
 
 
-@pytest.mark.fast_cases(2)
+@pytest.mark.slow
 @pytest.mark.parametrize("wanted", [1, 3])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_pixels_are_kept_bit_for_bit(channels, wanted) -> None:
@@ -52,7 +52,7 @@ def test_pixels_are_kept_bit_for_bit(channels, wanted) -> None:
     np.testing.assert_array_equal(in_graph(file, (9, 7, wanted)), elsewhere(file, (9, 7, wanted)))
 
 
-@pytest.mark.fast_cases(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(9, 9), (30, 20), pytest.param((9, 14), marks=pytest.mark.slow)])
 def test_sizes_are_changed_as_elsewhere(size) -> None:
     file = encoded(noise(18, 14, 3))
@@ -122,13 +122,14 @@ def test_a_photograph_is_turned_as_its_exif_data_say() -> None:
         np.testing.assert_array_equal(in_graph(file, upright.shape), upright, err_msg=name)
 
 
-@pytest.mark.fast_cases(3)
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", unserved_files())
 def test_other_kinds_of_files_are_refused_by_name(kind) -> None:
     with pytest.raises(tf.errors.InvalidArgumentError, match="JPEG, PNG, or BMP of 8, 24 or 32"):
         in_graph(unserved_files()[kind], (4, 4, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [8, pytest.param(12, marks=pytest.mark.slow), 16])
 def test_levels_of_sixteen_bit_files_are_kept(depth) -> None:
     target_range = (0.0, 2.0**depth - 1)
@@ -143,6 +144,7 @@ def test_levels_of_sixteen_bit_files_are_kept(depth) -> None:
         np.testing.assert_array_equal(small, decode_image(io.BytesIO(file), "a", **facts))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("highest", "target_range"),
     [(4095, (0.0, 255.0)), (400, (0.0, 255.0)), (65535, (0.0, 4095.0)), (255, (0.0, 1.0))],
@@ -155,6 +157,7 @@ def test_levels_that_mean_nothing_in_the_range_are_refused(highest, target_range
         decode_image(io.BytesIO(file), "a.png", grey=True, target_range=target_range)
 
 
+@pytest.mark.slow
 def test_codes_fill_a_range_of_levels() -> None:
     file = odd_files()["jpeg"]
     shape, target_range = (HEIGHT, WIDTH, 3), (0.0, 4095.0)
@@ -164,6 +167,7 @@ def test_codes_fill_a_range_of_levels() -> None:
     np.testing.assert_array_equal(here, found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "target_range", [pytest.param((0.0, 1.0), marks=pytest.mark.slow), (-1.0, 1.0), (10.0, 20.0)]
 )

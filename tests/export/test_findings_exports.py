@@ -56,6 +56,7 @@ def check(answer, expected):
     np.testing.assert_array_equal(answer["findings"], found)
 
 
+@pytest.mark.slow
 def test_saved_model(model, exported, expected):
     signatures = tf.saved_model.load(str(exported.folder)).signatures
     assert exported.signatures[-3:] == ("findings", "findings_of_files", "findings_of_scores")
@@ -70,6 +71,7 @@ def test_saved_model(model, exported, expected):
     np.testing.assert_allclose(facts["thresholds"], model.output_map.thresholds)
 
 
+@pytest.mark.slow
 def test_litert(model, expected, tmp_path):
     file = export_litert(model, tmp_path / "it.tflite")
     interpreter = Interpreter(str(file))

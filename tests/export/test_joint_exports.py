@@ -46,7 +46,7 @@ def test_a_fresh_process_answers_like_the_model(whole, tmp_path):
     np.testing.assert_allclose(steps["beside"], whole.source.beside(IMAGES), atol=1e-4)
 
 
-@pytest.mark.fast_cases(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["float32", "int8"])
 def test_a_litert_file_answers_like_the_model(whole, tmp_path, form):
     images = random_images(32)

@@ -118,6 +118,7 @@ def test_force_writes_it_and_warns(other_model, tmp_path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 def test_least_agreement_replaces_the_forms_own(other_model, tmp_path) -> None:
     path = tmp_path / "a.tflite"
     options = {"form": "int8", "calibration_images": IMAGES}
@@ -163,6 +164,7 @@ def test_names_and_facts_are_in_the_file(model, tmp_path, capsys) -> None:
         read_litert_facts(path)
 
 
+@pytest.mark.slow
 def test_a_class_name_of_two_lines_is_refused(tmp_path) -> None:
     model = small_model(class_names=("a", "b\nc", "d"))
     with pytest.raises(ValueError, match=r"must be one line.*Received: 'b\\nc'"):

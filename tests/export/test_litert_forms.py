@@ -92,6 +92,7 @@ def exported(request, tmp_path_factory):
     return Exported(model, expected, tmp_path_factory.mktemp("-".join(map(str, request.param))))
 
 
+@pytest.mark.slow
 def test_float32_gives_the_models_numbers(exported) -> None:
     path = exported.export("float32")
     difference = np.abs(run(path) - exported.expected).max()
@@ -107,6 +108,7 @@ def test_float16_keeps_the_classes_at_half_the_size(exported) -> None:
     assert path.stat().st_size < 0.55 * exported.export("float32").stat().st_size
 
 
+@pytest.mark.slow
 def test_int8_keeps_the_classes(exported) -> None:
     path = exported.export("int8")
     assert agreement(path, exported.expected) >= 0.97

@@ -100,7 +100,7 @@ PROGRAMS = {
 }
 
 
-@pytest.mark.fast_cases(4)
+@pytest.mark.fast_cases(1)
 @pytest.mark.usefixtures("no_process")
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_programs(name, tmp_path):
@@ -108,7 +108,7 @@ def test_programs(name, tmp_path):
     check(trained(source, PROGRAMS[name](source)), tmp_path / "whole.onnx")
 
 
-@pytest.mark.fast_cases(5)
+@pytest.mark.fast_cases(2)
 @pytest.mark.usefixtures("no_process")
 @pytest.mark.parametrize("kind", ["probabilities", "independent", "logits", "independent_logits"])
 @pytest.mark.parametrize("make", [DenseMap, MultiLabelMap])

@@ -36,6 +36,7 @@ def test_a_fresh_process_without_this_package_agrees_on_digits(views, request, t
     np.testing.assert_allclose(scores, expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_moved_version_still_works_and_later_training_does_not_reach_it(
     unchecked, tmp_path
 ) -> None:
@@ -146,6 +147,7 @@ def test_every_step_is_compared(name, monkeypatch, tmp_path) -> None:
         checks.check_reloaded(tmp_path, {}, expected)
 
 
+@pytest.mark.slow
 def test_what_a_fresh_process_cannot_run_is_not_kept(tmp_path, monkeypatch) -> None:
     blocked = "sys.modules['keras'] is None is sys.modules['keras_reprogram']"
     script = f"import sys\nassert {blocked}\nraise OSError('not here')"
@@ -177,6 +179,7 @@ def test_the_keras_equivalent_of_a_litert_source_is_exported(unchecked, tmp_path
     assert model.queries_used == before + 26
 
 
+@pytest.mark.slow
 def test_another_network_is_not_equivalent(unchecked, tmp_path) -> None:
     model = small_model()
     with pytest.raises(ValueError, match=r"not equivalent.*Received: FrozenSource.*twin_tolerance"):

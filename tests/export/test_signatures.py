@@ -66,6 +66,7 @@ def test_names_types_and_shapes(definitions, name, inputs, outputs, method) -> N
     }
 
 
+@pytest.mark.slow
 def test_files_score_as_their_pixels_do(digits, served) -> None:
     expected = served["serving_default"](image=tf.constant(digits.images))["scores"]
     files = [png(image) for image in digits.images]
@@ -136,6 +137,7 @@ def test_what_is_no_image_is_refused(served) -> None:
         served["classify"](inputs=tf.constant([tf.train.Example().SerializeToString()]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("channels", "target_range"),
     [(3, (-1.0, 1.0)), pytest.param(1, (0.0, 1.0), marks=pytest.mark.slow)],

@@ -23,6 +23,7 @@ def model():
     return small_model()
 
 
+@pytest.mark.slow
 def test_versions_count_up_can_be_chosen_and_are_never_replaced(model, tmp_path) -> None:
     for other in ("3", "²", "notes"):
         (tmp_path / other).mkdir()

@@ -70,6 +70,7 @@ def test_the_fresh_process_reads_them_alike(digits) -> None:
         np.testing.assert_array_equal(values.numpy(), np.asarray(rows, values.numpy().dtype))
 
 
+@pytest.mark.slow
 def test_a_replay_counts_and_finds_what_fails(digits) -> None:
     served = dict(signatures(digits.exported))
     file = digits.exported.folder / WARMUP_FILE

@@ -32,6 +32,7 @@ def test_the_result_is_the_weighted_sum_of_the_parts_own_fits():
         np.testing.assert_allclose(fit.kernel[columns], share * alone.kernel, atol=1e-6)
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("noise", [(0.5, 0.5, 0.5), (0.3, 2.0, 9.0), (0.6, 0.6, 30.0)])
 def test_it_is_never_worse_on_validation_than_a_part(noise, seed):

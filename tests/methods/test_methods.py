@@ -67,7 +67,7 @@ def trained():
     return train
 
 
-@pytest.mark.fast_cases(3)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SELDOM)) for n in NAMES]
 )
@@ -113,6 +113,7 @@ def test_exports(name, trained, tmp_path):
     export_litert(model, tmp_path / "method.tflite")
 
 
+@pytest.mark.slow
 def test_map_is_fitted_once():
     method = method_for("ilm_vp_2023")
     for expected in (2 * len(IMAGES), 3 * len(IMAGES)):
@@ -120,6 +121,7 @@ def test_map_is_fitted_once():
         assert method.model.queries_used == expected
 
 
+@pytest.mark.slow
 def test_data_in_batches():
     data = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(13)
     method = method_for("blm_2024")

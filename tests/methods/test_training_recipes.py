@@ -87,6 +87,7 @@ def test_rate_is_set_before_each_step():
     np.testing.assert_allclose(recorder.rates, [0.002, 0.0025, 0.003, 0.0035], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_methods_run_through_their_rates_in_the_epochs_they_are_given():
     recorder = Recorder()
     images, labels = images_and_labels(6)

@@ -191,6 +191,7 @@ def test_a_run_killed_twice_in_one_epoch_resumes(tmp_path) -> None:
     assert_equal_values(trained_values(run("callable", backup(tmp_path / "backup", 2))), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
 def test_resumed_epochs_are_whole_again(tmp_path) -> None:
     with pytest.raises(KilledError):
@@ -218,6 +219,7 @@ def test_runs_with_accumulated_gradients_resume(tmp_path) -> None:
     assert_equal_values(fit(backup(tmp_path / "backup")), expected)
 
 
+@pytest.mark.slow
 def test_data_that_end_unannounced_leave_the_step_counter_alone() -> None:
     model = small_model(frozen_source(), built=True)
     batches = [(IMAGES[start : start + SIZE], LABELS[start : start + SIZE]) for start in (0, 4, 8)]
@@ -226,6 +228,7 @@ def test_data_that_end_unannounced_leave_the_step_counter_alone() -> None:
     assert int(model.optimizer.iterations) == 3
 
 
+@pytest.mark.slow
 def test_training_may_go_on_in_a_second_fit() -> None:
     expected = uninterrupted("callable")
     model = run("callable", epochs=2)

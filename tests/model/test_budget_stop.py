@@ -74,6 +74,7 @@ def test_a_bar_shows_rate_and_money(tmp_path, capsys):
     assert "24/24" in shown and "money_spent: 0.048" in shown and "queries_per_second" in shown
 
 
+@pytest.mark.slow
 def test_a_map_that_follows_the_program_goes_back_too(tmp_path):
     kept = []
     with QueryLedger(tmp_path / "l", budget=24 + 24 * 12) as ledger:

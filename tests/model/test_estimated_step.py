@@ -103,6 +103,7 @@ def test_weights_and_reductions_enter_as_in_keras(loss, weight) -> None:
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "loss",
     [
@@ -117,6 +118,7 @@ def test_one_hot_losses_are_estimated_too(loss) -> None:
     assert cosine(*gradients) > 0.93
 
 
+@pytest.mark.slow
 def test_a_loss_of_the_user_gets_labels_as_keras_hands_them_over() -> None:
     one_hot = keras.utils.to_categorical(LABELS, NUM_CLASSES).astype("int64")
 
@@ -177,6 +179,7 @@ def test_sum_over_the_batch_is_refused_before_a_query() -> None:
     assert model.queries_used == before
 
 
+@pytest.mark.slow
 def test_one_direction_serves_every_step_another_question() -> None:
     asked = []
 
@@ -208,6 +211,7 @@ class ShiftedImages(keras.layers.Layer):
         return (self.scale * wide + self.shift)[:, None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("per_image", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_program_layer_of_the_user_needs_no_transform(per_image) -> None:
     models = []

@@ -63,6 +63,7 @@ def test_stored_answers_cost_nothing(fitted):
     np.testing.assert_allclose(fitted.output_map.thresholds, chosen, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_class_weight_is_what_an_image_with_the_finding_counts():
     model = findings_model()
     plain = model.predict(IMAGES, verbose=0)
@@ -82,7 +83,7 @@ def test_white_box_fit_lowers_the_loss():
     np.testing.assert_allclose(found, model.output_map.thresholds, rtol=1e-6)
 
 
-@pytest.mark.fast_cases(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("differences", ["loss", "scores"])
 def test_estimated_steps_follow_the_exact_gradient(differences):
     """Many directions of a small program agree with automatic differentiation."""
@@ -133,6 +134,7 @@ def test_a_joint_source_reads_pixels_beside_the_scores():
     assert roc_auc_score(FINDINGS, model.predict(IMAGES, verbose=0), average="macro") > 0.85
 
 
+@pytest.mark.slow
 def test_head_on_features():
     head = NewHead(3, targets="multi_label")
     model = findings_model(frozen_source(output="features"), head)
@@ -140,6 +142,7 @@ def test_head_on_features():
     assert (keras.ops.convert_to_numpy(head.thresholds) != 0.5).any()
 
 
+@pytest.mark.slow
 def test_files_keep_findings_and_thresholds(fitted, tmp_path):
     again = load_program(save_program(fitted, tmp_path / "it.reprogram"), opaque_source())
     model = findings_model()

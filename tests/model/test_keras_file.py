@@ -98,6 +98,7 @@ def test_a_callable_cannot_be_saved_and_leaves_files_as_they_were(existing, tmp_
     assert (path.read_bytes() if path.exists() else None) == existing
 
 
+@pytest.mark.slow
 def test_a_map_that_is_not_fitted_may_be_saved(tmp_path) -> None:
     small_model(output_map=MultiLabelMap(NUM_CLASSES), fitted=False).save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")

@@ -119,6 +119,7 @@ def test_step_is_that_of_keras() -> None:
     assert np.abs(found[0][1][0]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_validation_sees_the_map_that_is_saved(tmp_path) -> None:
     model = following_model("bayesian", optimizer=still())
     move(model)
@@ -135,6 +136,7 @@ def test_validation_sees_the_map_that_is_saved(tmp_path) -> None:
     assert again == pytest.approx([history["val_loss"][0], history["val_accuracy"][0]], abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "assignment", ["iterative", pytest.param("bayesian_plus", marks=pytest.mark.slow)]
 )
@@ -152,6 +154,7 @@ def test_weights_of_images_and_classes_enter(assignment) -> None:
     np.testing.assert_allclose(weights_of(followed), weights_of(fitted), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_one_hot_labels_mean_the_same() -> None:
     one_hot = keras.utils.to_categorical(LABELS, NUM_CLASSES)
     found = []
@@ -182,6 +185,7 @@ def test_executing_several_steps_at_once_changes_nothing() -> None:
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_data_set_and_a_frozen_program_do_too() -> None:
     model = following_model("bayesian")
     move(model)
@@ -233,6 +237,7 @@ class KillAt(keras.callbacks.Callback):
             raise KilledError
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
 @pytest.mark.parametrize(
     ("assignment", "source", "save_freq"),
@@ -256,6 +261,7 @@ def test_killed_and_resumed_equals_uninterrupted(assignment, source, save_freq, 
     assert_equal_values(run(backup()), expected)
 
 
+@pytest.mark.slow
 def test_what_a_broken_run_saw_is_forgotten() -> None:
     expected = following_model("bayesian", "opaque", optimizer=still())
     fit(expected, epochs=1)

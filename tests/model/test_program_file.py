@@ -60,7 +60,7 @@ SOURCES = {
 }
 
 
-@pytest.mark.fast_cases(2)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("kind", SOURCES)
 def test_round_trip(kind, tmp_path) -> None:
     output_map = NewHead(NUM_CLASSES) if kind == "features" else None

@@ -123,6 +123,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize(("ask", "message"), REFUSED.values(), ids=REFUSED)
 def test_what_one_device_only_does_is_refused(mirrored, ask, message) -> None:
     with pytest.raises(ValueError, match=message):

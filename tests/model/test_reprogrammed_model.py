@@ -107,6 +107,7 @@ def test_early_stopping_restores_the_best_epoch() -> None:
     assert model.evaluate(IMAGES, LABELS, verbose=0)[0] == pytest.approx(min(history), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_learning_rate_callbacks_and_clipping_work() -> None:
     optimizer = keras.optimizers.AdamW(0.1, clipnorm=1.0, weight_decay=0.01, use_ema=True)
     model = eager(head_model(optimizer=optimizer, estimator=directions()))
@@ -115,6 +116,7 @@ def test_learning_rate_callbacks_and_clipping_work() -> None:
     assert float(model.optimizer.learning_rate) == pytest.approx(0.05)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("source", [frozen_source, opaque_source])
 def test_checkpoints_of_weights(source, tmp_path) -> None:
     path = tmp_path / "best.weights.h5"
@@ -147,7 +149,7 @@ def test_whole_checkpoints_of_a_callable_are_refused_before_a_query(tmp_path) ->
     assert model.queries_used == before
 
 
-@pytest.mark.fast_cases(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", [None, directions(2)])
 def test_two_learning_rates(estimator, tmp_path) -> None:
     slow_map = keras.optimizers.OptimizerMap(
@@ -166,7 +168,7 @@ def test_two_learning_rates(estimator, tmp_path) -> None:
     assert_equal_values(values(again.trainable_variables), values(model.trainable_variables))
 
 
-@pytest.mark.fast_cases(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", [None, directions(2)])
 def test_source_weights_are_bit_identical_after_fit(estimator) -> None:
     model = small_model(estimator=estimator)
@@ -177,6 +179,7 @@ def test_source_weights_are_bit_identical_after_fit(estimator) -> None:
     assert model.source.fingerprint == fingerprint
 
 
+@pytest.mark.slow
 def test_flags_never_unfreeze_the_source() -> None:
     model = small_model(fitted=False)
     expected = model.program.weights + model.output_map.trainable_variables
@@ -209,6 +212,7 @@ def test_a_frozen_program_costs_no_estimate() -> None:
     assert_equal_values(values(model.program.weights), before)
 
 
+@pytest.mark.slow
 def test_scores_are_collected_once_and_used_often() -> None:
     source = opaque_source()
     model = small_model(source, num_views=3, fitted=False)

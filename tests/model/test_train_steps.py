@@ -52,6 +52,7 @@ def test_xla_trains_as_eager_steps_do(build) -> None:
         np.testing.assert_allclose(value, other, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_estimated_steps_say_that_xla_cannot_compile_them() -> None:
     model = small_model(estimator=directions(1))
     assert not model.supports_jit
@@ -60,6 +61,7 @@ def test_estimated_steps_say_that_xla_cannot_compile_them() -> None:
     assert np.isfinite(history["loss"]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("estimator", "compiled"),
     [(None, True), pytest.param(directions(1), False, marks=pytest.mark.slow)],
@@ -122,6 +124,7 @@ ASKED = {
 }
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("ask", ASKED.values(), ids=ASKED)
 def test_several_replicas_are_refused(monkeypatch, ask) -> None:
     model = small_model()

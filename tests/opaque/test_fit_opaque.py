@@ -137,6 +137,7 @@ def test_ctrl_c_keeps_the_map():
     assert (model.predict(x, verbose=0).argmax(axis=1) == y).mean() > 0.8
 
 
+@pytest.mark.slow
 def test_weights_one_hot_labels_and_a_users_own_loss():
     x, y = images_and_labels(COUNT)
     model = model_for(opaque_source())
@@ -197,6 +198,7 @@ def test_wrong_input_costs_nothing(changes, message):
     assert model.queries_used == 0
 
 
+@pytest.mark.slow
 def test_steps_start_from_the_reading_that_is_kept(monkeypatch):
     kernels = []
     epoch = EstimatedSteps.epoch
@@ -251,6 +253,7 @@ def test_interrupt_before_the_first_map_leaves_the_model_as_it_was(monkeypatch):
     np.testing.assert_allclose(model.predict(x, verbose=0), before, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_one_hot_labels_also_in_a_second_fit():
     x, y = images_and_labels(COUNT)
     model, labels = model_for(opaque_source()), np.eye(NUM_CLASSES)[y]
@@ -462,6 +465,7 @@ def scores_by_reading(model, data, held_out, weight):
     return found
 
 
+@pytest.mark.slow
 def test_weighted_loss_chooses_the_reading():
     source, weight, differ = opaque_source(), np.array([1.0, 1.0, 10.0]), 0
     for seed in (1, 2, 5):  # Each has another best reading; the last two differ without weights.
@@ -502,6 +506,7 @@ def test_weights_of_images_count_in_the_split_part_too():
     )
 
 
+@pytest.mark.slow
 def test_the_pilot_counts_images_by_weight(monkeypatch):
     x, y = noisy(60, 0)
     weight, seen = np.random.default_rng(0).uniform(0.1, 5, 60), []
@@ -527,6 +532,7 @@ def test_images_that_count_must_be_on_both_sides():
     assert model.queries_used == 0
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("loss", [FocalLoss(), "categorical_crossentropy"])
 @pytest.mark.parametrize("one_hot", [False, True])
 def test_steps_give_a_loss_the_labels_that_it_reads(loss, one_hot):

@@ -32,6 +32,7 @@ def test_the_exact_map(num_views):
     assert expected.per_prediction == num_views
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "estimator"), [(opaque_source, directions(2)), (frozen_source, None)]
 )
@@ -87,18 +88,21 @@ def test_fit_opaque_asks_what_was_estimated(budget, num_views, estimator, choose
     check_plan(num_views, estimator, budget * num_views, choose_views=choose_views)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", BUDGETS)
 @pytest.mark.parametrize(("share", "count"), [(0.1, 47), (0.5, COUNT)])
 def test_fit_opaque_with_another_share(budget, share, count):
     check_plan(1, SPSA(), budget, count=count, validation_split=share)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("budget", BUDGETS)
 @pytest.mark.parametrize("held_out", [4, 200])
 def test_fit_opaque_with_validation_data(budget, held_out):
     check_plan(1, directions(1), budget, validation=images_and_labels(held_out, seed=5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", BUDGETS)
 @pytest.mark.parametrize("size", [2, 7])
 def test_fit_opaque_with_groups(budget, size):
@@ -136,6 +140,7 @@ def check_plan(num_views, estimator, budget, *, count=COUNT, validation=None, **
     assert (expected.views > 0) == ("images)" in fit.views)
 
 
+@pytest.mark.slow
 def test_answers_of_a_ledger_are_planned_like_others(tmp_path):
     """A run that was stopped asks on where it was: what is kept counts as asked, and costs 0."""
     x, y = images_and_labels(COUNT)

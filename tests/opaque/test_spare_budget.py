@@ -85,6 +85,7 @@ def test_own_validation_images_choose_where_they_are_given():
     assert "on 21 images" in fit.choice
 
 
+@pytest.mark.slow
 def test_the_plain_view_is_kept_unless_another_reading_is_clearly_better():
     readings = set()
     for noise in (40.0, 150.0):
@@ -97,6 +98,7 @@ def test_the_plain_view_is_kept_unless_another_reading_is_clearly_better():
     assert READINGS[-1] in readings and len(readings) > 1
 
 
+@pytest.mark.slow
 def test_groups_stay_together_where_all_answers_choose(monkeypatch):
     x, y = (np.repeat(part, 4, axis=0) for part in pictures(COUNT))
     groups, seen = np.repeat(np.arange(COUNT), 4), []

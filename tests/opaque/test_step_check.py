@@ -46,6 +46,7 @@ def model_of(estimator, source=None):
     return model
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("estimator", [RandomDirections(2), SPSA(), CoordinateWise(2)])
 def test_ordinary_steps_survive(estimator):
     model = model_of(estimator)
@@ -97,6 +98,7 @@ def test_a_model_without_estimator_has_no_step():
         model.check_step(X)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("smoothing", [1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3])
 def test_what_survives_points_along_the_exact_slope(smoothing):
     """Differences through 8 bits, beside central ones of a tiny step without rounding."""

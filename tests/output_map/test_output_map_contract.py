@@ -35,6 +35,7 @@ def rows():
                 yield name, kind, views
 
 
+@pytest.mark.fast_cases(20)
 @pytest.mark.parametrize(("name", "kind", "views"), list(rows()))
 def test_map_keeps_the_contract(name, kind, views):
     check_output_map(MAPS[name], kind=kind, views=views)
@@ -77,6 +78,7 @@ def test_map_trains_in_a_plain_keras_model(name):
     assert model.evaluate(scores, labels, verbose=0)[1] > 0.9
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("name", ["frequency", "bayesian_plus", "self-defined", "dense", "head"])
 def test_map_survives_a_keras_file(name, tmp_path):
     scores = np.random.default_rng(0).dirichlet(np.ones(6), size=(64, 2)).astype("float32")

@@ -64,6 +64,7 @@ def layer(name, **more):
     return DecoderProgram(target, source, decoder(*picture), **facts | options | more)
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize("name", LAYERS)
 def test_decoder_program_keeps_the_contract(name):
     _, target, source, _ = LAYERS[name]

@@ -74,6 +74,7 @@ def test_config_round_trip(name):
     assert len(again.losses) == len(program.losses) == (name == "regularised")
 
 
+@pytest.mark.fast_cases(25)
 @pytest.mark.parametrize("operation", ["add", "subtract", "multiply"])
 @pytest.mark.parametrize("name", LAYERS)
 def test_zero_program_is_the_placed_image(name, operation):

@@ -25,6 +25,7 @@ def layer(name="square", **more):
     return SampleMaskProgram(target, source, **{"source_range": RANGE} | options | more)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("name", LAYERS)
 def test_contract(name):
     """All but `check_live_coordinates`, which sets all weights alike: ReLU then hides some."""
@@ -62,6 +63,7 @@ def test_zero_pattern_is_the_resized_image():
     np.testing.assert_allclose(program(images), plain(images), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LAYERS)
 def test_source_image_is_the_papers(name):
     """`r(x) + delta * mask(r(x))`, the mask constant on patches (eq. 4, sec. 3.3)."""
@@ -110,6 +112,7 @@ def test_seed_draws_the_network():
     assert np.abs(weights[0] - weights[2]).max() > 0
 
 
+@pytest.mark.slow
 def test_litert_builtins_equal_keras(tmp_path):
     program = layer("a rest beside the patches")
     program.program_weights.assign(np.random.default_rng(1).normal(0, 1, WIDE))

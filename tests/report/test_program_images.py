@@ -52,6 +52,7 @@ def trained(tmp_path_factory):
     return model, images, written(folder), sum(record)
 
 
+@pytest.mark.slow
 def test_every_second_epoch_and_the_last_one_are_there(trained):
     tags = trained[2]
     assert set(tags) == {

@@ -252,6 +252,7 @@ def test_what_costs_queries_is_asked_only_when_told_to(chromium, server, monkeyp
     assert [name for name, _ in asked] == ["steps"]
 
 
+@pytest.mark.slow
 def test_a_server_that_is_gone_is_told_of(chromium, server) -> None:
     chromium.get(server.rest_address)
     page = Page(chromium, server)

@@ -68,6 +68,7 @@ def trained_with(source, **options):
     return history, model.evaluate(IMAGES, LABELS, verbose=0), trained_values(model), model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "trained"),
     [

@@ -125,6 +125,7 @@ PAIRS = {
 }  # fmt: skip
 
 
+@pytest.mark.fast_cases(6)
 @pytest.mark.parametrize("kind", PAIRS)
 def test_what_answers_differently_is_told_apart_and_stays_itself(kind, tmp_path) -> None:
     prints = []
@@ -161,6 +162,7 @@ OWN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", OWN)
 def test_classes_of_ones_own(kind) -> None:
     prints = [[FrozenSource(make(), value_range=(0, 255)).fingerprint for make in OWN[kind]]

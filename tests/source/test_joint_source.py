@@ -92,6 +92,7 @@ def test_large_images_are_read_without_a_kernel():
     ]
 
 
+@pytest.mark.slow
 def test_the_bill_is_that_of_the_asked_part_alone(tmp_path):
     x, y = images_and_labels(40)
     bills, budgets = [], []
@@ -109,6 +110,7 @@ def test_the_bill_is_that_of_the_asked_part_alone(tmp_path):
     assert budgets == [80, 80]
 
 
+@pytest.mark.slow
 def test_views_are_chosen_and_steps_are_estimated_beside_other_parts():
     x, y = images_and_labels(40)
     model = model_of(joint(), 1)

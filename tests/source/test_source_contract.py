@@ -65,6 +65,7 @@ def weights_reader(source, files):
     return lambda: weights_of(files.network)
 
 
+@pytest.mark.fast_cases(6)
 @pytest.mark.parametrize("name", SOURCES)
 def test_source_keeps_the_contract(name, files):
     source = SOURCES[name](files)

@@ -59,6 +59,7 @@ def local():
     return frozen_source(output="features")
 
 
+@pytest.mark.slow
 def test_answers_in_the_ledger_cost_nothing(teacher, ledger, local):
     teacher.collect_scores(X[FITTED:60], verbose=0)
     spent = ledger.spent
@@ -68,6 +69,7 @@ def test_answers_in_the_ledger_cost_nothing(teacher, ledger, local):
     assert (student.num_unlabelled, student.num_unanswered) == (60 - FITTED, COUNT - 60)
 
 
+@pytest.mark.slow
 def test_a_budget_buys_images_without_a_label_and_no_more(teacher, ledger, local):
     spent = ledger.spent
     student = fit_student(teacher, local, X, LABELS, query_budget=2 * 10 + 1, verbose=0)
@@ -114,6 +116,7 @@ def test_answers_may_be_given_with_gaps(teacher, local, asked):
     assert (student.num_unlabelled, student.num_unanswered) == (70 - FITTED, 10)
 
 
+@pytest.mark.slow
 def test_the_baseline_is_the_exact_head_on_the_true_labels(teacher, local):
     baseline = fit_student(teacher, local, X, LABELS, query_budget=20, verbose=0).baseline
     alone = ReprogrammedModel(
@@ -130,7 +133,7 @@ def test_the_baseline_is_the_exact_head_on_the_true_labels(teacher, local):
     )
 
 
-@pytest.mark.fast_cases(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("known", [False, True])
 def test_a_teacher_that_is_wrong_does_no_harm(local, known):
     model = small_model(opaque_source(), fitted=False)
@@ -163,6 +166,7 @@ def test_a_good_teacher_helps_where_labels_are_few():
     assert error(student.model) <= error(student.baseline)
 
 
+@pytest.mark.slow
 def test_soft_labels_for_a_choice_have_not_seen_its_labels(teacher):
     scores = teacher.collect_scores(X[:40], verbose=0)
     # Answers that leave doubt: maps with other images in them say other things.
@@ -200,6 +204,7 @@ def test_targets_mix_true_and_soft_labels():
     np.testing.assert_allclose(rows[0], [0.5 + 0.5 * 0.81 / 0.82, 0.5 * 0.01 / 0.82], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_bill_of_a_joint_teacher_is_its_asked_parts(ledger, asked, local):
     model = model_of(joint(opaque_source(record=asked, ledger=ledger)), fitted=True)
     spent = ledger.spent
@@ -208,11 +213,13 @@ def test_the_bill_of_a_joint_teacher_is_its_asked_parts(ledger, asked, local):
     assert ledger.spent - spent == student.queries_used == 6 * views
 
 
+@pytest.mark.slow
 def test_a_head_on_scores_is_a_dense_map(teacher):
     student = fit_student(teacher, frozen_source(), X, LABELS, query_budget=20, verbose=0)
     assert isinstance(student.model.output_map, DenseMap)
 
 
+@pytest.mark.slow
 def test_a_student_is_a_model_like_any_other(teacher, local, tmp_path):
     student = fit_student(teacher, local, X, LABELS, query_budget=20, verbose=0)
     student.model.save(tmp_path / "student.keras")
@@ -254,6 +261,7 @@ BAD = {
 }
 
 
+@pytest.mark.fast_cases(6)
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_refused_before_a_query(case, local, asked):
     how, options, message = BAD[case]

@@ -101,6 +101,7 @@ def test_images_are_plain_correlations_and_parts_those_of_the_prepared_copy(
     assert target.notes == copy.notes
 
 
+@pytest.mark.slow
 def test_nilearn_downloads_what_is_not_there(
     tfds_folder: Path, data_folder: Path, prepare: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

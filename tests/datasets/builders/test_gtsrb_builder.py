@@ -86,6 +86,7 @@ def test_answers_alone_do_for_their_zip(fetched: Path, write_zip: Any, prepare: 
     assert prepare("gtsrb").info.splits["test"].num_examples == 43
 
 
+@pytest.mark.slow
 def test_a_zip_beside_its_folder_is_read_once(fetched: Path, prepare: Any) -> None:
     with zipfile.ZipFile(fetched / "GTSRB_Final_Training_Images.zip") as archive:
         archive.extractall(fetched / "GTSRB_Final_Training_Images")

@@ -180,6 +180,7 @@ time.sleep(100)
 """
 
 
+@pytest.mark.slow
 def test_another_process_is_waited_for_and_survived(place, tmp_path):
     code = CHILD.format(path=sys.path, ledger=str(place("l")))
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)

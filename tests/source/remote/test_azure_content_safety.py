@@ -136,11 +136,13 @@ def test_documented_answers():
         source.read(b'{"categoriesAnalysis": [{"category": "Hate", "severity": 5}]}')
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("fault", TRANSPORT_FAULTS, ids=str)
 def test_what_may_pass_is_repeated(tmp_path, fault):
     check_what_may_pass(tmp_path, fake_of, source_of, fault, answers=levels)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("fault", ["truncated", "wrong labels", "nan"])
 def test_malformed_answers_are_billed_asked_once_more_and_shown(tmp_path, fault):
     check_malformed(tmp_path, fake_of, source_of, fault, '"categoriesAnalysis"')

@@ -185,6 +185,7 @@ def test_the_request_says_what_it_must():
     assert source.request_options != others.request_options
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("grpc_statuses", [False, True])
 @pytest.mark.parametrize("fault", [429, (429, {"Retry-After": "0"}), 500, 503, "reset", "drip"])
 def test_what_may_pass_is_repeated(tmp_path, hosted, signs, fault, grpc_statuses):
@@ -215,6 +216,7 @@ def test_nothing_is_repeated_behind_the_ledger(hosted):
         assert fake.requests == 6  # the vendor's own channel asks five times
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("fault", ["wrong labels", "nan"])
 def test_malformed_answers_are_billed_asked_once_more_and_shown(tmp_path, hosted, fault):
     with FakeClarifai(hosted, faults=[fault]) as fake, QueryLedger(tmp_path / "l") as ledger:

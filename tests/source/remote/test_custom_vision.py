@@ -169,6 +169,7 @@ def test_a_multilabel_project_sums_to_anything(signs):
     np.testing.assert_allclose(scores, [[0.9, 0.9]])
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("fault", TRANSPORT_FAULTS, ids=str)
 def test_what_may_pass_is_repeated(tmp_path, hosted, signs, fault):
     images = images_of(3)
@@ -189,6 +190,7 @@ def test_what_may_pass_is_repeated(tmp_path, hosted, signs, fault):
         assert again.queries_used == 0
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("fault", MALFORMED_ANSWERS)
 def test_malformed_answers_are_billed_asked_once_more_and_shown(tmp_path, hosted, fault):
     with FakeCustomVision(hosted, key=KEY, faults=[fault] * 3) as fake:

@@ -188,6 +188,7 @@ def test_what_changes_answers_is_in_the_key():
     )
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("feature", ["labels", "safe_search"])
 @pytest.mark.parametrize("fault", [429, (429, {"Retry-After": "0"}), 500, 503, "reset"])
 def test_what_may_pass_is_repeated(tmp_path, hosted, signs, fault, feature):
@@ -216,6 +217,7 @@ def test_nothing_is_repeated_behind_the_ledger(hosted):
         assert fake.requests == fake.bill == 1
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("fault", "options"),
     [

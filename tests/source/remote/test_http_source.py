@@ -61,6 +61,7 @@ def test_answers_are_those_of_the_model_behind_it():
         assert source.class_names == LABELS
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("fault", TRANSPORT_FAULTS, ids=str)
 def test_what_may_pass_is_repeated(tmp_path, fault):
     images = images_of(4)
@@ -132,6 +133,7 @@ def test_no_time_of_retry_after(headers):
     assert Posted(429, headers, b"").retry_after is None
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("fault", ["truncated", "wrong labels", "nan"])
 def test_malformed_answers_are_billed_asked_once_more_and_shown(tmp_path, fault):
     with SignService([fault]) as service, QueryLedger(tmp_path / "l") as ledger:

@@ -135,6 +135,7 @@ def test_documented_answers():
     assert source.read(json.dumps(RECORDED).encode()) == [[0.25, 0.5125, pytest.approx(0.2375)]]
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("fault", TRANSPORT_FAULTS, ids=str)
 def test_what_may_pass_is_repeated(tmp_path, fault):
     check_what_may_pass(tmp_path, fake_of, source_of, fault)
@@ -148,6 +149,7 @@ def test_a_model_that_is_loading_is_waited_for_and_free(tmp_path, monkeypatch):
         assert ledger.counts() == {"sent": 0, "billed": 1, "free": 1}
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("fault", MALFORMED_ANSWERS)
 def test_malformed_answers_are_billed_asked_once_more_and_shown(tmp_path, fault):
     check_malformed(tmp_path, fake_of, source_of, fault, '"label"')

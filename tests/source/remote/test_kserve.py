@@ -155,6 +155,7 @@ def test_versions_and_outputs():
             source_of(service, output_name="classes")(images_of(1))
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("fault", TRANSPORT_FAULTS, ids=str)
 def test_what_may_pass_is_repeated(tmp_path, fault):
     images = images_of(3)
@@ -169,6 +170,7 @@ def test_what_may_pass_is_repeated(tmp_path, fault):
         assert again.queries_used == 0
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("fault", MALFORMED_ANSWERS)
 def test_malformed_answers_are_billed_asked_once_more_and_shown(tmp_path, fault):
     with fake_of([fault]) as service, QueryLedger(tmp_path / "l") as ledger:

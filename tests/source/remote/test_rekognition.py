@@ -275,6 +275,7 @@ def test_documented_answers(hosted, operation, labels, row):
     assert source.read(json.dumps(RECORDED[operation]).encode())[0] == pytest.approx(row)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("fault", TRANSPORT_FAULTS, ids=str)
 def test_what_may_pass_is_repeated(tmp_path, hosted, signs, fault):
     images = images_of(3)
@@ -296,6 +297,7 @@ def test_what_may_pass_is_repeated(tmp_path, hosted, signs, fault):
         assert again.queries_used == 0
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("fault", ["truncated", "wrong labels", "nan"])
 def test_malformed_answers_are_billed_asked_once_more_and_shown(tmp_path, hosted, fault):
     with FakeRekognition(hosted, project_version_arn=ARN, faults=[fault] * 3) as fake:

@@ -158,6 +158,7 @@ def test_documented_answers(content):
     assert source.read(json.dumps(content).encode()) == [[0.25, 0.75]]
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("fault", TRANSPORT_FAULTS, ids=str)
 def test_what_may_pass_is_repeated(tmp_path, fault):
     check_what_may_pass(tmp_path, fake_of, source_of, fault)
@@ -180,6 +181,7 @@ def test_a_container_that_failed_may_be_billed(tmp_path):
         assert ledger.counts() == {"sent": 1, "billed": 0, "free": 0}
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("fault", ["truncated", "wrong labels", "nan"])
 def test_malformed_answers_are_billed_asked_once_more_and_shown(tmp_path, fault):
     make = functools.partial(fake_of, container="jumpstart")

@@ -287,6 +287,7 @@ def test_nothing_is_claimed_or_sent_if_ctrl_c_comes_while_metadata_are_asked_for
         assert service.requests == service.bill == 0
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("fault", TRANSPORT_FAULTS, ids=str)
 def test_what_may_pass_is_repeated(tmp_path, world, fault):
     fake, kind = world
@@ -303,6 +304,7 @@ def test_what_may_pass_is_repeated(tmp_path, world, fault):
 
 
 # gRPC frames its messages: a truncated one is a broken connection.
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("world", "fault"),
     [(WORLDS["rest"], fault) for fault in MALFORMED_ANSWERS]

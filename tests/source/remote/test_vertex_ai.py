@@ -152,11 +152,13 @@ def test_documented_answers():
     assert own.read(json.dumps(RECORDED).encode()) == [[0.9780923, 0.0219077]]
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("fault", TRANSPORT_FAULTS, ids=str)
 def test_what_may_pass_is_repeated(tmp_path, fault):
     check_what_may_pass(tmp_path, fake_of, source_of, fault)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("fault", MALFORMED_ANSWERS)
 def test_malformed_answers_are_billed_asked_once_more_and_shown(tmp_path, fault):
     check_malformed(tmp_path, fake_of, source_of, fault, '"predictions"')
