@@ -31,7 +31,7 @@ test-slow: $(VENV)/.installed-dev  ## what needs real weights, real data or long
 	@for name in KERAS_HOME KERAS_REPROGRAM_DATA KERAS_REPROGRAM_MODELS TFDS_DATA_DIR; do \
 	  if [ -z "$$(printenv $$name)" ]; then echo "$$name is not set: tests that need it are skipped"; fi; \
 	done
-	$(BIN)/python -m pytest -m slow -o timeout=7200 -rs --durations=5
+	$(ONE_THREAD) $(BIN)/python -m pytest -m slow -n $(WORKERS) --dist loadfile -o timeout=7200 -rs --durations=20
 
 bench: $(VENV)/.installed-dev  ## time the parts beside each other; tables in bench/ (BENCH="--quick --only NAME")
 	$(BIN)/python examples/benchmark/bench.py $(BENCH)

@@ -116,7 +116,10 @@ def test_litert_finds_the_numbers(proof, tmp_path, capsys) -> None:
 
 @pytest.mark.parametrize("batch", [1, 32])
 def test_wrapping_costs_little_time(batch, cifar, capsys) -> None:
-    """One view; wrapped and bare take turns, timed by the processor: a busy machine slows both."""
+    """One view; wrapped and bare take turns, timed by the processor.
+
+    What else runs on the machine only adds (emptied caches), so the quicker calls are compared.
+    """
     wrapped = tf.saved_model.load(str(cifar.exported))
     bare = tf.saved_model.load(str(cifar.source))
     images = cifar.images[:batch]
@@ -126,11 +129,11 @@ def test_wrapping_costs_little_time(batch, cifar, capsys) -> None:
         (bare.signatures["serving_default"], tf.constant(source_images)),
     )
     seconds = np.array([[_seconds(*one) for one in asked] for _ in range(TIMES + 3)])[3:]
-    medians = np.median(seconds, axis=0)
+    wrapped_time, bare_time = np.quantile(seconds, 0.25, axis=0)
     with capsys.disabled():
-        print(f"\nbatch {batch}: {1e3 * medians[0]:.1f} ms wrapped, {1e3 * medians[1]:.1f} bare,")
-        print(f"ratio {medians[0] / medians[1]:.3f}")
-    assert medians[0] <= 1.15 * medians[1]
+        print(f"\nbatch {batch}: {1e3 * wrapped_time:.1f} ms wrapped, {1e3 * bare_time:.1f} bare,")
+        print(f"ratio {wrapped_time / bare_time:.3f}")
+    assert wrapped_time <= 1.15 * bare_time
 
 
 def _seconds(signature, image):
