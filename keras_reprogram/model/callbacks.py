@@ -48,7 +48,7 @@ class BatchOrder(keras.callbacks.Callback):
         self.num_batches = -(-len(arrays[0]) // batch_size)
         self._steps_before = 0
         self._next = (initial_epoch, 0)
-        self._started = False
+        self._trains = self._started = False
 
     def set_model(self, model: Any) -> None:
         # The step count of now, before a callback restores an older one.
@@ -62,7 +62,7 @@ class BatchOrder(keras.callbacks.Callback):
             self._next = divmod(done, self.num_batches)
         else:
             self._next = epoch, max(done - (epoch - self.initial_epoch) * self.num_batches, 0)
-        self._started = False
+        self._trains, self._started = True, False
 
     def order(self, epoch: int) -> np.ndarray:
         """Positions of all images in the order of one pass over them."""
@@ -84,6 +84,10 @@ class BatchOrder(keras.callbacks.Callback):
         return dataset.prefetch(2)
 
     def _batches(self) -> Iterator[tuple[np.ndarray, ...]]:
+        if not self._trains:
+            # Who looks at the data before training, as MLflow does, sees one pass that ends.
+            yield from self._pass(*self._next)
+            return
         if self._started:
             return
         self._started = True

@@ -1,15 +1,21 @@
-"""Options of Keras's `fit`: batches of arrays in our order, data sets, or stored answers."""
+"""Options of Keras's `fit`: batches of arrays in our order, data sets, or stored answers.
+
+Keras gets the caller's batch size, share of validation and `shuffle` too, though the batches are
+made already: whatever is put around its `fit`, such as MLflow's autolog, reads them there.
+"""
 
 from __future__ import annotations
 
-import math
+import contextlib
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_reprogram.asking.answer_cache import CachedFeatures, as_steps_take
-from keras_reprogram.asking.data import known_length, split_last
+from keras_reprogram.asking.data import split_last
 from keras_reprogram.model.callbacks import BatchOrder
 
 _BATCH_SIZE = 32
@@ -28,10 +34,10 @@ def options_for_arrays(
 
     `endless` counts an epoch's batches instead of ending them, for strategies that read ahead.
     """
-    share = options.pop("validation_split")
+    share = options["validation_split"]
     if share and options["validation_data"] is None:
         arrays, options["validation_data"] = split_last(arrays, share)
-    size = options.pop("batch_size") or _BATCH_SIZE
+    size = options["batch_size"] = options["batch_size"] or _BATCH_SIZE
     if options.get("validation_batch_size") is None:
         options["validation_batch_size"] = size
     if endless and options["steps_per_epoch"] is None:
@@ -41,20 +47,30 @@ def options_for_arrays(
     options["validation_data"] = cached.validation(options)
     order = BatchOrder(arrays, size, seed, shuffle, options["initial_epoch"], steps)
     options["callbacks"] = [*options["callbacks"], *cached.callbacks, order]
-    # The data set is in order already.
-    return {**options, "x": as_steps_take(order.dataset()), "shuffle": False}
+    return {**options, "x": as_steps_take(order.dataset()), "shuffle": shuffle}
 
 
 def options_for_data_set(
     options: dict[str, Any], x: Any, cached: CachedFeatures, shuffle: bool
 ) -> dict[str, Any]:
     """A data set stays as it is, or gives its answers in place of its images."""
-    # Keras shuffles the batches of a `PyDataset`; elsewhere `True` would make it warn.
-    can_shuffle = isinstance(x, keras.utils.PyDataset) and known_length(x) != math.inf
     x = cached.data_set(x, options["steps_per_epoch"])
     options["validation_data"] = cached.validation(options)
     options["callbacks"] = [*options["callbacks"], *cached.callbacks]
-    return {**options, "x": x, "shuffle": shuffle and can_shuffle}
+    return {**options, "x": x, "shuffle": shuffle}
+
+
+@contextlib.contextmanager
+def batches_in_order() -> Iterator[None]:
+    """Keeps Keras from warning that it leaves the order of a data set's batches alone."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`shuffle=True` was passed, but will be ignored")
+        yield
+
+
+def given(options: dict[str, Any]) -> dict[str, Any]:
+    """Options without those that are `None`, as if the caller of Keras's `fit` had named few."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def as_list(callbacks: Any) -> list[Any]:

@@ -22,7 +22,13 @@ from keras_reprogram.estimators.random_directions import RandomDirections
 from keras_reprogram.fitting.calibration import Calibration, from_plain, to_plain
 from keras_reprogram.model import replicas
 from keras_reprogram.model.callbacks import BudgetStop, MapUpdates, QueryLog
-from keras_reprogram.model.fit_options import as_list, options_for_arrays, options_for_data_set
+from keras_reprogram.model.fit_options import (
+    as_list,
+    batches_in_order,
+    given,
+    options_for_arrays,
+    options_for_data_set,
+)
 from keras_reprogram.model.part_checks import check_parts, check_seed, check_source_images
 from keras_reprogram.model.train_steps import TrainSteps
 from keras_reprogram.opaque import fit_opaque, plan, step_check, view_choice
@@ -279,7 +285,8 @@ class ReprogrammedModel(keras.Model):
         if self._on_several:
             options = replicas.fit_options(self, options)
         try:
-            return super().fit(**options)
+            with batches_in_order():
+                return super().fit(**given(options))
         except BudgetSpentError as error:
             warnings.warn(stop.restore_best(error), stacklevel=2)
             return self.history

@@ -81,6 +81,18 @@ def test_steps_per_epoch_let_one_pass_follow_the_other() -> None:
     assert [row for _ in range(4) for row in next(stream)[0]] == rows[30:]
 
 
+@pytest.mark.parametrize("options", [{}, {"steps_per_epoch": 4}], ids=["whole", "steps"])
+def test_who_reads_before_training_sees_one_pass_and_changes_nothing(options) -> None:
+    order = batch_order(**options)
+    dataset = order.dataset()
+    for _ in range(2):
+        seen = [row for images, _ in dataset.as_numpy_iterator() for row in images]
+        assert seen == order.order(0).tolist()
+    order.on_epoch_begin(0)
+    stream = dataset.as_numpy_iterator()
+    assert [row for _ in range(6) for row in next(stream)[0]] == order.order(0).tolist()
+
+
 def test_the_last_images_validate() -> None:
     train, validation = split_last((np.arange(10), np.arange(10) * 2), 0.2)
     assert train[0].tolist() == list(range(8))
