@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -95,6 +95,15 @@ def export(
             "with the model on the run's training images.",
         ),
     ] = LiteRTNumbers.FLOAT32,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Images of a call of the LiteRT file. 1 for browsers and boards, which run no "
+            "other file. [default: any number]",
+        ),
+    ] = None,
     coverage: Coverage = None,
     class_wise: ClassWise = None,
     abstain: Abstain = None,
@@ -134,6 +143,11 @@ def export(
             "An ONNX file keeps its source's own numbers. Received: --litert-form "
             f"{litert_form}. Leave it out."
         )
+    if batch is not None and kind not in (ExportFormat.LITERT, ExportFormat.BOTH):
+        raise ValueError(
+            f"--batch is of LiteRT files; all others take any number of images. Received: --batch "
+            f"{batch} with --format {kind}. Leave it out."
+        )
     if source is None:
         settings.refuse("a run", "they describe the file that --source names")
     else:
@@ -155,7 +169,7 @@ def export(
         if kind in (ExportFormat.SAVED_MODEL, ExportFormat.BOTH):
             written.append(_write_saved_model(opened, model, folder, equivalent, progress))
         if kind in (ExportFormat.LITERT, ExportFormat.BOTH):
-            how = {"overwrite": overwrite, "force": force}
+            how = {"batch": batch, "overwrite": overwrite, "force": force}
             written.append(_write_litert(opened, model, file, equivalent, litert_form, how))
         if kind == ExportFormat.ONNX:
             written.append(_write_onnx(opened, model, file, equivalent, overwrite))
@@ -252,7 +266,7 @@ def _write_litert(
     path: Path,
     equivalent: Source | None,
     form: LiteRTNumbers,
-    how: dict[str, bool],
+    how: dict[str, Any],
 ) -> Path:
     from keras_reprogram.export import export_litert
 

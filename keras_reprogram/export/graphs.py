@@ -50,17 +50,22 @@ class _Stages(NamedTuple):
 
 
 def write_saved_model(
-    model: ReprogrammedModel, path: Path, *, source: Source | None = None
+    model: ReprogrammedModel,
+    path: Path,
+    *,
+    source: Source | None = None,
+    batch: int | None = None,
 ) -> None:
     """Writes a SavedModel with `serving_default` alone to this folder, unchecked.
 
-    Of a model with a verdict it also gives that: what is converted from it is one graph.
+    Of a model with a verdict it also gives that: what is converted from it is one graph. With a
+    `batch` it takes that many images and no other number, and no shape is left to be computed.
     """
     embedded = model.source.with_asked(source) if source else model.source
     module = module_of(model.program, embedded, model.output_map)
-    stages, judge = _stages(model, embedded), _judge(model)
+    stages, judge = _stages(model, embedded, batch), _judge(model)
 
-    @tf.function(input_signature=[image_spec(model)], autograph=False)
+    @tf.function(input_signature=[image_spec(model, batch)], autograph=False)
     def serving_default(image: Any) -> dict[str, Any]:
         answers = stages.answers(image)
         return judge(answers, stages.output_map(answers))
@@ -118,9 +123,9 @@ def write_serving_graph(
     return tuple(signatures)
 
 
-def image_spec(model: ReprogrammedModel) -> tf.TensorSpec:
-    """Target images as a signature takes them, any number of them."""
-    return tf.TensorSpec(model.input_shape, tf.float32, name="image")
+def image_spec(model: ReprogrammedModel, batch: int | None = None) -> tf.TensorSpec:
+    """Target images as a signature takes them, any number of them unless `batch` says."""
+    return tf.TensorSpec((batch, *model.input_shape[1:]), tf.float32, name="image")
 
 
 def scores_spec(model: ReprogrammedModel) -> tf.TensorSpec:
@@ -141,13 +146,14 @@ def file_signature(model: ReprogrammedModel, answer: Callable[[Any], dict[str, A
     return image_bytes
 
 
-def _stages(model: ReprogrammedModel, source: Source) -> _Stages:
+def _stages(model: ReprogrammedModel, source: Source, batch: int | None = None) -> _Stages:
     num_views = model.queries_per_prediction
+    beside = source.beside
     return _Stages(
-        traced(model.program, model.input_shape[1:]),
-        traced(source, (num_views, *source.source_shape)),
-        traced(model.output_map, source.answer_shape(num_views)),
-        None if source.beside is None else traced(source.beside, model.input_shape[1:]),
+        traced(model.program, model.input_shape[1:], batch),
+        traced(source, (num_views, *source.source_shape), batch),
+        traced(model.output_map, source.answer_shape(num_views), batch),
+        None if beside is None else traced(beside, model.input_shape[1:], batch),
         source.join,
     )
 
@@ -227,9 +233,9 @@ def _classify(image_bytes: Any) -> Any:
     return classify
 
 
-def traced(layer: keras.layers.Layer, shape: tuple[int, ...]) -> Any:
-    """A layer as a graph of its own, for float32 `(n, *shape)`."""
-    spec = tf.TensorSpec((None, *shape), tf.float32)
+def traced(layer: keras.layers.Layer, shape: tuple[int, ...], batch: int | None = None) -> Any:
+    """A layer as a graph of its own, for float32 `(n, *shape)`; any `n` unless `batch` says."""
+    spec = tf.TensorSpec((batch, *shape), tf.float32)
 
     @tf.function(input_signature=[spec], autograph=False)
     def stage(rows: Any) -> Any:

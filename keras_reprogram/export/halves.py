@@ -23,9 +23,9 @@ from keras_reprogram.export.graphs import (
     write_map_half,
     write_program_half,
 )
-from keras_reprogram.export.litert import litert_facts, with_facts
 from keras_reprogram.export.litert_agreement import Agreement, run_litert, share_alike
 from keras_reprogram.export.litert_conversion import convert_folder, convert_map
+from keras_reprogram.export.litert_facts import litert_facts, with_facts
 from keras_reprogram.export.saved_model import labels_file
 from keras_reprogram.export.server_files import plain_metrics, scored_classes, write_facts
 from keras_reprogram.export.verdicts import verdict_of

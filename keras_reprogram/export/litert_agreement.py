@@ -51,18 +51,22 @@ def run_litert(
     gives: str = "scores",
     signature: str = "serving_default",
 ) -> np.ndarray:
-    """Runs a LiteRT file on rows, in batches."""
+    """Runs a LiteRT file on rows, in batches of its own size if it has one."""
     interpreter = Interpreter(model_content=content)
     runner = interpreter.get_signature_runner(signature)
+    fixed = int(runner.get_input_details()[takes]["shape_signature"][0])
     try:
         # The runner resizes the file's inputs to what it is given.
-        parts = [runner(**{takes: part})[gives] for part in _batches(rows)]
+        if fixed < 1:
+            parts = [runner(**{takes: part})[gives] for part in _batches(rows)]
+        else:
+            parts = [runner(**{takes: call})[gives] for call in calls_of(rows, fixed)]
     except (RuntimeError, ValueError) as error:
         raise ValueError(
             f"The LiteRT file was converted but does not run; nothing was written. Received: "
             f"{error}. Choose another `form`."
         ) from error
-    return np.concatenate(parts)
+    return np.concatenate(parts)[: len(rows)]
 
 
 def compare(
@@ -130,6 +134,13 @@ def _advice(form: LiteRTForm) -> str:
         f'Pass {smaller}`form="{other}"` (--litert-form {other}), a lower `least_agreement`, or '
         "`force=True` (--force). More views also make a model less sensitive to rounding."
     )
+
+
+def calls_of(rows: np.ndarray, batch: int | None) -> np.ndarray:
+    """Rows as calls of `batch`, of 1 for `None`; the last is filled up from the first rows."""
+    size = batch or 1
+    places = np.arange(-(-len(rows) // size) * size) % len(rows)
+    return rows[places].reshape(-1, size, *rows.shape[1:])
 
 
 def _batches(rows: np.ndarray) -> list[np.ndarray]:

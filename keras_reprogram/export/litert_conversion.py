@@ -17,7 +17,7 @@ import tensorflow as tf
 from ai_edge_litert.tools import flatbuffer_utils
 
 from keras_reprogram.export.graphs import write_map, write_saved_model
-from keras_reprogram.export.litert_agreement import LiteRTForm
+from keras_reprogram.export.litert_agreement import LiteRTForm, calls_of
 from keras_reprogram.export.verdicts import verdict_of
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source.frozen_source import FrozenSource
@@ -26,19 +26,25 @@ from keras_reprogram.source.source import Source
 
 
 def convert(
-    model: ReprogrammedModel, source: Source | None, form: LiteRTForm, images: np.ndarray
+    model: ReprogrammedModel,
+    source: Source | None,
+    form: LiteRTForm,
+    images: np.ndarray,
+    batch: int | None = None,
 ) -> bytes:
     """Converts program, source and output map, with LiteRT's builtin operations only."""
     with tempfile.TemporaryDirectory() as folder:
         saved = Path(folder) / "saved_model"
-        write_saved_model(model, saved, source=source)
+        write_saved_model(model, saved, source=source, batch=batch)
         converter = _converter(saved)
         if form.name in ("dynamic_int8", "int8"):
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         with _plain_failures(_advice(source or model.source)):
             if form.name == "int8":
                 embedded = model.source.with_asked(source) if source else model.source
-                content = convert_source_to_int8(converter, images, model, embedded)
+                content = convert_source_to_int8(
+                    converter, calls_of(images, batch), model, embedded
+                )
             else:
                 content = bytes(converter.convert())
             content = halve_weights(content) if form.name == "float16" else content
@@ -217,7 +223,7 @@ class _Step(NamedTuple):
 
 
 def convert_source_to_int8(
-    converter: Any, images: np.ndarray, model: ReprogrammedModel, source: Source
+    converter: Any, calls: np.ndarray, model: ReprogrammedModel, source: Source
 ) -> bytes:
     """Converts with int8 weights and activations in the source, float32 in the rest."""
     # The first eighth of the source's convolutions stays in float too. Measured on digits through
@@ -226,8 +232,8 @@ def convert_source_to_int8(
     # Program and map are one percent of the computation.
 
     def samples() -> Iterator[dict[str, np.ndarray]]:
-        for image in images:
-            yield {"image": image[None]}
+        for call in calls:
+            yield {"image": call}
 
     converter.representative_dataset = samples
     # The one public way to leave operations out of the quantisation.

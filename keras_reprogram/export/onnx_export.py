@@ -23,7 +23,7 @@ from keras_reprogram.export.checks import (
     sample_images,
     verdict_answers,
 )
-from keras_reprogram.export.litert import FACTS_FILE, LABELS_FILE
+from keras_reprogram.export.litert_facts import FACTS_FILE, LABELS_FILE
 from keras_reprogram.export.onnx_graphs import (
     LEAST_OPSET,
     LEAST_OPSET_TO_ROUND,

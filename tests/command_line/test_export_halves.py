@@ -48,6 +48,7 @@ def test_halves_of_an_opaque_run(
     [
         (("--source", "traffic-signs"), "Received: --source traffic-signs"),
         (("--litert-form", "int8"), "Received: --litert-form int8"),
+        (("--batch", "1"), "Received: --batch 1 with --format halves"),
     ],
 )
 def test_options_that_halves_do_not_take(

@@ -11,8 +11,13 @@ from onnx_files import write_onnx
 from small_models import frozen_source, images_and_labels, opaque_source, small_model
 
 from keras_reprogram import DenseMap, ONNXSource, export_litert, export_onnx, export_saved_model
-from keras_reprogram.export import export_halves, onnx_export, read_onnx_facts, saved_model
-from keras_reprogram.export.litert import read_litert_facts
+from keras_reprogram.export import (
+    export_halves,
+    onnx_export,
+    read_litert_facts,
+    read_onnx_facts,
+    saved_model,
+)
 from keras_reprogram.serving.gateway import GatewayServable
 from keras_reprogram.serving.page_steps import read_page_facts, show_steps
 from keras_reprogram.serving.servable import ExportedServable

@@ -6,8 +6,7 @@ from ai_edge_litert.interpreter import Interpreter
 from small_models import frozen_source, images_and_labels, saved_model_source, small_model
 
 from keras_reprogram import MultiLabelMap, NewHead, export_litert
-from keras_reprogram.export import litert, litert_conversion
-from keras_reprogram.export.litert import read_litert_facts
+from keras_reprogram.export import litert, litert_conversion, read_litert_facts
 from keras_reprogram.export.litert_agreement import form_named, run_litert
 from keras_reprogram.export.litert_conversion import convert
 

@@ -20,7 +20,7 @@ from keras_reprogram import (
     export_litert,
 )
 from keras_reprogram.datasets import load_digits
-from keras_reprogram.export.litert import read_litert_facts
+from keras_reprogram.export import read_litert_facts
 
 DIGITS = load_digits()
 TEST_IMAGES = DIGITS.test_images.astype("float32")

@@ -10,7 +10,7 @@ from exported_models import png, signatures
 from small_models import NUM_CLASSES, frozen_source, images_and_labels, opaque_source, small_model
 
 from keras_reprogram import export_halves, export_litert, export_saved_model
-from keras_reprogram.export.litert import read_litert_facts
+from keras_reprogram.export import read_litert_facts
 
 # tests/asking/test_prediction_sets.py has what is fast.
 pytestmark = pytest.mark.slow

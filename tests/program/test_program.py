@@ -12,8 +12,8 @@ from small_models import NUM_CLASSES, SOURCE_SHAPE, frozen_source, opaque_source
 from keras_reprogram import Placement, Program, ProgramLayer, View
 from keras_reprogram.export.checks import sample_images
 from keras_reprogram.export.graph_decoder import why_no_files
-from keras_reprogram.export.litert import litert_facts, read_litert_facts, with_facts
 from keras_reprogram.export.litert_agreement import Agreement
+from keras_reprogram.export.litert_facts import litert_facts, read_litert_facts, with_facts
 from keras_reprogram.export.server_files import FACTS_FILE, write_facts
 from keras_reprogram.program.program import as_program, target_range_of
 from keras_reprogram.report import ProgramImages
