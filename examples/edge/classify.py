@@ -15,7 +15,7 @@ from PIL import Image
 def main(model_file, *image_files):
     # Class names and the pixels' range are in a zip archive at the end of the file.
     with zipfile.ZipFile(model_file) as archive:
-        labels = archive.read("labels.txt").decode().splitlines()
+        labels = archive.read("class_names.txt").decode().splitlines()
         low, high = json.loads(archive.read("keras_reprogram.json"))["target_range"]
     classify = Interpreter(model_path=model_file).get_signature_runner("serving_default")
     _, height, width, channels = classify.get_input_details()["image"]["shape"]

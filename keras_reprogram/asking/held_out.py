@@ -20,10 +20,14 @@ class LearnedImages:
         """Takes note of float32 images `(n, h, w, c)` that a fit uses."""
         self._hashes.update(_hashes(images))
 
+    def known(self, images: np.ndarray) -> int:
+        """How many images were noted; 0 for so few as data sets hold twice."""
+        count = sum(one in self._hashes for one in _hashes(images))
+        return count if count > _SHARE_OF_DUPLICATES * len(images) else 0
+
     def refuse(self, images: np.ndarray, what: str = "Calibrating images") -> None:
         """Raises a ValueError if more than a few images were used by a fit."""
-        known = sum(one in self._hashes for one in _hashes(images))
-        if known > _SHARE_OF_DUPLICATES * len(images):
+        if known := self.known(images):
             raise ValueError(
                 f"{what} must be held out from the fit: answers to images that a model "
                 f"was fitted on look better than they are. Received: {len(images)} images, of "

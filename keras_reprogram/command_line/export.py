@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from keras_reprogram.command_line.console import Progress, stdout_is_for_data, with_exit_codes
+from keras_reprogram.command_line.litert_settings import (
+    LiteRTRuntime,
+    LiteRTSettings,
+    with_litert_settings,
+)
 from keras_reprogram.command_line.options import (
     Abstain,
     ClassWise,
@@ -46,30 +51,23 @@ _FILE_SUFFIXES = {
 }
 
 
-class LiteRTNumbers(StrEnum):
-    """Number formats of a LiteRT file."""
-
-    FLOAT32 = "float32"
-    FLOAT16 = "float16"
-    DYNAMIC_INT8 = "dynamic_int8"
-    INT8 = "int8"
-
-
 @with_exit_codes
 @with_source_settings
+@with_litert_settings
 def export(
     *,
     run: RunFolder,
     kind: Annotated[
-        ExportFormat,
+        ExportFormat | None,
         typer.Option(
             "--format",
             metavar="FORMAT",
             help="saved-model for TensorFlow Serving, litert for edge devices, or both; onnx for "
             "one ONNX file around an .onnx source; halves exports the program and the output map "
-            "separately, for a source that runs only in Python.",
+            "separately, for a source that runs only in Python. [default: both, or litert with "
+            "--for]",
         ),
-    ] = ExportFormat.BOTH,
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -87,23 +85,7 @@ def export(
         ),
     ] = None,
     settings: SourceSettings,
-    litert_form: Annotated[
-        LiteRTNumbers,
-        typer.Option(
-            metavar="FORM",
-            help="float32, or smaller: float16, dynamic_int8, int8. The smaller ones are compared "
-            "with the model on the run's training images.",
-        ),
-    ] = LiteRTNumbers.FLOAT32,
-    batch: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Images of a call of the LiteRT file. 1 for browsers and boards, which run no "
-            "other file. [default: any number]",
-        ),
-    ] = None,
+    litert: LiteRTSettings,
     coverage: Coverage = None,
     class_wise: ClassWise = None,
     abstain: Abstain = None,
@@ -126,6 +108,10 @@ def export(
 
     keras-reprogram export runs/digits-traffic-signs --source traffic-signs
     """
+    if kind is None:
+        alone = litert.runtime != LiteRTRuntime.LITERT
+        kind = ExportFormat.LITERT if alone else ExportFormat.BOTH
+    writes_litert = kind in (ExportFormat.LITERT, ExportFormat.BOTH)
     opened = read_run(run)
     if output is not None:
         check_folder(output)
@@ -133,21 +119,13 @@ def export(
     suffix = _FILE_SUFFIXES.get(kind, "")
     file = folder.with_name(f"{folder.name}{suffix}")
     if kind == ExportFormat.HALVES:
-        _refuse_with_halves(source, litert_form)
+        _refuse_with_halves(source)
     elif suffix and file.exists() and not overwrite:
         raise FileExistsError(
             f"{file} exists. Pass --overwrite to replace it, or choose another --output."
         )
-    if kind == ExportFormat.ONNX and litert_form != LiteRTNumbers.FLOAT32:
-        raise ValueError(
-            "An ONNX file keeps its source's own numbers. Received: --litert-form "
-            f"{litert_form}. Leave it out."
-        )
-    if batch is not None and kind not in (ExportFormat.LITERT, ExportFormat.BOTH):
-        raise ValueError(
-            f"--batch is of LiteRT files; all others take any number of images. Received: --batch "
-            f"{batch} with --format {kind}. Leave it out."
-        )
+    if not writes_litert:
+        litert.refuse(kind)
     if source is None:
         settings.refuse("a run", "they describe the file that --source names")
     else:
@@ -155,6 +133,8 @@ def export(
     resolved = opened.open_source()
     model = opened.load_model(resolved)
     _choose_sets(model, coverage, class_wise, abstain)
+    if writes_litert:
+        litert.check(model)
     equivalent = (
         None
         if kind == ExportFormat.HALVES
@@ -168,9 +148,9 @@ def export(
             written += _write_halves(opened, model, folder, progress)
         if kind in (ExportFormat.SAVED_MODEL, ExportFormat.BOTH):
             written.append(_write_saved_model(opened, model, folder, equivalent, progress))
-        if kind in (ExportFormat.LITERT, ExportFormat.BOTH):
-            how = {"batch": batch, "overwrite": overwrite, "force": force}
-            written.append(_write_litert(opened, model, file, equivalent, litert_form, how))
+        if writes_litert:
+            how = {"force": force, "overwrite": overwrite}
+            written.append(litert.write(opened, model, file, equivalent, progress, **how))
         if kind == ExportFormat.ONNX:
             written.append(_write_onnx(opened, model, file, equivalent, overwrite))
     for path in written:
@@ -195,16 +175,11 @@ def _choose_sets(
     )
 
 
-def _refuse_with_halves(source: str | None, litert_form: LiteRTNumbers) -> None:
+def _refuse_with_halves(source: str | None) -> None:
     if source is not None:
         raise ValueError(
             f"--format halves leaves the source out. Received: --source {source}. Leave it out "
             "too, or choose another --format."
-        )
-    if litert_form != LiteRTNumbers.FLOAT32:
-        raise ValueError(
-            "The LiteRT files of --format halves are float32: they are small "
-            f"anyway. Received: --litert-form {litert_form}. Leave it out."
         )
 
 
@@ -258,22 +233,6 @@ def _write_saved_model(
     exported = export_saved_model(model, folder, source=equivalent, metrics=metrics)
     progress.note(exported.summary)
     return exported.folder
-
-
-def _write_litert(
-    opened: Run,
-    model: ReprogrammedModel,
-    path: Path,
-    equivalent: Source | None,
-    form: LiteRTNumbers,
-    how: dict[str, Any],
-) -> Path:
-    from keras_reprogram.export import export_litert
-
-    images = None if form == LiteRTNumbers.FLOAT32 else opened.load_target().train_images
-    return export_litert(
-        model, path, form=form, calibration_images=images, source=equivalent, **how
-    )
 
 
 def _write_onnx(

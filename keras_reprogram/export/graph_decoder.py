@@ -147,6 +147,13 @@ def _little(octets: Any, start: int, size: int) -> Any:
     return tf.reduce_sum(octets[start : start + size] * powers)
 
 
+def grey_pixels(colours: Any) -> Any:
+    """Float pixels `(..., 3)` of any range as grey ones `(..., 1)`, weighed as files are."""
+    # Whole numbers of up to 8 bits are exact: three equal channels give back their own value.
+    weights = tf.constant(np.array(_LUMA) / 65536, tf.float32)
+    return tf.reduce_sum(colours * weights, axis=-1, keepdims=True)
+
+
 def _grey(colours: Any) -> Any:
     weighted = tf.reduce_sum(colours * tf.constant(_LUMA, tf.int64), axis=-1, keepdims=True)
     return (weighted + 32768) // 65536

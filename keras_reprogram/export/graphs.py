@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from keras_reprogram.export.graph_decoder import file_decoder
+from keras_reprogram.export.graph_decoder import file_decoder, grey_pixels
 from keras_reprogram.export.verdicts import Verdict, verdict_of
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source.joint_source import Beside, JointSource
@@ -55,18 +55,29 @@ def write_saved_model(
     *,
     source: Source | None = None,
     batch: int | None = None,
+    rgb_input: bool = False,
+    scores_only: bool = False,
 ) -> None:
     """Writes a SavedModel with `serving_default` alone to this folder, unchecked.
 
-    Of a model with a verdict it also gives that: what is converted from it is one graph. With a
-    `batch` it takes that many images and no other number, and no shape is left to be computed.
+    Of a model with a verdict it also gives that, unless `scores_only`: what is converted from it is
+    one graph. With a `batch` it takes that many images and no other number, and no shape is left to
+    be computed. With `rgb_input` grey images come in three channels.
     """
     embedded = model.source.with_asked(source) if source else model.source
     module = module_of(model.program, embedded, model.output_map)
-    stages, judge = _stages(model, embedded, batch), _judge(model)
+    stages = _stages(model, embedded, batch)
+    judge = _scores_alone if scores_only else _judge(model)
+    spec = image_spec(model, batch)
+    if rgb_input:
+        spec = tf.TensorSpec((*spec.shape[:-1], 3), spec.dtype, name=spec.name)
 
-    @tf.function(input_signature=[image_spec(model, batch)], autograph=False)
+    @tf.function(input_signature=[spec], autograph=False)
     def serving_default(image: Any) -> dict[str, Any]:
+        if rgb_input:
+            # The converter to int8 leaves what bears the program's name in float.
+            with tf.name_scope(model.program.name):
+                image = grey_pixels(image)
         answers = stages.answers(image)
         return judge(answers, stages.output_map(answers))
 
@@ -85,10 +96,14 @@ def write_map(model: ReprogrammedModel, path: Path) -> None:
     save_module(module_of(model.output_map), path, {"serving_default": serving_default})
 
 
+def _scores_alone(source_scores: Any, scores: Any) -> dict[str, Any]:
+    return {"scores": scores}
+
+
 def _judge(model: ReprogrammedModel) -> Callable[[Any, Any], dict[str, Any]]:
     verdict = verdict_of(model)
     if verdict is None:
-        return lambda source_scores, scores: {"scores": scores}
+        return _scores_alone
 
     def judge(source_scores: Any, scores: Any) -> dict[str, Any]:
         # The converter to int8 leaves what bears the map's name in float.

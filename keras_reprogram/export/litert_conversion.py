@@ -6,9 +6,11 @@ import contextlib
 import copy
 import os
 import re
+import sys
 import tempfile
+import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +19,8 @@ import tensorflow as tf
 from ai_edge_litert.tools import flatbuffer_utils
 
 from keras_reprogram.export.graphs import write_map, write_saved_model
-from keras_reprogram.export.litert_agreement import LiteRTForm, calls_of
+from keras_reprogram.export.litert_agreement import calls_of
+from keras_reprogram.export.litert_targets import LiteRTPlan
 from keras_reprogram.export.verdicts import verdict_of
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source.frozen_source import FrozenSource
@@ -28,27 +31,43 @@ from keras_reprogram.source.source import Source
 def convert(
     model: ReprogrammedModel,
     source: Source | None,
-    form: LiteRTForm,
-    images: np.ndarray,
-    batch: int | None = None,
+    plan: LiteRTPlan,
+    calibrating: np.ndarray,
+    report: Callable[[int], None] = lambda images: None,
 ) -> bytes:
-    """Converts program, source and output map, with LiteRT's builtin operations only."""
+    """Converts program, source and output map, with LiteRT's builtin operations only.
+
+    Args:
+        model: the model.
+        source: what stands in for its source, or `None`.
+        plan: the file's form, batch and input.
+        calibrating: target images that ranges are taken from, of a form that calibrates.
+        report: is called with the number of images after each that calibrated.
+    """
+    form = plan.form
+    scores_only = plan.target.scores_only
     with tempfile.TemporaryDirectory() as folder:
         saved = Path(folder) / "saved_model"
-        write_saved_model(model, saved, source=source, batch=batch)
+        write_saved_model(
+            model,
+            saved,
+            source=source,
+            batch=plan.batch,
+            rgb_input=plan.rgb_input,
+            scores_only=scores_only,
+        )
         converter = _converter(saved)
-        if form.name in ("dynamic_int8", "int8"):
+        if form.eight_bit:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         with _plain_failures(_advice(source or model.source)):
-            if form.name == "int8":
+            if form.calibrates:
                 embedded = model.source.with_asked(source) if source else model.source
-                content = convert_source_to_int8(
-                    converter, calls_of(images, batch), model, embedded
-                )
+                calls = calls_of(plan.taken(calibrating), plan.batch)
+                content = convert_source_to_int8(converter, calls, model, embedded, report)
             else:
                 content = bytes(converter.convert())
             content = halve_weights(content) if form.name == "float16" else content
-        return with_verdict_signature(content, model)
+        return content if scores_only else with_verdict_signature(content, model)
 
 
 def convert_map(model: ReprogrammedModel) -> bytes:
@@ -126,15 +145,28 @@ def _first_lines(error: Exception, count: int = 3) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Suppresses the converter's C++ output on stderr."""
-    saved = os.dup(2)
-    with Path(os.devnull).open("w") as nowhere:
+    """Suppresses the converter's C++ output on stderr, but not what Python writes there."""
+    python, saved = sys.stderr, os.dup(2)
+    with Path(os.devnull).open("w") as nowhere, os.fdopen(saved, "w") as loud:
+        if _is_stderr(python):
+            # A progress bar is shown meanwhile.
+            sys.stderr = loud
         os.dup2(nowhere.fileno(), 2)
         try:
-            yield
+            # TensorFlow's own tools warn of each other.
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield
         finally:
             os.dup2(saved, 2)
-            os.close(saved)
+            sys.stderr = python
+
+
+def _is_stderr(stream: Any) -> bool:
+    try:
+        return bool(stream.fileno() == 2)
+    except (AttributeError, OSError):  # A notebook's, or a test's.
+        return False
 
 
 # Numbers of the LiteRT schema, which is public and never renumbers.
@@ -223,7 +255,11 @@ class _Step(NamedTuple):
 
 
 def convert_source_to_int8(
-    converter: Any, calls: np.ndarray, model: ReprogrammedModel, source: Source
+    converter: Any,
+    calls: np.ndarray,
+    model: ReprogrammedModel,
+    source: Source,
+    report: Callable[[int], None] = lambda images: None,
 ) -> bytes:
     """Converts with int8 weights and activations in the source, float32 in the rest."""
     # The first eighth of the source's convolutions stays in float too. Measured on digits through
@@ -234,6 +270,7 @@ def convert_source_to_int8(
     def samples() -> Iterator[dict[str, np.ndarray]]:
         for call in calls:
             yield {"image": call}
+            report(len(call))
 
     converter.representative_dataset = samples
     # The one public way to leave operations out of the quantisation.

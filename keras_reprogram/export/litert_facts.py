@@ -9,12 +9,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ai_edge_litert import schema_py_generated as schema
+
 from keras_reprogram.export.litert_agreement import Agreement
 from keras_reprogram.export.server_files import calibration_facts, scored_classes, threshold_facts
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source.source import Source
 
-LABELS_FILE = "labels.txt"
+# Not labels.txt: that is what the metadata writers of MediaPipe and of TFLite Support add.
+LABELS_FILE = "class_names.txt"
 FACTS_FILE = "keras_reprogram.json"
 # A fixed date: the same model gives the same bytes.
 _DATE = (1980, 1, 1, 0, 0, 0)
@@ -37,6 +40,10 @@ class LiteRTFacts:
         thresholds: of several findings the probability from which each counts as found; else
             `None`.
         batch: images of a call, `None` for any number.
+        target: the runtime that it was written for.
+        rgb_input: whether grey images are taken in three channels.
+        min_runtime_version: the oldest TensorFlow Lite runtime that has its operations, such as
+            `"2.3.0"`; `None` if the converter did not say.
     """
 
     form: str
@@ -49,20 +56,25 @@ class LiteRTFacts:
     calibration: dict[str, Any] | None = None
     thresholds: tuple[float, ...] | None = None
     batch: int | None = None
+    target: str = "litert"
+    rgb_input: bool = False
+    min_runtime_version: str | None = None
 
     def __str__(self) -> str:
-        images = "" if self.batch is None else f", {self.batch} image(s) a call"
-        return f"{self.form}, {self.num_views} view(s){images}: {self.agreement}."
+        parts = [self.form, f"{self.num_views} view(s)"]
+        if self.target != "litert":
+            parts.append(f"for {self.target}")
+        if self.batch is not None:
+            parts.append(f"{self.batch} image(s) a call")
+        if self.min_runtime_version is not None:
+            parts.append(f"TFLite runtime {self.min_runtime_version} or newer")
+        return f"{', '.join(parts)}: {self.agreement}."
 
 
 def litert_facts(
-    model: ReprogrammedModel,
-    source: Source,
-    form: str,
-    agreement: Agreement,
-    batch: int | None = None,
+    model: ReprogrammedModel, source: Source, form: str, agreement: Agreement, **written: Any
 ) -> LiteRTFacts:
-    """The facts that a LiteRT file says of itself."""
+    """The facts that a LiteRT file says of itself; `written` are those of how it was written."""
     return LiteRTFacts(
         form=form,
         class_names=scored_classes(model),
@@ -73,12 +85,22 @@ def litert_facts(
         agreement=agreement,
         calibration=None if model.calibration is None else calibration_facts(model.calibration),
         thresholds=threshold_facts(model),
-        batch=batch,
+        **written,
     )
 
 
+def min_runtime_version(content: bytes) -> str | None:
+    """The oldest runtime that a file needs, as the converter noted it."""
+    file = schema.Model.GetRootAs(content, 0)
+    for entry in (file.Metadata(number) for number in range(file.MetadataLength())):
+        if entry.Name() == b"min_runtime_version":
+            said = file.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
+            return said.rstrip(b"\0").decode() or None
+    return None
+
+
 def with_facts(content: bytes, facts: LiteRTFacts) -> bytes:
-    """Appends labels.txt and keras_reprogram.json, as TFLite's own metadata tools append files."""
+    """Appends class names and facts as files, as TFLite's own metadata tools do."""
     # An interpreter reads from the front and does not see them; any unzip program does.
     labels = "".join(f"{name}\n" for name in facts.class_names)
     file = io.BytesIO(content)

@@ -23,7 +23,7 @@ from keras_reprogram.export.checks import (
     sample_images,
     verdict_answers,
 )
-from keras_reprogram.export.litert_facts import FACTS_FILE, LABELS_FILE
+from keras_reprogram.export.litert_facts import FACTS_FILE
 from keras_reprogram.export.onnx_graphs import (
     LEAST_OPSET,
     LEAST_OPSET_TO_ROUND,
@@ -127,7 +127,7 @@ def export_onnx(
         )
     metadata = {
         FACTS_FILE: json.dumps(facts, ensure_ascii=False),
-        LABELS_FILE: "".join(f"{name}\n" for name in class_names),
+        "labels.txt": "".join(f"{name}\n" for name in class_names),
     }
     content = _content(model, embedded, metadata)
     difference = _check(model, embedded, content)

@@ -132,7 +132,7 @@ def test_labels_are_in_the_map_s_file(exported) -> None:
     assert facts.source == model.source.fingerprint
     assert facts.agreement.difference < 1e-5
     with zipfile.ZipFile(written.output_map_file) as archive:
-        assert archive.read("labels.txt").decode().splitlines() == list(NAMES)
+        assert archive.read("class_names.txt").decode().splitlines() == list(NAMES)
 
 
 def never(*arguments):

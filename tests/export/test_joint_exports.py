@@ -49,7 +49,7 @@ def test_a_fresh_process_answers_like_the_model(whole, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["float32", "int8"])
 def test_a_litert_file_answers_like_the_model(whole, tmp_path, form):
-    images = random_images(32)
+    images = random_images(64)
     file = export_litert(
         whole, tmp_path / f"{form}.tflite", form=form, calibration_images=images, force=True
     )

@@ -8,7 +8,7 @@ from small_models import images_and_labels, small_model
 from keras_reprogram import export_litert
 from keras_reprogram.export import read_litert_facts
 
-IMAGES, _ = images_and_labels(40)
+IMAGES, _ = images_and_labels(80)
 
 
 def operations(path):
@@ -45,13 +45,13 @@ def test_one_image_a_call(form, num_views, tmp_path) -> None:
 
 @pytest.mark.slow
 def test_a_batch_that_does_not_divide_the_images(tmp_path) -> None:
-    """40 images in calls of 7: the last is filled up, and what filled it is cut off."""
+    """80 images in calls of 7: the last is filled up, and what filled it is cut off."""
     model = small_model()
     path = export_litert(
         model, tmp_path / "a.tflite", form="float16", batch=7, calibration_images=IMAGES
     )
     facts = read_litert_facts(path)
-    assert facts.agreement.images == 40
+    assert facts.agreement.images == 80
     assert "7 image(s) a call" in str(facts)
     classify = Interpreter(str(path)).get_signature_runner("serving_default")
     found = classify(image=IMAGES[:7])["scores"]

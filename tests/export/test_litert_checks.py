@@ -9,8 +9,10 @@ from keras_reprogram import MultiLabelMap, NewHead, export_litert
 from keras_reprogram.export import litert, litert_conversion, read_litert_facts
 from keras_reprogram.export.litert_agreement import form_named, run_litert
 from keras_reprogram.export.litert_conversion import convert
+from keras_reprogram.export.litert_images import conversion_images
+from keras_reprogram.export.litert_targets import plan_litert
 
-IMAGES, _ = images_and_labels(40)
+IMAGES, LABELS = images_and_labels(80)
 
 
 @pytest.fixture(scope="module")
@@ -27,15 +29,15 @@ def with_one(images, value):
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (None, "needs `calibration_images`.*Received: None.*32 to 1,000 training images"),
+        (None, "needs `calibration_images`.*Received: None.*(32|64) to 1,000 training images"),
         (IMAGES[:31], "at least 32. Received: 31"),
         (IMAGES[:0], "Received: an empty data set"),
-        (IMAGES[..., 0], r"4 axes.*Received: shape \(40, 4, 4\)"),
-        (np.zeros((40, 5, 4, 1)), r"shape \(4, 4, 1\). Received: shape \(5, 4, 1\)"),
+        (IMAGES[..., 0], r"4 axes.*Received: shape \(80, 4, 4\)"),
+        (np.zeros((80, 5, 4, 1)), r"shape \(4, 4, 1\). Received: shape \(5, 4, 1\)"),
         (with_one(IMAGES, np.nan), "finite. Received: NaN or infinity in image 7"),
         (with_one(IMAGES, 300), "`target_range` .*Received: values from .* to 300"),
         (IMAGES / 255 - 1, "`target_range` .*Received: values from -"),
-        (np.full((40, 4, 4, 1), "a.png"), "numbers. Received: dtype"),
+        (np.full((80, 4, 4, 1), "a.png"), "numbers. Received: dtype"),
     ],
 )
 @pytest.mark.parametrize("form", ["float16", "dynamic_int8", "int8"])
@@ -84,7 +86,8 @@ def test_the_first_eighth_of_the_convolutions_stays_in_float() -> None:
 @pytest.fixture(scope="module")
 def content(model):
     """One conversion, which takes longer than what the tests do with it."""
-    return convert(model, None, form_named("float32"), IMAGES)
+    plan = plan_litert(model, "litert", "float32", None, None)
+    return convert(model, None, plan, IMAGES)
 
 
 @pytest.fixture
@@ -104,7 +107,7 @@ def other_model(model, content, monkeypatch):
 @pytest.mark.parametrize("form", ["float32", "float16", "dynamic_int8", "int8"])
 def test_a_file_that_disagrees_is_refused(other_model, form, tmp_path) -> None:
     path = tmp_path / "a.tflite"
-    with pytest.raises(ValueError, match=rf"The {form} .*Received: .*% of 40 images get.*Pass "):
+    with pytest.raises(ValueError, match=rf"The {form} .*Received: .*% of \d+ images get.*Pass "):
         export_litert(other_model, path, form=form, calibration_images=IMAGES)
     assert list(tmp_path.iterdir()) == []
 
@@ -169,3 +172,35 @@ def test_a_class_name_of_two_lines_is_refused(tmp_path) -> None:
     with pytest.raises(ValueError, match=r"must be one line.*Received: 'b\\nc'"):
         export_litert(model, tmp_path / "a.tflite")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_held_out_images_are_checked_first(model, tmp_path) -> None:
+    path, int8 = tmp_path / "a.tflite", {"form": "int8"}
+    with pytest.raises(ValueError, match=r"at least 64, of which 32 are held out.*Received: 63"):
+        export_litert(model, path, calibration_images=IMAGES[:63], **int8)
+    with pytest.raises(ValueError, match=r"`held_out_images` must be at least 32. Received: 5"):
+        export_litert(model, path, calibration_images=IMAGES, held_out_images=IMAGES[:5], **int8)
+    with pytest.raises(ValueError, match=r"none of the `calibration_images`.*of which 40 calib"):
+        export_litert(model, path, calibration_images=IMAGES, held_out_images=IMAGES[40:], **int8)
+    with pytest.raises(ValueError, match=r"needs `calibration_images`, because the ranges"):
+        export_litert(model, path, held_out_images=IMAGES, **int8)
+    with pytest.raises(ValueError, match=r"`held_out_labels` belong to `held_out_images`"):
+        export_litert(model, path, calibration_images=IMAGES, held_out_labels=LABELS, **int8)
+    with pytest.raises(ValueError, match=r"80"):
+        export_litert(
+            model, path, held_out_images=IMAGES, held_out_labels=LABELS[:7], form="float16"
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_calibration_images_are_divided(model) -> None:
+    """A quarter is held out at even distances, and none of it calibrates."""
+    images = conversion_images(model, form_named("int8"), IMAGES, None, None)
+    assert (len(images.calibrating), len(images.judging)) == (48, 32)
+    everything = np.concatenate([images.calibrating, images.judging])
+    assert len(np.unique(everything, axis=0)) == 80
+    many = np.concatenate([IMAGES] * 40)
+    images = conversion_images(model, form_named("int8"), many, None, None)
+    assert (len(images.calibrating), len(images.judging)) == (1000, 800)
+    images = conversion_images(model, form_named("float16"), many, None, None)
+    assert (len(images.calibrating), len(images.judging)) == (0, 1000)

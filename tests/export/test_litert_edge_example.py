@@ -45,7 +45,7 @@ def test_image_files_are_classified_without_tensorflow(form, tmp_path) -> None:
     pixels = np.array([20, 40, 120, 140, 210, 230], np.uint8)
     images = np.broadcast_to(pixels[:, None, None, None], (6, 4, 4, 1))
     path = export_litert(
-        model, tmp_path / "a.tflite", form=form, calibration_images=np.repeat(images, 6, axis=0)
+        model, tmp_path / "a.tflite", form=form, calibration_images=np.repeat(images, 12, axis=0)
     )
     files = [tmp_path / f"{number}.png" for number in range(6)]
     for file, image in zip(files, images, strict=True):

@@ -68,9 +68,10 @@ class Exported:
     expected: np.ndarray
     folder: Path
 
-    def export(self, form, **options):
+    def export(self, form):
         path = self.folder / f"{form}.tflite"
         if not path.exists():
+            options = {"held_out_images": TEST_IMAGES, "held_out_labels": DIGITS.test_labels}
             export_litert(self.model, path, form=form, calibration_images=CALIBRATION, **options)
         return path
 
@@ -154,7 +155,11 @@ def test_the_file_says_what_it_is(exported) -> None:
     assert facts.target_range == (0, 255)
     assert facts.num_views == exported.model.queries_per_prediction
     assert facts.source == exported.model.source.fingerprint
-    assert facts.agreement.images == len(CALIBRATION)
+    assert facts.agreement.images == len(TEST_IMAGES)
+    assert facts.agreement.same_class == min(facts.agreement.kernels.values())
+    right = np.mean(exported.expected.argmax(axis=1) == DIGITS.test_labels)
+    assert facts.agreement.accuracy["model"] == pytest.approx(right)
+    assert list(facts.agreement.accuracy) == ["model", "XNNPACK", "reference"]
     assert facts.agreement.same_class >= 0.97
 
 
@@ -170,8 +175,9 @@ def test_mobilenet_v2(form, keras_home, tmp_path, capsys) -> None:
     path = tmp_path / "digits.tflite"
     # int8 measured .97 on these 100 images and .98 on 200 test images. An exact map of 400 images
     # (C = 10,000: large weights) had .94 and .955, the rounding of int8 being what it was.
-    options = {"form": form, "calibration_images": DIGITS.train_images[1000:1100]}
-    export_litert(model, path, least_agreement=0.95, **options)
+    images = {"calibration_images": DIGITS.train_images[1000:1100]}
+    images |= {"held_out_images": TEST_IMAGES[200:300]}
+    export_litert(model, path, form=form, least_agreement=0.95, **images)
     expected = model.predict(TEST_IMAGES[:200], verbose=0)
     found = run(path, TEST_IMAGES[:200])
     same = np.mean(found.argmax(axis=1) == expected.argmax(axis=1))
