@@ -181,6 +181,12 @@ def _source_blockers(model: ReprogrammedModel, source: ONNXSource) -> list[str]:
             f"The source is of opset {opset}; {least} is needed. Convert it with "
             "`onnx.version_converter`, or export the network anew."
         )
+    if source.file.score_names is not None:
+        blockers.append(
+            f"The source answers with tables of named scores ({source.file.output_name!r}), which "
+            "no operation of ONNX reads. Take its `ZipMap` out (--score-output names what went "
+            "into it, once that is an output of the graph)."
+        )
     if images_a_call(model, source) == 0:
         blockers.append(
             f"The source answers {source.images_a_call} image(s) at a time, and a target image "

@@ -25,6 +25,15 @@ _PIXELS = {
     "tensor(int64)": "int64",
 }
 _SCORES = ("tensor(float)", "tensor(float16)", "tensor(double)")
+# A table of scores by class name for each image, as Custom Vision's exports have it.
+_NAMED_SCORES = ("seq(map(string,tensor(float)))", "seq(map(int64,tensor(float)))")
+# ONNX's metadata of images (docs/MetadataProps.md), whose keys and values are of any case.
+_RANGES = {
+    "nominalrange_0_255": (0.0, 255.0),
+    "normalized_0_1": (0.0, 1.0),
+    "normalized_1_1": (-1.0, 1.0),
+}
+_CHANNEL_ORDERS = {"rgb8": "rgb", "rgba8": "rgb", "bgr8": "bgr", "bgra8": "bgr"}
 _ERRORS_ONLY = 3
 
 
@@ -33,8 +42,14 @@ class ONNXFile:
 
     Args:
         path: the file.
-        output: which output holds the scores; may be left out if there is one.
+        output: which output holds the scores; may be left out if there is one, or one that names
+            them.
         num_threads: threads of a session that answers alone.
+
+    Attributes:
+        value_range: of the pixels, as the file's metadata say; `None` if they do not.
+        channel_order: `"rgb"` or `"bgr"`, likewise.
+        score_names: of an output that names its scores, once it was run; else `None`.
 
     Raises:
         ImportError: without onnxruntime and onnx.
@@ -51,6 +66,11 @@ class ONNXFile:
         # Symbolic dimensions are texts.
         self.input_shape = [size if isinstance(size, int) else None for size in image.shape]
         self.output_name = _score_output(session.get_outputs(), output, path)
+        self.metadata = dict(session.get_modelmeta().custom_metadata_map)
+        said = {key.lower(): value.lower() for key, value in self.metadata.items()}
+        self.value_range = _RANGES.get(said.get("image.nominalpixelrange", ""))
+        self.channel_order = _CHANNEL_ORDERS.get(said.get("image.bitmappixelformat", ""))
+        self.score_names: tuple[str, ...] | None = None
 
     def run(self, pixels: np.ndarray, *, alone: bool) -> np.ndarray:
         """The scores of one batch, float32 `(n, num_labels)`; may be called by several threads."""
@@ -63,7 +83,7 @@ class ONNXFile:
                 f"{pixels.shape} ({_first_line(error)}). Check `image_size` (--source-size) and "
                 "`data_format` (--data-format), or export the network anew."
             ) from error
-        rows = np.asarray(answer, np.float32)
+        rows = np.asarray(self._by_name(answer), np.float32)
         if rows.ndim < 1 or len(rows) != len(pixels) or max((*rows.shape[1:], 1)) != rows[0].size:
             raise ValueError(
                 f"{self.path} must answer with one row of scores for each image. Received: "
@@ -71,6 +91,14 @@ class ONNXFile:
                 "another `output` (--score-output)."
             )
         return rows.reshape(len(pixels), -1)
+
+    def _by_name(self, answer: Any) -> Any:
+        """Tables of named scores as rows, in the order of the first one; other answers as is."""
+        if not isinstance(answer, list):
+            return answer
+        names = list(answer[0])
+        self.score_names = tuple(map(str, names))
+        return [[row[name] for name in names] for row in answer]
 
     def _session(self, num_threads: int) -> Any:
         with self._opening:
@@ -156,14 +184,17 @@ def _image_input(inputs: Sequence[Any], path: Path) -> Any:
 
 def _score_output(outputs: Sequence[Any], output: str | None, path: Path) -> str:
     types = {each.name: each.type for each in outputs}
+    named = [name for name, kind in types.items() if kind in _NAMED_SCORES]
     if output is None and len(types) == 1:
         (output,) = types
+    if output is None and len(named) == 1:
+        (output,) = named
     if output is None or output not in types:
         raise ValueError(
             f"Pass `output=` (--score-output) to say which output of {path} holds the scores. "
             f"It has: {sorted(types)}. Received: output={output!r}."
         )
-    if types[output] not in _SCORES:
+    if types[output] not in (*_SCORES, *_NAMED_SCORES):
         raise ValueError(
             f"{path} must answer with scores. Received: {output!r} of {types[output]}, such as a "
             "class number. Choose another `output` (--score-output), or export the model without "

@@ -45,15 +45,18 @@ class ONNXSource(PythonSource):
     Args:
         path: the `.onnx` file, images in, a row of scores for each out. Weights in files beside
             it are found, and are part of the fingerprint.
-        value_range: `(low, high)` of the pixels that callers send. A uint8 input takes `(0, 255)`
-            if this is `None`; any other needs to be told.
+        value_range: `(low, high)` of the pixels that callers send. `None`: what the file's
+            metadata say (`Image.NominalPixelRange`), or `(0, 255)` for a uint8 input; any other
+            needs to be told.
         preprocessing: `(scale, offset)`, each a number or one a channel, from `value_range` to
             what the network expects. `None` if that is `value_range` itself.
         channel_order: `"rgb"`, or `"bgr"` for networks from Caffe: channels are reversed before
-            the preprocessing.
+            the preprocessing. `None`: what the metadata say (`Image.BitmapPixelFormat`), or
+            `"rgb"`. What contradicts the metadata is refused, unless `preprocessing` is given too.
         sha256: the file's expected hash, or `None`.
-        output: which of its outputs holds the scores; may be left out if there is one.
-        class_names: names of the scores, or `None`.
+        output: which of its outputs holds the scores; may be left out if there is one, or one
+            that names its scores.
+        class_names: names of the scores; `None`: those that the output gives, if it does.
         score_kind: `"probabilities"`, `"independent"`, `"logits"` or `"independent_logits"`; see
             `Source`. `None` takes probabilities, or what `sum_tolerance=None` says.
         score_step: distance of neighbouring scores where they are rounded.
@@ -102,7 +105,7 @@ class ONNXSource(PythonSource):
         *,
         value_range: tuple[float, float] | None = None,
         preprocessing: tuple[Any, Any] | None = None,
-        channel_order: str = "rgb",
+        channel_order: str | None = None,
         sha256: str | None = None,
         output: str | None = None,
         class_names: Sequence[str] | None = None,
@@ -127,7 +130,10 @@ class ONNXSource(PythonSource):
             data_format=data_format or told_data_format(shape, who),
             image_size=image_size,
         )
+        if preprocessing is None:
+            value_range, channel_order = _as_said(self.file, value_range, channel_order)
         value_range = _value_range(value_range, self.file.dtype, who)
+        channel_order = channel_order or "rgb"
         check_channel_order(channel_order)
         self.channel_order, self.num_threads = channel_order, num_threads
         self.preprocessing = preprocessing_or_none(
@@ -141,7 +147,7 @@ class ONNXSource(PythonSource):
             self.network_input.source_shape,
             answers.shape[1],
             value_range=value_range,
-            class_names=class_names,
+            class_names=class_names or self.file.score_names,
             score_kind=score_kind,
             score_step=score_step,
             sum_tolerance=sum_tolerance,
@@ -215,6 +221,25 @@ class ONNXSource(PythonSource):
         except ValueError:
             return False
         return np.allclose(together, answers, rtol=0, atol=_SAME * np.abs(answers).max())
+
+
+def _as_said(
+    file: ONNXFile, value_range: tuple[float, float] | None, channel_order: str | None
+) -> tuple[tuple[float, float] | None, str | None]:
+    """Range and order of channels, by the caller or else by the file's metadata."""
+    given_range = None if value_range is None else tuple(map(float, value_range))
+    for name, key, own, given in (
+        ("value_range", "Image.NominalPixelRange", file.value_range, given_range),
+        ("channel_order", "Image.BitmapPixelFormat", file.channel_order, channel_order),
+    ):
+        if None not in (own, given) and own != given:
+            raise ValueError(
+                f"{file.path} says of itself that it takes {own} ({key} in its metadata). "
+                f"Received: {name}={given}. Leave `{name}` (--{name.replace('_', '-')}) out, or "
+                "overrule the file by saying `preprocessing=(scale, offset)` (--pixel-scale 1 for "
+                "none) beside it."
+            )
+    return value_range or file.value_range, channel_order or file.channel_order
 
 
 def _value_range(
