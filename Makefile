@@ -5,7 +5,7 @@ PYTHONS := $(or $(PYTHON),python3.11 python3.12 python3.13 python3)
 VENV    := .venv
 BIN     := $(VENV)/bin
 PIP     := $(BIN)/python -m pip --quiet --disable-pip-version-check
-CHECKED := keras_reprogram tests examples
+CHECKED := keras_reprogram tests examples docs_site .ci
 
 # Several test processes, one thread each: small models gain nothing from more.
 ONE_THREAD := TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1
@@ -16,10 +16,10 @@ WORKERS ?= 3
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow bench lint format build clean
+.PHONY: help demo test test-slow bench docs docs-serve lint format build release-check clean
 
 help:  ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' Makefile
 
 demo: $(VENV)/.installed-plain  ## reprogram the embedded source for digits, write saved_models/digits
 	$(BIN)/keras-reprogram demo
@@ -36,6 +36,13 @@ test-slow: $(VENV)/.installed-dev  ## what needs real weights, real data or long
 bench: $(VENV)/.installed-dev  ## time the parts beside each other; tables in bench/ (BENCH="--quick --only NAME")
 	$(BIN)/python examples/benchmark/bench.py $(BENCH)
 
+# Strict: a warning is an error. The line that is silenced announces another version of MkDocs.
+docs: $(VENV)/.installed-dev  ## the documentation as a site, in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+docs-serve: $(VENV)/.installed-dev  ## show it on http://127.0.0.1:8000/, built again when a page changes
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve --dev-addr 127.0.0.1:8000
+
 lint: $(VENV)/.installed-dev  ## ruff check, ruff format --check, mypy
 	$(BIN)/ruff check $(CHECKED)
 	$(BIN)/ruff format --check $(CHECKED)
@@ -48,8 +55,11 @@ format: $(VENV)/.installed-dev  ## let ruff repair imports and layout
 build: $(VENV)/.installed-dev  ## sdist and wheel in dist/
 	$(BIN)/python -m build --no-isolation --outdir dist
 
+release-check: $(VENV)/.installed-dev  ## version, tag, and the wheel in a bare environment of each Python there is
+	$(BIN)/python .ci/release_check.py $(PYTHONS)
+
 clean:  ## remove environment, builds and caches; saved_models stays
-	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) dist site .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The dev environment is built on the plain one, so that `make -j demo test` never runs pip twice

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         ScaledProgram,
         View,
         draw_views,
+        program_for,
         suggested_style,
         train_decoder,
     )
@@ -110,6 +111,7 @@ _names, __getattr__, __dir__ = lazy_names(
         "program": (
             "Program",
             "ProgramLayer",
+            "program_for",
             "DecoderProgram",
             "train_decoder",
             "ScaledProgram",

@@ -1,4 +1,4 @@
-"""The README and the docstrings show Python that runs."""
+"""The README, the pages of docs/ and the docstrings show Python that runs."""
 
 import inspect
 import re
@@ -62,7 +62,7 @@ _LONG = dict.fromkeys(
 
 
 def page_blocks() -> list[object]:
-    pages = sorted((README.parent / "docs").glob("*.md"))
+    pages = sorted((README.parent / "docs").rglob("*.md"))
     return [
         pytest.param(
             block, id=f"{page.name} line {block.line}", marks=[pytest.mark.slow] * block.slow
@@ -101,9 +101,33 @@ def test_docstring_example_runs(
     run_block(block, f"{name}_example", tmp_path, monkeypatch)
 
 
-def test_readme_and_docstrings_have_python_to_run() -> None:
+def test_readme_pages_and_docstrings_have_python_to_run() -> None:
     assert readme_blocks()
+    assert page_blocks()
     assert docstring_blocks()
+
+
+def test_readme_fits_a_minute_and_has_the_two_commands() -> None:
+    lines = README.read_text().splitlines()
+    assert len(lines) <= 150
+    assert {"make demo", "make test"} <= {line.partition("#")[0].strip() for line in lines}
+
+
+def code_lines(block: Block) -> int:
+    return sum(bool(line.strip()) for line in block.code.splitlines())
+
+
+def test_readme_examples_have_ten_lines() -> None:
+    assert max(code_lines(block) for block in python_blocks(README.read_text())) <= 10
+
+
+LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)")
+
+
+def test_readme_links_to_what_is_there() -> None:
+    links = LINK.findall(README.read_text())
+    assert len(links) > 20
+    assert [link for link in links if not (README.parent / link).exists()] == []
 
 
 PAGE = """\

@@ -1,4 +1,4 @@
-"""How fast the server is: gRPC and REST beside the same model inside one process.
+"""How fast the server is: gRPC and REST, numbers and image files, beside the model in a process.
 
 Exports MobileNetV2 reprogrammed for 32 x 32 colour images (the map is fitted on noise: speed does
 not depend on what was learned), serves it in a process of its own, and asks it from several
@@ -7,6 +7,8 @@ threads. Needs the weights of MobileNetV2 (KERAS_HOME) and the extra `server`.
     python examples/serving/load.py --seconds 60
 """
 
+import base64
+import io
 import json
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from PIL import Image
 
 COMMAND = (sys.executable, "-c", "from keras_reprogram.command_line import main; main()")
 IN_PROCESS_THREADS = (1, 2, 4)
@@ -40,26 +43,29 @@ def measure(
 
 
 def load(seconds: float, clients: int, batch: int, folder: Path | None = None) -> dict[str, Any]:
-    """Figures of the three ways to ask the same model.
+    """Figures of the ways to ask the same model.
 
     Args:
-        seconds: of load over gRPC; in-process and REST get as much together.
+        seconds: of load over gRPC; each other way gets a sixth of it.
         clients: threads.
         batch: images a request.
         folder: an export, or `None` to make one.
 
     Returns:
-        Images a second, latencies in milliseconds, errors, and gRPC's share of in-process.
+        Images a second, latencies in milliseconds, errors, and each way's share of in-process.
     """
     with tempfile.TemporaryDirectory() as place:
         folder = folder or export(Path(place) / "mobilenet")
         images = np.random.default_rng(0).uniform(0, 255, (batch, 32, 32, 3)).astype("float32")
+        files = png_files(images)
         inside = in_process(folder, images)
         with Server(folder) as server:
             ways = {
                 **{f"in_process_{n}": (inside, n, seconds / 6) for n in IN_PROCESS_THREADS},
                 "grpc": (over_grpc(server.grpc_address, folder.name, images), clients, seconds),
+                "grpc_files": (files_over_grpc(server, folder.name, files), clients, seconds / 6),
                 "rest": (over_rest(server.url, images), clients, seconds / 6),
+                "rest_files": (files_over_rest(server.url, files), clients, seconds / 6),
             }
             figures = {name: Figures() for name in ways}
             for _ in range(ROUNDS):
@@ -67,8 +73,11 @@ def load(seconds: float, clients: int, batch: int, folder: Path | None = None) -
                     figures[name].add(ask, threads, window / ROUNDS)
     found = {name: figure.summary(batch) for name, figure in figures.items()}
     best = max(found[f"in_process_{n}"]["images_per_second"] for n in IN_PROCESS_THREADS)
-    share = found["grpc"]["images_per_second"] / best
-    return found | {"grpc_share_of_in_process": round(share, 3)}
+    shares = {
+        f"{name}_share_of_in_process": round(found[name]["images_per_second"] / best, 3)
+        for name in ("grpc", "grpc_files", "rest", "rest_files")
+    }
+    return found | shares
 
 
 class Figures:
@@ -170,9 +179,39 @@ def newest(path: Path) -> int:
 
 
 def over_grpc(address: str, name: str, images: np.ndarray) -> Callable[[], Any]:
-    """Predict with a channel for each thread, as separate clients have."""
+    """Predict with a tensor of numbers."""
+    request = request_of(name, "serving_default")
+    tensor = request.inputs["image"]
+    tensor.dtype = 1
+    for size in images.shape:
+        tensor.tensor_shape.dim.add(size=size)
+    tensor.tensor_content = images.tobytes()
+    return ask_over_grpc(address, request, len(images))
+
+
+def files_over_grpc(server: Server, name: str, files: list[bytes]) -> Callable[[], Any]:
+    """Predict with image files as they are."""
+    request = request_of(name, "image_bytes")
+    tensor = request.inputs["image_bytes"]
+    tensor.dtype = 7
+    tensor.tensor_shape.dim.add(size=len(files))
+    tensor.string_val.extend(files)
+    return ask_over_grpc(server.grpc_address, request, len(files))
+
+
+def request_of(name: str, signature: str) -> Any:
+    from tensorflow_serving.apis import predict_pb2
+
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = name
+    request.model_spec.signature_name = signature
+    return request
+
+
+def ask_over_grpc(address: str, request: Any, rows: int) -> Callable[[], Any]:
+    """Sends a request with a channel for each thread, as separate clients have."""
     import grpc
-    from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+    from tensorflow_serving.apis import prediction_service_pb2_grpc
 
     own = threading.local()
 
@@ -181,22 +220,35 @@ def over_grpc(address: str, name: str, images: np.ndarray) -> Callable[[], Any]:
             options = [("grpc.use_local_subchannel_pool", 1)]
             channel = grpc.insecure_channel(address, options=options)
             own.stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        request = predict_pb2.PredictRequest()
-        request.model_spec.name = name
-        tensor = request.inputs["image"]
-        tensor.dtype = 1
-        for size in images.shape:
-            tensor.tensor_shape.dim.add(size=size)
-        tensor.tensor_content = images.tobytes()
         scores = own.stub.Predict(request, timeout=60).outputs["scores"]
-        return np.array(scores.float_val).reshape(len(images), -1)
+        return np.array(scores.float_val).reshape(rows, -1)
 
     return ask
 
 
+def png_files(images: np.ndarray) -> list[bytes]:
+    """The images as PNG files."""
+    files = []
+    for image in images:
+        file = io.BytesIO()
+        Image.fromarray(image.round().astype("uint8")).save(file, "PNG")
+        files.append(file.getvalue())
+    return files
+
+
 def over_rest(url: str, images: np.ndarray) -> Callable[[], Any]:
     """Predict by rows of numbers, the slowest form there is."""
-    body = json.dumps({"instances": images.round(3).tolist()}).encode()
+    return ask_over_rest(url, {"instances": images.round(3).tolist()})
+
+
+def files_over_rest(url: str, files: list[bytes]) -> Callable[[], Any]:
+    """Predict by image files in base64."""
+    rows = [{"b64": base64.b64encode(file).decode()} for file in files]
+    return ask_over_rest(url, {"signature_name": "image_bytes", "instances": rows})
+
+
+def ask_over_rest(url: str, document: dict[str, Any]) -> Callable[[], Any]:
+    body = json.dumps(document).encode()
 
     def ask() -> Any:
         with urllib.request.urlopen(f"{url}:predict", body, timeout=60) as answer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from keras_reprogram.source import Source
 
 _MOST_LABELS_PER_CLASS = 10
-# Estimated gradients need few coordinates and small steps; true ones can move every pixel.
-_ESTIMATED_GRID = 8
+# Estimated gradients need small steps.
 _ESTIMATED_DIRECTIONS = 4
 _ESTIMATED_LEARNING_RATE = 0.01
 _TRUE_LEARNING_RATE = 0.02
@@ -264,32 +263,33 @@ def build_model(
     directions = _ESTIMATED_DIRECTIONS if options.query_budget is None else 1
     estimated = not source.differentiable or options.query_budget is not None
     estimator = RandomDirections(directions) if estimated else None
-    program = _program(options, source, target_shape, seed, target_range)
+    program = _program(options, source, _TargetImages(target_shape, target_range), seed)
     output_map = _output_map(options, source, len(class_names), seed, multi_label)
     return ReprogrammedModel(program, source, output_map, estimator, class_names, seed)
 
 
-def _program(
-    options: TrainOptions,
-    source: Source,
-    target_shape: tuple[int, int, int],
-    seed: int,
-    target_range: tuple[float, float],
-) -> ProgramLayer:
-    from keras_reprogram.program import ProgramLayer
+class _TargetImages(NamedTuple):
+    """What `program_for` reads of a task."""
 
-    return ProgramLayer(
-        target_shape,
-        source.source_shape,
-        source_range=source.value_range,
-        target_range=target_range,
+    target_shape: tuple[int, int, int]
+    target_range: tuple[float, float]
+
+
+def _program(
+    options: TrainOptions, source: Source, images: _TargetImages, seed: int
+) -> ProgramLayer:
+    from keras_reprogram.program.program_for_task import ESTIMATED_GRID, program_for
+
+    # Within a budget gradients are estimated, also where the source has its own.
+    budgeted = {} if options.query_budget is None else {"grid": ESTIMATED_GRID}
+    return program_for(
+        images,
+        source,
         num_views=options.num_views,
         placement=str(options.placement).replace("-", "_"),
         image_size=options.image_size,
-        grid=None if source.differentiable and options.query_budget is None else _ESTIMATED_GRID,
-        # An image on the whole canvas leaves no pixel for the program.
-        masked=options.placement == PlacementKind.CENTER,
         seed=seed,
+        **budgeted,
     )
 
 

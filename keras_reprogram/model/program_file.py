@@ -25,6 +25,8 @@ _FORMAT = 1
 _SUFFIX = ".reprogram"
 # In files of calibrated models; versions that know of none leave it alone.
 _CALIBRATION = "calibration"
+# Far more than any program; a small file of zeros may unpack to more than a machine has.
+_MOST_BYTES = 4 * 2**30
 # What reading a file that is damaged, or none of ours, may raise.
 _UNREADABLE: tuple[type[Exception], ...] = (zipfile.BadZipFile, zlib.error, OSError, EOFError)
 _UNREADABLE += (KeyError, ValueError, NotImplementedError, RuntimeError)
@@ -187,7 +189,16 @@ def _npz(arrays: list[np.ndarray] | dict[str, np.ndarray]) -> bytes:
 
 
 def _arrays(content: bytes) -> dict[str, np.ndarray]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        _check_size(archive)
     return dict(np.load(io.BytesIO(content), allow_pickle=False))
+
+
+def _check_size(archive: zipfile.ZipFile) -> None:
+    """Refuses what would unpack to too much, by the sizes that reading never goes beyond."""
+    size = sum(member.file_size for member in archive.infolist())
+    if size > _MOST_BYTES:
+        raise ValueError(f"it would unpack to {size:,} bytes, more than {_MOST_BYTES:,}")
 
 
 def _read(path: Path) -> tuple[dict[str, Any], list[np.ndarray], Calibration | None]:
@@ -195,6 +206,7 @@ def _read(path: Path) -> tuple[dict[str, Any], list[np.ndarray], Calibration | N
         raise FileNotFoundError(f"There is no program file at {path}. Check the path.")
     try:
         with zipfile.ZipFile(path) as archive:
+            _check_size(archive)
             described = _checked_format(json.loads(archive.read("program.json")), path)
             stored = _arrays(archive.read("weights.npz"))
             weights = [stored[f"arr_{i}"] for i in range(len(stored))]

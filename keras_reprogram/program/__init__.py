@@ -3,6 +3,7 @@
 from keras_reprogram.program.decoder_program import DecoderProgram, train_decoder
 from keras_reprogram.program.placement import Placement, View
 from keras_reprogram.program.program import Program
+from keras_reprogram.program.program_for_task import program_for
 from keras_reprogram.program.program_layer import ProgramLayer
 from keras_reprogram.program.sample_mask_program import SampleMaskProgram
 from keras_reprogram.program.scaled_program import ScaledProgram
@@ -11,6 +12,7 @@ from keras_reprogram.program.views import draw_views, suggested_style
 __all__ = [
     "Program",
     "ProgramLayer",
+    "program_for",
     "DecoderProgram",
     "train_decoder",
     "ScaledProgram",

@@ -21,6 +21,7 @@ def script():
 def test_four_clients_for_a_minute(script, keras_home):
     figures = script.load(60.0, 4, 8)
     print(json.dumps(figures, indent=1))
-    assert figures["grpc"]["errors"] == figures["rest"]["errors"] == 0
+    for way in ("grpc", "grpc_files", "rest", "rest_files"):
+        assert figures[way]["errors"] == 0, figures[way]["first_error"]
     assert figures["grpc"]["requests"] > 0
     assert figures["grpc_share_of_in_process"] >= 0.8
