@@ -25,6 +25,7 @@ ELSEWHERE = {
     "SECURITY.md": "security.md",
     "examples/benchmark/README.md": "results/accuracy_per_query.md",
     "examples/benchmark/accuracy_per_query.png": "pictures/accuracy_per_query.png",
+    "examples/benchmark/coverage.png": "pictures/coverage.png",
     "examples/benchmark/none_of_these.md": "results/none_of_these.md",
     "examples/edge/README.md": "edge.md",
     "examples/pictures/digits_views.png": "pictures/digits_views.png",
