@@ -12,7 +12,7 @@ from keras_reprogram import read_description
 from keras_reprogram.model import program_file
 
 PACKAGE = Path(keras_reprogram.__file__).parent
-PICKLERS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+PICKLERS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve"}
 GOOD = Path(__file__).parent.parent / "earlier_files" / "signs.reprogram"
 
 
