@@ -6,6 +6,7 @@ Each method is built for digits (8 x 8 pixels, ten classes) on the embedded traf
 (32 x 32 pixels, 43 labels), so that the numbers of trained weights can be compared.
 """
 
+import math
 from pathlib import Path
 
 import keras
@@ -36,7 +37,7 @@ def table() -> str:
 def cells(name: str, method: object) -> list[str]:
     """The cells of one method."""
     model = method.model
-    weights = sum(int(variable.size) for variable in model.program.trainable_variables)
+    weights = sum(math.prod(variable.shape) for variable in model.program.trainable_variables)
     output_map = type(model.output_map).__name__
     assignment = getattr(model.output_map, "assignment", None)
     return [
