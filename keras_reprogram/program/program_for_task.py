@@ -69,7 +69,7 @@ def program_for(data: TargetImages, source: AnsweringSource, **options: Any) -> 
     assert program.num_views == 4
     ```
     """
-    defaults = {
+    defaults: dict[str, Any] = {
         "target_range": data.target_range,
         "placement": "views",
         "grid": None if source.differentiable else ESTIMATED_GRID,
