@@ -14,6 +14,7 @@ from keras_reprogram.command_line.evaluate import evaluate, predict
 from keras_reprogram.command_line.export import export
 from keras_reprogram.command_line.inspect import inspect
 from keras_reprogram.command_line.options import JsonFile, Quiet, check_folder
+from keras_reprogram.command_line.probe import probe
 from keras_reprogram.command_line.report import report
 from keras_reprogram.command_line.score import score
 from keras_reprogram.command_line.serve import serve
@@ -92,6 +93,7 @@ for _command in (
     score,
     serve,
     inspect,
+    probe,
 ):
     app.command()(_command)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import sys
 from collections.abc import Iterator, Mapping
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from keras_reprogram.fitting.calibration import SetRule
     from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
     from keras_reprogram.report import ClassificationMetrics, FindingsMetrics
+    from keras_reprogram.scoring.inputs import NamedImage
     from keras_reprogram.scoring.output import ScoredImage
 
 
@@ -197,8 +199,8 @@ def predict(
 
     Writes CSV to stdout: file, class, probability; of several findings file, findings (joined by
     |), and the largest probability. Images are resized to the size that the program was trained
-    for. A file that cannot be read is named on stderr, the others are classified, and the command
-    ends with status 2. Example:
+    for; a note says how many were stretched by that. A file that cannot be read is named on
+    stderr, the others are classified, and the command ends with status 2. Example:
 
     keras-reprogram predict runs/digits-traffic-signs photos/ > classes.csv
 
@@ -265,16 +267,34 @@ def _scored(
     model: ReprogrammedModel, rule: SetRule | None, files: list[Path], progress: Progress
 ) -> Iterator[ScoredImage]:
     """Reads and asks a few images at a time: a folder need not fit into memory."""
+    from keras_reprogram.datasets.listed_images import warn_of_squashed
     from keras_reprogram.scoring.inputs import ImageFiles
     from keras_reprogram.scoring.models import ProgramScorer
 
     scorer = ProgramScorer(model, rule)
+    sizes: list[tuple[int, int]] = []
     done = 0
     with progress.bar("asking the source", len(files)) as update:
-        for batch in scorer.score_all(ImageFiles(tuple(map(str, files))).read()):
+        read = ImageFiles(tuple(map(str, files))).read()
+        for batch in scorer.score_all(_noting_sizes(read, sizes)):
             yield from batch
             done += len(batch)
             update(done)
+    height, width, _ = model.program.target_shape
+    warn_of_squashed(sizes, (height, width), model.image_reading.fit, is_learned=True)
+
+
+def _noting_sizes(
+    images: Iterator[NamedImage], sizes: list[tuple[int, int]]
+) -> Iterator[NamedImage]:
+    """Passes images on, and adds the `(height, width)` of each that has one."""
+    from keras_reprogram.datasets.image_files import facts_of_content
+
+    for image in images:
+        # Whoever decodes it says why it cannot be read.
+        with contextlib.suppress(ValueError):
+            sizes.append(facts_of_content(image.content, image.name).size)
+        yield image
 
 
 def _as_facts(image: ScoredImage, class_names: list[str]) -> dict[str, Any]:

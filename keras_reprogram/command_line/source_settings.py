@@ -255,8 +255,8 @@ def needs_value_range(path: Path) -> str:
     """The error message for a file without `--value-range`."""
     return (
         f"{path} does not say which range its pixels must have. Received: no --value-range. Add "
-        "--value-range 0,255 or 0,1 or -1,1, as the model's documentation says. A wrong range "
-        "costs accuracy."
+        "--value-range 0,255 or 0,1 or -1,1, as the model's documentation says (a wrong range "
+        f"costs accuracy); keras-reprogram probe --source {path} suggests one."
     )
 
 

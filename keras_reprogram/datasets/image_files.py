@@ -79,7 +79,15 @@ def image_facts(path: Path) -> ImageFacts:
     """Reads the header of an image file, without its pixels."""
     try:
         content = path.read_bytes()
-        if _is_dicom(content, str(path)):
+    except OSError as error:
+        raise _broken(str(path), error) from error
+    return facts_of_content(content, str(path))
+
+
+def facts_of_content(content: bytes, name: str) -> ImageFacts:
+    """The same of a file's content; a ValueError with its name where it is no image."""
+    try:
+        if _is_dicom(content, name):
             size, is_grey, has_window = dicom_facts(content)
             return ImageFacts(size, is_grey, False, True, has_window)
         with Image.open(io.BytesIO(content)) as image:
@@ -92,7 +100,7 @@ def image_facts(path: Path) -> ImageFacts:
             is_grey = image.mode in GREY_MODES
             return ImageFacts((height, width), is_grey, _is_deep(image, content))
     except _BROKEN_IMAGE as error:
-        raise _broken(str(path), error) from error
+        raise _broken(name, error) from error
 
 
 def stored_levels(path: Path) -> np.ndarray:

@@ -305,16 +305,20 @@ def _not_served(files: _Files) -> tuple[str, ...]:
     )
 
 
-def warn_of_squashed(sizes: Sequence[tuple[int, int]], size: tuple[int, int], fit: str) -> None:
+def warn_of_squashed(
+    sizes: Sequence[tuple[int, int]], size: tuple[int, int], fit: str, *, is_learned: bool = False
+) -> None:
     """One warning with the share of images whose aspect ratio was changed."""
+    way = 'fit="crop" cuts the longer side, fit="pad" adds black (--fit crop, --fit pad).'
+    if is_learned:
+        way = "Cut the files to that aspect ratio, or train with --fit crop or --fit pad."
     ratios = np.array([height * size[1] / (width * size[0]) for height, width in sizes])
     squashed = int((np.abs(np.log(ratios)) > np.log(SQUASHED)).sum())
     if fit == "stretch" and squashed:
         warnings.warn(
             f"{squashed:,} of {len(sizes):,} images ({squashed / len(sizes):.0%}) were stretched "
             f"by more than {SQUASHED - 1:.0%} to {size[0]}x{size[1]}: what is round is not round "
-            'any more. fit="crop" cuts the longer side, fit="pad" adds black (--fit crop, --fit '
-            "pad).",
+            f"any more. {way}",
             stacklevel=2,
         )
 

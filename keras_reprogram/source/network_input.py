@@ -145,7 +145,7 @@ def which_range(who: str) -> str:
     return (
         f"{who} takes float pixels; a file cannot tell in which range. Received: no value range. "
         "Pass `value_range=(0, 255)`, `(0, 1)` or `(-1, 1)` (--value-range 0,255 or 0,1 or -1,1), "
-        "whatever its maker says."
+        "whatever its maker says; `keras-reprogram probe --source FILE` suggests one."
     )
 
 

@@ -155,6 +155,11 @@ class SavedModelSource(Source):
     def differentiable(self) -> bool:  # type: ignore[override]
         return not self.opaque and self._call.dtype.is_floating
 
+    @property
+    def pixel_dtype(self) -> tf.DType:
+        """What the signature takes: floats, whole numbers, or strings that are image files."""
+        return self._call.dtype
+
     def answer(self, images: Any) -> Any:
         scores = self._call(tf.convert_to_tensor(images, tf.float32))
         scores = tf.reshape(scores, (-1, self.num_labels))

@@ -68,3 +68,11 @@ def test_what_is_stretched_is_said_once(command: Command, tmp_path: Path) -> Non
         ended = command("train", *arguments, *options)
         assert ended.code == 2
         assert "--fit" in ended.err
+    (tmp_path / "study" / "broken.png").write_bytes(b"no image")
+    said = command("predict", tmp_path / "run", tmp_path / "study")
+    assert said.code == 2 and len(said.out.splitlines()) == 22
+    note = " ".join(said.err.split())
+    assert note.count("1 of 21 images (5%) were stretched by more than 10% to 12x10") == 1
+    assert "Cut the files to that aspect ratio" in note
+    upright = command("predict", tmp_path / "run", tmp_path / "study" / "downwards")
+    assert upright.code == 0 and "stretched" not in upright.err

@@ -16,6 +16,7 @@ COMMANDS = (
     "score",
     "serve",
     "inspect",
+    "probe",
     "report",
 )
 

@@ -174,3 +174,21 @@ def test_missing_folder_is_not_looked_for_in_tfds(
     monkeypatch.setattr(tfds.importlib, "import_module", without("tensorflow_datasets"))
     with pytest.raises(ValueError, match="there is no such folder"):
         load_target(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("photos.zip", "Unpack it, and pass the folder."),
+        ("photos.TAR", "Unpack it, and pass the folder."),
+        ("photos.tar.gz", "Unpack it, and pass the folder."),
+        ("photos.pdf", "Pass a folder with one subfolder of images per class"),
+    ],
+)
+def test_packed_files_are_refused(tmp_path: Path, name: str, advice: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"PK")
+    with pytest.raises(ValueError, match="which is not a folder") as caught:
+        load_target(str(path))
+    assert str(path) in str(caught.value)
+    assert advice in str(caught.value)

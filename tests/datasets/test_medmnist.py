@@ -112,3 +112,26 @@ def test_an_archive_that_is_cut_off_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(ValueError, match="x.npz to be a complete"):
         load_medmnist(path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [28, 64])
+@pytest.mark.parametrize(("flag", "findings"), [("PneumoniaMNIST", 1), ("ChestMNIST", 14)])
+def test_the_package_itself_reads_such_archives(
+    tmp_path: Path, flag: str, findings: int, size: int
+) -> None:
+    reason = "pip install torch pandas medmnist --no-deps"
+    pytest.importorskip("torch", reason=reason)
+    package = pytest.importorskip("medmnist", reason=reason)
+    name = flag.lower() + ("" if size == 28 else f"_{size}")
+    target = load_medmnist(write_archive(tmp_path / f"{name}.npz", size, findings=findings))
+    read = getattr(package, flag)
+    parts = [read(split=part, root=str(tmp_path), size=size) for part in COUNTS]
+    ours = np.concatenate([target.train_images, target.test_images])[..., 0]
+    np.testing.assert_array_equal(ours, np.concatenate([part.imgs for part in parts]))
+    labels = np.concatenate([part.labels for part in parts])
+    found = np.concatenate([target.train_labels, target.test_labels])
+    np.testing.assert_array_equal(found.reshape(labels.shape), labels)
+    assert target.validation_rows.sum() == len(parts[1])
+    own = parts[0].info["label"]
+    assert target.class_names == tuple(own[str(number)] for number in range(len(own)))

@@ -227,8 +227,9 @@ def test_a_float8_source_is_estimated() -> None:
     assert moved(small_model(source)) > 1e-3
 
 
-def test_an_int8_source_has_its_gradient() -> None:
-    source = source_of(quantised("int8"))
+@pytest.mark.parametrize("mode", ["int8", pytest.param("int4", marks=pytest.mark.slow)])
+def test_a_source_of_whole_weights_has_its_gradient(mode) -> None:
+    source = source_of(quantised(mode))
     assert source.differentiable
     assert moved(small_model(source)) > 1e-3
 
