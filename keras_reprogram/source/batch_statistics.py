@@ -27,7 +27,7 @@ def statistics_gap(network: keras.Model, pixels: np.ndarray) -> float | None:
     layer = next((one for one in network.layers if _has_statistics(one)), None)
     if layer is None or not getattr(network, "inputs", None):
         return None
-    view = keras.Model(network.inputs, layer.input)
+    view = keras.Model(network.inputs[0], layer.input)
     entering = ops.convert_to_numpy(view(pixels, training=False)).astype(np.float64)
     channel = layer.axis % entering.ndim
     others = tuple(axis for axis in range(entering.ndim) if axis != channel)
