@@ -161,9 +161,9 @@ def _forms(source: Source, settings: SourceSettings, is_told: bool) -> list[Pixe
             f"What is said of pixels starts from their range. Received: {', '.join(said)}. Add "
             "--value-range, or leave it out to see the forms that are in use."
         )
-    prepared = settings.arguments("preprocessing").get("preprocessing", (1.0, 0.0))
+    scale, offset = settings.arguments("preprocessing").get("preprocessing", (1.0, 0.0))
     order = settings.channel_order or "rgb"
-    return [PixelForm("as you say", settings.value_range, *prepared, order), *forms]
+    return [PixelForm("as you say", settings.value_range, scale, offset, order), *forms]
 
 
 def _images(folder: Path | None, shape: tuple[int, int, int]) -> np.ndarray:

@@ -34,7 +34,8 @@ class PixelForm:
         sent = images.astype(np.float32) / 255 * (high - low) + low
         if self.channel_order == "bgr":
             sent = sent[..., ::-1]
-        return (sent * np.float32(self.scale) + np.float32(self.offset)).astype(np.float32)
+        scale, offset = (np.asarray(part, np.float32) for part in (self.scale, self.offset))
+        return (sent * scale + offset).astype(np.float32)
 
     @property
     def options(self) -> str:
