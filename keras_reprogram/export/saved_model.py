@@ -71,7 +71,8 @@ def export_saved_model(
       `(n, classes)`, calibrated, `set`, bool `(n, classes)`, the classes that an image may have,
       `distance`, float32 `(n,)`, `foreign` and `accepted`, bool `(n,)`; see `Calibration`.
     - `sets_of_files`: `image_bytes`, as above -> the same.
-    - `sets_of_scores`: `source_scores`, `(n, V, num_labels)` -> the same.
+    - `sets_of_scores`: `source_scores`, `(n, V, num_labels)`, of a joint source
+      `(n, 1, V * num_labels + D)`, the scores, view after view, and then `beside` -> the same.
 
     A model of several findings (`DenseMap(targets="multi_label")`) has `findings`,
     `findings_of_files` and `findings_of_scores` instead, with the same inputs -> `classes`,
@@ -134,13 +135,12 @@ def export_saved_model(
     with folder_aside(base_dir) as aside:
         signatures = _write_graph(model, aside, embedded, class_names, takes_files=not no_files)
         write_facts(aside, model, embedded, class_names, signatures, metrics)
-        answer_shape = (model.queries_per_prediction, model.source.num_labels)
         shape, name = model.input_shape[1:], served_name(base_dir)
-        write_warmup(aside, name, shape, signatures, batch_sizes, answer_shape)
+        write_warmup(aside, name, shape, signatures, batch_sizes, model.asker.answer_shape)
         inputs, images = images_for(model, signatures)
         for name in set(OF_SCORES) & set(signatures):
-            asked = embedded(model.program(images))
-            inputs[name] = keras.ops.convert_to_numpy(asked)
+            answers = embedded.answers(embedded(model.program(images)), images)
+            inputs[name] = keras.ops.convert_to_numpy(answers)
         expected = ModelAnswers(_answer(model, embedded), images)
         difference, replayed = check_reloaded(aside, inputs, expected)
         folder = take_version(aside, base_dir, version)

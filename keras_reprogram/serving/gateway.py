@@ -18,7 +18,7 @@ from keras_reprogram.export.graphs import EXAMPLE_FEATURE
 from keras_reprogram.export.verdicts import ALL_NAMES, OF_FILES, OF_SCORES
 from keras_reprogram.serving.errors import ServingError
 from keras_reprogram.serving.request_checks import CLASSIFY_METHOD
-from keras_reprogram.serving.servable import ExportedServable, Servable
+from keras_reprogram.serving.servable import ExportedServable, Servable, map_answers
 from keras_reprogram.serving.tensors import array_of_texts
 from keras_reprogram.source import BudgetSpentError, Source, UnknownFateError
 from keras_reprogram.source.remote import (
@@ -58,7 +58,7 @@ class GatewayServable(Servable):
             self._check_pixels(inputs)
         images = self._program.run("image_bytes" if of_files else "serving_default", inputs)
         source_scores = self._ask(images["source_images"])
-        answers = {"source_scores": _joined(source_scores, images.get("beside"))}
+        answers = {"source_scores": map_answers({**images, "source_scores": source_scores})}
         for names in ALL_NAMES:
             if signature_name in names:
                 return self._map.run(names.of_scores, answers)
@@ -122,14 +122,6 @@ class GatewayServable(Servable):
                 found[names.of_files] = signature_definition(files, judged.outputs)
             found[names.of_scores] = judged
         return found
-
-
-def _joined(source_scores: np.ndarray, beside: np.ndarray | None) -> np.ndarray:
-    """What the map's half reads: of a joint source the scores and what is beside them."""
-    if beside is None:
-        return source_scores
-    rows = source_scores.reshape(len(source_scores), -1)
-    return np.concatenate([rows, beside], axis=1)[:, None]
 
 
 def _files(examples: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from keras_reprogram.export.graph_decoder import DEFAULT_READING, file_decoder
 from keras_reprogram.export.verdicts import SETS
 from keras_reprogram.serving.errors import ServingError
 from keras_reprogram.serving.image_headers import check_pixels
-from keras_reprogram.serving.servable import Servable
+from keras_reprogram.serving.servable import Servable, map_answers
 from keras_reprogram.source.remote.payloads import encode_image
 
 MOST_ANSWERS = 5
@@ -42,7 +42,7 @@ def show_steps(servable: Servable, facts: PageFacts, target: np.ndarray) -> dict
         shown["classes"] = _findings(steps["scores"][0], facts)
     if facts.coverage is not None:
         # The answers are there already, so that nothing is asked twice.
-        judged = servable.run(SETS.of_scores, {"source_scores": steps["source_scores"]})
+        judged = servable.run(SETS.of_scores, {"source_scores": map_answers(steps)})
         shown["verdict"] = _verdict(judged, facts)
     return shown
 

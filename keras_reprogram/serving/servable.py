@@ -63,6 +63,19 @@ def signature_key(name: str) -> str:
     return name or "serving_default"
 
 
+def map_answers(steps: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The answers that an output map reads: of a joint source the scores and what is beside them.
+
+    Args:
+        steps: outputs of the signature `steps`.
+    """
+    scores, beside = steps["source_scores"], steps.get("beside")
+    if beside is None:
+        return scores
+    rows = scores.reshape(len(scores), -1)
+    return np.concatenate([rows, beside], axis=1)[:, None]
+
+
 _MOST_SHOWN = 1000
 _NODE = re.compile(r"\{\{function_node [^}]*\}\} ?")
 
