@@ -21,7 +21,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' Makefile
 
-demo: $(VENV)/.installed-plain  ## reprogram the embedded source for digits, write saved_models/digits
+demo: $(VENV)/.installed-plain  ## 100 digits, a source that shows its scores only, and an export to try
 	$(BIN)/keras-reprogram demo
 
 test: lint  ## lint, types and the fast tests
@@ -63,10 +63,10 @@ clean:  ## remove environment, builds and caches; saved_models stays
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The dev environment is built on the plain one, so that `make -j demo test` never runs pip twice
-# at a time in the same folder.
+# at a time in the same folder. The plain one has the server, which the demo ends with.
 $(VENV)/.installed-plain: pyproject.toml | $(BIN)/python
 	@echo "installing keras-reprogram into $(VENV) (minutes the first time)"
-	@$(PIP) install --editable .
+	@$(PIP) install --editable '.[server]'
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed-plain

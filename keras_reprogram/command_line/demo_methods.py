@@ -1,12 +1,15 @@
-"""Methods of the demo: each learns digits with the traffic-sign source."""
+"""Methods of the demos: each learns digits with the traffic-sign source, or without it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
 
 from keras_reprogram.asking.data import LabelledImages
 from keras_reprogram.command_line.console import Progress
@@ -20,7 +23,7 @@ from keras_reprogram.opaque.plan import plan_epochs
 from keras_reprogram.opaque.recipe import Recipe, fit_epochs
 from keras_reprogram.output_map import DenseMap, MultiLabelMap
 from keras_reprogram.program import ProgramLayer
-from keras_reprogram.source import Source
+from keras_reprogram.source import PixelSource, Source, join_sources
 
 NUM_VIEWS = 8
 BEST = f"exact map, {NUM_VIEWS} views"
@@ -65,6 +68,18 @@ def exact_map(num_views: int) -> Method:
     return method
 
 
+def joint_map(num_views: int) -> Method:
+    """One exact map that reads the log-scores of `num_views` views, and the pixels."""
+
+    def method(data: TargetData, seed: int) -> Outcome:
+        pixels = PixelSource(data.target_shape, target_range=data.target_range)
+        source = join_sources([opaque_source(), pixels])
+        model = _model(data, source, DenseMap(10), seed, num_views=num_views)
+        return _fit_map_and_test(model, data)
+
+    return method
+
+
 def zeroth_order(data: TargetData, seed: int) -> Outcome:
     """One view, then estimated gradients for a program of 8 x 8 weights over the image."""
     model = _model(
@@ -90,7 +105,7 @@ def new_head(data: TargetData, seed: int) -> Outcome:
     return linear_head(embedded_keras, data, seed, QUIET)
 
 
-# In the order of the table.
+# Of `demo --full`, in the order of its table.
 METHODS: dict[str, Method] = {
     "no source": without_source,
     FREQUENCY: frequency_map,
@@ -100,6 +115,23 @@ METHODS: dict[str, Method] = {
     WHITE_BOX: white_box,
     "white box: linear head": new_head,
 }
+
+
+def run_methods(
+    methods: Mapping[str, Method], draws: Sequence[TargetData], console: Console
+) -> dict[str, list[Outcome]]:
+    """Each method's outcomes, one a draw; the number of a draw is its seed."""
+    columns = (TextColumn("{task.description:40}"), BarColumn(), MofNCompleteColumn())
+    outcomes: dict[str, list[Outcome]] = {name: [] for name in methods}
+    with Bar(*columns, TimeElapsedColumn(), console=console) as bar:
+        task = bar.add_task("starting", total=len(draws) * len(methods))
+        for seed, data in enumerate(draws):
+            for name, method in methods.items():
+                bar.update(task, description=name)
+                outcomes[name].append(method(data, seed))
+                bar.advance(task)
+        bar.update(task, description="done")
+    return outcomes
 
 
 def _model(

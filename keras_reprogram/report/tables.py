@@ -167,6 +167,11 @@ class _Values:
         return statistics.stdev(self.values) if len(self.values) > 1 else None
 
 
+def mean_and_spread(values: Sequence[float]) -> str:
+    """Shares as a table shows them: their mean, and of several the standard deviation."""
+    return _accuracy_cell(_Values(tuple(values)))
+
+
 def _accuracy_cell(row: ResultRow | _Values) -> str:
     mean = _short_fraction(row.mean)
     return mean if row.spread is None else f"{mean} ± {_short_fraction(row.spread)}"

@@ -89,6 +89,7 @@ serve . --scores logits
 inspect run --json no/where
 demo --output file
 demo --seeds 0
+demo --full --json no/where
 train --source MobileNetV9 --target digits
 train --source file --target digits
 train --source nowhere.py:source --target digits

@@ -11,7 +11,6 @@ from keras_reprogram import export_blockers, export_halves, export_litert, expor
 from keras_reprogram.export import halves, saved_model
 from keras_reprogram.export.onnx_export import onnx_blockers
 from keras_reprogram.serving.gateway import GatewayServable
-from keras_reprogram.serving.servable import ExportedServable, map_answers
 
 IMAGES = random_images()
 
@@ -95,25 +94,6 @@ def test_a_gateway_asks_the_opaque_part_between_the_halves(opaque, tmp_path, unc
     for name, value in steps.items():
         shape = [dim.size for dim in definitions[name].tensor_shape.dim]
         assert list(value.shape[1:]) == shape[1:], name
-
-
-@pytest.mark.slow
-def test_a_calibrated_model_is_exported_with_its_sets(whole, tmp_path):
-    whole.calibrate(*images_and_labels(120, seed=5), verbose=0)
-    try:
-        expected = whole.predict_sets(IMAGES, verbose=0)
-        exported = export_saved_model(whole, tmp_path / "sets", batch_sizes=(1,))
-    finally:
-        whole.calibration = None
-    servable = ExportedServable(exported.folder, 1)
-    answers = map_answers(servable.run("steps", {"image": IMAGES}))
-    for name, inputs in (
-        ("sets", {"image": IMAGES}),
-        ("sets_of_scores", {"source_scores": answers}),
-    ):
-        found = servable.run(name, inputs)
-        np.testing.assert_allclose(found["distance"], expected.distances, atol=1e-5)
-        np.testing.assert_array_equal(found["set"], expected.sets)
 
 
 @pytest.mark.slow
