@@ -33,6 +33,9 @@ ELSEWHERE = {
     "examples/serving/page.png": "pictures/page.png",
     "keras_reprogram/source/embedded/MODEL_CARD.md": "model_card.md",
 }
+NOTEBOOKS = sorted((REPOSITORY / "examples" / "notebooks").glob("*.ipynb"))
+# `notebook_pages` makes Markdown of them.
+ELSEWHERE |= {f"examples/notebooks/{file.name}": f"notebooks/{file.stem}.md" for file in NOTEBOOKS}
 ORIGINS = {place: origin for origin, place in ELSEWHERE.items()}
 
 # From left to right: a fenced block, a link (its text may hold code), code on a line.

@@ -28,6 +28,7 @@ def site(tmp_path_factory):
 def test_the_site_builds_strictly_with_all_its_pages(site):
     pages = {str(page.relative_to(site).with_suffix("")) for page in site.rglob("*.html")}
     assert {"index", "start", "choose", "troubleshooting", "formats", "architecture"} <= pages
+    assert "notebooks/white_box_in_ten_lines" in pages
     assert {"methods/ilm_vp_2023", "results/accuracy_per_query", "api/programs"} <= pages
 
 
@@ -40,6 +41,14 @@ def test_the_site_loads_nothing_from_other_servers(site):
     assert loaded == set()
     sheets = "".join(sheet.read_text() for sheet in site.rglob("*.css"))
     assert not re.findall(r"url\((?:https?:)?//|@import", sheets)
+
+
+def test_a_notebook_shows_what_its_cells_wrote_and_drew(site):
+    page = (site / "notebooks" / "white_box_in_ten_lines.html").read_text()
+    assert "logistic regression on pixels: 0.935" in page
+    drawn = re.findall(r'src="(white_box_in_ten_lines_\d+_\d+\.png)"', page)
+    assert len(drawn) == 3
+    assert all((site / "notebooks" / name).read_bytes().startswith(b"\x89PNG") for name in drawn)
 
 
 def test_every_public_name_is_in_the_reference(site):

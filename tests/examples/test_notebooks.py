@@ -13,17 +13,10 @@ NAMES = (
     "opaque_api_under_a_budget",
     "from_training_to_tf_serving_and_a_phone",
     "chest_x_rays_in_dicom",
-    "skin_lesions_and_none_of_these",
-    "an_onnx_model_from_pytorch",
     "a_paid_moderation_api",
 )
-# Fixtures that skip where this machine lacks what a notebook fetches, and packages.
-FILES = {
-    "chest_x_rays_in_dicom": ("keras_home",),
-    "skin_lesions_and_none_of_these": ("keras_home", "reprogram_data"),
-    "an_onnx_model_from_pytorch": ("keras_home", "reprogram_data"),
-}
-PACKAGES = {"an_onnx_model_from_pytorch": ("torch", "onnxscript")}
+# Fixtures that skip where this machine lacks what a notebook fetches.
+FILES = {"chest_x_rays_in_dicom": ("keras_home",)}
 LARGEST = 300_000
 MACHINE_PATH = re.compile(r"(?<![\w.:/])/(?:home|root|tmp|work|Users|private|opt|usr|var|mnt)/\w")
 NOISE = re.compile(r"Warning|cudart|cuInit|absl::|oneDNN|XNNPACK|Assets written|\x1b\[")
@@ -116,8 +109,6 @@ def test_notebook_runs_from_scratch(
 ) -> None:
     for fixture in FILES.get(name, ()):
         request.getfixturevalue(fixture)
-    for package in PACKAGES.get(name, ()):
-        pytest.importorskip(package, reason=f"pip install {package}")
     import nbformat
     from nbclient import NotebookClient
 
