@@ -44,6 +44,7 @@ TENSORFLOW_ALLOWED = (
     "source/litert_source.py",
     "source/python_source.py",
     "asking/",
+    "fitting/device_products.py",
     "opaque/recipe.py",
     "opaque/step_check.py",
     "model/",

@@ -30,41 +30,18 @@ from typing import Annotated, Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import exact_fit_device
 import numpy as np
 import typer
+from exact_fit_cases import Case, part_of, store_answers
 from rounds import fresh_process, spread_text
 
 # `keras_reprogram` is imported by the processes that fit: one of this version or an earlier one.
 
-NUM_TEST = 1000
 VALIDATION_SHARE = 0.2
 # A fit of so many numbers takes the earlier version half an hour and more, and is timed once.
 ONCE = 50_000_000
 SECTION = ("<!-- exact_fit.py writes from here -->\n", "<!-- to here -->")
-
-
-@dataclass(frozen=True)
-class Case:
-    """One size of a fit.
-
-    Attributes:
-        target: whose images.
-        rows: training images.
-        features: columns of the log-scores, from the first view on.
-        classes: the target's first classes.
-        source: whose answers.
-    """
-
-    target: str
-    rows: int
-    features: int
-    classes: int
-    source: str = "mobilenet_025_128"
-
-    @property
-    def answers(self) -> str:
-        """The name of the files with the log-scores."""
-        return f"{self.source}_{self.target}"
 
 
 @dataclass(frozen=True)
@@ -123,6 +100,10 @@ def main(
     answers: Annotated[
         Path | None, typer.Option(help="A folder that keeps the sources' answers for later runs.")
     ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="One of TensorFlow's, such as GPU:0: only NumPy and it are compared."),
+    ] = None,
 ) -> None:
     """Times exact fits of several sizes."""
     if page is not None and not all(mark in page.read_text("utf-8") for mark in SECTION):
@@ -146,6 +127,10 @@ def main(
         # Those that are kept serve all sections.
         asked = known if answers else chosen
         store_answers([case for cases, _ in asked.values() for case in cases], folder)
+        if device is not None:
+            cases = [case for cases, _ in chosen.values() for case in cases]
+            exact_fit_device.compare(cases, device, rounds, folder)
+            return
         for title, (cases, methods) in chosen.items():
             lines += ["", f"| {title} | " + " | ".join(_columns(methods)) + " |"]
             lines += ["| --- |" + " ---: |" * len(_columns(methods))]
@@ -202,70 +187,6 @@ def draw(found: Sequence[dict[str, Any]], path: Path) -> None:
     plt.close(figure)
 
 
-def store_answers(cases: Sequence[Case], folder: str) -> None:
-    """Asks each source for the most images and views that a case needs."""
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    for answers in sorted({case.answers for case in cases}):
-        if Path(folder, f"{answers}_test_labels.npy").exists():
-            continue
-        alike = [case for case in cases if case.answers == answers]
-        most = max(case.rows for case in alike)
-        views = -(-max(case.features for case in alike) // 1000)
-        with fresh_process() as process:
-            process.submit(store_features, alike[0], most, views, folder).result()
-
-
-def store_features(case: Case, most: int, views: int, folder: str) -> None:
-    """Asks the source for all images of a target and writes its log-scores."""
-    from sources import source_choices
-
-    from keras_reprogram import DenseMap, FrozenSource, ProgramLayer
-    from keras_reprogram.datasets import load_target
-
-    data = load_target(case.target)
-    data = data.draw(min(most, len(data.train_labels)), NUM_TEST, 0)
-    if case.source == "mobilenet_v2":
-        source = FrozenSource.from_application("MobileNetV2", max_batch=32)
-    else:
-        source = source_choices()[case.source].transparent()
-    program = ProgramLayer(
-        data.target_shape,
-        source.source_shape,
-        source_range=source.value_range,
-        target_range=data.target_range,
-        placement="gentle_views",
-        num_views=views,
-        masked=False,
-        seed=0,
-    )
-    output_map = DenseMap(len(data.class_names))
-    for part, images, labels in (
-        ("train", data.train_images, data.train_labels),
-        ("test", data.test_images, data.test_labels),
-    ):
-        scores = np.concatenate(
-            [_scores(program, source, images[i : i + 32]) for i in range(0, len(images), 32)]
-        )
-        if part == "train":
-            output_map.adapt(scores)
-        features = np.concatenate(
-            [
-                np.asarray(output_map.features(scores[i : i + 500]))
-                for i in range(0, len(scores), 500)
-            ]
-        )
-        np.save(Path(folder, f"{case.answers}_{part}.npy"), features)
-        np.save(Path(folder, f"{case.answers}_{part}_labels.npy"), labels)
-    if data.train_groups is not None:
-        np.save(Path(folder, f"{case.answers}_train_groups.npy"), data.train_groups)
-
-
-def _scores(program: Any, source: Any, images: np.ndarray) -> np.ndarray:
-    seen = np.asarray(program(images))
-    answers = source(seen.reshape(-1, *source.source_shape))
-    return np.asarray(answers).reshape(len(images), -1, source.num_labels)
-
-
 def measure(
     case: Case, methods: Sequence[str], rounds: int, folder: str, beside: Path | None
 ) -> dict[str, list[Measurement]]:
@@ -283,13 +204,13 @@ def timed(case: Case, method: str, folder: str, beside: Path | None = None) -> M
     if method == "earlier":
         _import_from(beside)
     fit = _scikit_learn() if method == "scikit-learn" else _this_library()
-    x, y, groups = _part(case, "train", folder)
+    x, y, groups = part_of(case, "train", folder)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start, start_processor = time.perf_counter(), time.process_time()
     kernel, bias, regularization = fit(x, y, groups)
     seconds, processor = time.perf_counter() - start, time.process_time() - start_processor
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    x, y, _ = _part(case, "test", folder)
+    x, y, _ = part_of(case, "test", folder)
     logits = x @ kernel + bias
     logits -= logits.max(axis=1, keepdims=True)
     logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
@@ -301,19 +222,6 @@ def timed(case: Case, method: str, folder: str, beside: Path | None = None) -> M
         float(np.mean(logits.argmax(axis=1) == y)),
         float(-logits[np.arange(len(y)), y].mean()),
     )
-
-
-def _part(case: Case, part: str, folder: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Features, labels and, where the target has them, groups: a sign's photographs in a row."""
-    features = np.load(Path(folder, f"{case.answers}_{part}.npy"), mmap_mode="r")
-    labels = np.load(Path(folder, f"{case.answers}_{part}_labels.npy"))
-    grouped = Path(folder, f"{case.answers}_{part}_groups.npy")
-    groups = np.load(grouped) if grouped.exists() else None
-    chosen = np.flatnonzero(labels < case.classes)
-    if part == "train":
-        chosen = np.random.default_rng(0).permutation(chosen)[: case.rows]
-    rows = np.ascontiguousarray(features[chosen, : case.features])
-    return rows, labels[chosen], None if groups is None else groups[chosen]
 
 
 # Features, labels and groups -> kernel, bias and C.

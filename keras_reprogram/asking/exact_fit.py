@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_reprogram.asking.data import check_end, is_array
 from keras_reprogram.fitting.fit_choice import fit_linear_map
+from keras_reprogram.fitting.fit_device import check_fit_device
 from keras_reprogram.fitting.fit_settings import MapFit
 from keras_reprogram.fitting.joined_fit import fit_joined_parts
 from keras_reprogram.output_map.output_map import Solver
@@ -130,6 +131,8 @@ def _check_before_asking(
     steps: int | None,
 ) -> None:
     """Checks everything that can be known before the first query."""
+    if labelled:
+        check_fit_device()
     checks, costly = model.data_checks, not model.source.in_graph
     if is_array(x):
         if steps is not None:

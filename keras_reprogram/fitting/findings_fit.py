@@ -23,6 +23,7 @@ from keras_reprogram.fitting.fit_settings import (
     training_first,
 )
 from keras_reprogram.fitting.principal_axes import PrincipalAxes
+from keras_reprogram.fitting.products import Products
 from keras_reprogram.fitting.validation import split_validation, strata
 
 EVEN = 0.5
@@ -33,26 +34,27 @@ _SMALLEST = 1e-13
 def fit_findings(
     features: np.ndarray,
     labels: np.ndarray,
+    products: Products,
     *,
     sample_weight: np.ndarray | None,
     validation_split: float,
     seed: int,
     groups: np.ndarray | None,
-) -> tuple[MapFit, HeldOut | None]:
+) -> MapFit:
     """`fit_logistic_regression` for labels `(n, K)` of 0 and 1.
 
     A finding that all rows have, or none, becomes a constant: its share of rows, with one more of
-    either side. Returns the fit, and what its best fits on the training part say of the rest.
+    either side.
     """
     labels = _checked(labels)
     features = np.asarray(features, np.float32).reshape(len(labels), -1)
     weight = matrix_of(sample_weight, labels.shape)
     held_out = _held_out(labels, weight, validation_split, seed, groups)
     order = np.arange(len(labels)) if held_out is None else training_first(*held_out, len(labels))
-    axes, rows = PrincipalAxes.fit(features, order)
+    axes, rows = PrincipalAxes.fit(features, order, products)
     labels, weight = labels[order], weight[order]
     spread = np.sqrt(np.einsum("ij,ij->j", rows, rows, dtype=np.float64) / len(rows))
-    choice = _Choice.default(spread, labels.shape[1])
+    choice = _Choice.default(spread, labels.shape[1], products)
     found = None
     if held_out is not None:
         num_train, num_validation = (len(part) for part in held_out)
@@ -62,7 +64,7 @@ def fit_findings(
         found = _said(choice.solution(), rows[validation], labels[validation], weight[validation])
     kernel, bias = choice.solve_on_all(rows, labels, weight)
     kernel, bias = axes.affine(kernel, bias)
-    fit = MapFit(
+    return MapFit(
         kernel.astype(np.float32),
         bias.astype(np.float32),
         _median(choice.regularizations),
@@ -71,8 +73,8 @@ def fit_findings(
         thresholds=thresholds_of(found, labels.shape[1]),
         regularizations=tuple(choice.regularizations.tolist()),
         spread_powers=tuple(choice.powers.tolist()),
+        held_out=found,
     )
-    return fit, found
 
 
 def _median(values: np.ndarray) -> float:
@@ -182,9 +184,10 @@ class _Choice:
     losses: np.ndarray
     kernel: np.ndarray
     bias: np.ndarray
+    products: Products
 
     @classmethod
-    def default(cls, spread: np.ndarray, num_findings: int) -> _Choice:
+    def default(cls, spread: np.ndarray, num_findings: int, products: Products) -> _Choice:
         """Of findings of which nothing can be held out."""
         return cls(
             spread,
@@ -193,6 +196,7 @@ class _Choice:
             np.full(num_findings, np.inf),
             np.zeros((len(spread), num_findings)),
             np.zeros(num_findings),
+            products,
         )
 
     def solution(self) -> FindingsSolution:
@@ -214,7 +218,7 @@ class _Choice:
         columns = np.flatnonzero(told)
         if not len(columns):
             return
-        problem = FindingsProblem(rows[train], labels[train], weight[train] + ~told)
+        problem = FindingsProblem(rows[train], labels[train], weight[train] + ~told, self.products)
         trials = _Trials(problem, self.spread, rows[validation], labels[validation],
                          weight[validation])  # fmt: skip
         index = np.full(len(self.powers), REGULARIZATIONS.index(FIRST_REGULARIZATION))
@@ -230,7 +234,7 @@ class _Choice:
         columns = np.flatnonzero(_varies(labels, weight))
         kernel, bias = np.zeros_like(self.kernel), _constant(labels, weight)
         if len(columns):
-            problem = FindingsProblem(rows, labels[:, columns], weight[:, columns])
+            problem = FindingsProblem(rows, labels[:, columns], weight[:, columns], self.products)
             penalty = np.stack([axis_penalties(self.spread, self.powers[k]) for k in columns], 1)
             found = problem.solve(
                 self.regularizations[columns],

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import pairwise
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
 
 from keras_reprogram.fitting.logistic_solver import FAR, TOLERANCE, lbfgs
-from keras_reprogram.fitting.threads import one_thread, threads_for
+from keras_reprogram.fitting.products import NUMPY, Products
+from keras_reprogram.fitting.row_losses import RowLosses
+from keras_reprogram.fitting.threads import one_thread
 
 # A finding that is hardly ever in doubt is taken to curve the loss by no less than this.
 _SMALLEST_DOUBT = 1e-6
@@ -66,7 +66,14 @@ class FindingsProblem:
     # `penalty / (C n) + s^2 p (1 - p)` along principal axes of spread s, so that the sum looks
     # like the identity to L-BFGS, however rare a finding is (see `LogisticProblem`).
 
-    def __init__(self, rows: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> None:
+    def __init__(
+        self,
+        rows: np.ndarray,
+        labels: np.ndarray,
+        weight: np.ndarray,
+        products: Products = NUMPY,
+    ) -> None:
+        self.products = products
         self.rows = rows.astype(np.float32, copy=False)
         self.labels = labels.astype(np.float32)
         self.total = weight.sum(axis=0)
@@ -101,19 +108,15 @@ class FindingsProblem:
         if start is not None:
             weights[:-1], weights[-1] = start.kernel, start.bias
         iterations = 0
-        with threads_for(self.rows.size * len(chosen)) as (num_parts, run):
-            bounds = np.linspace(0, len(self.rows), num_parts + 1).astype(int)
-            parts = [slice(*pair) for pair in pairwise(bounds)]
-            doubt = self._doubt(chosen, start)
+        with self.products.sigmoid_losses(self._held, labels, share) as losses:
+            doubt = self._doubt(chosen, losses, start)
             for _ in range(_ROUNDS):
                 curvature = penalties + self.variances[:, chosen] * doubt
                 scale = 1 / np.sqrt(np.vstack([curvature, doubt]))
                 # As in `LogisticProblem`: in float32, and in float64 where that is not enough.
                 for precision in (np.float32, np.float64):
-                    rows = self.rows.astype(precision, copy=False)
-                    objective = _Objective(rows, labels.astype(precision), share, parts, run)
                     found = lbfgs(
-                        objective.preconditioned,
+                        _Objective(losses.in_precision(precision)).preconditioned,
                         (weights / scale).ravel(),
                         (penalties, scale),
                         tolerance,
@@ -123,7 +126,7 @@ class FindingsProblem:
                     iterations += int(found.nit)
                     if gradient <= tolerance:
                         break
-                before, doubt = doubt, self._doubt(chosen, _solution(weights))
+                before, doubt = doubt, self._doubt(chosen, losses, _solution(weights))
                 if tolerance > TOLERANCE or (doubt > _MUCH_LESS_DOUBT * before).all():
                     break
         if gradient > FAR * tolerance:
@@ -135,15 +138,19 @@ class FindingsProblem:
             )
         return FindingsSolution(weights[:-1], weights[-1], gradient, iterations)
 
-    def _doubt(self, chosen: np.ndarray, start: FindingsSolution | None) -> np.ndarray:
+    @cached_property
+    def _held(self) -> Any:
+        return self.products.hold(self.rows)
+
+    def _doubt(
+        self, chosen: np.ndarray, losses: RowLosses, start: FindingsSolution | None
+    ) -> np.ndarray:
         """Mean of `p (1 - p)` of each finding, `(k,)`."""
-        share = self.share[:, chosen]
         if start is None:
-            often = np.einsum("nk,nk->k", share, self.labels[:, chosen])
+            often = np.einsum("nk,nk->k", self.share[:, chosen], self.labels[:, chosen])
             doubt = often * (1 - often)
         else:
-            p = expit(start.log_odds(self.rows))
-            doubt = np.einsum("nk,nk->k", share, p * (1 - p))
+            doubt = losses.doubt(start.kernel, start.bias)
         return np.maximum(doubt, _SMALLEST_DOUBT)
 
 
@@ -155,31 +162,14 @@ def _solution(weights: np.ndarray) -> FindingsSolution:
 class _Objective:
     """Sum of values, each divided by `C sum_i weight_i`; the last row of weights is the bias."""
 
-    rows: np.ndarray
-    labels: np.ndarray
-    share: np.ndarray
-    parts: list[slice]
-    run: Callable[..., Any]
+    losses: RowLosses
 
     def preconditioned(
         self, unknowns: np.ndarray, penalties: np.ndarray, scale: np.ndarray
     ) -> tuple[float, np.ndarray]:
         weights = unknowns.reshape(scale.shape) * scale
-        kernel, small = weights[:-1], weights.astype(self.rows.dtype)
-        found = list(self.run(lambda part: self._of(part, small), self.parts))
-        value = sum(loss for loss, _ in found) + np.vdot(penalties * kernel, kernel) / 2
-        gradient = np.zeros(scale.shape)
-        for _, slope in found:
-            gradient += slope
+        kernel = weights[:-1]
+        value, gradient = self.losses.mean(weights)
+        value += np.vdot(penalties * kernel, kernel) / 2
         gradient[:-1] += penalties * kernel
         return float(value), (gradient * scale).ravel()
-
-    def _of(self, part: slice, weights: np.ndarray) -> tuple[float, np.ndarray]:
-        """Mean cross-entropies of a part of the rows, summed over findings, and their gradient."""
-        rows, labels, share = self.rows[part], self.labels[part], self.share[part]
-        logits = rows @ weights[:-1] + weights[-1]
-        # log(1 + exp(l)) - y l, without overflow.
-        losses = np.logaddexp(np.zeros((), logits.dtype), logits) - labels * logits
-        errors = (expit(logits) - labels) * share.astype(logits.dtype)
-        slope = np.vstack([rows.T @ errors, errors.sum(axis=0, keepdims=True)])
-        return float(np.vdot(share, losses.astype(np.float64))), slope

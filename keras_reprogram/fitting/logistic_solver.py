@@ -5,13 +5,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import pairwise
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize
 
-from keras_reprogram.fitting.threads import one_thread, threads_for
+from keras_reprogram.fitting.products import NUMPY, Products
+from keras_reprogram.fitting.row_losses import RowLosses, softmax
+from keras_reprogram.fitting.threads import one_thread
 
 # Where the gradient of the mean loss, in preconditioned unknowns, counts as zero. The Hessian is
 # nearly the identity there, so the objective is within about 1e-8 of its minimum.
@@ -49,7 +51,7 @@ class LogisticSolution:
         """Probabilities `(n, K)` of rows `(n, d)`."""
         kernel, bias = self.kernel.astype(rows.dtype), self.bias.astype(rows.dtype)
         with one_thread():
-            return _softmax(rows @ kernel + bias)[0]
+            return softmax(rows @ kernel + bias)[0]
 
 
 class LogisticProblem:
@@ -70,7 +72,14 @@ class LogisticProblem:
     # root of it sees nearly the identity: it takes tens of steps where spreads of several
     # thousands to one need thousands.
 
-    def __init__(self, rows: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> None:
+    def __init__(
+        self,
+        rows: np.ndarray,
+        labels: np.ndarray,
+        weight: np.ndarray,
+        products: Products = NUMPY,
+    ) -> None:
+        self.products = products
         self.rows = rows.astype(np.float32, copy=False)
         # Numbers of classes `(n,)`, or probabilities `(n, K)`.
         self.targets: np.ndarray
@@ -104,10 +113,10 @@ class LogisticProblem:
         penalties = factor * np.broadcast_to(penalty, len(self.variances))[:, None]
         weights = self._weights(start)
         iterations = 0
-        with threads_for(self.rows.size * num_classes) as (num_parts, run):
-            bounds = np.linspace(0, len(self.rows), num_parts + 1).astype(int)
-            parts = [slice(*pair) for pair in pairwise(bounds)]
-            doubt, along = self._doubt(parts, run, None if start is None else weights)
+        with self.products.softmax_losses(
+            self._held, self.targets, self.share, num_classes
+        ) as losses:
+            doubt, along = self._doubt(losses, None if start is None else weights)
             steep, within = doubt, along
             if degree is not None:
                 steep, within = _restricted(doubt, along, grade_directions(self.classes, degree))
@@ -117,11 +126,8 @@ class LogisticProblem:
             # Products are taken in float32, as the features are, and again in float64 where that
             # leaves the gradient above the tolerance.
             for precision in (np.float32, np.float64):
-                objective = _Objective(
-                    self.rows.astype(precision, copy=False), self.targets, self.share, parts, run
-                )
                 found = lbfgs(
-                    objective.preconditioned,
+                    _Objective(losses.in_precision(precision)).preconditioned,
                     _flat(weights[:-1] @ within / scale.kernel, weights[-1] @ along / scale.bias),
                     (penalties, scale, turn),
                     tolerance,
@@ -150,26 +156,21 @@ class LogisticProblem:
             weights[-1, own] = start.bias[theirs]
         return weights
 
+    @cached_property
+    def _held(self) -> Any:
+        return self.products.hold(self.rows)
+
     def _doubt(
-        self, parts: list[slice], run: Callable[..., Any], weights: np.ndarray | None
+        self, losses: RowLosses, weights: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Eigenvalues `(K,)` and eigenvectors `(K, K)` of the mean of `diag(p) - p p^T`."""
         if weights is None:
             soft = self.targets.ndim == 2
             often = self.share @ self.targets if soft else np.bincount(self.targets, self.share)
-            both = np.outer(often, often)
+            mean = np.diag(often) - np.outer(often, often)
         else:
-            small = weights.astype(self.rows.dtype)
-
-            def of(part: slice) -> tuple[np.ndarray, np.ndarray]:
-                p, _ = _softmax(self.rows[part] @ small[:-1] + small[-1])
-                weighted = p.T * self.share[part]
-                return weighted.sum(axis=1), weighted @ p
-
-            found = list(run(of, parts))
-            often = np.sum([each for each, _ in found], axis=0)
-            both = np.sum([each for _, each in found], axis=0)
-        doubt, along = np.linalg.eigh(np.diag(often) - both)
+            mean = losses.doubt(weights[:-1], weights[-1])
+        doubt, along = np.linalg.eigh(mean)
         # A number that is added to all classes changes nothing: the first eigenvalue is zero.
         return np.maximum(doubt, max(doubt[1], _SMALLEST_DOUBT)), along
 
@@ -248,47 +249,15 @@ def _restricted(
 class _Objective:
     """Value and gradient, divided by `C sum_i weight_i`; the last row of weights is the bias."""
 
-    rows: np.ndarray
-    # Numbers of classes `(n,)`, or probabilities `(n, K)`.
-    targets: np.ndarray
-    share: np.ndarray
-    parts: list[slice]
-    run: Callable[..., Any]
+    losses: RowLosses
 
     def preconditioned(
         self, unknowns: np.ndarray, penalties: np.ndarray, scale: _Sides, turn: _Sides
     ) -> tuple[float, np.ndarray]:
         weights = _weights_of(unknowns, scale, turn)
-        kernel, small = weights[:-1], weights.astype(self.rows.dtype)
-        found = list(self.run(lambda part: self._of(part, small), self.parts))
-        value = sum(loss for loss, _ in found) + np.vdot(penalties * kernel, kernel) / 2
-        gradient = np.zeros(weights.shape)
-        for _, slope in found:
-            gradient += slope
+        kernel = weights[:-1]
+        value, gradient = self.losses.mean(weights)
+        value += np.vdot(penalties * kernel, kernel) / 2
         gradient[:-1] += penalties * kernel
         of_kernel = gradient[:-1] @ turn.kernel * scale.kernel
         return float(value), _flat(of_kernel, gradient[-1] @ turn.bias * scale.bias)
-
-    def _of(self, part: slice, weights: np.ndarray) -> tuple[float, np.ndarray]:
-        """Mean cross-entropy of a part of the rows, and its gradient."""
-        rows, targets, share = self.rows[part], self.targets[part], self.share[part]
-        logits = rows @ weights[:-1] + weights[-1]
-        errors, log_norm = _softmax(logits)
-        if targets.ndim == 2:
-            loss = share @ (log_norm - np.einsum("nk,nk->n", targets, logits, dtype=np.float64))
-            errors -= targets
-        else:
-            each = np.arange(len(rows))
-            loss = share @ (log_norm - logits[each, targets].astype(np.float64))
-            errors[each, targets] -= 1
-        errors *= share[:, None].astype(errors.dtype)
-        return loss, np.vstack([rows.T @ errors, errors.sum(axis=0, keepdims=True)])
-
-
-def _softmax(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities `(n, K)`, and the logarithm of their norm `(n,)` in float64."""
-    largest = logits.max(axis=1, keepdims=True)
-    exponents = np.exp(logits - largest)
-    norm = exponents.sum(axis=1, keepdims=True)
-    exponents /= norm
-    return exponents, (np.log(norm) + largest)[:, 0].astype(np.float64)

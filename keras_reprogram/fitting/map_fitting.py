@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from keras_reprogram.fitting.findings_fit import fit_findings
+from keras_reprogram.fitting.fit_device import FitDevice
 from keras_reprogram.fitting.fit_settings import (
     CLEARLY_WORSE,
     DEFAULT_REGULARIZATION,
@@ -26,6 +27,7 @@ from keras_reprogram.fitting.fit_settings import (
 from keras_reprogram.fitting.folds import FEW_ROWS, Fold, draw_folds
 from keras_reprogram.fitting.logistic_solver import LogisticProblem, LogisticSolution
 from keras_reprogram.fitting.principal_axes import PrincipalAxes
+from keras_reprogram.fitting.products import NUMPY, Products
 
 # The logit of a class that was never seen; far below any that was.
 ABSENT_LOGIT = -30.0
@@ -53,6 +55,7 @@ def fit_logistic_regression(
     groups: np.ndarray | None = None,
     ordinal: bool = False,
     few: int = FEW_ROWS,
+    device: str | None = None,
 ) -> MapFit:
     """Logistic regression, its regularisation chosen on held-out images.
 
@@ -91,13 +94,18 @@ def fit_logistic_regression(
             Otherwise near-duplicates of training rows make the weakest regularisation look best.
         ordinal: whether the classes are grades in order.
         few: of fewer rows than this each is held out once, in one of five folds.
+        device: where products are taken: `"numpy"`, one of TensorFlow's devices (`"GPU:0"`), or
+            `"auto"`: with NumPy, and large ones on TensorFlow's first GPU if it has one and Keras
+            runs on TensorFlow. `None` for what the environment variable
+            `KERAS_REPROGRAM_FIT_DEVICE` says, `"auto"` without it. Where the device's memory runs
+            out, the fit is done with NumPy, and a logged warning says so.
 
     Returns:
         A `MapFit`.
 
     Raises:
         ValueError: if there are fewer than two classes in `labels`, and for labels `(n, K)` that
-            are not 0 and 1.
+            are not 0 and 1, and for a device that there is not.
 
     Example:
     ```python
@@ -110,31 +118,46 @@ def fit_logistic_regression(
     ```
     """
     labels = np.asarray(labels)
-    if labels.ndim == 2:
-        findings, found = fit_findings(
-            features,
-            labels,
-            sample_weight=sample_weight,
-            validation_split=validation_split,
-            seed=seed,
-            groups=groups,
-        )
-        return replace(findings, held_out=found)
-    check_two_classes(labels)
     features = np.asarray(features, np.float32).reshape(len(labels), -1)
+    on = FitDevice(device, features.size * num_classes)
+    if labels.ndim == 2:
+        return on.run(
+            functools.partial(
+                fit_findings,
+                features,
+                labels,
+                sample_weight=sample_weight,
+                validation_split=validation_split,
+                seed=seed,
+                groups=groups,
+            )
+        )
+    check_two_classes(labels)
     weight = np.ones(len(labels)) if sample_weight is None else np.asarray(sample_weight, float)
     folds = draw_folds(labels, weight, validation_split, seed, groups, few=few)
+    return on.run(functools.partial(_fitted, features, labels, weight, folds, num_classes, ordinal))
+
+
+def _fitted(
+    features: np.ndarray,
+    labels: np.ndarray,
+    weight: np.ndarray,
+    folds: list[Fold],
+    num_classes: int,
+    ordinal: bool,
+    products: Products,
+) -> MapFit:
     # Training rows first, then validation rows: both are views of the same memory.
     order = training_first(*folds[0], len(labels)) if len(folds) == 1 else np.arange(len(labels))
-    axes, rows = PrincipalAxes.fit(features, order)
+    axes, rows = PrincipalAxes.fit(features, order, products)
     labels, weight = labels[order], weight[order]
     spread = np.sqrt(np.einsum("ij,ij->j", rows, rows, dtype=np.float64) / len(rows))
-    problem = LogisticProblem(rows, labels, weight)
+    problem = LogisticProblem(rows, labels, weight, products)
     power, regularization, accuracy, start = SPREAD_POWERS[0], DEFAULT_REGULARIZATION, None, None
     found, degree = None, None
     if folds:
         parts = _in_order(folds)
-        judges = [FitPart.of(rows, labels, weight, *part) for part in parts]
+        judges = [FitPart.of(rows, labels, weight, *part, products) for part in parts]
         degrees = _degrees(labels[parts[0][0]]) if ordinal else ()
         trials = [choose_penalty(judges, spread, one) for one in (None, *degrees)]
         best = min(trials, key=lambda trial: trial.loss)
@@ -195,13 +218,19 @@ class FitPart:
 
     @classmethod
     def of(
-        cls, rows: np.ndarray, labels: np.ndarray, weight: np.ndarray, train: Rows, held_out: Rows
+        cls,
+        rows: np.ndarray,
+        labels: np.ndarray,
+        weight: np.ndarray,
+        train: Rows,
+        held_out: Rows,
+        products: Products = NUMPY,
     ) -> FitPart:
         """From all rows, and which of them are trained on and held out.
 
         Labels may be soft, `(n, K)`; on the held-out rows the most probable class counts.
         """
-        problem = LogisticProblem(rows[train], labels[train], weight[train])
+        problem = LogisticProblem(rows[train], labels[train], weight[train], products)
         truth = labels[held_out] if labels.ndim == 1 else labels[held_out].argmax(axis=1)
         return cls(problem, rows[held_out], truth, weight[held_out])
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import scipy.linalg
 
+from keras_reprogram.fitting.products import NUMPY, Products
 from keras_reprogram.fitting.threads import one_thread, threads_for
 
 # Below this share of the largest variance an axis is rounding noise of float32.
@@ -44,12 +45,15 @@ class PrincipalAxes:
     expand: Weights = field(repr=False)
 
     @classmethod
-    def fit(cls, features: np.ndarray, order: np.ndarray) -> tuple[PrincipalAxes, np.ndarray]:
+    def fit(
+        cls, features: np.ndarray, order: np.ndarray, products: Products = NUMPY
+    ) -> tuple[PrincipalAxes, np.ndarray]:
         """Finds the axes of features `(n, d)`; also returns rows `(n, r)`, features[order] rotated.
 
         Args:
             features: float32, `(n, d)`.
             order: `(n,)`, all positions of rows.
+            products: where products are taken.
         """
         mean = features.mean(axis=0, dtype=np.float64)
 
@@ -59,18 +63,19 @@ class PrincipalAxes:
             return chosen
 
         first, *others = _blocks(*features.shape)
-        reduced = _reduced(centred(first)) if others else None
+        reduced = _reduced(products, centred(first)) if others else None
         if reduced is None:
-            rows, expand = _rotated(centred, *features.shape)
+            rows, expand = _rotated(products, centred, *features.shape)
         else:
             # The views of one source are alike: what pays for the first block pays for all.
             with threads_for(features.size * _BLOCK_WIDTH) as (_, run):
-                blocks = [reduced, *run(lambda part: _along_axes(centred(part)), others)]
+                of_others = run(lambda part: _along_axes(products, centred(part)), others)
+                blocks = [reduced, *of_others]
             widths = [block.shape[1] for block, _ in blocks]
             joined = np.concatenate([block for block, _ in blocks], axis=1)
             within = [back for _, back in blocks]
             del blocks, reduced
-            rows, between = _rotated(lambda columns: joined[:, columns], *joined.shape)
+            rows, between = _rotated(products, lambda columns: joined[:, columns], *joined.shape)
 
             def expand(weights: np.ndarray) -> np.ndarray:
                 parts = np.split(between(weights), np.cumsum(widths)[:-1])
@@ -96,23 +101,25 @@ def _blocks(count: int, width: int) -> list[slice]:
     return [slice(*pair) for pair in itertools.pairwise(bounds)]
 
 
-def _rotated(columns: Columns, count: int, width: int) -> tuple[np.ndarray, Weights]:
+def _rotated(
+    products: Products, columns: Columns, count: int, width: int
+) -> tuple[np.ndarray, Weights]:
     """Centred rows along their axes, and the way back for weights."""
     if width <= count:
-        return _along_axes(columns(slice(None)))
+        return _along_axes(products, columns(slice(None)))
     # With rows = U S V^T, rows rows^T = U S^2 U^T is the small matrix, and V = rows^T U / S. V
     # itself is never needed: rows V is a product of small matrices, V w one of thin ones. In
     # float32 the smallest axes mix with the largest; float64 keeps them apart, and takes too long
     # where there are thousands of axes.
     precision = np.float64 if count <= _BLOCK_WIDTH else np.float32
     blocks = [slice(first, first + _BLOCK_WIDTH) for first in range(0, width, _BLOCK_WIDTH)]
-    products: np.ndarray = np.zeros((count, count), precision)
+    gram: np.ndarray = np.zeros((count, count), precision)
     for block in blocks:
         part: np.ndarray = columns(block).astype(precision, copy=False)
-        products += part @ part.T
-    variances, directions = _axes(products)
+        gram += products.gram(part.T)
+    variances, directions = _axes(gram)
     directions /= np.sqrt(np.where(variances > 0, variances, 1.0))
-    rotated = (products @ directions).astype(np.float32)
+    rotated = products.times(gram, directions).astype(np.float32)
     directions = directions.astype(np.float32, copy=False)
 
     def back(weights: np.ndarray) -> np.ndarray:
@@ -122,30 +129,33 @@ def _rotated(columns: Columns, count: int, width: int) -> tuple[np.ndarray, Weig
     return rotated, back
 
 
-def _along_axes(rows: np.ndarray, products: np.ndarray | None = None) -> tuple[np.ndarray, Weights]:
+def _along_axes(
+    products: Products, rows: np.ndarray, gram: np.ndarray | None = None
+) -> tuple[np.ndarray, Weights]:
     """As `_rotated`, for rows with no more columns than there are rows."""
-    _, axes = _axes(rows.T @ rows if products is None else products)
-    return rows @ axes, axes.__matmul__
+    held = products.hold(rows)
+    _, axes = _axes(products.gram(held) if gram is None else gram)
+    return products.times(held, axes), axes.__matmul__
 
 
-def _reduced(block: np.ndarray) -> tuple[np.ndarray, Weights] | None:
+def _reduced(products: Products, block: np.ndarray) -> tuple[np.ndarray, Weights] | None:
     """As `_along_axes`; `None` where hardly any axis is saved."""
     most = _WORTH_ROTATING * block.shape[1]
-    products = block.T @ block
+    gram = products.gram(block)
     # Cholesky's decomposition ends at the first column that depends on those before it, and takes
     # a tenth of the time of axes.
     with one_thread():
-        _, dependent = scipy.linalg.lapack.spotrf(products.T)
+        _, dependent = scipy.linalg.lapack.spotrf(gram.T)
     if not 0 < dependent <= most:
         return None
-    rows, back = _along_axes(block, products)
+    rows, back = _along_axes(products, block, gram)
     return (rows, back) if rows.shape[1] <= most else None
 
 
-def _axes(products: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _axes(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Eigenvalues `(r,)` and eigenvectors `(d, r)` of a symmetric matrix that are not noise."""
     with one_thread():
-        variances, directions = scipy.linalg.eigh(products, driver="evd", check_finite=False)
+        variances, directions = scipy.linalg.eigh(gram, driver="evd", check_finite=False)
     # Rows that are all alike have no axis of their own; one keeps the shapes.
     noise = _SMALLEST_SHARE * max(variances[-1], np.finfo(np.float32).tiny)
     first = min(int(np.searchsorted(variances, noise, side="right")), len(variances) - 1)

@@ -15,6 +15,7 @@ from keras_reprogram.asking.data import LabelledImages, joined
 from keras_reprogram.asking.exact_fit import check_groups
 from keras_reprogram.asking.label_forms import check_findings_loss, labels_for
 from keras_reprogram.asking.strategy import check_one_replica
+from keras_reprogram.fitting.fit_device import check_fit_device
 from keras_reprogram.fitting.validation import paired_gain
 from keras_reprogram.fitting.view_selection import READINGS
 from keras_reprogram.fitting.weight_copy import WeightCopy
@@ -125,6 +126,7 @@ def fit_opaque(
         "`fit_opaque`",
         "Run it without the strategy; estimated steps on several replicas are those of `fit`.",
     )
+    check_fit_device()
     everything = _labelled(model, x, y, sample_weight, class_weight)
     model.data_checks.every_class(everything.labels, model.class_names)
     everything.groups = check_groups(groups, len(everything))

@@ -28,6 +28,7 @@ class HeadLearner:
 
     def __init__(self, teacher: Any, source: Any, images: np.ndarray) -> None:
         self._teacher, self._source, self._images = teacher, source, images
+        self._num_classes = teacher.output_map.num_classes
         self._first = self._new_model()
         self._answers: np.ndarray | None = None
 
@@ -41,12 +42,13 @@ class HeadLearner:
             held_out: positions of labelled images.
         """
         rows = np.flatnonzero(labels >= 0)
-        targets = np.eye(self._teacher.output_map.num_classes, dtype=np.float32)[labels[rows]]
+        targets = np.eye(self._num_classes, dtype=np.float32)[labels[rows]]
         weight, held_out = np.ones(len(rows)), np.searchsorted(rows, held_out)
         found: list[ValidationScore] = []
 
         def solver(features: np.ndarray, *_: Any, **options: Any) -> MapFit:
-            fits = SoftFits(features, np.setdiff1d(np.arange(len(rows)), held_out), held_out)
+            train = np.setdiff1d(np.arange(len(rows)), held_out)
+            fits = SoftFits(features, train, held_out, num_classes=self._num_classes)
             trial = fits.trial(targets, weight)
             found.append(trial.score)
             return fits.fit(targets, weight, trial)
@@ -59,7 +61,7 @@ class HeadLearner:
 
         def solver(features: np.ndarray, *_: Any, **options: Any) -> MapFit:
             train = np.setdiff1d(np.arange(len(rows)), targets.held_out)
-            fits = SoftFits(features, train, targets.held_out)
+            fits = SoftFits(features, train, targets.held_out, num_classes=self._num_classes)
             choice = choose_mix(targets, MANY, fits.trial)
             found.append(choice)
             return fits.fit(*targets.for_fit(choice.mix), choice.trial)
@@ -77,5 +79,5 @@ class HeadLearner:
 
     def _new_model(self) -> ReprogrammedModel:
         head = NewHead if self._source.score_kind == "features" else DenseMap
-        output_map = head(self._teacher.output_map.num_classes)
+        output_map = head(self._num_classes)
         return local_model(self._teacher, self._source, output_map)

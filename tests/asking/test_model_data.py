@@ -1,5 +1,7 @@
 """Every form of data and labels that Keras's `fit` takes."""
 
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
@@ -84,6 +86,15 @@ def test_exact_fit_takes_every_form_of_data(form) -> None:
     assert model.queries_used == 26
     for one, other in zip(weights(model), weights(expected), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_a_device_that_is_not_there_is_refused_before_a_query(monkeypatch) -> None:
+    monkeypatch.setenv("KERAS_REPROGRAM_FIT_DEVICE", "GPU:7")
+    model = small_model(opaque_source(), fitted=False)
+    for fit in (model.fit_output_map, partial(model.fit_opaque, query_budget=200)):
+        with pytest.raises(ValueError, match="device of exact fits must be .* Received: GPU:7"):
+            fit(IMAGES, LABELS, verbose=0)
+    assert model.queries_used == 0
 
 
 @pytest.mark.slow

@@ -37,15 +37,37 @@ def test_ours_and_scikit_learns_fit_agree(script, tmp_path, classes):
     assert ours.seconds > 0 and ours.megabytes >= 0
 
 
+@pytest.mark.slow
+def test_numpy_and_a_device_fit_the_same(script, tmp_path, capsys):
+    device = importlib.import_module("exact_fit_device")
+    random = np.random.default_rng(0)
+    centres = random.normal(size=(4, 12))
+    for part, count in (("train", 1200), ("test", 200)):
+        labels = random.integers(0, 4, count)
+        features = centres[labels] + random.normal(size=(count, 12))
+        np.save(tmp_path / f"answers_made_{part}.npy", features.astype(np.float32))
+        np.save(tmp_path / f"answers_made_{part}_labels.npy", labels)
+    case = script.Case("made", rows=800, features=12, classes=4, source="answers")
+    device.compare([case], "CPU:0", 1, str(tmp_path))
+    _, _, *rows = capsys.readouterr().out.splitlines()
+    cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows]
+    assert [row[0].partition(": ")[2] for row in cells] == [
+        "numpy", "CPU:0", "CPU:0, TF32", "NumPy, rounded",
+    ]  # fmt: skip
+    assert len({(row[3], row[4]) for row in cells}) == 1
+    assert all(abs(float(row[6])) < 1e-5 for row in cells[:3])
+    assert all(float(row[8]) < 1e-4 for row in cells[:3])
+
+
 def test_groups_follow_the_rows_that_are_drawn(script, tmp_path):
     labels = np.arange(40) % 4
     for part in ("train", "test"):
         np.save(tmp_path / f"answers_made_{part}.npy", np.arange(80.0).reshape(40, 2))
         np.save(tmp_path / f"answers_made_{part}_labels.npy", labels)
     case = script.Case("made", rows=9, features=2, classes=2, source="answers")
-    assert script._part(case, "train", str(tmp_path))[2] is None
+    assert script.part_of(case, "train", str(tmp_path))[2] is None
     np.save(tmp_path / "answers_made_train_groups.npy", np.arange(40) * 10)
-    rows, _, groups = script._part(case, "train", str(tmp_path))
+    rows, _, groups = script.part_of(case, "train", str(tmp_path))
     np.testing.assert_array_equal(groups, rows[:, 0] * 5)
 
 

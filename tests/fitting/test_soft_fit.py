@@ -40,7 +40,7 @@ def test_one_hot_labels_give_the_fit_of_integer_labels():
     # One split, as soft fits have it.
     expected = fit_logistic_regression(features, labels, num_classes=3, few=0)
     train, validation = split_validation(labels, labels, 0.2, 0)
-    fits = SoftFits(features, train, validation)
+    fits = SoftFits(features, train, validation, num_classes=3)
     one_hot, weight = np.eye(3, dtype=np.float32)[labels], np.ones(90)
     trial = fits.trial(one_hot, weight)
     found = fits.fit(one_hot, weight, trial)
@@ -54,7 +54,7 @@ def test_weight_zero_is_no_row():
     labels = (features[:, 0] > 0).astype(int)
     targets, weight = np.eye(2, dtype=np.float32)[labels], np.ones(80)
     weight[60:] = 0
-    fits = SoftFits(features, np.arange(20, 80), np.arange(20))
+    fits = SoftFits(features, np.arange(20, 80), np.arange(20), num_classes=2)
     trial = fits.trial(targets, weight)
     turned = targets.copy()
     turned[60:] = turned[60:, ::-1]
