@@ -51,6 +51,7 @@ def test_a_suggestion_is_not_used(command: Command, tmp_path: Path, reprogram_da
     assert "keras-reprogram probe" in refused.err
 
 
+@pytest.mark.slow
 def test_what_is_said_is_shown_beside_the_others(command: Command, tmp_path: Path) -> None:
     facts = tmp_path / "probe.json"
     said = ("--value-range", "0,1", "--pixel-scale", "255")
@@ -64,6 +65,7 @@ def test_what_is_said_is_shown_beside_the_others(command: Command, tmp_path: Pat
     assert ended.code == 2 and "Add --value-range" in ended.err
 
 
+@pytest.mark.slow
 def test_images_of_the_users(command: Command, tmp_path: Path) -> None:
     ended = command("probe", "--source", SIGNS, "--images", tmp_path / "none")
     assert ended.code == 2 and "no image" in ended.err
@@ -85,6 +87,7 @@ def source():
 """
 
 
+@pytest.mark.slow
 def test_a_source_that_may_cost_something_needs_a_budget(command: Command, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(STILL)
     name = f"{tmp_path / 'mine.py'}:source"
@@ -98,6 +101,7 @@ def test_a_source_that_may_cost_something_needs_a_budget(command: Command, tmp_p
     assert ended.code == 2 and "says which pixels it takes" in ended.err
 
 
+@pytest.mark.slow
 def test_a_network_remembers_the_pixels_that_it_was_trained_on() -> None:
     keras.utils.set_random_seed(0)
     image = keras.Input((16, 16, 3))
