@@ -8,8 +8,13 @@ import sys
 import zipfile
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
-from PIL import Image
+from PIL import Image, ImageOps
+
+try:
+    from ai_edge_litert.interpreter import Interpreter
+except ImportError:
+    # Its predecessor, for boards and Pythons that have no ai-edge-litert.
+    from tflite_runtime.interpreter import Interpreter
 
 
 def main(model_file, *image_files):
@@ -21,7 +26,9 @@ def main(model_file, *image_files):
     _, height, width, channels = classify.get_input_details()["image"]["shape"]
     for image_file in image_files:
         with Image.open(image_file) as opened:
-            image = opened.convert("L" if channels == 1 else "RGB").resize((width, height))
+            image = ImageOps.exif_transpose(opened).convert("L" if channels == 1 else "RGB")
+        # As in training: bilinear, and averaged where it shrinks.
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
         pixels = np.asarray(image, np.float32).reshape(1, height, width, channels)
         scores = classify(image=low + pixels / 255 * (high - low))["scores"][0]
         best = int(scores.argmax())

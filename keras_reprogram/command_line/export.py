@@ -73,7 +73,8 @@ def export(
         typer.Option(
             metavar="DIR",
             help="The SavedModel becomes the next version in this folder, the LiteRT or ONNX file "
-            "DIR.tflite or DIR.onnx; halves go into it. [default: saved_models/NAME]",
+            "DIR.tflite or DIR.onnx; halves and the page of --for browser go into it. [default: "
+            "saved_models/NAME, of a page saved_models/NAME-page]",
         ),
     ] = None,
     source: Annotated[
@@ -96,7 +97,8 @@ def export(
     overwrite: Annotated[
         bool,
         typer.Option(
-            "--overwrite", help="Replace DIR.tflite or DIR.onnx. Versions are never replaced."
+            "--overwrite",
+            help="Replace DIR.tflite, DIR.onnx or a page. Versions are never replaced.",
         ),
     ] = False,
     quiet: Quiet = False,
@@ -115,12 +117,10 @@ def export(
     opened = read_run(run)
     if output is not None:
         check_folder(output)
-    folder = output if output is not None else Path("saved_models") / opened.folder.resolve().name
-    suffix = _FILE_SUFFIXES.get(kind, "")
-    file = folder.with_name(f"{folder.name}{suffix}")
+    folder, file = _places(opened, output, kind, litert)
     if kind == ExportFormat.HALVES:
         _refuse_with_halves(source)
-    elif suffix and file.exists() and not overwrite:
+    elif kind in _FILE_SUFFIXES and file.exists() and not overwrite:
         raise FileExistsError(
             f"{file} exists. Pass --overwrite to replace it, or choose another --output."
         )
@@ -155,6 +155,24 @@ def export(
             written.append(_write_onnx(opened, model, file, equivalent, overwrite))
     for path in written:
         print(path)
+    if litert.page:
+        litert.note_next_steps(folder, progress)
+
+
+def _places(
+    opened: Run, output: Path | None, kind: ExportFormat, litert: LiteRTSettings
+) -> tuple[Path, Path]:
+    """The folder of versions, halves or a page, and the file; a page is both."""
+    named = output or Path("saved_models") / opened.folder.resolve().name
+    if kind == ExportFormat.LITERT and litert.page:
+        page = output or named.with_name(f"{named.name}-page")
+        return page, page
+    if kind == ExportFormat.BOTH and litert.page:
+        raise ValueError(
+            "--for browser writes a folder of its own. Received: --format both. Leave --format "
+            "out, and export the SavedModel by itself."
+        )
+    return named, named.with_name(f"{named.name}{_FILE_SUFFIXES.get(kind, '')}")
 
 
 def _choose_sets(

@@ -82,6 +82,14 @@ Licence = Annotated[
     str,
     typer.Option("--licence", metavar="TEXT", help="Terms of use in the LiteRT file's metadata."),
 ]
+Cdn = Annotated[
+    bool,
+    typer.Option(
+        "--cdn",
+        help="With --for browser: the page loads LiteRT.js from cdn.jsdelivr.net, not from its own "
+        "folder, into which npm brings it.",
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -94,6 +102,7 @@ class LiteRTSettings:
         batch: images of a call, `None` for the runtime's own.
         rgb_input: takes grey images in three channels.
         licence: terms of use.
+        cdn: whether a page loads LiteRT.js from a content delivery network.
     """
 
     runtime: str = "litert"
@@ -101,6 +110,12 @@ class LiteRTSettings:
     batch: int | None = None
     rgb_input: bool = False
     licence: str = ""
+    cdn: bool = False
+
+    @property
+    def page(self) -> bool:
+        """Whether a page around the file is written, not the file alone."""
+        return self.runtime == LiteRTRuntime.BROWSER
 
     def refuse(self, kind: str) -> None:
         """Refuses what was said where no such file is written, or only ones of a fixed form."""
@@ -110,6 +125,7 @@ class LiteRTSettings:
             "--batch": self.batch,
             "--rgb-input": self.rgb_input or None,
             "--licence": self.licence or None,
+            "--cdn": self.cdn or None,
         }
         for option, value in said.items():
             if value is not None:
@@ -121,6 +137,26 @@ class LiteRTSettings:
     def check(self, model: ReprogrammedModel) -> None:
         """Refuses what the runtime cannot take of this model, before anything is written."""
         self._plan(model)
+        if self.page:
+            from keras_reprogram.export.browser_export import check_page
+
+            check_page(model, self._call)
+        elif self.cdn:
+            raise ValueError(
+                "--cdn is about the page of --for browser. Received: --cdn with --for "
+                f"{self.runtime}. Leave it out."
+            )
+
+    def note_next_steps(self, folder: Path, progress: Progress) -> None:
+        """Says how a page that was written is opened."""
+        from keras_reprogram.export.browser_export import next_steps
+
+        progress.note(next_steps(folder, self.cdn))
+
+    @property
+    def _call(self) -> dict[str, Any]:
+        """The images of a call; a page has one."""
+        return {"batch": self.batch, "rgb_input": self.rgb_input or None}
 
     def _plan(self, model: ReprogrammedModel) -> LiteRTPlan:
         from keras_reprogram.export.litert_targets import plan_litert
@@ -140,7 +176,7 @@ class LiteRTSettings:
         overwrite: bool,
     ) -> Path:
         """Writes a run's model: calibrates on training images, compares on test images."""
-        from keras_reprogram.export import export_litert
+        from keras_reprogram.export import export_browser_page, export_litert
         from keras_reprogram.export.litert_images import LEAST_IMAGES
 
         images: dict[str, Any] = {}
@@ -151,21 +187,20 @@ class LiteRTSettings:
                 images["held_out_images"] = data.test_images
                 images["held_out_labels"] = data.test_labels
         with progress.bar("images", None) as report:
-            return export_litert(
-                model,
-                path,
-                target=self.runtime,
-                form=self.form,
-                batch=self.batch,
-                rgb_input=self.rgb_input or None,
-                licence=self.licence,
-                source=equivalent,
-                verbose=0 if progress.quiet else 1,
-                force=force,
-                overwrite=overwrite,
-                progress=report,
+            common: dict[str, Any] = {
+                "form": self.form,
+                "licence": self.licence,
+                "source": equivalent,
+                "verbose": 0 if progress.quiet else 1,
+                "progress": report,
+                "force": force,
+                "overwrite": overwrite,
                 **images,
-            )
+            }
+            if self.page:
+                title = opened.folder.resolve().name
+                return export_browser_page(model, path, title=title, cdn=self.cdn, **common)
+            return export_litert(model, path, target=self.runtime, **self._call, **common)
 
 
 def read_litert_settings(
@@ -175,10 +210,11 @@ def read_litert_settings(
     batch: Batch = None,
     rgb_input: RgbInput = False,
     licence: Licence = "",
+    cdn: Cdn = False,
 ) -> LiteRTSettings:
     """The options as settings."""
     return LiteRTSettings(
-        str(runtime), None if form is None else str(form), batch, rgb_input, licence
+        str(runtime), None if form is None else str(form), batch, rgb_input, licence, cdn
     )
 
 

@@ -1,5 +1,6 @@
 """Exports of a trained model: SavedModel for TF Serving, LiteRT for devices, ONNX."""
 
+from keras_reprogram.export.browser_export import export_browser_page
 from keras_reprogram.export.checks import export_blockers
 from keras_reprogram.export.halves import ExportedHalves, export_halves
 from keras_reprogram.export.litert import export_litert
@@ -13,6 +14,7 @@ __all__ = [
     "ExportedHalves",
     "ExportedModel",
     "export_blockers",
+    "export_browser_page",
     "export_halves",
     "export_litert",
     "export_onnx",

@@ -63,7 +63,8 @@ TARGETS = {
         fixed_batch=True,
         scores_only=True,
     ),
-    "browser": LiteRTTarget("LiteRT.js", form="float16", fixed_batch=True),
+    # LiteRT.js opens no file that has an output of yes and no, as sets and findings are.
+    "browser": LiteRTTarget("LiteRT.js", form="float16", fixed_batch=True, scores_only=True),
     "android": LiteRTTarget("LiteRT on Android", form="float16", fixed_batch=True, metadata=True),
     "ios": LiteRTTarget("LiteRT on iOS", form="float16", fixed_batch=True, metadata=True),
 }

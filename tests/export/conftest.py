@@ -1,7 +1,11 @@
 """Exports that take seconds to write, for all tests that only look at them."""
 
+import os
+from pathlib import Path
+
 import pytest
 from exported_models import export_digits
+from runtime_environments import Environments
 
 from keras_reprogram.export import saved_model
 
@@ -21,3 +25,10 @@ def digits_one_view(tmp_path_factory):
 def unchecked(monkeypatch):
     """Exports without the fresh process, which takes seconds to start."""
     monkeypatch.setattr(saved_model, "check_reloaded", lambda *arguments: (0.0, 0))
+
+
+@pytest.fixture(scope="session")
+def environments(tmp_path_factory):
+    """Environments for other people's runtimes."""
+    kept = os.environ.get("KERAS_REPROGRAM_RUNTIMES")
+    return Environments(Path(kept) if kept else tmp_path_factory.mktemp("runtimes"))
