@@ -54,7 +54,7 @@ def readme_blocks() -> list[object]:
 # have smaller ones.
 _LONG = dict.fromkeys(
     (
-        *("export_halves", "export_saved_model", "join_sources"),
+        *("export_halves", "export_litert", "export_saved_model", "join_sources"),
         *("DecoderProgram", "Method", "fit_student", "train_decoder"),
     ),
     pytest.mark.slow,

@@ -183,6 +183,7 @@ def test_images_from_a_directory(label_mode, tmp_path) -> None:
     assert model.class_names == ("class_0", "class_1", "class_2")
 
 
+@pytest.mark.slow
 def test_class_weight_equals_sample_weight() -> None:
     by_class = {0: 1.0, 1: 5.0, 2: 0.5}
     by_image = np.array([by_class[label] for label in LABELS], "float32")

@@ -43,6 +43,7 @@ def test_halves_of_an_opaque_run(
     assert predicted == f"{file},{scores[0].argmax()},{scores[0].max():.4f}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -66,6 +67,7 @@ def test_options_that_halves_do_not_take(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_opaque_export_without_an_equivalent_names_both_ways(
     command: Command, opaque_run: TrainedRun, tmp_path: Path
 ) -> None:

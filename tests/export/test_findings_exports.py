@@ -113,6 +113,7 @@ def test_halves_around_an_opaque_source(tmp_path):
     check(servable.run("findings_of_scores", {"source_scores": scores}), expected)
 
 
+@pytest.mark.slow
 def test_the_page_names_what_is_found(exported, expected):
     servable = ExportedServable(exported.folder, 1)
     facts = read_page_facts(servable)

@@ -22,6 +22,8 @@ from keras_reprogram import (
 from keras_reprogram.datasets import load_digits
 from keras_reprogram.export import read_litert_facts
 
+# Training and int8 conversion take seconds; test_litert_checks.py converts a small model.
+pytestmark = pytest.mark.slow
 DIGITS = load_digits()
 TEST_IMAGES = DIGITS.test_images.astype("float32")
 # Every sixth: 210 images, of all classes.
@@ -93,7 +95,6 @@ def exported(request, tmp_path_factory):
     return Exported(model, expected, tmp_path_factory.mktemp("-".join(map(str, request.param))))
 
 
-@pytest.mark.slow
 def test_float32_gives_the_models_numbers(exported) -> None:
     path = exported.export("float32")
     difference = np.abs(run(path) - exported.expected).max()
@@ -102,14 +103,12 @@ def test_float32_gives_the_models_numbers(exported) -> None:
     assert difference <= (5e-5 if one_view else 1e-5)
 
 
-@pytest.mark.slow  # an export checks it too; test_litert_checks.py and test_litert_float16.py
 def test_float16_keeps_the_classes_at_half_the_size(exported) -> None:
     path = exported.export("float16")
     assert agreement(path, exported.expected) >= 0.995
     assert path.stat().st_size < 0.55 * exported.export("float32").stat().st_size
 
 
-@pytest.mark.slow
 def test_int8_keeps_the_classes(exported) -> None:
     path = exported.export("int8")
     assert agreement(path, exported.expected) >= 0.97
@@ -126,7 +125,6 @@ def test_int8_is_in_the_source_and_nowhere_else(exported) -> None:
         assert {t["dtype"] for t in own} <= {np.float32, np.int32}
 
 
-@pytest.mark.slow
 def test_dynamic_int8_keeps_the_classes(exported) -> None:
     if isinstance(exported.model.output_map, NewHead):
         # The converter cannot be told to leave the new head's kernel, whose rows reach over
@@ -139,7 +137,7 @@ def test_dynamic_int8_keeps_the_classes(exported) -> None:
     assert path.stat().st_size < 0.35 * exported.export("float32").stat().st_size
 
 
-@pytest.mark.parametrize("form", [pytest.param("float16", marks=pytest.mark.slow), "int8"])
+@pytest.mark.parametrize("form", ["float16", "int8"])
 def test_any_batch(exported, form) -> None:
     path = exported.export(form)
     together = run(path)
@@ -163,7 +161,6 @@ def test_the_file_says_what_it_is(exported) -> None:
     assert facts.agreement.same_class >= 0.97
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("form", ["float16", "int8"])
 def test_mobilenet_v2(form, keras_home, tmp_path, capsys) -> None:

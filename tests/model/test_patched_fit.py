@@ -47,6 +47,7 @@ def test_arrays_are_seen_with_the_callers_arguments(seen) -> None:
     assert (seen["batch_size"], seen["shuffle"], seen["validation_split"]) == (32, False, 0.0)
 
 
+@pytest.mark.slow
 def test_a_data_set_keeps_its_batch_size_to_itself(seen) -> None:
     model = head_model(built=True)
     dataset = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(8)
@@ -56,6 +57,7 @@ def test_a_data_set_keeps_its_batch_size_to_itself(seen) -> None:
     assert "batch_size" not in seen and "validation_data" not in seen
 
 
+@pytest.mark.slow
 def test_looking_at_the_data_first_changes_no_weight(monkeypatch) -> None:
     plain = head_model()
     plain.fit(IMAGES, LABELS, batch_size=8, epochs=2, verbose=0)

@@ -35,6 +35,7 @@ def opened(path, labels):
     return resolve_source(str(path), settings=settings).source
 
 
+@pytest.mark.slow
 def test_a_saved_model_with_labels(files, labels, tmp_path):
     @tf.function(input_signature=[tf.TensorSpec((None, *SHAPE), tf.float32, name="data")])
     def classify(data):
