@@ -164,11 +164,8 @@ class BrowserPage:
 
     def logged(self):
         """What the browser logged, without what LiteRT.js says of accelerators when it starts."""
-        return [
-            entry["message"]
-            for entry in self.browser.get_log("browser")
-            if entry["level"] == "SEVERE" or not STARTING.search(entry["message"])
-        ]
+        entries = [entry["message"] for entry in self.browser.get_log("browser")]
+        return [text for text in entries if not STARTING.search(text)]
 
     def requested(self):
         entries = self.browser.get_log("performance")

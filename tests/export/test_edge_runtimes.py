@@ -1,5 +1,6 @@
 """The examples for boards and phones, each in an environment without TensorFlow and without us."""
 
+import importlib.util
 import os
 import re
 import shutil
@@ -68,7 +69,12 @@ def run(python, script, *arguments):
     """What a script prints, where neither TensorFlow nor this package can be imported."""
     alone = {**os.environ, "PYTHONPATH": "", "PYTHONNOUSERSITE": "1"}
     for package in ("tensorflow", "keras", "keras_reprogram"):
-        there = [str(python), "-c", f"import importlib.util as u; print(u.find_spec('{package}'))"]
+        there = [
+            str(python),
+            "-I",
+            "-c",
+            f"import importlib.util as u; print(u.find_spec('{package}'))",
+        ]
         found = subprocess.run(there, capture_output=True, text=True, check=True, env=alone)
         assert found.stdout.strip() == "None"
     command = [python, EXAMPLES / script, *arguments]
@@ -100,6 +106,7 @@ def test_a_raspberry_pi_names_the_models_classes(digits, environments, form) -> 
     assert agreement(digits, printed) >= (0.9 if form == "int8" else 1.0)
 
 
+@pytest.mark.skipif(importlib.util.find_spec("mediapipe") is None, reason="pip install mediapipe")
 def test_mediapipe_names_the_models_classes(digits, environments) -> None:
     model = digits.file("mediapipe", "float16")
     python = environments.python(PHONE)
