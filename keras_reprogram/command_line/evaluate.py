@@ -272,28 +272,32 @@ def _scored(
     from keras_reprogram.scoring.models import ProgramScorer
 
     scorer = ProgramScorer(model, rule)
-    sizes: list[tuple[int, int]] = []
+    sizes: dict[str, tuple[int, int]] = {}
     done = 0
     with progress.bar("asking the source", len(files)) as update:
         read = ImageFiles(tuple(map(str, files))).read()
         for batch in scorer.score_all(_noting_sizes(read, sizes)):
             yield from batch
+            # What was not asked was not stretched either.
+            for image in batch:
+                if image.probabilities is None:
+                    sizes.pop(image.name, None)
             done += len(batch)
             update(done)
     height, width, _ = model.program.target_shape
-    warn_of_squashed(sizes, (height, width), model.image_reading.fit, is_learned=True)
+    warn_of_squashed([*sizes.values()], (height, width), model.image_reading.fit, is_learned=True)
 
 
 def _noting_sizes(
-    images: Iterator[NamedImage], sizes: list[tuple[int, int]]
+    images: Iterator[NamedImage], sizes: dict[str, tuple[int, int]]
 ) -> Iterator[NamedImage]:
-    """Passes images on, and adds the `(height, width)` of each that has one."""
+    """Passes images on, and notes the `(height, width)` of each that has one, by its name."""
     from keras_reprogram.datasets.image_files import facts_of_content
 
     for image in images:
         # Whoever decodes it says why it cannot be read.
         with contextlib.suppress(ValueError):
-            sizes.append(facts_of_content(image.content, image.name).size)
+            sizes[image.name] = facts_of_content(image.content, image.name).size
         yield image
 
 
