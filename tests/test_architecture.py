@@ -6,6 +6,7 @@ import inspect
 import re
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -339,6 +340,12 @@ def test_checker_allows_the_rest(path: str, source: str) -> None:
 def public_classes_and_functions() -> list[str]:
     names = keras_reprogram.__all__
     return [name for name in names if callable(getattr(keras_reprogram, name))]
+
+
+def test_test_files_have_names_of_their_own() -> None:
+    """Pytest imports them by their file names: of two alike one is not run, now and then."""
+    names = Counter(path.name for path in Path(__file__).parent.rglob("test_*.py"))
+    assert not [name for name, count in names.items() if count > 1]
 
 
 def test_public_names_exist_once() -> None:
