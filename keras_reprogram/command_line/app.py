@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from keras_reprogram.command_line.console import notes_for_warnings, with_exit_codes
 from keras_reprogram.command_line.estimate import estimate
@@ -23,7 +24,24 @@ from keras_reprogram.command_line.student import student
 from keras_reprogram.command_line.train import train
 from keras_reprogram.version import __version__
 
+
+class PlainUsageErrors(TyperGroup):
+    """A group whose usage errors are sentences.
+
+    typer 0.29 reads options with pydantic, which puts its own name of an error before what typer
+    says of a misspelt choice.
+    """
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")
+            raise
+
+
 app = typer.Typer(
+    cls=PlainUsageErrors,
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,

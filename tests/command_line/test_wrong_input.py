@@ -18,7 +18,8 @@ FEW = ("--train-images", 40, "--test-images", 20)
         (("train", "--target", "digits"), "Missing option '--source'"),
         (("fly",), "No such command 'fly'"),
         ((*TRAIN, "--num-views", 0), "--num-views"),
-        ((*TRAIN, "--output-map", "sparse"), "'frequency'"),
+        ((*TRAIN, "--output-map", "sparse"), "'--output-map': 'sparse' is not one of 'dense',"),
+        (("export", "a", "--for", "browsr"), "'--for': 'browsr' is not one of 'litert',"),
         ((*TRAIN, "--image-size", 20), "--image-size is for --placement center"),
         ((*TRAIN, "--labels-per-class", 2), "--labels-per-class is for"),
         (
