@@ -18,6 +18,7 @@ from keras_reprogram.command_line.calibrating import HeldOut
 from keras_reprogram.command_line.demo_methods import (
     exact_map,
     joint_map,
+    map_of_pixels,
     run_methods,
     without_source,
 )
@@ -53,7 +54,8 @@ _CALIBRATING = 60
 
 _BOTH = f"both, {_NUM_VIEWS} views"
 _METHODS = {
-    "pixels alone": without_source,
+    "pixels, SVM or linear": without_source,
+    "pixels, exact map": map_of_pixels,
     f"API alone, {_NUM_VIEWS} views": exact_map(_NUM_VIEWS),
     _BOTH: joint_map(_NUM_VIEWS),
 }

@@ -18,6 +18,7 @@ from keras_reprogram.command_line.seed_run import Outcome, SeedRun, linear_head,
 from keras_reprogram.command_line.sources import resolve_source
 from keras_reprogram.datasets import TargetData
 from keras_reprogram.estimators import RandomDirections
+from keras_reprogram.fitting import fit_logistic_regression
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.opaque.plan import plan_epochs
 from keras_reprogram.opaque.recipe import Recipe, fit_epochs
@@ -78,6 +79,18 @@ def joint_map(num_views: int) -> Method:
         return _fit_map_and_test(model, data)
 
     return method
+
+
+def map_of_pixels(data: TargetData, seed: int) -> Outcome:
+    """The pixels' part of `joint_map` by itself: the same exact fit, on the pixels alone."""
+    del seed
+    pixels = PixelSource(data.target_shape, target_range=data.target_range)
+    start = time.perf_counter()
+    rows = keras.ops.convert_to_numpy(pixels(data.train_images))
+    fit = fit_logistic_regression(rows, data.train_labels, num_classes=len(data.class_names))
+    outcome = Outcome(0.0, len(data.test_labels), time.perf_counter() - start)
+    logits = keras.ops.convert_to_numpy(pixels(data.test_images)) @ fit.kernel + fit.bias
+    return outcome.measure(logits.argmax(axis=1), data.test_labels)
 
 
 def zeroth_order(data: TargetData, seed: int) -> Outcome:
