@@ -32,6 +32,24 @@ def image_shape(name: str, shape: Sequence[int]) -> tuple[int, int, int]:
     return height, width, channels
 
 
+def data_shape(name: str, shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape of an image, `(height, width, channels)`, or of series and texts: other axes."""
+    sizes = tuple(shape) if isinstance(shape, Sequence | np.ndarray) else (shape,)
+    if is_image(sizes):
+        return image_shape(name, sizes)
+    if not sizes or not all(_is_whole(size) and size > 0 for size in sizes):
+        raise ValueError(
+            f"`{name}` must be positive integers: (height, width, channels) of images, (length,) "
+            f"or (length, channels) of series and texts. Received: {name}={shape}."
+        )
+    return tuple(int(size) for size in sizes)
+
+
+def is_image(shape: Sequence[Any]) -> bool:
+    """Whether a shape, without its batch, is that of an image: it has three axes."""
+    return len(shape) == 3
+
+
 def image_size_or_none(size: int | Sequence[int] | None) -> tuple[int, int] | None:
     """The argument `image_size` as `(height, width)`."""
     if size is None:
@@ -64,9 +82,9 @@ def frame_or_none(
     return int(frame)
 
 
-def value_range(name: str, limits: Sequence[float]) -> tuple[float, float]:
+def value_range(name: str, limits: Sequence[float] | None) -> tuple[float, float]:
     """`limits` as `(low, high)`."""
-    pair = tuple(limits)
+    pair = () if limits is None else tuple(limits)
     if len(pair) != 2 or not np.isfinite(pair).all() or not pair[0] < pair[1]:
         raise ValueError(
             f"`{name}` must be (low, high), two finite numbers with low < high. "

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_reprogram.arguments import is_image
 from keras_reprogram.asking.finding_labels import (
     check_every_finding,
     check_findings,
@@ -38,7 +39,7 @@ class DataChecks:
     Every method raises a ValueError that says what was expected, what came, and how to fix it.
 
     Args:
-        target_shape: `(h, w, c)` of the program's images.
+        target_shape: `(h, w, c)` of the program's images, or another number of axes.
         target_range: `(low, high)` of their values, or `None` for no check.
         num_classes: classes of the output map.
         multi_label: whether they are findings, of which an image has any number: labels are rows
@@ -160,7 +161,9 @@ class DataChecks:
         return self._seen(images)
 
     def _seen(self, images: np.ndarray) -> SeenRange | None:
-        return None if self.target_range is None else check_range(images, self.target_range)
+        if self.target_range is None or not is_image(self.target_shape):
+            return None
+        return check_range(images, self.target_range)
 
 
 def is_array(x: Any) -> bool:

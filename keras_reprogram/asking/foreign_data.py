@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from keras_reprogram.arguments import is_image
+
 
 def no_array(x: Any, target_shape: Sequence[int | str]) -> str:
     """The error message where arrays are needed and something else came."""
     package, kind = type(x).__module__.split(".")[0], type(x).__name__
-    said = f"Images must be an array (n, {', '.join(map(str, target_shape))}) here."
+    what = "Images" if is_image(target_shape) else "Targets"
+    said = f"{what} must be an array (n, {', '.join(map(str, target_shape))}) here."
     if x is None or isinstance(x, str | bytes):
         advice = "Pass pixels; `load_image_folder` and `load_manifest` read image files."
         return f"{said} Received: {x!r:.60}. {advice}"

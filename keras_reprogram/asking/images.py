@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_reprogram.arguments import eight_bit_levels, looks_channels_first
+from keras_reprogram.arguments import eight_bit_levels, is_image, looks_channels_first
 from keras_reprogram.asking.foreign_data import of_several_shapes
+from keras_reprogram.asking.rows import check_rows
 
 # Label rows in half precision sum to 1 up to this.
 _SUM_SLACK = 1e-2
@@ -30,7 +31,9 @@ EMPTY = (
 def check_images(
     images: Any, target_shape: tuple[int, ...], target_range: tuple[float, float] | None
 ) -> np.ndarray:
-    """Checks target images `(n, h, w, c)`: shape, size, range, NaN."""
+    """Checks target images `(n, h, w, c)`, or series and texts: shape, size, range, NaN."""
+    if not is_image(target_shape):
+        return check_rows(images, tuple(target_shape), target_range)
     try:
         images = np.asarray(images)
     except ValueError:

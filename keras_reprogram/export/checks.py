@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_reprogram.arguments import pixels_of_codes
+from keras_reprogram.arguments import is_image, pixels_of_codes
 from keras_reprogram.asking.prediction_sets import checked_calibration
 from keras_reprogram.export import fresh_process
 from keras_reprogram.export.server_files import example_of
@@ -164,6 +164,9 @@ def sample_images(model: ReprogrammedModel, count: int = _NUM_PROBES) -> np.ndar
     known = model.data_checks.target_range
     low, high = known or (0.0, 1.0)
     shape = (count, *model.input_shape[1:])
+    if known is None and not is_image(shape[1:]):
+        # Series are often brought to mean 0 and deviation 1.
+        return np.random.default_rng(0).normal(size=shape).astype(np.float32)
     images = np.random.default_rng(0).uniform(low, high, shape)
     if known is None:
         images[1::2] *= 255.0

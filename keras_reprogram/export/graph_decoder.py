@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_reprogram.arguments import pixels_of_codes
+from keras_reprogram.arguments import is_image, pixels_of_codes
 from keras_reprogram.asking.image_reading import ImageReading
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 
@@ -26,7 +26,10 @@ _LUMA = (19595, 38470, 7471)
 def why_no_files(model: ReprogrammedModel) -> str | None:
     """The reason why a model cannot take JPEG or PNG files, or `None`."""
     left_out = "Signatures that take files are left out: "
-    channels = model.input_shape[-1]
+    target_shape = model.input_shape[1:]
+    if not is_image(target_shape):
+        return f"{left_out}targets of shape {target_shape} are no images."
+    channels = target_shape[-1]
     if channels not in (1, 3):
         return f"{left_out}JPEG and PNG have 1 or 3 channels, target images {channels}."
     if model.data_checks.target_range is None:

@@ -30,7 +30,7 @@ class LiteRTFacts:
     Args:
         form: `"float32"`, `"float16"`, `"dynamic_int8"` or `"int8"`.
         class_names: a name for each score.
-        target_shape: `(h, w, c)` of an image.
+        target_shape: `(h, w, c)` of an image, or another number of axes.
         target_range: `(low, high)` of its pixels, `None` if the program does not say.
         num_views: views of an image, all inside the file.
         source: fingerprint of the source model.
@@ -48,7 +48,7 @@ class LiteRTFacts:
 
     form: str
     class_names: tuple[str, ...]
-    target_shape: tuple[int, int, int]
+    target_shape: tuple[int, ...]
     target_range: tuple[float, float] | None
     num_views: int
     source: str

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_reprogram.arguments import positive_integer
+from keras_reprogram.arguments import is_image, positive_integer
 from keras_reprogram.export.litert_agreement import FORMS, LiteRTForm, form_named
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 
@@ -133,7 +133,7 @@ def _batch(target: str, takes: LiteRTTarget, batch: int | None) -> int | None:
 def _rgb(
     target: str, takes: LiteRTTarget, model: ReprogrammedModel, rgb_input: bool | None
 ) -> bool:
-    channels = model.input_shape[-1]
+    channels = _channels(target, takes, model, rgb_input)
     if takes.metadata and model.data_checks.target_range is None:
         raise ValueError(
             f"{takes.runs_on} must be told what the pixels of an image become, but the program "
@@ -159,6 +159,22 @@ def _rgb(
             )
         )
     return True
+
+
+def _channels(
+    target: str, takes: LiteRTTarget, model: ReprogrammedModel, rgb_input: bool | None
+) -> int | None:
+    """The channels of target images; of other targets `None`, which some runtimes cannot take."""
+    target_shape = model.input_shape[1:]
+    if is_image(target_shape):
+        return target_shape[-1]
+    if takes.colours or takes.metadata or rgb_input:
+        raise ValueError(
+            f"{takes.runs_on} takes images here. Received: targets of shape {target_shape} with "
+            f'`target="{target}"` (--for {target}) and `rgb_input={rgb_input}`. Choose '
+            '`target="litert"` (--for litert) without `rgb_input`; nothing was written.'
+        )
+    return None
 
 
 def refuse_newer(plan: LiteRTPlan, needed: str | None) -> None:

@@ -185,7 +185,7 @@ WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 def write_warmup(
     folder: Path,
     name: str,
-    target_shape: tuple[int, int, int],
+    target_shape: Any,
     signatures: Sequence[str],
     batch_sizes: Sequence[int],
     answer_shape: tuple[int, int] = (1, 1),

@@ -43,11 +43,13 @@ def options_for_arrays(
     if endless and options["steps_per_epoch"] is None:
         options["steps_per_epoch"] = -(-len(arrays[0]) // size)
     steps = options["steps_per_epoch"]
+    images = arrays[0]
     arrays = cached.arrays(arrays, size, steps)
     options["validation_data"] = cached.validation(options)
     order = BatchOrder(arrays, size, seed, shuffle, options["initial_epoch"], steps)
     options["callbacks"] = [*options["callbacks"], *cached.callbacks, order]
-    return {**options, "x": as_steps_take(order.dataset()), "shuffle": shuffle}
+    dataset = order.dataset() if arrays[0] is images else as_steps_take(order.dataset())
+    return {**options, "x": dataset, "shuffle": shuffle}
 
 
 def options_for_data_set(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from keras_reprogram.arguments import is_image
 from keras_reprogram.program.program import Program
 from keras_reprogram.source.joint_source import JointSource
 from keras_reprogram.source.source import Source
@@ -17,7 +18,9 @@ def check_parts(program: Program, source: Any, output_map: Any, class_names: Any
             "in `FrozenSource(model, value_range=...)`, another callable in `OpaqueSource`."
         )
     program_range = program.source_range
-    if program_range is not None and tuple(program_range) != tuple(source.value_range):
+    # Nobody may know the range of series and texts.
+    known = source.value_range is not None
+    if program_range is not None and known and tuple(program_range) != tuple(source.value_range):
         raise ValueError(
             f"The program must write the range that the source reads, {source.value_range}. "
             f"Received: source_range={tuple(program_range)}. Build it with "
@@ -46,12 +49,17 @@ def _check_target(program: Program, source: JointSource) -> None:
 
 def check_source_images(shape: tuple[int | None, ...], source: Source) -> None:
     """Raises a ValueError unless a program's output is `(n, views, H, W, C)` for the source."""
-    if len(shape) != 5 or shape[1] is None or tuple(shape[2:]) != source.source_shape:
+    if len(shape) < 3 or shape[1] is None or tuple(shape[2:]) != source.source_shape:
+        form = "(n, views, H, W, C), here " if is_image(source.source_shape) else ""
         raise ValueError(
-            "`program` must turn images into (n, views, H, W, C), here "
+            f"`program` must turn {_what(source)} into {form}"
             f"(n, views, {', '.join(map(str, source.source_shape))}). Received: shape {shape}. "
             "Build it with `source_shape=source.source_shape`; a single view needs its axis too."
         )
+
+
+def _what(source: Source) -> str:
+    return "images" if is_image(source.source_shape) else "its targets"
 
 
 def check_seed(seed: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
 import zlib
 from pathlib import Path
@@ -266,8 +267,7 @@ def _probe_answer(source: Source) -> list[float] | None:
     """The answer to one fixed image, for sources whose fingerprint is only a name."""
     if source.in_graph:
         return None
-    low, high = source.value_range
-    height, width, channels = source.source_shape
-    ramp = np.linspace(low, high, height * width * channels, dtype=np.float32)
-    answer = source(ramp.reshape(1, height, width, channels))
+    low, high = source.probe_range
+    ramp = np.linspace(low, high, math.prod(source.source_shape), dtype=np.float32)
+    answer = source(ramp.reshape(1, *source.source_shape))
     return keras.ops.convert_to_numpy(answer)[0].tolist()

@@ -70,7 +70,7 @@ class TrainSteps:
         trained = model.trainable and model.program.trainable_variables and self.active.any()
         if model.gradient_estimator is not None or not trained or self._gradient_found:
             return
-        low, high = model.source.value_range
+        low, high = model.source.probe_range
         shape = (1, 1, *model.source.source_shape)
         images = tf.random.stateless_uniform(shape, (0, 0), minval=low, maxval=high)
         with tf.GradientTape() as tape:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_reprogram.arguments import eight_bit_levels
+from keras_reprogram.arguments import eight_bit_levels, is_image
 from keras_reprogram.program.program import flat_value
 
 _CHECKED_IMAGES = 8
@@ -97,6 +97,11 @@ def check_step(model: Any, x: np.ndarray) -> StepCheck:
         raise ValueError(
             "A step can be checked where `fit` takes one. Received: a model without an "
             "estimator, or a program without weights. Pass `gradient_estimator=`."
+        )
+    if not is_image(model.source.source_shape):
+        raise ValueError(
+            "A step is checked on its way through 8-bit images. Received: a source of inputs "
+            f"{model.source.source_shape}, which are none. Compare estimates on a few rows instead."
         )
     return _checked(model, model.data_checks.images(x))
 

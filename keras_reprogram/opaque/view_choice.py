@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_reprogram.arguments import is_image
 from keras_reprogram.fitting.validation import draw_stratified, strata
 from keras_reprogram.fitting.view_selection import ViewOrder, ViewPool
 from keras_reprogram.output_map.dense_map import DenseMap
@@ -202,6 +203,8 @@ def check_placement(model: Any) -> None:
 
 def sees_untouched(model: Any) -> bool:
     """Whether the source sees images best as they are: colour pictures, and many labels."""
+    if not is_image(model.program.target_shape):
+        return False
     channels = model.program.target_shape[2]
     return suggested_style(channels, model.source.num_labels) == "gentle"
 

@@ -83,6 +83,8 @@ class DecoderProgram(ProgramLayer):
                     f"A `DecoderProgram` takes no `{refused}`: its decoder draws the pattern. "
                     f"Received: {refused}={options[refused]}. Leave it out, or use `ProgramLayer`."
                 )
+        target_shape = checks.image_shape("target_shape", target_shape)
+        source_shape = checks.image_shape("source_shape", source_shape)
         self.latent_size, picture = _sizes(decoder)
         # The layers must be there when `ProgramLayer` builds.
         self.decoder = decoder

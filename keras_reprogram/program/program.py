@@ -39,6 +39,10 @@ class Program(keras.layers.Layer):
     trainable variables are the program; estimators perturb them as one flat vector. A subclass
     implements `build` and `call`, and adds its own arguments to `get_config`.
 
+    Three axes are an image. Programs of series or texts have other shapes, such as `(n, length) ->
+    (n, V, samples)`: the same holds for these axes. Targets arrive as float32, token numbers too,
+    which it holds exactly up to 2^24.
+
     `target_range` may be `None`: the range of the images is unknown, and none is assumed. Images
     are not checked against a range. A SavedModel's JSON and a `.tflite` file say null. An export
     has no signatures that take files, and the server's page shows a message instead. Pictures show
@@ -53,9 +57,10 @@ class Program(keras.layers.Layer):
     whatever it does not define, with `source_range` and `target_range` unknown.
 
     Args:
-        target_shape: `(h, w, c)` of target images.
-        source_shape: `(H, W, C)` of source images.
-        source_range: `(low, high)`, what the source expects (`source.value_range`).
+        target_shape: `(h, w, c)` of target images, or another number of axes.
+        source_shape: `(H, W, C)` of source images, or another number of axes.
+        source_range: `(low, high)`, what the source expects (`source.value_range`); `None` if
+            nobody knows it, of series and texts only.
         target_range: `(low, high)` of target images, or `None` if it is unknown.
         name: layer name.
 
@@ -69,7 +74,7 @@ class Program(keras.layers.Layer):
         `(batch, num_views, H, W, C)` in `source_range`, float32.
 
     Raises:
-        ValueError: for shapes that are none of images, and ranges that are none.
+        ValueError: for shapes and ranges that are none.
 
     Example:
     ```python
@@ -90,6 +95,9 @@ class Program(keras.layers.Layer):
     ```
     """
 
+    # Of three axes where images are meant; code that takes others checks.
+    target_shape: Any
+    source_shape: Any
     source_range: tuple[float, float] | None = None
     target_range: tuple[float, float] | None = None
     # Source images that a target image becomes, and whether each has weights of its own.
@@ -100,17 +108,18 @@ class Program(keras.layers.Layer):
 
     def __init__(
         self,
-        target_shape: tuple[int, int, int],
-        source_shape: tuple[int, int, int],
+        target_shape: tuple[int, ...],
+        source_shape: tuple[int, ...],
         *,
-        source_range: tuple[float, float],
+        source_range: tuple[float, float] | None,
         target_range: tuple[float, float] | None = None,
         name: str = "program",
     ) -> None:
         super().__init__(name=name, dtype="float32")
-        self.target_shape = checks.image_shape("target_shape", target_shape)
-        self.source_shape = checks.image_shape("source_shape", source_shape)
-        self.source_range = checks.value_range("source_range", source_range)
+        self.target_shape = checks.data_shape("target_shape", target_shape)
+        self.source_shape = checks.data_shape("source_shape", source_shape)
+        if source_range is not None or checks.is_image(self.source_shape):
+            self.source_range = checks.value_range("source_range", source_range)
         if target_range is not None:
             self.target_range = checks.value_range("target_range", target_range)
         self.input_spec = keras.InputSpec(shape=(None, *self.target_shape))

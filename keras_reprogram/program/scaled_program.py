@@ -81,8 +81,8 @@ class ScaledProgram(Program):
         name: str = "program",
     ) -> None:
         super().__init__(
-            target_shape,
-            source_shape,
+            checks.image_shape("target_shape", target_shape),
+            checks.image_shape("source_shape", source_shape),
             source_range=source_range,
             target_range=target_range,
             name=name,

@@ -29,6 +29,7 @@ from keras_reprogram.source.keras_files import load_keras_file
 from keras_reprogram.source.network_input import (
     channel_values,
     check_channel_order,
+    check_has_colours,
     compute_in_float32,
     float_images,
     has_no_gradient,
@@ -52,8 +53,9 @@ class FrozenSource(Source):
     to float8: then `differentiable` is false, and gradients are estimated.
 
     Args:
-        model: a built Keras model `(n, H, W, C) -> (n, S)`.
-        value_range: `(low, high)` of the pixels that callers send.
+        model: a built Keras model `(n, H, W, C) -> (n, S)`, or one of series or texts, such as
+            `(n, samples) -> (n, S)`, whose axes are all of a known size.
+        value_range: `(low, high)` of the pixels that callers send; `None` as in `Source`.
         preprocessing: `(scale, offset)`, each a number or one a channel: the model sees
             `images * scale + offset`. `None`: what the model's own `preprocessor` does
             (KerasHub), or nothing. `from_application` sets it.
@@ -98,7 +100,7 @@ class FrozenSource(Source):
         self,
         model: keras.Model,
         *,
-        value_range: tuple[float, float],
+        value_range: tuple[float, float] | None,
         preprocessing: tuple[Any, Any] | None = None,
         channel_order: str = "rgb",
         output: str = "scores",
@@ -116,6 +118,7 @@ class FrozenSource(Source):
         if image_size is None and None in getattr(model, "input_shape", ())[1:]:
             image_size = own_image_size(model)
         network_input = network_input_of(model, data_format, image_size)
+        check_has_colours(channel_order, network_input.source_shape)
         compute_in_float32(model)
         source_shape = network_input.source_shape
         answering = features_of(model) if output == "features" else model
@@ -139,7 +142,7 @@ class FrozenSource(Source):
         self.model = model
         self.output_kind = output
         said = own_preprocessing(model) if preprocessing is None else preprocessing
-        self.preprocessing = tuple(channel_values(part, source_shape[2]) for part in said)
+        self.preprocessing = tuple(channel_values(part, network_input.channels) for part in said)
         self.channel_order = channel_order
         self.data_format, self.image_size = data_format, image_size
         self.network_input = network_input
@@ -268,7 +271,8 @@ class FrozenSource(Source):
     def from_config(cls, config: dict[str, Any]) -> FrozenSource:
         config = dict(config)
         config["model"] = network_from(config["model"])
-        config["value_range"] = tuple(config["value_range"])
+        if config["value_range"] is not None:
+            config["value_range"] = tuple(config["value_range"])
         config["preprocessing"] = tuple(config["preprocessing"])
         return cls(**cls.config_in_new_names(config))
 
@@ -281,7 +285,7 @@ class FrozenSource(Source):
         view = folded(network)
         if view is network:
             return
-        images = np.random.default_rng(0).uniform(*self.value_range, (1, *self.source_shape))
+        images = np.random.default_rng(0).uniform(*self.probe_range, (1, *self.source_shape))
         expected = ops.convert_to_numpy(self.answer(images.astype(np.float32)))
         self._ask(view)
         found = ops.convert_to_numpy(self.answer(images.astype(np.float32)))
@@ -310,13 +314,14 @@ class FrozenSource(Source):
 
     def _check_predict(self) -> None:
         random = np.random.default_rng(0)
-        images = random.uniform(*self.value_range, (2, *self.source_shape)).astype(np.float32)
-        shown = np.transpose(images, self.network_input.axes or (0, 1, 2, 3))
+        images = random.uniform(*self.probe_range, (2, *self.source_shape)).astype(np.float32)
+        axes = self.network_input.axes
+        shown = images if axes is None else np.transpose(images, axes)
         check_predict(self.model, shown, ops.convert_to_numpy(self.answer(images)))
 
     def _probe(self) -> None:
         """Asks one mid-range image, to find a wrong range or a missing softmax before training."""
-        middle = sum(self.value_range) / 2
+        middle = sum(self.probe_range) / 2
         image = np.full((1, *self.source_shape), middle, np.float32)
         answer = ops.convert_to_numpy(self.answer(image))
         check_answer(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
+from typing import Any
 
 import keras
 
+from keras_reprogram.arguments import is_image
 from keras_reprogram.program.program_layer import ProgramLayer
 from keras_reprogram.source.frozen_source import FrozenSource
 from keras_reprogram.source.joint_source import JointSource
@@ -17,8 +19,8 @@ from keras_reprogram.source.source import Source
 def join_sources(
     sources: Sequence[Source],
     *,
-    target_shape: tuple[int, int, int] | None = None,
-    target_range: tuple[float, float] = (0.0, 255.0),
+    target_shape: tuple[int, ...] | None = None,
+    target_range: tuple[float, float] | None = (0.0, 255.0),
     name: str = "source",
 ) -> FrozenSource | JointSource:
     """One source of several: one exact map reads the scores of all.
@@ -106,9 +108,9 @@ def _asked(sources: list[Source]) -> Source:
 
 def _target(
     others: list[Source],
-    target_shape: tuple[int, int, int] | None,
-    target_range: tuple[float, float],
-) -> tuple[tuple[int, int, int], tuple[float, float]]:
+    target_shape: tuple[int, ...] | None,
+    target_range: tuple[float, float] | None,
+) -> tuple[tuple[int, ...], tuple[float, float] | None]:
     """Shape and range of the target images that the parts beside read."""
     if target_shape is not None:
         return target_shape, target_range
@@ -121,12 +123,18 @@ def _target(
     )
 
 
-def _beside(
-    part: Source, target_shape: tuple[int, int, int], target_range: tuple[float, float]
-) -> Source:
+def _beside(part: Source, target_shape: Any, target_range: tuple[float, float] | None) -> Source:
     """A part as a reader of target images."""
     if isinstance(part, PixelSource | PlacedSource):
         return part
+    if not (is_image(target_shape) and is_image(part.source_shape)):
+        raise ValueError(
+            "Only a network of images is placed beside the asked source by itself. Received: "
+            f"{part.name}, which reads {part.source_shape}, for targets {tuple(target_shape)}. "
+            "Give it a program: `PlacedSource(source, program)`."
+        )
+    if target_range is None:
+        raise ValueError("`target_range` of images must be (low, high). Received: None.")
     program = ProgramLayer(
         target_shape,
         part.source_shape,

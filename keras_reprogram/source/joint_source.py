@@ -175,7 +175,7 @@ def _block(part: Source) -> Block:
     return Block(part.name, num_views, each, part.score_kind, part.score_step)
 
 
-def _of_targets(parts: Sequence[Source]) -> tuple[tuple[int, int, int], tuple[float, float]]:
+def _of_targets(parts: Sequence[Source]) -> tuple[tuple[int, ...], tuple[float, float] | None]:
     """Shape and range of the target images that all parts read."""
     if not parts:
         raise ValueError("Expected at least one part beside the asked source. Received: none.")

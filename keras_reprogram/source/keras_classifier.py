@@ -46,6 +46,7 @@ def network_input_of(
         f"The source model `{model.name}`",
         data_format=data_format,
         image_size=image_size,
+        images_only=False,
     )
 
 

@@ -9,11 +9,13 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_reprogram.arguments import is_image
 from keras_reprogram.source.fingerprints import check_sha256
 from keras_reprogram.source.litert_interpreters import Interpreters, open_interpreter
 from keras_reprogram.source.litert_metadata import LiteRTMetadata, read_litert_metadata
 from keras_reprogram.source.network_input import (
     check_channel_order,
+    check_has_colours,
     in_calls_of,
     preprocessing_or_none,
     read_network_input,
@@ -32,6 +34,8 @@ _RANGE_SLACK = 0.02
 class LiteRTSource(PythonSource):
     """A `.tflite` classifier: only its scores are seen.
 
+    It takes images, or with another number of axes series and the like, such as `(n, samples)`.
+
     Quantised files are handled: pixels become codes by the file's own scale and zero point where
     these stand for numbers in `value_range`, else `value_range` is spread over the codes (0 to 255
     for a network of -1 to 1). An 8-bit output is turned back into scores, whose step becomes
@@ -44,10 +48,11 @@ class LiteRTSource(PythonSource):
     as have worked at the same time, and three for other batch sizes.
 
     Args:
-        path: the `.tflite` file, images in, a row of scores for each out.
+        path: the `.tflite` file, images (or series) in, a row of scores for each out.
         value_range: `(low, high)` of the pixels that callers send, which the network expects if
             there is no `preprocessing`. `None` is `(0, 255)` for an 8-bit input, and for a float
-            input whose metadata say how such pixels are normalised; others need to be told.
+            input whose metadata say how such pixels are normalised; others need to be told. Of
+            series `None` is what the codes of an 8-bit input stand for; a float one has no range.
         preprocessing: `(scale, offset)`, each a number or one a channel: a float network sees
             `images * scale + offset`. `None`: as the file's metadata say if they state
             `value_range` too, else nothing.
@@ -111,8 +116,6 @@ class LiteRTSource(PythonSource):
         said, who = read_litert_metadata(self.model_path), str(self.model_path)
         if is_float and preprocessing is None:
             value_range, preprocessing = _as_said(said, value_range, who)
-        if value_range is None and is_float:
-            raise ValueError(which_range(who))
         check_channel_order(channel_order)
         self.data_format, self.image_size = data_format, image_size
         self.network_input = read_network_input(
@@ -120,14 +123,20 @@ class LiteRTSource(PythonSource):
             who,
             data_format=data_format,
             image_size=image_size,
+            images_only=False,
         )
+        check_has_colours(channel_order, self.network_input.source_shape)
+        if value_range is None:
+            value_range = _unsaid_range(self.input_details, self.network_input.source_shape, who)
+        if not is_image(self.network_input.source_shape):
+            _check_has_rows(self.output_details, self.model_path)
         num_labels = int(self.output_details["shape"][-1])
         if class_names is None and len(said.class_names) == num_labels:
             class_names = said.class_names
         super().__init__(
             self.network_input.source_shape,
             num_labels,
-            value_range=value_range or (0.0, 255.0),
+            value_range=value_range,
             class_names=class_names,
             score_kind=score_kind,
             score_step=_step(self.output_details),
@@ -138,7 +147,7 @@ class LiteRTSource(PythonSource):
         self.num_threads, self.channel_order = num_threads, channel_order
         self.preprocessing = preprocessing_or_none(
             preprocessing,
-            self.source_shape[2],
+            self.network_input.channels,
             np.dtype(np.float32) if is_float else np.dtype(self.input_details["dtype"]),
             who,
         )
@@ -146,7 +155,7 @@ class LiteRTSource(PythonSource):
         self.pixel_codes = (
             None
             if is_float
-            else pixel_codes(details["dtype"], self.value_range, details["quantization"])
+            else pixel_codes(details["dtype"], self.probe_range, details["quantization"])
         )
         # The batch size of the file, unless it is 1: most such files take other sizes too.
         fixed = self.network_input.batch_size
@@ -261,6 +270,22 @@ def _as_said(
     return value_range, None
 
 
+def _unsaid_range(
+    details: dict[str, Any], source_shape: tuple[int, ...], who: str
+) -> tuple[float, float] | None:
+    """The range of inputs that nobody stated: of series what the file's codes stand for."""
+    is_float = np.issubdtype(details["dtype"], np.floating)
+    if is_image(source_shape):
+        if is_float:
+            raise ValueError(which_range(who))
+        return 0.0, 255.0
+    scale, zero_point = details["quantization"]
+    if is_float or not scale:
+        return None
+    limits = np.iinfo(details["dtype"])
+    return float(scale * (limits.min - zero_point)), float(scale * (limits.max - zero_point))
+
+
 def _open_shape(details: dict[str, Any]) -> tuple[int | None, ...]:
     """The input's shape, `None` for what is open: `shape` itself has 1 there."""
     signature = details.get("shape_signature")
@@ -272,6 +297,14 @@ def _only(details: list[dict[str, Any]], what: str, path: Path) -> dict[str, Any
     if len(details) != 1:
         raise ValueError(f"{path} must have one {what}. Received: {len(details)}.")
     return details[0]
+
+
+def _check_has_rows(output_details: dict[str, Any], path: Path) -> None:
+    if len(output_details["shape"]) < 2:
+        raise ValueError(
+            f"{path} must answer with a row of scores for each series, (n, labels). Received: an "
+            f"output of shape {tuple(map(int, output_details['shape']))}. Convert a classifier."
+        )
 
 
 def _check_types(input_details: dict, output_details: dict, path: Path) -> bool:

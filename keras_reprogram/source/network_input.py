@@ -13,6 +13,7 @@ from keras import ops
 from keras_reprogram.arguments import (
     COMMON_CHANNELS,
     image_size_or_none,
+    is_image,
     looks_channels_first,
 )
 
@@ -24,8 +25,8 @@ Size = int | None
 class NetworkInput:
     """The conversion from callers' images to a network's input."""
 
-    # Of the images that callers send, (H, W, C).
-    source_shape: tuple[int, int, int]
+    # Of the images that callers send, (H, W, C), or of series and texts.
+    source_shape: Any
     channels_first: bool = False
     # How many images each call must have, or `None` for any number.
     batch_size: int | None = None
@@ -33,10 +34,17 @@ class NetworkInput:
     any_size: bool = False
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
+    def image_shape(self) -> tuple[int, ...]:
         """One image as the network takes it."""
+        if not self.channels_first:
+            return self.source_shape
         height, width, channels = self.source_shape
-        return (channels, height, width) if self.channels_first else self.source_shape
+        return channels, height, width
+
+    @property
+    def channels(self) -> int:
+        """How many numbers a channel's scale and offset may be: those of the last axis."""
+        return self.source_shape[-1] if len(self.source_shape) > 1 else 1
 
     @property
     def axes(self) -> tuple[int, int, int, int] | None:
@@ -56,8 +64,14 @@ def read_network_input(
     *,
     data_format: str | None = None,
     image_size: int | Sequence[int] | None = None,
+    images_only: bool = True,
 ) -> NetworkInput:
-    """Reads a network's input shape, `(n, H, W, C)` or `(n, C, H, W)`, `None` for what is open."""
+    """Reads a network's input shape, `(n, H, W, C)` or `(n, C, H, W)`, `None` for what is open.
+
+    Unless `images_only`, also `(n, length)`, `(n, length, channels)` and others, as they are.
+    """
+    if not images_only and not is_image(shape[1:]):
+        return _read_series(shape, who, data_format, image_size)
     if len(shape) != 4:
         raise ValueError(_no_image(shape, who))
     if data_format is not None and data_format not in DATA_FORMATS:
@@ -79,6 +93,28 @@ def read_network_input(
     return NetworkInput(
         (height, width, int(channels)), channels_first, shape[0], any_size=None in sides
     )
+
+
+def _read_series(
+    shape: Sequence[Size],
+    who: str,
+    data_format: str | None,
+    image_size: int | Sequence[int] | None,
+) -> NetworkInput:
+    """The input of a network of series or texts, whose axes are taken as they are."""
+    if len(shape) < 2:
+        raise ValueError(_no_image(shape, who))
+    if data_format is not None or image_size is not None:
+        raise ValueError(
+            "`data_format` (--data-format) and `image_size` (--source-size) are for images. "
+            f"Received: {who}, which takes an input of shape {tuple(shape)}. Leave them out."
+        )
+    if None in shape[1:]:
+        raise ValueError(
+            f"{who} must take inputs of one length. Received: an input of shape {tuple(shape)}. "
+            "Build it anew with an `Input` whose sizes are all known."
+        )
+    return NetworkInput(tuple(int(size) for size in shape[1:] if size is not None), False, shape[0])
 
 
 def _no_image(shape: Sequence[Size], who: str) -> str:
@@ -163,6 +199,15 @@ def check_channel_order(channel_order: str) -> None:
     """Refuses anything but "rgb" and "bgr"."""
     if channel_order not in _CHANNEL_ORDERS:
         raise ValueError(f"`channel_order` must be 'rgb' or 'bgr'. Received: {channel_order!r}.")
+
+
+def check_has_colours(channel_order: str, source_shape: Sequence[int]) -> None:
+    """Refuses another order of channels where there are no images."""
+    if channel_order != "rgb" and not is_image(source_shape):
+        raise ValueError(
+            "`channel_order` is for images. Received: "
+            f"{channel_order!r} for inputs of shape {tuple(source_shape)}. Leave it out."
+        )
 
 
 def channel_values(part: Any, channels: int) -> float | tuple[float, ...]:
@@ -283,7 +328,7 @@ def integer_input(network: keras.Model) -> str | None:
 
 
 def reads_floats_alike(
-    network: keras.Model, view: keras.Model, image_shape: tuple[int, int, int]
+    network: keras.Model, view: keras.Model, image_shape: tuple[int, ...]
 ) -> bool:
     """Whether a view that takes floats answers alike at whole numbers, and otherwise between."""
     # It does if the network's first layer turns its integers into floats. It does not if the layer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from typing import Any
 
 import keras
@@ -18,21 +19,21 @@ class PixelSource(Source):
     """The target image itself as features, a part for `join_sources`.
 
     `(image - low) / (high - low)`, row after row: the numbers that `fit_no_source` reads. It costs
-    nothing and becomes part of every export.
+    nothing and becomes part of every export. A series is read likewise, sample after sample.
 
     Args:
-        target_shape: `(h, w, c)` of target images.
-        target_range: `(low, high)` of target images.
+        target_shape: `(h, w, c)` of target images, or another number of axes.
+        target_range: `(low, high)` of target images; `None` takes a series as it is.
         name: layer name.
 
     Call arguments:
         images: `(..., h, w, c)` in `target_range`.
 
     Output shape:
-        `(..., h * w * c)`, in [0, 1].
+        `(..., h * w * c)`, in [0, 1] where there is a range.
 
     Raises:
-        ValueError: for a shape that is none of images, or a range that is none.
+        ValueError: for a shape or a range that is none.
 
     Example:
     ```python
@@ -48,23 +49,25 @@ class PixelSource(Source):
 
     def __init__(
         self,
-        target_shape: tuple[int, int, int],
+        target_shape: tuple[int, ...],
         *,
-        target_range: tuple[float, float] = (0.0, 255.0),
+        target_range: tuple[float, float] | None = (0.0, 255.0),
         name: str = "pixels",
     ) -> None:
-        height, width, channels = checks.image_shape("target_shape", target_shape)
+        target_shape = checks.data_shape("target_shape", target_shape)
+        if target_range is not None or checks.is_image(target_shape):
+            target_range = checks.value_range("target_range", target_range)
         super().__init__(
-            (height, width, channels),
-            height * width * channels,
-            value_range=checks.value_range("target_range", target_range),
+            target_shape,
+            math.prod(target_shape),
+            value_range=target_range,
             score_kind=PIXELS,
             name=name,
         )
         self.built = True
 
     def answer(self, images: Any) -> Any:
-        low, high = self.value_range
+        low, high = self.probe_range
         return ops.reshape((images - low) / (high - low), (-1, self.num_labels))
 
     @property

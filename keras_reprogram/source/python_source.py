@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_reprogram.arguments import check_channels_last, takes_old_names
+from keras_reprogram.arguments import check_channels_last, is_image, takes_old_names
 from keras_reprogram.source.ledger.paid_queries import Asking, ask_through_ledger
 from keras_reprogram.source.ledger.query_ledger import QueryLedger, query_key
 from keras_reprogram.source.source import Source, check_answer
@@ -170,9 +170,9 @@ class OpaqueSource(PythonSource):
 
     Args:
         function: `(n, H, W, C)` float32 array in `value_range` -> `(n, num_labels)` array.
-        source_shape: `(H, W, C)`.
+        source_shape: `(H, W, C)`, or another number of axes of series or texts.
         num_labels: scores an image gets.
-        value_range: `(low, high)` of the pixels it expects.
+        value_range: `(low, high)` of the pixels it expects; `None` as in `Source`.
         identity: a string that names the service and its version. It is the source's
             fingerprint: change it when the service changes.
         class_names: names of the scores, or `None`.
@@ -211,10 +211,10 @@ class OpaqueSource(PythonSource):
     def __init__(
         self,
         function: Callable[[np.ndarray], np.ndarray],
-        source_shape: tuple[int, int, int],
+        source_shape: tuple[int, ...],
         num_labels: int,
         *,
-        value_range: tuple[float, float],
+        value_range: tuple[float, float] | None,
         identity: str,
         class_names: Sequence[str] | None = None,
         score_kind: str | None = None,
@@ -225,7 +225,8 @@ class OpaqueSource(PythonSource):
         name: str = "source",
     ) -> None:
         way = "and turn the images inside `function`: `images.transpose(0, 3, 1, 2)`"
-        check_channels_last("source_shape", source_shape, way)
+        if is_image(source_shape):
+            check_channels_last("source_shape", source_shape, way)
         super().__init__(
             source_shape,
             num_labels,

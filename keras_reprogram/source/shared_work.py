@@ -56,7 +56,7 @@ class SharedWork:
                 self._helpers.release()
         return answers
 
-    def images_a_part(self, count: int, image_shape: tuple[int, int, int]) -> int:
+    def images_a_part(self, count: int, image_shape: tuple[int, ...]) -> int:
         """How many of a call's `count` images one thread takes at a time."""
         values = math.prod(image_shape)
         most, least = (max(1, limit // values) for limit in (_MOST_VALUES, _LEAST_VALUES))

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_reprogram.arguments import KeepsOldNames
+from keras_reprogram.arguments import KeepsOldNames, data_shape, is_image
 from keras_reprogram.output_map.blocks import Block
 from keras_reprogram.source.ledger.query_ledger import QueryLedger
 
@@ -31,15 +31,20 @@ class Source(KeepsOldNames, keras.layers.Layer):
     A subclass implements `answer((n, H, W, C)) -> (n, num_labels)` and states facts about itself.
     Preprocessing belongs to the source: callers speak raw pixels in `value_range`.
 
+    Three axes are an image. A classifier of series or texts has another `source_shape`, such as
+    `(16000,)` samples or `(length, vocabulary)` of one-hot rows: what is said of `(H, W, C)` holds
+    for these axes.
+
     Facts: `source_shape`, `value_range`, `num_labels`, `class_names`, `score_kind`, `score_step`,
     `sum_tolerance`, `max_batch`, `differentiable` (gradients may be taken), `in_graph` (may run
     inside a compiled graph; others run eagerly, one call at a time), `exportable` (can become
     part of an exported model), `fingerprint` (a string that changes when the source does).
 
     Args:
-        source_shape: `(H, W, C)`.
+        source_shape: `(H, W, C)`, or another number of axes of series or texts.
         num_labels: scores a source image gets.
-        value_range: `(low, high)` of the pixels it expects.
+        value_range: `(low, high)` of the pixels it expects; `None` where nobody knows it, of series
+            and texts only.
         class_names: names of the scores, or `None`.
         score_kind: how the scores of an answer relate to each other; maps read them accordingly.
             `"probabilities"`: rows sum to 1. `"independent"`: each from 0 to 1 for itself, such as
@@ -82,6 +87,9 @@ class Source(KeepsOldNames, keras.layers.Layer):
     ```
     """
 
+    # Of three axes and never `None` where images are meant; code that takes others checks.
+    source_shape: Any
+    value_range: Any
     old_names = {"labels": "class_names", "scores": "score_kind"}
     differentiable = False
     in_graph = True
@@ -98,10 +106,10 @@ class Source(KeepsOldNames, keras.layers.Layer):
 
     def __init__(
         self,
-        source_shape: tuple[int, int, int],
+        source_shape: tuple[int, ...],
         num_labels: int,
         *,
-        value_range: tuple[float, float],
+        value_range: tuple[float, float] | None,
         class_names: Sequence[str] | None = None,
         score_kind: str | None = None,
         score_step: float = 0.0,
@@ -121,12 +129,8 @@ class Source(KeepsOldNames, keras.layers.Layer):
             )
         if max_batch is not None and max_batch < 1:
             raise ValueError(f"`max_batch` must be at least 1. Received: {max_batch}.")
-        low, high = (float(v) for v in value_range)
-        if not low < high:
-            raise ValueError(f"`value_range` must be (low, high). Received: {value_range}.")
-        height, width, channels = source_shape
-        self.source_shape = (int(height), int(width), int(channels))
-        self.value_range = (low, high)
+        self.source_shape = data_shape("source_shape", source_shape)
+        self.value_range = _value_range(value_range, self.source_shape)
         self.num_labels = int(num_labels)
         self.class_names = tuple(class_names) if class_names is not None else None
         self.score_kind = resolve_score_kind(score_kind, self.num_labels, sum_tolerance)
@@ -180,6 +184,11 @@ class Source(KeepsOldNames, keras.layers.Layer):
         return self.join(scores, None if self.beside is None else self.beside(target_images))
 
     @property
+    def probe_range(self) -> tuple[float, float]:
+        """`(low, high)` of numbers to try the source with: `value_range`, or 0 to 1."""
+        return self.value_range or (0.0, 1.0)
+
+    @property
     def costs_queries(self) -> bool:
         """Whether asking may be billed or limited; Python code may call a service."""
         return not self.in_graph
@@ -211,7 +220,7 @@ class Source(KeepsOldNames, keras.layers.Layer):
 
     def call(self, images: Any) -> Any:
         self.check_image_shape(images.shape)
-        leading = ops.shape(images)[:-3]
+        leading = ops.shape(images)[: -len(self.source_shape)]
         # Keras leaves integers as they are, and pixels often come as such.
         if not (self.takes_bytes and keras.backend.standardize_dtype(images.dtype) == "uint8"):
             images = ops.cast(images, "float32")
@@ -225,13 +234,14 @@ class Source(KeepsOldNames, keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         self.check_image_shape(input_shape)
-        return (*input_shape[:-3], self.num_labels)
+        return (*input_shape[: -len(self.source_shape)], self.num_labels)
 
     def check_image_shape(self, shape: tuple[int | None, ...]) -> None:
         """Raises a ValueError unless `shape` ends in `source_shape`."""
-        if tuple(shape[-3:]) != self.source_shape:
+        if tuple(shape[-len(self.source_shape) :]) != self.source_shape:
+            what = "images" if is_image(self.source_shape) else "arrays"
             raise ValueError(
-                f"{self.name} takes images of shape (..., {', '.join(map(str, self.source_shape))})"
+                f"{self.name} takes {what} of shape (..., {', '.join(map(str, self.source_shape))})"
                 f". Received: shape {tuple(shape)}. Give the program the same `source_shape`."
             )
 
@@ -259,11 +269,24 @@ class Source(KeepsOldNames, keras.layers.Layer):
         return {
             "class": type(self).__name__,
             "source_shape": list(self.source_shape),
-            "value_range": list(self.value_range),
+            "value_range": None if self.value_range is None else list(self.value_range),
             "num_labels": self.num_labels,
             "scores": self.score_kind,
             "differentiable": self.differentiable,
         }
+
+
+def _value_range(
+    limits: Sequence[float] | None, source_shape: tuple[int, ...]
+) -> tuple[float, float] | None:
+    if limits is None and not is_image(source_shape):
+        return None
+    if limits is None:
+        raise ValueError("`value_range` of images must be (low, high). Received: None.")
+    low, high = (float(v) for v in limits)
+    if not low < high:
+        raise ValueError(f"`value_range` must be (low, high). Received: {limits}.")
+    return low, high
 
 
 # Float softmax outputs sum to 1 within rounding; this is generous.

@@ -314,7 +314,7 @@ OTHER_FILES = [
         lambda x: tf.reduce_sum(x, axis=1),
         (1, 7),
         tf.float32,
-        r"must take one image, \(n, H, W, C\)",
+        r"must answer with a row of scores for each series, \(n, labels\). Received: an output of",
     ),
     (lambda x: (x[:, 0, 0], x[:, 1, 1]), (1, *SHAPE), tf.float32, "must have one output. Rec.*2"),
     (
