@@ -23,7 +23,7 @@ LAYERS = (
     {"command_line", "__main__"},
     {"__init__"},
     {"testing", "scoring"},
-    {"serving"},
+    {"audit", "serving"},
     {"export", "datasets", "baselines", "report", "methods", "student"},
     {"model"},
     {"opaque"},

@@ -96,12 +96,14 @@ def fit_output_map(
     weight = checks.weights(labels, sample_weight, class_weight)
     groups = check_groups(groups, len(labels))
 
-    solver = map_solver(model, validation_split=validation_split, groups=groups)
+    solver = map_solver(output_map, model.seed, validation_split=validation_split, groups=groups)
     return output_map.fit_answers(scores, labels, solver=solver, sample_weight=weight)
 
 
-def map_solver(model: Any, *, validation_split: float, groups: np.ndarray | None) -> Solver:
-    """Solves a model's map exactly, see `OutputMap.fit_answers`."""
+def map_solver(
+    output_map: Any, seed: int, *, validation_split: float, groups: np.ndarray | None
+) -> Solver:
+    """Solves a map exactly, see `OutputMap.fit_answers`."""
 
     def solver(
         features: np.ndarray, labels: np.ndarray, weight: np.ndarray | None, **options: Any
@@ -109,12 +111,12 @@ def map_solver(model: Any, *, validation_split: float, groups: np.ndarray | None
         return (fit_joined_parts if "parts" in options else fit_linear_map)(
             features,
             labels,
-            num_classes=model.output_map.num_classes,
+            num_classes=output_map.num_classes,
             sample_weight=weight,
             validation_split=validation_split,
-            seed=model.seed,
+            seed=seed,
             groups=groups,
-            method=model.output_map.fit,
+            method=output_map.fit,
             **options,
         )
 

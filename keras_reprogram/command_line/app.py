@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from keras_reprogram.command_line.audit import audit
 from keras_reprogram.command_line.console import notes_for_warnings, with_exit_codes
 from keras_reprogram.command_line.estimate import estimate
 from keras_reprogram.command_line.evaluate import evaluate, predict
@@ -127,6 +128,7 @@ for _command in (
     serve,
     inspect,
     probe,
+    audit,
 ):
     app.command()(_command)
 

@@ -81,7 +81,9 @@ class Teacher:
         if blocks := source.blocks(self._model.queries_per_prediction):
             output_map.attach_blocks(blocks)
         groups = None if self._groups is None else self._groups[rows]
-        solver = map_solver(self._model, validation_split=_VALIDATION_SPLIT, groups=groups)
+        solver = map_solver(
+            own, self._model.seed, validation_split=_VALIDATION_SPLIT, groups=groups
+        )
         output_map.fit_answers(self._scores[rows], self._labels[rows], solver=solver)
         return output_map
 

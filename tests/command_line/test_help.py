@@ -17,6 +17,7 @@ COMMANDS = (
     "serve",
     "inspect",
     "probe",
+    "audit",
     "report",
 )
 
