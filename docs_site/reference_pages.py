@@ -36,7 +36,7 @@ PAGES = {
     "Errors": ("source.errors",),
 }
 # Folders whose own names come besides.
-FOLDERS = ("datasets", "baselines", "report", "scoring", "serving", "testing")
+FOLDERS = ("datasets", "baselines", "report", "audit", "scoring", "serving", "testing")
 
 
 def names_of(module: Path) -> dict[str, tuple[str, ...]]:

@@ -133,7 +133,7 @@ def audit_source(
 
 
 def check_scores(source: Source) -> None:
-    """Refuses a source that shows no scores.
+    """Refuses a source that shows no scores, or takes no images.
 
     Example:
     ```python
@@ -147,6 +147,11 @@ def check_scores(source: Source) -> None:
         raise ValueError(
             "An audit is of scores. Received: a source with "
             f"score_kind={source.score_kind!r}. Pass the classifier with its last layer."
+        )
+    if len(source.source_shape) != 3:
+        raise ValueError(
+            "An audit is of a classifier of images (H, W, C). Received: a source of shape "
+            f"{source.source_shape}."
         )
 
 
