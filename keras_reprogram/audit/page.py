@@ -158,10 +158,11 @@ def _kept(audit: Audit, measure: str) -> str:
 
 
 def _rate_sentence(audit: Audit, task: TaskAudit) -> str:
-    hours = audit.hours(task.training_queries)
+    hours, rate = audit.hours(task.training_queries), audit.queries_per_second
+    queries = f"{rate:g} {'query' if rate == 1 else 'queries'}"
     return (
-        f"At {audit.queries_per_second:g} queries a second a stranger needs {hours:,.2f} hours for "
-        f"the {task.training_queries:,} queries of {task.name}, and "
+        f"At {queries} a second a stranger needs {hours:,.2f} hours for the "
+        f"{task.training_queries:,} queries of {task.name}, and "
         f"{task.num_views / audit.queries_per_second:,.2f} seconds for each image afterwards."
     )
 
