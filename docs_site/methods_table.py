@@ -17,6 +17,8 @@ PAGE = Path(__file__).parent.parent / "docs" / "methods" / "index.md"
 BEGIN, END = "<!-- methods_table.py writes from here -->", "<!-- to here -->"
 # Methods that read features instead of scores.
 READS_FEATURES = ("kloberdanz_2020", "lor_vp_2025")
+# Methods that take no images.
+OF_SERIES = ("voice2series_2021",)
 
 
 def table() -> str:
@@ -27,6 +29,8 @@ def table() -> str:
         "| --- | --- | --- | ---: | --- | --- | ---: | ---: |",
     ]
     for name in method_names():
+        if name in OF_SERIES:
+            continue
         output = "features" if name in READS_FEATURES else "scores"
         source = FrozenSource(network, value_range=(0, 255), output=output)
         method = build_method(name, source, (8, 8, 1), num_classes=10)

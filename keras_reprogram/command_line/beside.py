@@ -64,8 +64,8 @@ def check_beside(text: str | None) -> None:
 def with_beside(
     source: Source,
     text: str | None,
-    target_shape: tuple[int, int, int],
-    target_range: tuple[float, float],
+    target_shape: tuple[int, ...],
+    target_range: tuple[float, float] | None,
 ) -> Source:
     """The source, joined with the parts that `--beside` names."""
     if text is None:

@@ -88,6 +88,7 @@ def _images(run: Run, target: str | None, test_images: int | None) -> TargetData
     columns = TargetSettings.from_facts(run.facts["target"]).columns if is_table(target) else {}
     settings = TargetSettings(columns=columns)
     settings.check(target)
+    run.check_images("evaluate --target")
     height, width, _ = run.facts["target"]["target_shape"]
     learned = run.target_range
     data = settings.load(
@@ -211,6 +212,7 @@ def predict(
     check_json_path(json_file)
     opened = read_run(run)
     files = image_files(images)
+    opened.check_images("predict")
     class_names = opened.facts["target"]["class_names"]
     model = opened.load_model(opened.open_source())
     rule = None

@@ -100,11 +100,11 @@ def _program_facts(path: Path) -> dict[str, Any]:
 
 def _source_facts(text: str, settings: SourceSettings) -> dict[str, Any]:
     source = resolve_source(text, settings=settings).source
-    low, high = source.value_range
+    limits = source.value_range
     return {
         "kind": type(source).__name__,
         "source shape": _shape(source.source_shape),
-        "pixels": f"{low:g} to {high:g}",
+        "pixels": "unknown" if limits is None else f"{limits[0]:g} to {limits[1]:g}",
         "scores": source.score_kind,
         "labels": source.num_labels if source.class_names is None else _listed(source.class_names),
         "gradients": "yes" if source.differentiable else "no",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from keras_reprogram.arguments import is_image
 from keras_reprogram.command_line.console import facts_table, print_table, with_exit_codes
 from keras_reprogram.command_line.evaluate import image_files
 from keras_reprogram.command_line.options import JsonFile, SourceName
@@ -109,6 +110,11 @@ def probe(
     from keras_reprogram.command_line.file_facts import file_facts, says_its_pixels
 
     opened = _open(source, settings)
+    if not is_image(opened.source_shape):
+        raise ValueError(
+            "probe finds out which pixels a source takes. Received: one of inputs of shape "
+            f"{opened.source_shape}, which are no images."
+        )
     is_told = says_its_pixels(opened)
     forms = _forms(opened, settings, is_told)
     print_table(facts_table(source, file_facts(opened)))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from keras_reprogram.arguments import is_image
 from keras_reprogram.command_line.options import check_folder
 from keras_reprogram.command_line.source_settings import SourceSettings
 from keras_reprogram.command_line.target_settings import TargetSettings
@@ -65,13 +66,23 @@ class Run:
         from keras_reprogram.datasets.image_files import PICTURE_RANGE
         from keras_reprogram.model.program_file import load_program
 
+        shape = tuple(self.facts["target"]["target_shape"])
         source = with_beside(
             resolved.source,
             self.facts["options"].get("beside"),
-            tuple(self.facts["target"]["target_shape"]),
-            self.target_range or PICTURE_RANGE,
+            shape,
+            self.target_range or (PICTURE_RANGE if is_image(shape) else None),
         )
         return load_program(self.folder / PROGRAM, source, check_probe=check_probe)
+
+    def check_images(self, what: str) -> None:
+        """Refuses a run of series where image files are read."""
+        shape = tuple(self.facts["target"]["target_shape"])
+        if not is_image(shape):
+            raise ValueError(
+                f"{what} reads image files. Received: {self.folder}, a run of series {shape}. Use "
+                "`load_program` in Python, or an export."
+            )
 
     @property
     def target_range(self) -> tuple[float, float] | None:

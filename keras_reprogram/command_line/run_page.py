@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from keras_reprogram.arguments import is_image
 from keras_reprogram.command_line.measures import read_metrics
 from keras_reprogram.command_line.seed_run import LINEAR_HEAD, NO_SOURCE
 from keras_reprogram.output_map import DenseMap, MultiLabelMap
@@ -258,6 +259,9 @@ _LICENCE = (
 
 def pictures(model: ReprogrammedModel, target: TargetData) -> ReportSection:
     """The first test image of each class or finding, over the source images that it becomes."""
+    if not is_image(target.target_shape):
+        said = f"No pictures: targets of shape {target.target_shape} are no images."
+        return _absent("Targets and what the source gets of them", said)
     if target.is_multi_label:
         first = np.unique(target.test_labels.argmax(axis=0))
     else:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
 import numpy as np
 
+from keras_reprogram.arguments import is_image
 from keras_reprogram.asking.data import DataChecks, LabelledImages
 from keras_reprogram.baselines import (
     fit_linear_head,
@@ -170,6 +171,7 @@ def model_for(
         seed,
         target.target_range,
         multi_label=target.is_multi_label,
+        largest=float(np.abs(target.train_images).max()),
     )
 
 
@@ -308,6 +310,7 @@ def no_source(
     """
     progress.note("Fitting the no-source baseline on the pixels.")
     start = time.perf_counter()
+    target = _as_pixels(target)
     learned = target.learned()
     weight = _weight(learned, weights)
     if target.is_multi_label:
@@ -334,6 +337,19 @@ def no_source(
     outcome = Outcome(0.0, len(target.test_labels), seconds, note=baseline.name)
     predicted = baseline.predict(target.test_images)
     return outcome.measure(predicted, target.test_labels, ordinal=ordinal)
+
+
+def _as_pixels(target: TargetData) -> TargetData:
+    """Series as images of one pixel a value, which is all that the baselines on pixels read."""
+    if is_image(target.target_shape):
+        return target
+    train, test = (
+        images.reshape(len(images), -1, 1, 1)
+        for images in (target.train_images, target.test_images)
+    )
+    largest = float(max(np.abs(train).max(), np.abs(test).max())) or 1.0
+    limits = (-largest, largest)
+    return replace(target, train_images=train, test_images=test, target_range=limits)
 
 
 def _weight(target: TargetData, weights: dict[int, float] | None) -> np.ndarray | None:

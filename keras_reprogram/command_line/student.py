@@ -121,6 +121,8 @@ def _fit(
         # Nobody knows whose the others are: each is of a group of its own.
         numbers = np.unique(groups, return_inverse=True)[1].reshape(-1)
         groups = np.concatenate([numbers, numbers.max() + 1 + np.arange(len(files))])
+    if files:
+        run.check_images("student with files")
     further = _decoded(files, data)
     model = run.load_model(run.open_source())
     progress.note(f"{len(own):,} images with labels, {len(files):,} without.")
@@ -141,6 +143,8 @@ def _decoded(files: list[Path], data: TargetData) -> np.ndarray | None:
 
     from keras_reprogram.datasets.image_files import decode_image
 
+    if not files:
+        return None
     height, width, channels = data.target_shape
     decoded = [
         decode_image(
@@ -152,7 +156,7 @@ def _decoded(files: list[Path], data: TargetData) -> np.ndarray | None:
         )
         for file in files
     ]
-    return np.stack(decoded) if decoded else None
+    return np.stack(decoded)
 
 
 def _facts(fit: Student, data: TargetData) -> dict[str, str | int | float | None]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from keras_reprogram.arguments import is_image
 from keras_reprogram.command_line.beside import with_beside
 from keras_reprogram.command_line.options import class_weights, parse_class_weight
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
     from keras_reprogram.output_map import OutputMap
-    from keras_reprogram.program import ProgramLayer
+    from keras_reprogram.program import ProgramLayer, SeriesProgram
     from keras_reprogram.source import Source
 
 _MOST_LABELS_PER_CLASS = 10
@@ -25,6 +26,7 @@ _ESTIMATED_DIRECTIONS = 4
 _ESTIMATED_LEARNING_RATE = 0.01
 _TRUE_LEARNING_RATE = 0.02
 _TRANSPARENT_EPOCHS = 5
+_DEVIATIONS = 4.0
 
 
 class OutputMapKind(StrEnum):
@@ -217,6 +219,14 @@ class TrainOptions:
         """
         return class_weights(parse_class_weight(self.class_weight), labels, class_names)
 
+    def check_series(self) -> None:
+        """Refuses settings that are for images."""
+        if self.placement != PlacementKind.VIEWS:
+            raise ValueError(
+                "--placement is for images; views of a series differ in place, rate and number of "
+                f"copies. Received: --placement {self.placement}. Leave it out."
+            )
+
     def check_findings(self) -> None:
         """Refuses settings that are for one class an image."""
         if self.output_map not in _SOLVED:
@@ -246,14 +256,15 @@ class TrainOptions:
 def build_model(
     options: TrainOptions,
     source: Source,
-    target_shape: tuple[int, int, int],
+    target_shape: Any,
     class_names: tuple[str, ...],
     seed: int,
-    target_range: tuple[float, float] = (0.0, 255.0),
+    target_range: tuple[float, float] | None = (0.0, 255.0),
     *,
     multi_label: bool = False,
+    largest: float = 0.0,
 ) -> ReprogrammedModel:
-    """Joins program, source and output map as the options say."""
+    """Joins program, source and output map as the options say; `largest` is a series' value."""
     if multi_label:
         options.check_findings()
     from keras_reprogram.estimators import RandomDirections
@@ -263,7 +274,11 @@ def build_model(
     directions = _ESTIMATED_DIRECTIONS if options.query_budget is None else 1
     estimated = not source.differentiable or options.query_budget is not None
     estimator = RandomDirections(directions) if estimated else None
-    program = _program(options, source, _TargetImages(target_shape, target_range), seed)
+    program: ProgramLayer | SeriesProgram
+    if is_image(target_shape):
+        program = _program(options, source, _TargetImages(target_shape, target_range), seed)
+    else:
+        program = _series_program(options, source, target_shape, seed, largest)
     output_map = _output_map(options, source, len(class_names), seed, multi_label)
     return ReprogrammedModel(program, source, output_map, estimator, class_names, seed)
 
@@ -272,7 +287,7 @@ class _TargetImages(NamedTuple):
     """What `program_for` reads of a task."""
 
     target_shape: tuple[int, int, int]
-    target_range: tuple[float, float]
+    target_range: Any
 
 
 def _program(
@@ -290,6 +305,28 @@ def _program(
         image_size=options.image_size,
         seed=seed,
         **budgeted,
+    )
+
+
+def _series_program(
+    options: TrainOptions, source: Source, target_shape: tuple[int, ...], seed: int, largest: float
+) -> SeriesProgram:
+    from keras_reprogram.program import SeriesProgram
+
+    options.check_series()
+    if is_image(source.source_shape):
+        raise ValueError(
+            "A target of series needs a --source of rows of samples, such as sounds. Received: a "
+            f"source of images {source.source_shape}."
+        )
+    return SeriesProgram(
+        target_shape,
+        source.source_shape,
+        source_range=source.value_range,
+        num_views=options.num_views,
+        # Series of deviation 1 keep four of them in the range; larger values fit as well.
+        scale=1.0 / max(_DEVIATIONS, largest),
+        seed=seed,
     )
 
 

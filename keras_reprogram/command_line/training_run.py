@@ -265,7 +265,7 @@ class TrainConfig:
                 "spec": _findable(self.source),
                 "opaque": self.opaque,
                 **self.settings.as_facts(),
-                "value_range": list(source.value_range),
+                "value_range": None if source.value_range is None else list(source.value_range),
                 "features": self.features,
                 "fingerprint": source.fingerprint,
                 "described": source.describe(),

@@ -12,6 +12,7 @@ from keras_reprogram.datasets.load_target import KNOWN_TARGETS, load_target
 from keras_reprogram.datasets.manifest import load_manifest
 from keras_reprogram.datasets.medmnist import load_medmnist
 from keras_reprogram.datasets.mnist import load_fashion_mnist, load_mnist
+from keras_reprogram.datasets.series_files import load_aeon_series, load_series
 from keras_reprogram.datasets.squares_counting import draw_squares, load_squares_counting
 from keras_reprogram.datasets.target_data import TargetData, split_train_test
 from keras_reprogram.datasets.tfds import load_tfds
@@ -22,6 +23,7 @@ __all__ = [
     "TargetData",
     "draw_squares",
     "load_abide",
+    "load_aeon_series",
     "load_aptos2019",
     "load_cifar10",
     "load_cifar100",
@@ -35,6 +37,7 @@ __all__ = [
     "load_manifest",
     "load_medmnist",
     "load_mnist",
+    "load_series",
     "load_squares_counting",
     "load_target",
     "load_tfds",

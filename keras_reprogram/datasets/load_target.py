@@ -21,6 +21,7 @@ from keras_reprogram.datasets.image_table import TABLE_SUFFIXES, Columns, is_tab
 from keras_reprogram.datasets.manifest import load_manifest
 from keras_reprogram.datasets.medmnist import load_medmnist
 from keras_reprogram.datasets.mnist import load_fashion_mnist, load_mnist
+from keras_reprogram.datasets.series_files import is_series_file, load_aeon_series, load_series
 from keras_reprogram.datasets.squares_counting import load_squares_counting
 from keras_reprogram.datasets.target_data import Draw, TargetData
 from keras_reprogram.datasets.tfds import UnknownTfdsNameError, find_builder, load_tfds
@@ -39,7 +40,7 @@ KNOWN_TARGETS: dict[str, Callable[[], TargetData]] = {
     "aptos2019": load_aptos2019,
     "squares_counting": load_squares_counting,
 }
-TFDS_PREFIX = "tfds:"
+TFDS_PREFIX, AEON_PREFIX = "tfds:", "aeon:"
 ARCHIVE_SUFFIX = ".npz"
 
 
@@ -50,6 +51,7 @@ class _Kind(StrEnum):
     FOLDER = "a folder"
     TABLE = "a manifest"
     ARCHIVE = "an archive of MedMNIST"
+    SERIES = "series"
     TFDS = "a name in TensorFlow Datasets"
 
 
@@ -71,7 +73,8 @@ def load_target(
     `cifar100`, `gtsrb`, `gtsrb_attributes`, `ham10000`, `abide`, `aptos2019`, `squares_counting`),
     a folder that exists (write `./digits` for a folder called like a known data set), a manifest
     (a .csv, .tsv or .parquet file, see `load_manifest`), an archive of MedMNIST (.npz, see
-    `load_medmnist`), a TensorFlow Datasets name such as `caltech101`, or `caltech101_thesis` of
+    `load_medmnist`), series (NAME_TRAIN.ts, .txt, .tsv or an .npz of series, see `load_series`, or
+    `aeon:NAME`), a TensorFlow Datasets name such as `caltech101`, or `caltech101_thesis` of
     this package's own builders (`tfds:NAME` asks for it outright, also where it has the name of a
     known data set).
 
@@ -125,6 +128,11 @@ def load_target(
         return load_image_folder(name, groups=groups, **of_files, **options)
     if kind == _Kind.TABLE:
         return load_manifest(name, columns=columns, **of_files, **options)
+    if kind == _Kind.SERIES:
+        is_name = name.startswith(AEON_PREFIX)
+        load: Callable[[str], TargetData] = load_aeon_series if is_name else load_series
+        target = load(name.removeprefix(AEON_PREFIX))
+        return target if draw is None else target.draw(*draw)
     if kind == _Kind.ARCHIVE:
         return load_medmnist(name, draw=draw)
     with _explained(name):
@@ -147,7 +155,8 @@ def check_target(
 def _checked_kind(name: str, groups: str | Path | None, columns: Columns | None, fit: str) -> _Kind:
     """What a name stands for; refuses what is said of another kind."""
     kind = _kind(name)
-    if one_of("fit", fit, FITS) != "stretch" and kind in (_Kind.KNOWN, _Kind.ARCHIVE):
+    of_one_size = (_Kind.KNOWN, _Kind.ARCHIVE, _Kind.SERIES)
+    if one_of("fit", fit, FITS) != "stretch" and kind in of_one_size:
         raise ValueError(
             f"--fit is for images of several sizes. Received: --fit {fit} beside the target "
             f"{name!r}, {kind}, whose images have one size. Leave it out."
@@ -171,6 +180,8 @@ def _kind(name: str) -> _Kind:
         return _Kind.KNOWN
     if name.startswith(TFDS_PREFIX):
         return _Kind.TFDS
+    if name.startswith(AEON_PREFIX) or is_series_file(Path(name).expanduser()):
+        return _Kind.SERIES
     path = Path(name).expanduser()
     is_archive = name.lower().endswith(ARCHIVE_SUFFIX)
     if name and path.is_dir():
@@ -194,7 +205,8 @@ def _no_target_file(path: Path) -> str:
     )
     return (
         "Expected a target: a folder of class folders, a manifest "
-        f"({', '.join(TABLE_SUFFIXES)}), or an archive of MedMNIST ({ARCHIVE_SUFFIX}). "
+        f"({', '.join(TABLE_SUFFIXES)}), an archive of MedMNIST ({ARCHIVE_SUFFIX}), or series "
+        f"(NAME_TRAIN.ts). "
         f"Received: {str(path)!r}, which is not a folder. {advice}"
     )
 

@@ -34,7 +34,7 @@ class TargetData:
     Args:
         name: Short name, for example `"digits"`.
         train_images: uint8 or float32 array of shape `(num_train, height, width, channels)` in
-            `target_range`.
+            `target_range`; of series `(num_train, length)` or `(num_train, length, channels)`.
         train_labels: Integer array of shape `(num_train,)`, values `0..len(class_names) - 1`; of
             several findings an image `(num_train, len(class_names))`, values 0 and 1.
         test_images: As `train_images`, shape `(num_test, height, width, channels)`.
@@ -45,7 +45,7 @@ class TargetData:
         train_groups: Optional integer array of shape `(num_train,)`; images with one value (frames
             of one video track) belong together and validation is split by them.
         target_range: `(low, high)` of the pixels, for `ProgramLayer(target_range=...)`: (0, 255)
-            for pictures, (-1, 1) for correlations.
+            for pictures, (-1, 1) for correlations; `None` of series, which have none.
         train_weight: Optional array of shape `(num_train,)`, the `sample_weight` of each image:
             finite, 0 or more, not all 0.
         validation_rows: Optional bool array of shape `(num_train,)`, true for the training images
@@ -76,7 +76,8 @@ class TargetData:
     origin: str
     notes: tuple[str, ...] = ()
     train_groups: np.ndarray | None = field(default=None, repr=False)
-    target_range: tuple[float, float] = (0.0, 255.0)
+    # `(low, high)` wherever images are meant.
+    target_range: Any = (0.0, 255.0)
     train_weight: np.ndarray | None = field(default=None, repr=False)
     validation_rows: np.ndarray | None = field(default=None, repr=False)
     image_reading: ImageReading = ImageReading()
@@ -122,8 +123,8 @@ class TargetData:
         return self.train_labels.ndim == 2
 
     @property
-    def target_shape(self) -> tuple[int, int, int]:
-        """Shape of one image, `(height, width, channels)`.
+    def target_shape(self) -> Any:
+        """Shape of one image, `(height, width, channels)`, or of one series.
 
         Example:
             ```python
@@ -132,8 +133,7 @@ class TargetData:
             print(load_target("digits").target_shape)  # (8, 8, 1)
             ```
         """
-        height, width, channels = self.train_images.shape[1:]
-        return height, width, channels
+        return self.train_images.shape[1:]
 
     def draw(self, train_images: int | None, test_images: int | None, seed: int) -> TargetData:
         """Draws part of the images, each class with its share and at least one image.
@@ -244,12 +244,15 @@ def _check_class_names(name: str, class_names: Sequence[str]) -> None:
         )
 
 
-def _check_images(what: str, images: np.ndarray, target_range: tuple[float, float]) -> None:
+def _check_images(what: str, images: np.ndarray, target_range: tuple[float, float] | None) -> None:
     if not isinstance(images, np.ndarray) or images.dtype not in (np.uint8, np.float32):
         received = getattr(images, "dtype", type(images).__name__)
         raise ValueError(
             f"Expected {what} to be a uint8 or float32 NumPy array. Received: {received}. Cast it."
         )
+    if target_range is None:
+        _check_series(what, images)
+        return
     if images.ndim != 4 or 0 in images.shape:
         raise ValueError(
             f"Expected {what} to have shape (images, height, width, channels), none of them 0. "
@@ -262,6 +265,15 @@ def _check_images(what: str, images: np.ndarray, target_range: tuple[float, floa
             f"Received: values from {low} to {high}. Replace NaN and rescale."
         )
     check_set(check_range(images, target_range), target_range)
+
+
+def _check_series(what: str, series: np.ndarray) -> None:
+    if series.ndim not in (2, 3) or 0 in series.shape or not np.isfinite(series).all():
+        raise ValueError(
+            f"Expected {what} to be series (n, length) or (n, length, channels), finite, because "
+            f"they have no `target_range`. Received: shape {series.shape}. Pass `target_range` for "
+            "images; fill missing values in."
+        )
 
 
 def _check_length(name: str, what: str, values: np.ndarray | None, count: int) -> None:

@@ -17,6 +17,7 @@ from keras_reprogram.methods.lor_vp_2025 import lor_vp_2025
 from keras_reprogram.methods.method import Method
 from keras_reprogram.methods.trained_placement import autovp_2024, smm_2024
 from keras_reprogram.methods.visual_prompts import bahng_2022, blm_2024, blmp_2024, ilm_vp_2023
+from keras_reprogram.methods.voice2series_2021 import voice2series_2021
 from keras_reprogram.source.source import Source
 
 _METHODS: dict[str, Callable[..., Method]] = {
@@ -27,6 +28,7 @@ _METHODS: dict[str, Callable[..., Method]] = {
         f"kloberdanz_2020_{variant}": partial(kloberdanz_2020_variant, variant=variant)
         for variant in VARIANTS
     },
+    "voice2series_2021": voice2series_2021,
     "bahng_2022": bahng_2022,
     "ilm_vp_2023": ilm_vp_2023,
     "autovp_2024": autovp_2024,
@@ -56,7 +58,7 @@ def method_names() -> tuple[str, ...]:
 def build_method(
     name: str,
     source: Source,
-    target_shape: tuple[int, int, int],
+    target_shape: tuple[int, ...],
     num_classes: int,
     **options: Any,
 ) -> Method:
@@ -66,7 +68,7 @@ def build_method(
         name: one of `method_names()`. The function of that name in `keras_reprogram.methods`
             documents its formula, its settings and its deviations from the paper.
         source: a `Source`; `"kloberdanz_2020"` and `"lor_vp_2025"` need one that gives features.
-        target_shape: `(h, w, c)` of target images.
+        target_shape: `(h, w, c)` of target images; of `"voice2series_2021"` `(length,)`.
         num_classes: target classes.
         **options: `target_range`, `class_names`, `seed`, `learning_rate`, and what that function
             takes besides, such as `image_size` for the size of the image on the canvas.

@@ -7,6 +7,8 @@ from keras_reprogram.program.program_for_task import program_for
 from keras_reprogram.program.program_layer import ProgramLayer
 from keras_reprogram.program.sample_mask_program import SampleMaskProgram
 from keras_reprogram.program.scaled_program import ScaledProgram
+from keras_reprogram.program.series_program import SeriesProgram
+from keras_reprogram.program.series_views import SeriesView, draw_series_views, repeated_view
 from keras_reprogram.program.views import draw_views, suggested_style
 
 __all__ = [
@@ -17,6 +19,10 @@ __all__ = [
     "train_decoder",
     "ScaledProgram",
     "SampleMaskProgram",
+    "SeriesProgram",
+    "SeriesView",
+    "draw_series_views",
+    "repeated_view",
     "Placement",
     "View",
     "draw_views",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from keras_reprogram.source.remote.http_source import HTTPSource
     from keras_reprogram.source.saved_model_source import SavedModelSource
     from keras_reprogram.source.source import Source
+    from keras_reprogram.source.speech_commands import speech_commands_source
 
 # Imported when asked for: a command knows the names of applications without TensorFlow.
 __all__, __getattr__, __dir__ = lazy_names(
@@ -51,5 +52,6 @@ __all__, __getattr__, __dir__ = lazy_names(
         "remote.http_source": ("HTTPSource",),
         "saved_model_source": ("SavedModelSource",),
         "source": ("Source",),
+        "speech_commands": ("speech_commands_source",),
     },
 )

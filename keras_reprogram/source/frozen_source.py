@@ -70,7 +70,7 @@ class FrozenSource(Source):
         data_format: `"channels_first"` for a model that takes `(n, C, H, W)`; callers send
             `(..., H, W, C)` in any case. `None` raises an error if the sizes suggest it.
         image_size: side, or `(height, width)`, for a model that takes images of any size; `None`
-            asks its own `preprocessor`.
+            asks its own `preprocessor`. Of series the length, where it is open.
         name: layer name.
 
     Raises:

@@ -69,7 +69,8 @@ class LiteRTSource(PythonSource):
             default.
         data_format: `"channels_first"` for a file that takes `(n, C, H, W)`; callers send
             `(..., H, W, C)` in any case. `None` raises an error if the sizes suggest it.
-        image_size: side, or `(height, width)`, for a file that takes images of any size.
+        image_size: side, or `(height, width)`, for a file that takes images of any size; of series
+            the length, where it is open.
         name: layer name.
 
     Raises:
@@ -220,6 +221,13 @@ class LiteRTSource(PythonSource):
                 interpreter.invoke()
                 return interpreter.get_tensor(self.output_details["index"])
         except RuntimeError as error:
+            if "Select TensorFlow op" in str(error):
+                raise ValueError(
+                    f"{self.model_path} must have LiteRT's own operations alone. Received: a file "
+                    f"with TensorFlow's ({str(error).partition('Node ')[2]}). Convert it without "
+                    "`SELECT_TF_OPS`, or ask it by `tf.lite.Interpreter`, which has them, in an "
+                    "`OpaqueSource`."
+                ) from error
             raise ValueError(
                 f"{self.model_path} cannot answer images of this number and size. Received: shape "
                 f"{codes.shape} ({error}). Check `image_size` (--source-size), or convert the "

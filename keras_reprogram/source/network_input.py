@@ -71,7 +71,7 @@ def read_network_input(
     Unless `images_only`, also `(n, length)`, `(n, length, channels)` and others, as they are.
     """
     if not images_only and not is_image(shape[1:]):
-        return _read_series(shape, who, data_format, image_size)
+        return _read_series(tuple(shape), who, data_format, image_size)
     if len(shape) != 4:
         raise ValueError(_no_image(shape, who))
     if data_format is not None and data_format not in DATA_FORMATS:
@@ -96,7 +96,7 @@ def read_network_input(
 
 
 def _read_series(
-    shape: Sequence[Size],
+    shape: tuple[Size, ...],
     who: str,
     data_format: str | None,
     image_size: int | Sequence[int] | None,
@@ -104,17 +104,24 @@ def _read_series(
     """The input of a network of series or texts, whose axes are taken as they are."""
     if len(shape) < 2:
         raise ValueError(_no_image(shape, who))
-    if data_format is not None or image_size is not None:
+    if data_format is not None:
         raise ValueError(
-            "`data_format` (--data-format) and `image_size` (--source-size) are for images. "
-            f"Received: {who}, which takes an input of shape {tuple(shape)}. Leave them out."
+            "`data_format` (--data-format) is for images. "
+            f"Received: {who}, which takes an input of shape {tuple(shape)}. Leave it out."
         )
-    if None in shape[1:]:
+    sizes, open_axes = list(shape[1:]), shape[1:].count(None)
+    if image_size is not None and (open_axes != 1 or not isinstance(image_size, int)):
+        raise ValueError(
+            "`image_size` (--source-size) is the length of inputs of which one axis is open. "
+            f"Received: image_size={image_size} for an input of shape {tuple(shape)}. Leave it out."
+        )
+    if open_axes and image_size is None:
         raise ValueError(
             f"{who} must take inputs of one length. Received: an input of shape {tuple(shape)}. "
-            "Build it anew with an `Input` whose sizes are all known."
+            "Pass the length as `image_size=16000` (--source-size 16000)."
         )
-    return NetworkInput(tuple(int(size) for size in shape[1:] if size is not None), False, shape[0])
+    chosen = tuple(int(image_size if size is None else size) for size in sizes)  # type: ignore[arg-type]
+    return NetworkInput(chosen, False, shape[0], any_size=bool(open_axes))
 
 
 def _no_image(shape: Sequence[Size], who: str) -> str:

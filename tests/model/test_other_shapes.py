@@ -289,7 +289,7 @@ def test_what_is_for_images_says_so(tmp_path):
         ProgramLayer((8, 8, 1), (10,), source_range=(-1, 1))
     with pytest.raises(ValueError, match="`channel_order` is for images"):
         FrozenSource(network((10,)), value_range=(-1, 1), channel_order="bgr")
-    with pytest.raises(ValueError, match="`image_size` .--source-size. are for images"):
+    with pytest.raises(ValueError, match="of which one axis is open. Received: image_size=10"):
         FrozenSource(network((10,)), value_range=(-1, 1), image_size=10)
     with pytest.raises(ValueError, match="inputs of one length"):
         open_length = keras.Sequential(

@@ -70,7 +70,7 @@ def test_config_round_trip(target_range, trainable):
 
 
 WRONG_FACTS = [
-    ({"target_shape": (4, 4)}, "`target_shape` must be"),
+    ({"target_shape": (4, 0)}, "`target_shape` must be"),
     ({"source_shape": (4, 0, 3)}, "`source_shape` must be"),
     ({"source_range": (1, 0)}, "`source_range` must be"),
     ({"target_range": (0, 0)}, "`target_range` must be"),
