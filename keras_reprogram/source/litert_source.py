@@ -224,9 +224,8 @@ class LiteRTSource(PythonSource):
             if "Select TensorFlow op" in str(error):
                 raise ValueError(
                     f"{self.model_path} must have LiteRT's own operations alone. Received: a file "
-                    f"with TensorFlow's ({str(error).partition('Node ')[2]}). Convert it without "
-                    "`SELECT_TF_OPS`, or ask it by `tf.lite.Interpreter`, which has them, in an "
-                    "`OpaqueSource`."
+                    f"with TensorFlow's ({str(error).rpartition('Node ')[2]}). Convert the network "
+                    "anew, without `SELECT_TF_OPS`."
                 ) from error
             raise ValueError(
                 f"{self.model_path} cannot answer images of this number and size. Received: shape "

@@ -71,8 +71,8 @@ def speech_commands_source(path: str | Path, **options: Any) -> FrozenSource:
         )
     model = attention_network()
     _read_weights(model, path)
-    options = {"class_names": WORDS, "score_kind": "probabilities", "max_batch": 64} | options
-    return FrozenSource(model, value_range=(-1.0, 1.0), **options)
+    defaults: dict[str, Any] = {"class_names": WORDS, "max_batch": 64}
+    return FrozenSource(model, value_range=(-1.0, 1.0), **defaults | options)
 
 
 def attention_network() -> keras.Model:
