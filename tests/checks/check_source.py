@@ -19,25 +19,26 @@ def scores_of(source, images):
     return keras.ops.convert_to_numpy(source(images))
 
 
-def check_source(source, weights, tolerance=1e-6):
+def check_source(source, weights, tolerance=1e-6, program=None):
     """All checks that need no second source.
 
     Args:
-        source: a `Source` of 8x8 colour images in (0, 255).
+        source: a `Source` of 8x8 colour images in (0, 255), or of another shape with a `program`.
         weights: a function that reads what must never change, a list of arrays.
         tolerance: for answers to the same image in batches of other sizes.
+        program: for a source that takes no such images.
     """
-    check_facts(source)
+    check_facts(source, (8, 8, 3) if program is None else program.source_shape)
     check_leading_axes(source, tolerance)
     check_integer_pixels(source, tolerance)
     check_never_trainable(source)
     check_answers_do_not_vary(source)
     check_refuses_other_shapes(source)
-    check_fit_leaves_it_alone(source, weights)
+    check_fit_leaves_it_alone(source, weights, program)
 
 
-def check_facts(source):
-    assert source.source_shape == (8, 8, 3)
+def check_facts(source, shape=(8, 8, 3)):
+    assert source.source_shape == shape
     low, high = source.value_range
     assert low < high
     assert source.score_kind in ("probabilities", "logits", "features")
@@ -57,7 +58,8 @@ def check_leading_axes(source, tolerance):
     np.testing.assert_allclose(nested, flat.reshape(2, 3, -1), atol=tolerance)
     single = scores_of(source, images[0])
     np.testing.assert_allclose(single, flat[0], atol=tolerance)
-    assert source.compute_output_shape((None, 3, 8, 8, 3)) == (None, 3, source.num_labels)
+    shape = (None, 3, *source.source_shape)
+    assert source.compute_output_shape(shape) == (None, 3, source.num_labels)
 
 
 def check_integer_pixels(source, tolerance):
@@ -85,23 +87,27 @@ def check_answers_do_not_vary(source):
 
 def check_refuses_other_shapes(source):
     # As many numbers as one image, so that a reshape would go through.
-    for shape in ((1, 16, 4, 3), (2, 8, 8, 1), (8, 3)):
+    rows = (1, *source.source_shape[:-1], source.source_shape[-1] // 2, 2)
+    images = ((1, 16, 4, 3), (2, 8, 8, 1), (8, 3))
+    what = "images" if len(source.source_shape) == 3 else "arrays"
+    for shape in images if what == "images" else (rows, (source.source_shape[-1] + 1,)):
         try:
             source(np.zeros(shape, "float32"))
         except ValueError as error:
-            assert "takes images of shape (..., 8, 8, 3)" in str(error)
+            axes = ", ".join(map(str, source.source_shape))
+            assert f"takes {what} of shape (..., {axes})" in str(error)
         else:
             raise AssertionError(f"images of shape {shape} were accepted")
 
 
-def check_fit_leaves_it_alone(source, weights):
+def check_fit_leaves_it_alone(source, weights, program=None):
     before = weights()
     assert before
-    model = small_model(source)
+    model = small_model(source, program=program)
     model.trainable = False
     model.trainable = True
     program = keras.ops.convert_to_numpy(model.program.program_weights).copy()
-    x, y = random_images(8, (6, 6, 3)), np.arange(8) % 3
+    x, y = random_images(8, model.program.target_shape), np.arange(8) % 3
     model.fit(x, y, batch_size=4, verbose=0)
     for old, new in zip(before, weights(), strict=True):
         np.testing.assert_array_equal(old, new)
@@ -110,9 +116,11 @@ def check_fit_leaves_it_alone(source, weights):
     assert [id(v) for v in model.trainable_variables] == [id(v) for v in trained]
 
 
-def small_model(source, estimator=None):
+def small_model(source, estimator=None, program=None):
     """A compiled model of a program with few weights and a map that needs no fit."""
-    program = ProgramLayer((6, 6, 3), source.source_shape, source_range=source.value_range, grid=3)
+    program = program or ProgramLayer(
+        (6, 6, 3), source.source_shape, source_range=source.value_range, grid=3
+    )
     is_features = source.score_kind == "features"
     output_map = NewHead(3) if is_features else MultiLabelMap(3, assignment="random")
     if estimator is None and not source.differentiable:

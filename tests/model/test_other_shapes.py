@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from checks import check_program as checks
+from checks.check_source import check_source
 from keras import ops
 
 from keras_reprogram import (
@@ -19,6 +20,7 @@ from keras_reprogram import (
     ProgramLayer,
     QueryLedger,
     ReprogrammedModel,
+    SeriesProgram,
     export_litert,
     export_saved_model,
     join_sources,
@@ -246,6 +248,23 @@ def test_a_litert_file_of_samples_is_asked_like_its_network(tmp_path):
     model = model_of("one axis", source)
     model.fit_output_map(*data("one axis"), verbose=0)
     assert model.queries_used == 48 * 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("answers", ["frozen", "opaque"])
+@pytest.mark.parametrize("shape", [(30,), (30, 1)])
+def test_sources_of_samples_keep_the_contract(shape, answers):
+    answering = network(shape)
+    source = FrozenSource(answering, value_range=(0, 255))
+    if answers == "opaque":
+        frozen_one = source
+
+        def ask(rows):
+            return ops.convert_to_numpy(frozen_one(rows))
+
+        source = OpaqueSource(ask, shape, LABELS, value_range=(0, 255), identity="rows")
+    program = SeriesProgram((6,), shape, source_range=(0, 255), scale=0.002)
+    check_source(source, answering.get_weights, 1e-5, program)
 
 
 def test_no_range_is_known():
