@@ -153,7 +153,8 @@ def test_digits_get_kerass_classes(page, digits, digits_data, tmp_path) -> None:
 def test_photographs_get_kerass_classes(browser, runtime, keras_home, reprogram_data, tmp_path):
     data = load_cifar10().draw(train_images=1000, test_images=COUNT, seed=0)
     model = cifar_model(data)
-    folder = export_browser_page(model, tmp_path / "page", calibration_images=data.train_images)
+    # With one view of this small network float16 changes the class of 16 of 1,000 images.
+    folder = export_browser_page(model, tmp_path / "page", form="float32")
     shutil.copytree(runtime, folder / "litertjs")
     with PlainServer(folder) as address:
         page = BrowserPage(browser, address).opened()
@@ -352,7 +353,7 @@ def test_what_is_missing_is_named(browser, folder, tmp_path) -> None:
 
 
 def test_a_browser_without_webassembly_is_told_of(folder) -> None:
-    driver = chromium(NOWHERE, "--js-flags=--noexpose-wasm")
+    driver = chromium(NOWHERE, "--js-flags=--jitless")  # without it there is none
     try:
         with PlainServer(folder) as address:
             assert "has no WebAssembly" in BrowserPage(driver, address).problem()
