@@ -150,13 +150,17 @@ class Asker:
         """Of what a map reads for one target image: `(V, S)`, but of a joint source `(1, A)`."""
         return self.source.answer_shape(self.num_views)
 
-    def scores_of(self, x: Any) -> Any:
-        """What a map reads for target images, at most `max_batch` source images at once."""
+    def scores_of(self, x: Any, source_images: Any = None) -> Any:
+        """What a map reads for target images, at most `max_batch` source images at once.
+
+        The source is shown what the program makes of them, or the `source_images` given.
+        """
         x = tf.convert_to_tensor(x)
 
         def scores(start: Any, stop: Any) -> Any:
             part = x[start:stop]
-            return self.source.answers(self.answer(self.program(part)), part)
+            shown = self.program(part) if source_images is None else source_images[start:stop]
+            return self.source.answers(self.answer(shown), part)
 
         return split_calls(scores, tf.shape(x)[0], self.rows_per_call, self.answer_shape)
 

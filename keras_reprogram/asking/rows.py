@@ -19,6 +19,11 @@ def check_rows(
         rows = np.asarray(rows)
     except ValueError:
         raise ValueError(_of_several_lengths(wanted)) from None
+    if rows.dtype.kind in "SU" or (rows.size and isinstance(rows.flat[0], str | bytes)):
+        raise ValueError(
+            f"{wanted} They must be numbers. Received: {str(rows.flat[0])[:40]!r}. Turn texts into "
+            "token numbers: `program.vocabulary.encode(texts)` of a `TextProgram`."
+        )
     if rows.dtype == object and rows.ndim == 1:
         raise ValueError(_of_several_lengths(wanted))
     if rows.shape[1:] != target_shape:

@@ -185,4 +185,7 @@ def _say(server: ModelServer, ui: bool) -> None:
         instance = '{\\"b64\\": \\"$(base64 < photo.png | tr -d "\\n")\\"}'
         body = f'{{\\"signature_name\\": \\"image_bytes\\", \\"instances\\": [{instance}]}}'
         lines.append(f'curl {url}:predict -d "{body}"')
+    if "text" in served.signature_defs:
+        body = '{"signature_name": "text", "instances": ["a text"]}'
+        lines.append(f"curl {url}:predict -d '{body}'")
     print("\n".join(lines), flush=True)

@@ -4,6 +4,7 @@ from keras_reprogram.estimators.coordinate_wise import CoordinateWise
 from keras_reprogram.estimators.gradient_estimator import GradientEstimator
 from keras_reprogram.estimators.program_search import ProgramSearch, search_program
 from keras_reprogram.estimators.random_directions import GrowDirections, RandomDirections
+from keras_reprogram.estimators.score_function import ScoreFunction
 from keras_reprogram.estimators.spsa import SPSA, spsa_learning_rate
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "ProgramSearch",
     "RandomDirections",
     "SPSA",
+    "ScoreFunction",
     "search_program",
     "spsa_learning_rate",
 ]

@@ -25,6 +25,9 @@ class GradientEstimator:
     hold: declared cost = counted queries, and the estimate's mean is the gradient as
     `smoothing` goes to zero.
 
+    With `draws = True` nothing but the clean pass is asked, and `estimate` is never called: see
+    `ScoreFunction`.
+
     With `differences = "scores"` the model hands over linearised losses, `clean + dL/dscores .
     (scores(candidate) - scores(clean))` an image: finite differences are then those of the score
     vector, and what stands between scores and loss enters by its exact gradient.
@@ -62,6 +65,9 @@ class GradientEstimator:
     """
 
     differences = "loss"
+    # Whether the clean pass shows source images that the program draws, and `row_weights` and
+    # `position_weights` are called in place of `estimate`; see `ScoreFunction`.
+    draws = False
 
     def attach(self, active: np.ndarray) -> None:
         """Receives, once when a model is made, the coordinates that reach a pixel.

@@ -16,9 +16,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_reprogram.arguments import is_image, pixels_of_codes
+from keras_reprogram.arguments import is_image
 from keras_reprogram.asking.prediction_sets import checked_calibration
 from keras_reprogram.export import fresh_process
+from keras_reprogram.export.raw_inputs import raw_input_named, sample_raw_inputs
 from keras_reprogram.export.server_files import example_of
 from keras_reprogram.export.verdicts import OF_FILES, verdict_of
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
@@ -40,16 +41,15 @@ def check_reloaded(
 def images_for(
     model: ReprogrammedModel, signatures: Sequence[str]
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """The same images as every signature takes them, and as pixels."""
-    if "image_bytes" not in signatures:
+    """The same images as every signature takes them, and as pixels; texts, and as numbers."""
+    raw = raw_input_named(signatures)
+    if raw is None:
         images = sample_images(model)
         return dict.fromkeys(signatures, images), images
-    shape = (8, *model.input_shape[1:])
-    codes = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    files = [tf.io.encode_png(image).numpy() for image in codes]
-    images = pixels_of_codes(codes.astype(np.float32), model.program.target_range)
-    encoded = {"image_bytes": files, "classify": [example_of(file) for file in files]}
-    encoded |= dict.fromkeys(OF_FILES, files)
+    contents, images = sample_raw_inputs(model, _NUM_PROBES)
+    encoded = {raw.signature: contents}
+    encoded["classify"] = [example_of(content, raw.feature) for content in contents]
+    encoded |= dict.fromkeys(OF_FILES, contents)
     return {name: encoded.get(name, images) for name in signatures}, images
 
 

@@ -9,15 +9,14 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from keras_reprogram.export.graph_decoder import file_decoder, grey_pixels
+from keras_reprogram.export.graph_decoder import grey_pixels
+from keras_reprogram.export.raw_inputs import FILES, RawInput, raw_reader, vocabulary_of
 from keras_reprogram.export.verdicts import Verdict, verdict_of
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.source.joint_source import Beside, JointSource
 from keras_reprogram.source.pixel_source import PlacedSource
 from keras_reprogram.source.saved_model_source import SavedModelSource
 from keras_reprogram.source.source import Source
-
-EXAMPLE_FEATURE = "image/encoded"
 
 
 class _Stages(NamedTuple):
@@ -120,20 +119,21 @@ def write_serving_graph(
     class_names: Sequence[str],
     labels_file: Path,
     *,
-    takes_files: bool,
+    raw: RawInput | None,
 ) -> tuple[str, ...]:
     """Writes a SavedModel with all signatures, unchecked; returns the signatures' names."""
     module = module_of(model.program, source, model.output_map)
+    keep_vocabulary(module, model)
     module.labels = tf.saved_model.Asset(str(labels_file))
     stages = _stages(model, source)
     serving_default = _serving_default(model, stages)
     signatures = {"serving_default": serving_default}
-    if takes_files:
-        image_bytes = file_signature(model, _with_classes(serving_default, class_names))
-        signatures |= {"image_bytes": image_bytes, "classify": _classify(image_bytes)}
+    if raw is not None:
+        of_raw = raw_signature(model, raw, _with_classes(serving_default, class_names))
+        signatures |= {raw.signature: of_raw, "classify": _classify(raw, of_raw)}
     signatures["steps"] = _steps(model, stages)
     if (verdict := verdict_of(model)) is not None:
-        signatures |= _verdict_signatures(model, verdict, stages, class_names, takes_files)
+        signatures |= _verdict_signatures(model, verdict, stages, class_names, raw)
     save_module(module, path, signatures)
     return tuple(signatures)
 
@@ -148,17 +148,19 @@ def scores_spec(model: ReprogrammedModel) -> tf.TensorSpec:
     return tf.TensorSpec((None, *model.asker.answer_shape), tf.float32, name="source_scores")
 
 
-def file_signature(model: ReprogrammedModel, answer: Callable[[Any], dict[str, Any]]) -> Any:
-    """The signature `image_bytes`: string `(n,)`, image files -> the outputs."""
-    decode = file_decoder(model.input_shape[1:], model.program.target_range, model.image_reading)
+def raw_signature(
+    model: ReprogrammedModel, raw: RawInput, answer: Callable[[Any], dict[str, Any]]
+) -> Any:
+    """The signature `image_bytes` or `text`: string `(n,)` -> the outputs."""
+    read = raw_reader(model)
 
     @tf.function(
-        input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")], autograph=False
+        input_signature=[tf.TensorSpec([None], tf.string, name=raw.signature)], autograph=False
     )
-    def image_bytes(image_bytes: Any) -> dict[str, Any]:
-        return answer(decode(image_bytes))
+    def of_raw(contents: Any) -> dict[str, Any]:
+        return answer(read(contents))
 
-    return image_bytes
+    return of_raw
 
 
 def _stages(model: ReprogrammedModel, source: Source, batch: int | None = None) -> _Stages:
@@ -209,7 +211,7 @@ def _verdict_signatures(
     verdict: Verdict,
     stages: _Stages,
     class_names: Sequence[str],
-    takes_files: bool,
+    raw: RawInput | None,
 ) -> dict[str, Any]:
     """What a verdict adds: that of images, of image files, and of answers of the source."""
     of_scores = verdict_of_scores(model, verdict, stages.output_map, class_names)
@@ -219,8 +221,8 @@ def _verdict_signatures(
         return of_scores(stages.answers(image))
 
     found = {verdict.names.of_images: of_images}
-    if takes_files:
-        found[verdict.names.of_files] = file_signature(model, of_images)
+    if raw is FILES:
+        found[verdict.names.of_files] = raw_signature(model, raw, of_images)
     return found | {verdict.names.of_scores: of_scores}
 
 
@@ -238,12 +240,12 @@ def verdict_of_scores(
     return of_scores
 
 
-def _classify(image_bytes: Any) -> Any:
-    features = {EXAMPLE_FEATURE: tf.io.FixedLenFeature([], tf.string)}
+def _classify(raw: RawInput, of_raw: Any) -> Any:
+    features = {raw.feature: tf.io.FixedLenFeature([], tf.string)}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="inputs")], autograph=False)
     def classify(inputs: Any) -> dict[str, Any]:
-        return image_bytes(tf.io.parse_example(inputs, features)[EXAMPLE_FEATURE])
+        return of_raw(tf.io.parse_example(inputs, features)[raw.feature])
 
     return classify
 
@@ -268,6 +270,12 @@ def module_of(*layers: keras.layers.Layer) -> tf.Module:
     return module
 
 
+def keep_vocabulary(module: tf.Module, model: ReprogrammedModel) -> None:
+    """Keeps the table of tokens with the graph, of a model of texts."""
+    if (vocabulary := vocabulary_of(model)) is not None:
+        module.vocabulary = vocabulary.layer
+
+
 def _loaded_models(layer: keras.layers.Layer) -> list[Any]:
     """SavedModels inside a layer, which have to be kept with the graph."""
     if isinstance(layer, SavedModelSource):
@@ -290,7 +298,7 @@ def save_module(module: tf.Module, path: Path, signatures: Mapping[str, Any]) ->
 
 
 def write_program_half(
-    model: ReprogrammedModel, path: Path, *, takes_files: bool
+    model: ReprogrammedModel, path: Path, *, raw: RawInput | None
 ) -> tuple[str, ...]:
     """Writes target images -> source images as a SavedModel, unchecked."""
     program = traced(model.program, model.input_shape[1:])
@@ -305,10 +313,12 @@ def write_program_half(
         return answer(image)
 
     signatures = {"serving_default": serving_default}
-    if takes_files:
-        signatures["image_bytes"] = file_signature(model, answer)
+    if raw is not None:
+        signatures[raw.signature] = raw_signature(model, raw, answer)
     layers = [model.program] if beside is None else [model.program, beside]
-    save_module(module_of(*layers), path, signatures)
+    module = module_of(*layers)
+    keep_vocabulary(module, model)
+    save_module(module, path, signatures)
     return tuple(signatures)
 
 

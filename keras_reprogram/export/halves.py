@@ -18,7 +18,6 @@ from keras_reprogram.export.checks import (
     sample_images,
     verdict_answers,
 )
-from keras_reprogram.export.graph_decoder import why_no_files
 from keras_reprogram.export.graphs import (
     write_map_half,
     write_program_half,
@@ -26,6 +25,7 @@ from keras_reprogram.export.graphs import (
 from keras_reprogram.export.litert_agreement import Agreement, run_litert, share_alike
 from keras_reprogram.export.litert_conversion import convert_folder, convert_map
 from keras_reprogram.export.litert_facts import litert_facts, with_facts
+from keras_reprogram.export.raw_inputs import raw_input_of, why_no_raw_input
 from keras_reprogram.export.saved_model import labels_file
 from keras_reprogram.export.server_files import plain_metrics, scored_classes, write_facts
 from keras_reprogram.export.verdicts import verdict_of
@@ -54,8 +54,9 @@ def export_halves(
 
     - `base_dir/program/<version>`, a SavedModel: `image`, float32 `(n, h, w, c)` in the target
       range -> `source_images`, float32 `(n, V, H, W, C)` in the source's range. Where target
-      images have 1 or 3 channels, `image_bytes`, JPEG, PNG or plain BMP files, gives the same. Of
-      a joint source both also give `beside`, float32 `(n, D)`: the other parts are inside.
+      images have 1 or 3 channels, `image_bytes`, JPEG, PNG or plain BMP files, gives the same; of
+      a model of texts `text` does, and `image` are token numbers. Of a joint source both also
+      give `beside`, float32 `(n, D)`: the other parts are inside.
     - `base_dir/output_map/<version>`, a SavedModel: `source_scores`, float32
       `(n, V, num_labels)` -> `scores`, float32 `(n, classes)`; class names in assets/labels.txt.
       Of a joint source it takes `(n, 1, V * num_labels + D)`: the scores, view after view, and
@@ -106,18 +107,18 @@ def export_halves(
     check_half_versions(base_dir, version)
     metrics = plain_metrics(metrics)
     class_names = scored_classes(model)
-    no_files = why_no_files(model)
+    no_raw = why_no_raw_input(model)
     with folder_aside(base_dir) as aside:
         aside.mkdir()
         program, output_map = aside / PROGRAM, aside / OUTPUT_MAP
-        signatures = write_program_half(model, program, takes_files=not no_files)
+        signatures = write_program_half(model, program, raw=raw_input_of(model))
         write_facts(program, model, model.source, class_names, signatures, metrics, PROGRAM)
         with labels_file(class_names) as labels:
             answering = write_map_half(model, output_map, class_names, labels)
         write_facts(output_map, model, model.source, class_names, answering, metrics, OUTPUT_MAP)
         difference = _convert(model, aside, signatures)
         taken = take_half_versions(aside, base_dir, version)
-    notes = (no_files,) if no_files else ()
+    notes = (no_raw,) if no_raw else ()
     return ExportedHalves(base_dir, taken, signatures, difference, notes)
 
 

@@ -22,8 +22,8 @@ from keras_reprogram.export.checks import (
     refuse_blockers,
     verdict_answers,
 )
-from keras_reprogram.export.graph_decoder import why_no_files
 from keras_reprogram.export.graphs import write_serving_graph
+from keras_reprogram.export.raw_inputs import TEXTS, RawInput, raw_input_of, why_no_raw_input
 from keras_reprogram.export.server_files import (
     docker_command,
     plain_metrics,
@@ -80,8 +80,12 @@ def export_saved_model(
     the facts below.
 
     `image_bytes`, `classify` and `..._of_files` are written where target images have 1 or 3
-    channels. Beside the graph: class names (assets/labels.txt), keras_reprogram.json and warm-up
-    requests (assets.extra); beside the version, unless they are there: models.config,
+    channels. A model of texts (`TextProgram`) has in place of them `text`: `text`, string `(n,)` ->
+    `classes` and `scores`, and a `classify` of examples with the feature `text`; `image` are then
+    token numbers. A text without a token is refused, unknown tokens are read as one.
+
+    Beside the graph: class names (assets/labels.txt), keras_reprogram.json and warm-up requests
+    (assets.extra); beside the version, unless they are there: models.config,
     batching.config and serve.sh for docker.
 
     The version is written aside, run by a fresh process without this package and Keras, compared
@@ -131,13 +135,15 @@ def export_saved_model(
     if source is not None:
         check_equivalent(model, source, twin_tolerance)
     embedded = model.source.with_asked(source) if source else model.source
-    no_files = why_no_files(model)
+    raw, no_raw = raw_input_of(model), why_no_raw_input(model)
     with folder_aside(base_dir) as aside:
-        signatures = _write_graph(model, aside, embedded, class_names, takes_files=not no_files)
+        signatures = _write_graph(model, aside, embedded, class_names, raw)
         write_facts(aside, model, embedded, class_names, signatures, metrics)
         shape, name = model.input_shape[1:], served_name(base_dir)
-        write_warmup(aside, name, shape, signatures, batch_sizes, model.asker.answer_shape)
         inputs, images = images_for(model, signatures)
+        contents = inputs[raw.signature][:2] if raw is TEXTS else None
+        answer_shape = model.asker.answer_shape
+        write_warmup(aside, name, shape, signatures, batch_sizes, answer_shape, texts=contents)
         for name in set(OF_SCORES) & set(signatures):
             answers = embedded.answers(embedded(model.program(images)), images)
             inputs[name] = keras.ops.convert_to_numpy(answers)
@@ -152,7 +158,7 @@ def export_saved_model(
         difference=difference,
         warmup_requests=replayed,
         serve_command=docker_command(base_dir),
-        notes=(no_files,) if no_files else (),
+        notes=(no_raw,) if no_raw else (),
     )
 
 
@@ -161,14 +167,11 @@ def _write_graph(
     folder: Path,
     source: Source,
     class_names: Sequence[str],
-    *,
-    takes_files: bool,
+    raw: RawInput | None,
 ) -> tuple[str, ...]:
     with labels_file(class_names) as labels:
-        signatures = write_serving_graph(
-            model, folder, source, class_names, labels, takes_files=takes_files
-        )
-    if takes_files:
+        signatures = write_serving_graph(model, folder, source, class_names, labels, raw=raw)
+    if raw is not None:
         set_classify_method(folder)
     return signatures
 

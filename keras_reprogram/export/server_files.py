@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_reprogram.export.graph_decoder import RESIZE_METHOD
-from keras_reprogram.export.graphs import EXAMPLE_FEATURE
+from keras_reprogram.export.raw_inputs import FILES, raw_input_named, vocabulary_of
 from keras_reprogram.export.verdicts import OF_FILES, OF_SCORES
 from keras_reprogram.files import write_whole_file
 from keras_reprogram.fitting.calibration import Calibration
@@ -145,6 +145,7 @@ def export_facts(
         "output_map": type(model.output_map).__name__,
         "class_names": list(class_names),
         "signatures": list(signatures),
+        "vocabulary": None if (words := vocabulary_of(model)) is None else words.get_config(),
         "resize_of_files": RESIZE_METHOD if "image_bytes" in signatures else None,
         "metrics": metrics,
     }
@@ -189,19 +190,21 @@ def write_warmup(
     signatures: Sequence[str],
     batch_sizes: Sequence[int],
     answer_shape: tuple[int, int] = (1, 1),
+    texts: Sequence[bytes] | None = None,
 ) -> None:
     """Writes a request for each signature and batch size; one of one image for `steps`."""
-    files = _example_files(target_shape) if "image_bytes" in signatures else []
+    raw = raw_input_named(signatures)
+    raw_contents = _example_files(target_shape) if raw is FILES else list(texts or ())
     (folder / WARMUP_FILE).parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(folder / WARMUP_FILE)) as writer:
         for signature, size in _requests(signatures, batch_sizes):
             asked = _field(1, _field(1, name.encode()) + _field(3, signature.encode()))
-            contents = list(itertools.islice(itertools.cycle(files), size))
-            if signature == "classify":
-                writer.write(_classify_log(asked, contents))
-            elif signature in ("image_bytes", *OF_FILES):
+            contents = list(itertools.islice(itertools.cycle(raw_contents), size))
+            if raw is not None and signature == "classify":
+                writer.write(_classify_log(asked, contents, raw.feature))
+            elif raw is not None and signature in (raw.signature, *OF_FILES):
                 tensor = tf.make_tensor_proto(contents, tf.string)
-                writer.write(_predict_log(asked, "image_bytes", tensor))
+                writer.write(_predict_log(asked, raw.signature, tensor))
             elif signature in OF_SCORES:
                 writer.write(_predict_log(asked, "source_scores", _zeros((size, *answer_shape))))
             else:
@@ -221,16 +224,16 @@ def _predict_log(asked: bytes, key: str, tensor: Any) -> bytes:
     return _field(6, _field(1, request))
 
 
-def _classify_log(asked: bytes, contents: Sequence[bytes]) -> bytes:
-    example_list = b"".join(_field(1, example_of(content)) for content in contents)
+def _classify_log(asked: bytes, contents: Sequence[bytes], feature: str) -> bytes:
+    example_list = b"".join(_field(1, example_of(content, feature)) for content in contents)
     request = asked + _field(2, _field(1, example_list))
     return _field(2, _field(1, request))
 
 
-def example_of(content: bytes) -> bytes:
-    """A serialized `tf.Example` that holds an image file, as `classify` takes it."""
+def example_of(content: bytes, feature: str = FILES.feature) -> bytes:
+    """A serialized `tf.Example` that holds an image file or a text, as `classify` takes it."""
     value = tf.train.Feature(bytes_list=tf.train.BytesList(value=[content]))
-    features = tf.train.Features(feature={EXAMPLE_FEATURE: value})
+    features = tf.train.Features(feature={feature: value})
     return tf.train.Example(features=features).SerializeToString()
 
 

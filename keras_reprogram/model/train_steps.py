@@ -14,6 +14,7 @@ from keras_reprogram.asking.answer_cache import ANSWERS
 from keras_reprogram.asking.asker import split_calls
 from keras_reprogram.asking.strategy import has_several_workers, in_replica
 from keras_reprogram.estimators.gradient_estimator import row_loss
+from keras_reprogram.model.draws import check_draws, gradient_of_draws, row_weights
 from keras_reprogram.model.replicas import ReplicaSeed, replica_share
 from keras_reprogram.program.program import flat_value, unflatten
 
@@ -42,6 +43,7 @@ class TrainSteps:
     def use_views(self) -> None:
         """Finds the weights that reach a pixel; called after every change of views."""
         self.active = np.asarray(self.model.program.live_coordinates(), bool)
+        check_draws(self.model.gradient_estimator, self.model.program)
         if self.model.gradient_estimator is not None:
             self.model.gradient_estimator.attach(self.active)
 
@@ -103,8 +105,10 @@ class TrainSteps:
             rows = rows * (1 + model.gradient_estimator.queries_per_image)
         with self._after(x), model.asker.counting(rows):
             if model.gradient_estimator is not None:
-                scores = model.asker.scores_of(x)
-                logs = self.learn(lambda: tf.stop_gradient(scores), x, y, sample_weight)
+                drawn = self._drawn(x)
+                scores = model.asker.scores_of(x, drawn)
+                clean = lambda: tf.stop_gradient(scores)  # noqa: E731
+                logs = self.learn(clean, x, y, sample_weight, drawn=drawn)
             elif model.output_map.observes or in_replica():
                 # Keras's own step weighs replicas alike, whatever their number of images.
                 clean = lambda: model.source(model.program(x, training=True))  # noqa: E731
@@ -172,6 +176,7 @@ class TrainSteps:
         *,
         variables: list[Any] | None = None,
         training: bool | None = None,
+        drawn: Any = None,
     ) -> dict[str, Any]:
         """One step from clean scores `(n, V, S)`.
 
@@ -185,6 +190,7 @@ class TrainSteps:
             sample_weight: `(n,)` or `None`.
             variables: what is trained; `None` for all that is trainable.
             training: of the map's call.
+            drawn: the source images that these scores answer, where the program drew them.
         """
         model = self.model
         variables = model.trainable_variables if variables is None else variables
@@ -209,7 +215,7 @@ class TrainSteps:
                 unconnected_gradients=tf.UnconnectedGradients.ZERO,
             )
             if self.estimates:
-                estimated = self._estimate(x, y, sample_weight, scores, probabilities, share)
+                estimated = self._estimate(x, y, sample_weight, scores, probabilities, share, drawn)
                 gradients = _add_by_identity(
                     variables, gradients, model.program.trainable_variables, estimated
                 )
@@ -229,22 +235,40 @@ class TrainSteps:
     # === The estimate ===
 
     def _estimate(
-        self, x: Any, y: Any, sample_weight: Any, scores: Any, probabilities: Any, share: Any
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        scores: Any,
+        probabilities: Any,
+        share: Any,
+        drawn: Any,
     ) -> list[Any]:
-        seed = self._draw_directions()
         weighted = self._weighted_rows(sample_weight)
         clean = weighted(y, probabilities, slice(None))
-        gradient = self.model.gradient_estimator.estimate(
-            self._candidate_losses(x, self._loss_of_answers(y, weighted, scores, clean)),
-            flat_value(self.model.program),
-            clean,
-            self.active,
-            seed,
-        )
+        if drawn is not None:
+            weights = row_weights(
+                self.model.gradient_estimator, clean, y, probabilities, sample_weight
+            )
+            gradient = gradient_of_draws(self.model, x, drawn, weights, self.taken)
+        else:
+            gradient = self.model.gradient_estimator.estimate(
+                self._candidate_losses(x, self._loss_of_answers(y, weighted, scores, clean)),
+                flat_value(self.model.program),
+                clean,
+                self.active,
+                self._draw_directions(),
+            )
         if share is not None:
             # A replica without images has estimated nothing, 0 / 0.
             gradient = tf.where(share > 0, gradient * share, tf.zeros_like(gradient))
         return unflatten(self.model.program, self.model.optimizer.scale_loss(gradient))
+
+    def _drawn(self, x: Any) -> Any:
+        """Source images that the program draws for an estimator that learns from draws."""
+        if not (self.estimates and self.model.gradient_estimator.draws):
+            return None
+        return self.model.program.draw(x, self._draw_directions())
 
     def _draw_directions(self) -> keras.random.SeedGenerator:
         """The estimator's seed, from the step number, so that resumed runs repeat its draws."""

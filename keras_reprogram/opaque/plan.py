@@ -190,6 +190,10 @@ def _with_steps(model: Any, plan: OpaquePlan, spare: int) -> OpaquePlan:
     """Adds the epochs of steps that the rest of the budget pays for."""
     if not model.steps.estimates:
         return plan
+    if model.gradient_estimator.draws:
+        # Answers to what was drawn are not those that a map will read.
+        why = f"steps of {type(model.gradient_estimator).__name__} are those of `fit`"
+        return replace(plan, given_back="; ".join(filter(None, (plan.given_back, why))))
     check = check_queries(model, len(plan.train))
     plan = replace(plan, queries_a_step=_queries_a_step(model), check=check)
     left = max(0, spare - plan.pilot_queries - plan.check)

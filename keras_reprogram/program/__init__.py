@@ -9,7 +9,9 @@ from keras_reprogram.program.sample_mask_program import SampleMaskProgram
 from keras_reprogram.program.scaled_program import ScaledProgram
 from keras_reprogram.program.series_program import SeriesProgram
 from keras_reprogram.program.series_views import SeriesView, draw_series_views, repeated_view
+from keras_reprogram.program.text_program import TextProgram
 from keras_reprogram.program.views import draw_views, suggested_style
+from keras_reprogram.program.vocabulary import Vocabulary
 
 __all__ = [
     "Program",
@@ -23,6 +25,8 @@ __all__ = [
     "SeriesView",
     "draw_series_views",
     "repeated_view",
+    "TextProgram",
+    "Vocabulary",
     "Placement",
     "View",
     "draw_views",

@@ -51,7 +51,8 @@ class Program(keras.layers.Layer):
 
     Optional capabilities have defaults here: `placement` and `use_placement` (views that
     can be changed), `transform` (many candidate programs at once), `live_coordinates` (weights
-    that reach a pixel), `program_images` (the program as a picture).
+    that reach a pixel), `program_images` (the program as a picture), `draws` (source images can be
+    drawn at random, see `TextProgram`).
 
     A plain Keras layer with a `target_shape` is a program too: these defaults apply to
     whatever it does not define, with `source_range` and `target_range` unknown.
@@ -103,6 +104,8 @@ class Program(keras.layers.Layer):
     # Source images that a target image becomes, and whether each has weights of its own.
     num_views = 1
     per_view = False
+    # Whether it has `draw` and `log_likelihood`, which a `ScoreFunction` learns from.
+    draws = False
     # The views of a program that can take others, see `use_placement`.
     placement: Placement | None = None
 
@@ -210,6 +213,7 @@ _OPTIONAL = (
     "placement",
     "transform",
     "live_coordinates",
+    "draws",
     "program_images",
     "fixed",
     "use_placement",

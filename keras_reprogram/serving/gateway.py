@@ -14,7 +14,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from keras_reprogram.asking.images import check_range
-from keras_reprogram.export.graphs import EXAMPLE_FEATURE
+from keras_reprogram.export.raw_inputs import FILES, raw_input_named
 from keras_reprogram.export.verdicts import ALL_NAMES, OF_FILES, OF_SCORES
 from keras_reprogram.serving.errors import ServingError
 from keras_reprogram.serving.request_checks import CLASSIFY_METHOD
@@ -45,18 +45,21 @@ class GatewayServable(Servable):
         check_halves(self._program, self._map, source)
         self.facts = self._program.facts
         self.costs_queries = source.costs_queries
+        self._raw = raw_input_named(self._program.signature_defs)
         self._names = array_of_texts([name.encode() for name in self.facts["class_names"]])
         self.signature_defs = self._definitions()
 
     def run(self, signature_name: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         if signature_name in OF_SCORES:
             return self._map.run(signature_name, inputs)
-        if signature_name == "classify":
-            inputs = {"image_bytes": _files(inputs["inputs"])}
-        of_files = signature_name in ("classify", "image_bytes", *OF_FILES)
-        if not of_files:
+        asked = "serving_default"
+        if self._raw is not None and signature_name in ("classify", self._raw.signature, *OF_FILES):
+            asked = self._raw.signature
+            if signature_name == "classify":
+                inputs = {asked: _raw_inputs(inputs["inputs"], self._raw.feature)}
+        else:
             self._check_pixels(inputs)
-        images = self._program.run("image_bytes" if of_files else "serving_default", inputs)
+        images = self._program.run(asked, inputs)
         source_scores = self._ask(images["source_images"])
         answers = {"source_scores": map_answers({**images, "source_scores": source_scores})}
         for names in ALL_NAMES:
@@ -65,7 +68,7 @@ class GatewayServable(Servable):
         scores = self._map.run("serving_default", answers)["scores"]
         if signature_name == "steps":
             return {**images, "source_scores": source_scores, "scores": scores}
-        if not of_files:
+        if asked == "serving_default":
             return {"scores": scores}
         return {"classes": np.tile(self._names, (len(scores), 1)), "scores": scores}
 
@@ -104,44 +107,44 @@ class GatewayServable(Servable):
             "serving_default": signature_definition(image, {"scores": scores}),
             "steps": signature_definition(image, steps),
         }
-        if "image_bytes" in program:
-            files = program["image_bytes"].inputs
+        if (raw := self._raw) is not None:
+            contents = program[raw.signature].inputs
             answers = {
                 "classes": tensor_info(is_text=True, row_shape=(len(self._names),)),
                 "scores": scores,
             }
-            found["image_bytes"] = signature_definition(files, answers)
-            examples = {"inputs": files["image_bytes"]}
+            found[raw.signature] = signature_definition(contents, answers)
+            examples = {"inputs": contents[raw.signature]}
             found["classify"] = signature_definition(examples, answers, CLASSIFY_METHOD)
         for names in ALL_NAMES:
             if (judged := output_map.get(names.of_scores)) is None:
                 continue
             found[names.of_images] = signature_definition(image, judged.outputs)
-            if "image_bytes" in program:
-                files = program["image_bytes"].inputs
+            if FILES.signature in program:
+                files = program[FILES.signature].inputs
                 found[names.of_files] = signature_definition(files, judged.outputs)
             found[names.of_scores] = judged
         return found
 
 
-def _files(examples: np.ndarray) -> np.ndarray:
-    """The image files in serialized examples."""
+def _raw_inputs(examples: np.ndarray, feature_name: str) -> np.ndarray:
+    """The image files or texts in serialized examples."""
     from google.protobuf.message import DecodeError
 
-    files = []
+    contents = []
     for number, text in enumerate(examples):
         try:
             feature = tf.train.Example.FromString(text).features.feature
         except DecodeError:
             raise ServingError(f"Could not parse example input number {number}.") from None
-        values = feature[EXAMPLE_FEATURE].bytes_list.value
+        values = feature[feature_name].bytes_list.value
         if len(values) != 1:
             raise ServingError(
-                f"Feature: {EXAMPLE_FEATURE} (data type: string) is required but could not be "
+                f"Feature: {feature_name} (data type: string) is required but could not be "
                 f"found in example number {number}."
             )
-        files.append(values[0])
-    return array_of_texts(files)
+        contents.append(values[0])
+    return array_of_texts(contents)
 
 
 def check_halves(program: Servable, output_map: Servable, source: Source) -> None:

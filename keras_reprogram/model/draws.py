@@ -1,0 +1,51 @@
+"""Learning from what a program draws: the gradient of its likelihood, weighed by rewards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+
+def check_draws(estimator: Any, program: Any) -> None:
+    """Refuses an estimator that learns from draws for a program that draws nothing."""
+    if estimator is not None and estimator.draws and not program.draws:
+        raise ValueError(
+            f"`{type(estimator).__name__}` learns from source images that a program draws, such as "
+            f"a `TextProgram`. Received: a {type(program).__name__}. Take `RandomDirections()` for "
+            "programs of pixels."
+        )
+
+
+def row_weights(
+    estimator: Any, losses: Any, labels: Any, probabilities: Any, sample_weight: Any
+) -> Any:
+    """What the likelihood of each row's draw counts; labels as losses take them."""
+    return estimator.row_weights(losses, _is_right(labels, probabilities), sample_weight)
+
+
+def gradient_of_draws(model: Any, x: Any, drawn: Any, weights: Any, step: Any) -> Any:
+    """`mean of weights * grad log p(drawn)` over rows, as one flat vector."""
+    program = model.program
+    places = model.gradient_estimator.position_weights(drawn.shape[2], step)
+    with tf.GradientTape() as tape:
+        likelihood = tf.reduce_sum(program.log_likelihood(x, drawn) * places, axis=(1, 2))
+        total = tf.reduce_mean(weights * likelihood)
+    parts = tape.gradient(
+        total,
+        [variable.value for variable in program.trainable_variables],
+        unconnected_gradients=tf.UnconnectedGradients.ZERO,
+    )
+    return tf.concat([tf.reshape(part, (-1,)) for part in parts], axis=0)
+
+
+def _is_right(labels: Any, probabilities: Any) -> Any:
+    """1 for rows whose own class is above all others, else 0."""
+    number = probabilities.shape[-1]
+    labels = tf.convert_to_tensor(labels)
+    if labels.shape.rank == 2 and labels.shape[-1] == number:
+        labels = tf.argmax(labels, axis=-1)
+    own = tf.one_hot(tf.cast(tf.reshape(labels, (-1,)), tf.int32), number, dtype=tf.float32)
+    # A draw is no win: a source whose one answer stands for no class leaves all classes even.
+    others = tf.reduce_max(probabilities - 2.0 * own, axis=-1)
+    return tf.cast(tf.reduce_sum(probabilities * own, axis=-1) > others, tf.float32)
