@@ -62,6 +62,7 @@ def test_estimate_is_refused():
         ScoreFunction().estimate(None, None, None, None, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("baseline", [None, "batch"])
 def test_the_mean_estimate_is_the_gradient_of_the_expected_loss(baseline):
     """All 3^2 texts that two positions can draw, weighed by their probability."""

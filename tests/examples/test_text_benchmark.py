@@ -1,4 +1,4 @@
-"""The script of texts: its loaders keep names on one side, its table has a control beside each row."""
+"""The script of texts: loaders keep names on one side, the table has a control beside each row."""
 
 import importlib
 import sys

@@ -8,6 +8,7 @@ from checks import check_program as checks
 
 from keras_reprogram import TextProgram, Vocabulary
 
+pytestmark = pytest.mark.slow
 WORDS = Vocabulary(["is", "a", "fox", "that"], length=5)
 SOURCE = (7, 9)
 NUMBERS = np.array([[2, 3, 4, 0, 0], [5, 1, 2, 3, 4], [3, 0, 0, 0, 0]])
