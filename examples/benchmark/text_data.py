@@ -77,8 +77,8 @@ def questions() -> TextTask:
 def _questions_in(name: str) -> list[tuple[str, str]]:
     """Each question once, in small letters, and its coarse kind."""
     lines = _file(name).read_text(encoding="latin-1").splitlines()
-    pairs = [line.lower().split(" ", 1) for line in lines if line.strip()]
-    return sorted({(text.strip(), label.split(":")[0]) for label, text in pairs})
+    pairs = [line.split(" ", 1) for line in lines if line.strip()]
+    return sorted({(text.strip().lower(), label.split(":")[0]) for label, text in pairs})
 
 
 def _task(
