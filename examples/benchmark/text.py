@@ -203,7 +203,9 @@ def trained(
     estimator = ScoreFunction(baseline="batch") if black else None
     model = ReprogrammedModel(program, source.source, published, estimator, seed=seed)
     rate = BLACK_RATE if black else WHITE_RATE
-    model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", ["accuracy"])
+    model.compile(
+        keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"]
+    )
     best = BestEpoch()
     model.fit(
         numbers[train],

@@ -111,7 +111,9 @@ def trained_network(kind: str, vocabulary: Vocabulary, task: TextTask) -> keras.
     groups = np.unique(task.train_texts, return_inverse=True)[1]
     train, held_out = split_validation(task.train_labels, task.train_labels, 0.1, 0, groups)
     rows = one_hot(vocabulary, encoded(vocabulary, task.train_texts))
-    network.compile(keras.optimizers.Adam(1e-3), "sparse_categorical_crossentropy", ["accuracy"])
+    network.compile(
+        keras.optimizers.Adam(1e-3), "sparse_categorical_crossentropy", metrics=["accuracy"]
+    )
     best, weights = -1.0, network.get_weights()
     for _ in range(EPOCHS):
         network.fit(

@@ -241,7 +241,9 @@ class TextProgram(Program):
 
 
 def _hard_rows(scores: Any) -> Any:
-    return ops.one_hot(ops.argmax(scores, axis=-1), scores.shape[-1], dtype="float32")
+    # Keras's `argmax` takes operations on bits, which LiteRT does not have.
+    best = ops.top_k(scores, 1)[1][..., 0]
+    return ops.one_hot(best, scores.shape[-1], dtype="float32")
 
 
 def _gumbel(shape: Any, seed: Any) -> Any:

@@ -75,7 +75,9 @@ def test_white_box_training_of_the_remapping(tmp_path):
     source = FrozenSource(trained_network(), value_range=(0, 1))
     program = TextProgram(WORDS, SOURCE, temperature_steps=60)
     model = ReprogrammedModel(program, source, identity_map())
-    model.compile(keras.optimizers.Adam(0.05), "sparse_categorical_crossentropy", ["accuracy"])
+    model.compile(
+        keras.optimizers.Adam(0.05), "sparse_categorical_crossentropy", metrics=["accuracy"]
+    )
     x = WORDS.encode(TEXTS)
     model.fit(x, CLASSES, epochs=15, batch_size=8, verbose=0)
     assert int(program.steps) == 75
@@ -104,7 +106,9 @@ def test_black_box_training_from_the_top_label_alone(baseline):
     program = TextProgram(WORDS, SOURCE)
     estimator = ScoreFunction(baseline=baseline)
     model = ReprogrammedModel(program, opaque(ask), identity_map(), estimator)
-    model.compile(keras.optimizers.Adam(0.1), "sparse_categorical_crossentropy", ["accuracy"])
+    model.compile(
+        keras.optimizers.Adam(0.1), "sparse_categorical_crossentropy", metrics=["accuracy"]
+    )
     x = WORDS.encode(TEXTS)
     model.fit(x, CLASSES, epochs=12, batch_size=8, verbose=0)
     assert sum(asked) == model.queries_used == 12 * len(x)
