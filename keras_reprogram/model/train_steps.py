@@ -242,7 +242,7 @@ class TrainSteps:
         scores: Any,
         probabilities: Any,
         share: Any,
-        drawn: Any,
+        drawn: Any = None,
     ) -> list[Any]:
         weighted = self._weighted_rows(sample_weight)
         clean = weighted(y, probabilities, slice(None))
