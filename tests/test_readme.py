@@ -55,7 +55,7 @@ def readme_blocks() -> list[object]:
 _LONG = dict.fromkeys(
     (
         *("export_halves", "export_litert", "export_saved_model", "join_sources"),
-        *("DecoderProgram", "Method", "fit_student", "train_decoder"),
+        *("Calibration", "DecoderProgram", "Method", "fit_student", "train_decoder"),
     ),
     pytest.mark.slow,
 )

@@ -280,6 +280,7 @@ def test_focal_losses(estimated) -> None:
         assert np.isfinite(history["loss"]).all()
 
 
+@pytest.mark.slow
 def test_validation_data_in_every_form() -> None:
     model = eager_head()
     weight = np.ones(26, "float32")

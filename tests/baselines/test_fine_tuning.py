@@ -74,6 +74,7 @@ def tuned() -> Any:
     return frozen, before, fingerprint, baseline
 
 
+@pytest.mark.slow
 def test_the_users_model_stays_as_it_is_bit_for_bit(tuned: Any) -> None:
     frozen, before, fingerprint, _ = tuned
     assert len(before) > 6

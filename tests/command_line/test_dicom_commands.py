@@ -26,6 +26,7 @@ def write_study(folder: Path) -> None:
             write_dicom(place, shown, PatientID=patient, RescaleSlope=1, RescaleIntercept=-1024)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_report")
 def test_a_run_keeps_window_and_fit(command: Command, tmp_path: Path) -> None:
     write_study(tmp_path / "study")

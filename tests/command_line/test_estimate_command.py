@@ -17,7 +17,7 @@ COMMON = ("--source", "traffic-signs", "--target", "digits", "--opaque")
 IMAGES = ("--train-images", 60, "--test-images", 30, "--num-views", 2)
 
 
-@pytest.mark.fast_cases(2)
+@pytest.mark.fast_cases(1)
 @pytest.mark.usefixtures("no_report")
 @pytest.mark.parametrize(
     "extra",

@@ -37,6 +37,7 @@ def write_manifest(folder: Path, **columns: object) -> Path:
     return folder / "study.csv"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_report")
 @pytest.mark.parametrize("epochs", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_manifest_is_trained_on_and_measured_again(

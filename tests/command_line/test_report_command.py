@@ -42,6 +42,7 @@ def test_help_explains_every_option_and_shows_an_example(command: Command) -> No
     assert "keras-reprogram report runs/" in ended.out
 
 
+@pytest.mark.slow
 def test_page_holds_what_the_run_left_or_says_why_not(command: Command, folder: Path) -> None:
     ended = command("report", folder, "--price", 1.5)
 

@@ -65,6 +65,7 @@ def test_run_folder_holds_program_figures_and_report(opaque_run: TrainedRun) -> 
     assert report.count("data:image/png") == 4
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn_figures")
 def test_gradients_train_a_program_that_validation_judges(command: Command, tmp_path: Path) -> None:
     ended = command(

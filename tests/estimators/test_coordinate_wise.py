@@ -30,7 +30,7 @@ def draws(estimator, value, count):
     return np.stack([estimate().numpy() for _ in range(count)])
 
 
-@pytest.mark.fast_cases(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [MOVED, np.zeros(SIZE, "float32")])
 @pytest.mark.parametrize("importance", [True, False])
 @pytest.mark.parametrize("number", [1, 3, 6])

@@ -114,6 +114,7 @@ def test_odd_files_are_decoded_as_elsewhere(wanted) -> None:
         np.testing.assert_array_equal(found, expected, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_photograph_is_turned_as_its_exif_data_say() -> None:
     """Against Pillow's own transposition."""
     for name in (f"jpeg orientation {number}" for number in range(2, 9)):

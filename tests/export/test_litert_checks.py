@@ -112,6 +112,7 @@ def test_a_file_that_disagrees_is_refused(other_model, form, tmp_path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_force_writes_it_and_warns(other_model, tmp_path) -> None:
     path = tmp_path / "a.tflite"
     with pytest.warns(UserWarning, match=r"at least 97.00% the same class.*because of `force"):
@@ -144,12 +145,14 @@ def test_scores_that_are_no_numbers_are_refused(other_model, tmp_path) -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_file_that_does_not_run_says_so(model, tmp_path) -> None:
     content = export_litert(model, tmp_path / "a.tflite").read_bytes()
     with pytest.raises(ValueError, match="converted but does not run; nothing was written"):
         run_litert(content, np.zeros((1, 3, 3, 1), "float32"))
 
 
+@pytest.mark.slow
 def test_names_and_facts_are_in_the_file(model, tmp_path, capsys) -> None:
     path = export_litert(model, tmp_path / "a.tflite", verbose=1)
     facts = read_litert_facts(path)

@@ -64,6 +64,7 @@ def test_file_agrees_with_the_model_in_any_batch(exported) -> None:
     check_any_batch(*exported)
 
 
+@pytest.mark.slow
 def test_all_views_are_inside_and_the_converter_is_quiet(tmp_path, capfd) -> None:
     model = programmed_model(num_views=3)
     path = export_litert(model, str(tmp_path / "signs.tflite"))

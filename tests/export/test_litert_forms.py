@@ -115,6 +115,7 @@ def test_int8_keeps_the_classes(exported) -> None:
     assert path.stat().st_size < 0.45 * exported.export("float32").stat().st_size
 
 
+@pytest.mark.slow
 def test_int8_is_in_the_source_and_nowhere_else(exported) -> None:
     path = exported.export("int8")
     tensors = Interpreter(model_path=str(path)).get_tensor_details()

@@ -64,6 +64,7 @@ def test_every_source_in_the_graph_agrees(kind, unchecked, tmp_path) -> None:
     np.testing.assert_allclose(scores, model.predict(IMAGES, verbose=0), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_each_weight_is_stored_once(digits) -> None:
     model, exported, _ = digits
     size = 4 * sum(int(np.prod(weight.shape)) for weight in model.weights)
@@ -99,6 +100,7 @@ def test_what_is_returned_says_what_was_checked(digits) -> None:
         assert text in exported.summary
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "error", [KeyboardInterrupt, pytest.param(OSError, marks=pytest.mark.slow)]
 )

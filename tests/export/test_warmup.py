@@ -50,6 +50,7 @@ def test_every_signature_is_asked_in_every_size(digits) -> None:
     assert names == {"digits"}
 
 
+@pytest.mark.slow
 def test_the_requests_are_answered(digits) -> None:
     """Read by the official classes, put to the signatures as the server does."""
     served = signatures(digits.exported)

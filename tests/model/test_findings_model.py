@@ -105,6 +105,7 @@ def test_estimated_steps_follow_the_exact_gradient(differences):
     assert cosine > 0.5
 
 
+@pytest.mark.slow
 def test_fit_opaque_asks_what_was_planned_and_keeps_the_best():
     model = findings_model(opaque_source(), fitted=False, estimator=directions())
     plan = {"query_budget": 2000, "choose_views": True}

@@ -82,6 +82,7 @@ class Watch(keras.callbacks.Callback):
         self.seen.append(logs["queries_used"])
 
 
+@pytest.mark.slow
 def test_queries_are_in_history_and_in_what_callbacks_see(tmp_path) -> None:
     watch, log = Watch(), tmp_path / "log.csv"
     callbacks = [watch, keras.callbacks.CSVLogger(log)]
@@ -262,6 +263,7 @@ def test_an_explicit_estimator_is_kept_and_an_opaque_source_has_one() -> None:
     assert small_model(opaque_source(), fitted=False).gradient_estimator.queries_per_image == 1
 
 
+@pytest.mark.slow
 def test_whatever_a_source_raises_comes_out_as_itself() -> None:
     calls = []
 

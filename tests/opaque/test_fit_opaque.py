@@ -71,6 +71,7 @@ def test_budget_is_never_exceeded(source, num_views, budget):
     assert model.predict(images_and_labels(5)[0], verbose=0).shape == (5, NUM_CLASSES)
 
 
+@pytest.mark.slow
 def test_steps_are_taken_and_a_view_is_chosen_where_the_budget_has_room():
     model = model_for(opaque_source(), 2)
     fit = model.fit_opaque(*images_and_labels(COUNT), query_budget=4000, verbose=0)

@@ -113,7 +113,7 @@ def free_program(source, **options):
     return program_for(source, placement="full", masked=False, rank=2, **options)
 
 
-@pytest.mark.fast_cases(1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "estimator"),
     [(frozen_source, None), (opaque_source, RandomDirections(8))],

@@ -26,6 +26,7 @@ def score(capsys):
     return run
 
 
+@pytest.mark.slow
 def test_scores_and_says_what_was_bad(score, tiny, photos, tmp_path):
     (photos / "text.png").write_text("no image")
     output = tmp_path / "out"

@@ -100,6 +100,7 @@ def test_steps_show_what_the_source_was_asked(gateway, stubs, exported):
     np.testing.assert_allclose(steps["scores"], model.predict(images, verbose=0), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_it_has_the_signatures_of_a_whole_export(gateway, brightness):
     def shapes(server):
         found = {}

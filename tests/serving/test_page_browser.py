@@ -132,6 +132,7 @@ def percent(share):
     return "> 99.9 %" if 0.999 < share < 1 else f"{100 * share:.1f} %"
 
 
+@pytest.mark.slow
 def test_what_is_drawn_is_answered_step_by_step(page) -> None:
     page.stroke((-60, -60), (60, 30), (60, 60))
     page.stroke((-60, 60), (100, -20))

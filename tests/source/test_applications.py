@@ -110,6 +110,7 @@ def test_default_size_is_the_tables():
     assert source.class_names is None
 
 
+@pytest.mark.slow
 def test_logits_of_an_application():
     options = {"alpha": 0.25, "input_shape": (32, 32, 3), "classifier_activation": None}
     source = FrozenSource.from_application("MobileNet", weights=None, **options)

@@ -86,6 +86,7 @@ def test_the_ledgers_own_budget_is_never_exceeded(asked, tmp_path, local):
         assert few.left == 0 and student.num_unlabelled == 3
 
 
+@pytest.mark.slow
 def test_a_student_asks_nothing_when_it_is_used(teacher, local, asked):
     student = fit_student(teacher, local, X, LABELS, query_budget=20, verbose=0)
     before = sum(asked)

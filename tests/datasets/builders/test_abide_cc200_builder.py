@@ -68,6 +68,7 @@ def without_nilearn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nilearn.datasets", None)
 
 
+@pytest.mark.slow
 def test_images_are_plain_correlations_and_parts_those_of_the_prepared_copy(
     fetched: Path, data_folder: Path, prepare: Any, read: Any
 ) -> None:

@@ -27,6 +27,7 @@ def contents(picture: Callable[..., bytes]) -> dict[str, bytes]:
     return rest | pictures | {"train.csv": "\n".join(lines).encode()}
 
 
+@pytest.mark.slow
 def test_grades_are_split_and_resized(
     manual_folder: Path, contents: dict[str, bytes], write_zip: Any, prepare: Any, read: Any
 ) -> None:

@@ -41,6 +41,7 @@ def tiny(thesis: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(thesis, "NUM_IMAGES", 97 * COPIES)
 
 
+@pytest.mark.slow
 def test_five_folders_are_left_out_and_parts_are_70_15_15(
     manual_folder: Path, write: Any, thesis: Any, tiny: None, prepare: Any, read: Any
 ) -> None:

@@ -45,6 +45,7 @@ def fetched(
     return manual_folder
 
 
+@pytest.mark.slow
 def test_splits_are_by_lesion_and_the_target_keeps_them(
     fetched: Path, prepare: Any, read: Any
 ) -> None:
