@@ -78,11 +78,13 @@ if TYPE_CHECKING:
         PixelSource,
         PythonSource,
         QueryLedger,
+        RandomSwitching,
         SavedModelSource,
         Source,
         application_names,
         embedded_path,
         join_sources,
+        train_random_switching,
     )
     from keras_reprogram.source.errors import (
         BudgetSpentError,
@@ -144,6 +146,8 @@ _names, __getattr__, __dir__ = lazy_names(
             "ONNXSource",
             "HTTPSource",
             "QueryLedger",
+            "RandomSwitching",
+            "train_random_switching",
             "application_names",
             "embedded_path",
         ),

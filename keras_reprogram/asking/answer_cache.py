@@ -130,6 +130,8 @@ class CachedFeatures:
             raise MovingAnswersError("a `tf.distribute` strategy distributes the images")
         if own_step is not None:
             raise MovingAnswersError(own_step)
+        if self.asker.source.answers_at_random:
+            raise MovingAnswersError("the source answers at random")
 
     def _saves(self, num_batches: int, steps: int | None, epochs: int) -> bool:
         """Whether caching saves queries, in this fit or, with files, in the next one."""

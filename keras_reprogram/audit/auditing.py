@@ -182,6 +182,7 @@ def _behind_ledger(source: Source, ledger: QueryLedger) -> OpaqueSource:
         score_step=source.score_step,
         sum_tolerance=source.sum_tolerance,
         max_batch=source.max_batch or _BATCH,
+        answers_at_random=source.answers_at_random,
         ledger=ledger,
     )
 

@@ -105,6 +105,11 @@ def summary(audit: Audit) -> list[str]:
             "closer to what the API was made for: pass them as --target."
         )
     found.append(_rate_sentence(audit, most))
+    if audit.source.get("answers_at_random"):
+        found.append(
+            "The API answers at random: all figures are behind its own random switching. Every "
+            "query was asked once; views are further draws for a stranger, who averages over them."
+        )
     return found
 
 

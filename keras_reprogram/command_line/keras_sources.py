@@ -104,6 +104,7 @@ def scores_only(frozen: FrozenSource, text: str) -> Source:
         score_kind=frozen.score_kind,
         sum_tolerance=frozen.sum_tolerance,
         max_batch=frozen.max_batch,
+        answers_at_random=frozen.answers_at_random,
     )
 
 

@@ -220,6 +220,12 @@ def export_blockers(model: ReprogrammedModel, source: Source | None = None) -> l
             "source in between. Around an ONNX file, `export_onnx` (--format onnx) writes all as "
             "one."
         )
+    if embedded.answers_at_random:
+        blockers.append(
+            "The source answers at random, so that an export cannot be compared with the model, "
+            "answer by answer, before it is kept. Serve the source by itself, with its own draws, "
+            "and write the parts before and after it with `export_halves` (--format halves)."
+        )
     return blockers + half_blockers(model) + different_facts(model, embedded)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from keras_reprogram.source.onnx_source import ONNXSource
     from keras_reprogram.source.pixel_source import PixelSource, PlacedSource
     from keras_reprogram.source.python_source import OpaqueSource, PythonSource
+    from keras_reprogram.source.random_switching import RandomSwitching, train_random_switching
     from keras_reprogram.source.remote.http_source import HTTPSource
     from keras_reprogram.source.saved_model_source import SavedModelSource
     from keras_reprogram.source.source import Source
@@ -48,6 +49,10 @@ __all__, __getattr__, __dir__ = lazy_names(
         "python_source": (
             "OpaqueSource",
             "PythonSource",
+        ),
+        "random_switching": (
+            "RandomSwitching",
+            "train_random_switching",
         ),
         "remote.http_source": ("HTTPSource",),
         "saved_model_source": ("SavedModelSource",),

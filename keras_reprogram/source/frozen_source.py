@@ -19,6 +19,7 @@ from keras_reprogram.source.folded_network import folded
 from keras_reprogram.source.keras_classifier import (
     asks_otherwise,
     check_predict,
+    draws_at_random,
     features_of,
     network_input_of,
     own_image_size,
@@ -140,6 +141,7 @@ class FrozenSource(Source):
             name=name,
         )
         self.model = model
+        self.answers_at_random = draws_at_random(model)
         self.output_kind = output
         said = own_preprocessing(model) if preprocessing is None else preprocessing
         self.preprocessing = tuple(channel_values(part, network_input.channels) for part in said)

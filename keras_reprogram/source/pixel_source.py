@@ -147,6 +147,7 @@ class PlacedSource(Source):
         self.score_step = source.score_step
         self.source, self.program = source, program
         self.differentiable, self.exportable = source.differentiable, source.exportable
+        self.answers_at_random = source.answers_at_random
         self.built = True
 
     def answer(self, images: Any) -> Any:

@@ -185,6 +185,7 @@ class OpaqueSource(PythonSource):
         sum_tolerance: how far a row may sum from 1; `None` for scores that need not, such as
             partial lists: they are `"independent"`.
         max_batch: most images a call.
+        answers_at_random: whether the same image may get other scores the next time.
         ledger: a `QueryLedger`: a budget over all runs, and answers that are never paid for twice.
             Then an image's key are its float32 pixels.
         name: layer name.
@@ -221,6 +222,7 @@ class OpaqueSource(PythonSource):
         score_step: float = 0.0,
         sum_tolerance: float | str | None = "auto",
         max_batch: int | None = 256,
+        answers_at_random: bool = False,
         ledger: QueryLedger | None = None,
         name: str = "source",
     ) -> None:
@@ -245,6 +247,7 @@ class OpaqueSource(PythonSource):
             )
         self.function = function
         self.identity = identity
+        self.answers_at_random = answers_at_random
         self.ledger = ledger
 
     def ask(self, images: np.ndarray) -> np.ndarray:

@@ -101,6 +101,10 @@ class Source(KeepsOldNames, keras.layers.Layer):
     rounds_images = False
     # Whether `answer` takes uint8 pixels as they come; others get float32.
     takes_bytes = False
+    # Whether the same image may get other scores the next time, see `RandomSwitching`. Answers are
+    # then not cached for later epochs, and nothing is compared with stored ones; a ledger keeps the
+    # first answer to an image all the same. Set it on a source whose service answers so.
+    answers_at_random = False
     # Of a joint source, the layer that reads target images: `(n, h, w, c)` -> `(n, D)`.
     beside: keras.layers.Layer | None = None
 
@@ -273,7 +277,7 @@ class Source(KeepsOldNames, keras.layers.Layer):
             "num_labels": self.num_labels,
             "scores": self.score_kind,
             "differentiable": self.differentiable,
-        }
+        } | ({"answers_at_random": True} if self.answers_at_random else {})
 
 
 def _value_range(

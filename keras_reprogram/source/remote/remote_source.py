@@ -198,6 +198,8 @@ class RemoteSource(PythonSource):
         ledger = self.ledger
         if ledger is None or self.drift_tolerance is None or self._drift_checked:
             return
+        if self.answers_at_random:
+            return
         if not ledger.missing(self._keys([self.payload(image) for image in images])):
             return
         stop = Stop()
