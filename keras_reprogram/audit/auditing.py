@@ -13,7 +13,7 @@ from keras_reprogram.asking.images import rows_per_batch
 from keras_reprogram.audit.attack import Point, efforts, exact_map_accuracy, mean_points
 from keras_reprogram.audit.honest_use import HonestUse, honest_use, own_labels
 from keras_reprogram.audit.measures import AS_IT_IS, Measure
-from keras_reprogram.audit.plan import AuditPlan, PlannedRun
+from keras_reprogram.audit.plan import MOST_IN_FLIGHT, AuditPlan, PlannedRun
 from keras_reprogram.audit.result import Audit, TaskAudit
 from keras_reprogram.baselines import fit_no_source
 from keras_reprogram.datasets import TargetData
@@ -24,8 +24,6 @@ from keras_reprogram.program.program_for_task import program_for
 from keras_reprogram.program.views import suggested_style
 from keras_reprogram.source import OpaqueSource, QueryLedger, Source
 
-# Of a source that names no limit.
-_BATCH = 64
 # Foreign images that stand for honest ones where there are none.
 _MOST_STAND_INS = 500
 
@@ -181,7 +179,7 @@ def _behind_ledger(source: Source, ledger: QueryLedger) -> OpaqueSource:
         score_kind=source.score_kind,
         score_step=source.score_step,
         sum_tolerance=source.sum_tolerance,
-        max_batch=source.max_batch or _BATCH,
+        max_batch=min(source.max_batch or MOST_IN_FLIGHT, MOST_IN_FLIGHT),
         answers_at_random=source.answers_at_random,
         ledger=ledger,
     )

@@ -16,6 +16,10 @@ _LEAST_A_CLASS, _LEAST_TEST = 5, 50
 # Of the budget, at most, for the source's own task.
 _OWN_SHARE = 0.2
 _LEAST_OWN = 50
+# Images a call, and what is left of a budget for those in flight when an audit is stopped: nobody
+# knows whether they were paid for, so they count, and are asked again.
+MOST_IN_FLIGHT = 32
+_RESERVE_SHARE = 20
 # A budget that no plan reaches.
 NO_LIMIT = 2**62
 
@@ -120,7 +124,8 @@ def plan_audit(
 ) -> AuditPlan:
     """Shares a budget among tasks and seeds; asks nothing.
 
-    Every task gets the same share. Where the budget is short, seeds are given up first and views
+    Every task gets the same share; up to 32 queries are left for those that are in flight when an
+    audit is stopped. Where the budget is short, seeds are given up first and views
     last, because a stranger's accuracy depends on views and only its spread on seeds.
 
     Args:
@@ -149,9 +154,10 @@ def plan_audit(
     ```
     """
     _check_tasks(tasks)
-    own = _own_images(own_images, budget)
+    spendable = budget - min(MOST_IN_FLIGHT, budget // _RESERVE_SHARE)
+    own = _own_images(own_images, spendable)
     for views, repeats in _wishes(num_views, seeds):
-        share = (budget - own) // (len(tasks) * repeats)
+        share = (spendable - own) // (len(tasks) * repeats)
         sizes = [_sizes(task, share // views, train_images, test_images) for task in tasks]
         if all(sizes):
             runs = [
@@ -165,6 +171,7 @@ def plan_audit(
     least = max(sum(_least(task)) for task in tasks) * len(tasks)
     if own_images:
         least = max(least + _LEAST_OWN, math.ceil(least / (1 - _OWN_SHARE)))
+    least += min(MOST_IN_FLIGHT, math.ceil(least / (_RESERVE_SHARE - 1)))
     raise ValueError(
         f"The budget pays for too few images of {len(tasks)} tasks. Received: {budget:,} queries. "
         f"Allow {least:,} or more, or leave out a task."

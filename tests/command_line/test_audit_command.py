@@ -53,7 +53,7 @@ def test_without_a_budget_nothing_is_asked(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--budget", 10), "Allow 100 or more"),
+        (("--budget", 10), "Allow 106 or more"),
         (("--measure", "blur=3"), "A measure must be one of top-label"),
         (("--target", "digits"), "digits more than once"),
         (("--own", "./nowhere"), "there is no such folder"),
@@ -99,9 +99,9 @@ class TestAudit:
         assert ended.code == 0, ended.err
         assert asked(here) <= 720
         figures = json.loads((here / "audit.json").read_text())
-        assert figures["planned_queries"] == 720 and figures["spent"] == asked(here)
+        assert figures["planned_queries"] == 688 and figures["spent"] == asked(here)
         (task,) = figures["tasks"]
-        assert task["training_queries"] == 240 and task["training_money"] == 0.48
+        assert task["training_queries"] == 230 and task["training_money"] == 0.46
         plain, hidden, warmed = task["accuracies"].values()
         assert min(plain["2"]) > 0.85
         assert max(hidden["1"]) < 0.6
@@ -131,9 +131,9 @@ class TestAudit:
         ended = self.audit(command)
         assert ended.code == 0, ended.err
         figures = json.loads((here / "audit.json").read_text())
-        # Those in flight at the interrupt were claimed, and count as spent.
-        assert asked(here) == figures["spent"] - (figures["spent"] - asked(here))
-        assert first < asked(here) <= 720 and figures["spent"] <= 720
+        # Those in flight at the interrupt count as spent, and were asked again.
+        assert first < asked(here) <= 688
+        assert 0 < figures["spent"] - asked(here) <= 32
 
     def test_a_ledger_that_spent_its_budget_keeps_to_it(self, command: Command, here: Path) -> None:
         assert self.audit(command, budget=400).code == 0
@@ -181,7 +181,7 @@ source = OpaqueSource(
     )
     assert ended.code == 0, ended.err
     figures = json.loads((tmp_path / "audit.json").read_text())
-    assert figures["own_images"] == 80
+    assert figures["own_images"] == 76
     plain, rounded = figures["honest_use"].values()
     assert plain["labelled"] and plain["accuracy"] > 0.9
     assert plain["calibration_error"] < 0.1 and rounded["moved"] > plain["moved"] == 0
