@@ -147,9 +147,9 @@ def _counted(number: int, what: str) -> str:
     return f"{number} {what}" + ("s" if number > 1 else "")
 
 
-def _cost(use: HonestUse) -> tuple[float, float, float]:
-    """Sorts by what honest users lose: right answers first."""
-    return -use.accuracy, use.calibration_error or 0.0, use.moved
+def _cost(use: HonestUse) -> tuple[float, float]:
+    """Sorts by what honest users lose: right answers first, then how far their scores move."""
+    return -use.accuracy, use.moved
 
 
 def _kept(audit: Audit, measure: str) -> str:
