@@ -56,6 +56,7 @@ _LONG = dict.fromkeys(
     (
         *("export_halves", "export_litert", "export_saved_model", "join_sources"),
         *("Calibration", "DecoderProgram", "Method", "fit_student", "train_decoder"),
+        "train_random_switching",
     ),
     pytest.mark.slow,
 )
