@@ -19,7 +19,6 @@ from keras_reprogram.source.folded_network import folded
 from keras_reprogram.source.keras_classifier import (
     asks_otherwise,
     check_predict,
-    draws_at_random,
     features_of,
     network_input_of,
     own_image_size,
@@ -32,6 +31,7 @@ from keras_reprogram.source.network_input import (
     check_channel_order,
     check_has_colours,
     compute_in_float32,
+    draws_at_random,
     float_images,
     has_no_gradient,
     integer_input,

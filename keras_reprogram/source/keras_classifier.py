@@ -146,8 +146,3 @@ def check_predict(model: Any, images: np.ndarray, scores: np.ndarray) -> None:
         f"`preprocessing=(scale, offset)`; or ask `predict` itself, in "
         f"`OpaqueSource(network.predict, ...)` (--source FILE.py:NAME)."
     )
-
-
-def draws_at_random(model: keras.Model) -> bool:
-    """Whether a layer of a network draws at random in every call, as `RandomSwitching` does."""
-    return any(getattr(layer, "answers_at_random", False) for layer in model._flatten_layers())

@@ -366,3 +366,8 @@ def quantised_layers(network: keras.Model) -> dict[str, str]:
     """Layers that `network.quantize(mode)` changed, such as `{"dense": "int8"}`."""
     modes = ((layer.name, layer.quantization_mode) for layer in network._flatten_layers())
     return {name: mode for name, mode in modes if mode is not None}
+
+
+def draws_at_random(model: keras.Model) -> bool:
+    """Whether a layer of a network draws at random in every call, as `RandomSwitching` does."""
+    return any(getattr(layer, "answers_at_random", False) for layer in model._flatten_layers())
