@@ -276,8 +276,8 @@ def markdown(rows: list[Row]) -> str:
             "",
             f"No source, logistic regression on character n-grams: {_cell(alone)}.",
             "",
-            "| source | method | queries | trained source | untrained source |",
-            "| --- | --- | ---: | ---: | ---: |",
+            "| source | method | seeds | queries | trained source | untrained source |",
+            "| --- | --- | ---: | ---: | ---: | ---: |",
         ]
         for source in PAIRS[target]:
             for method in (*MAPS, *TRAINED):
@@ -288,9 +288,9 @@ def markdown(rows: list[Row]) -> str:
                 if not own:
                     continue
                 cells = [_cell([r.test_accuracy for r in some]) for some in (own, control)]
+                queries = f"{np.mean([r.queries for r in own]):,.0f}"
                 lines.append(
-                    f"| {source} | {method} | {np.mean([r.queries for r in own]):,.0f} | "
-                    f"{' | '.join(cells)} |"
+                    f"| {source} | {method} | {len(own)} | {queries} | {' | '.join(cells)} |"
                 )
         lines.append("")
     return "\n".join(lines)

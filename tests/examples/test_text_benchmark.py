@@ -78,7 +78,7 @@ def test_the_table_has_the_control_beside_each_row():
         rows.append(row("names LSTM", "exact map, 8 views", seed, accuracy))
         rows.append(row("untrained names LSTM", "exact map, 8 views", seed, accuracy - 0.2))
     lines = text.markdown(rows).splitlines()
-    assert "| names LSTM | exact map, 8 views | 80 | 0.600 ± 0.141 | 0.400 ± 0.141 |" in lines
+    assert "| names LSTM | exact map, 8 views | 2 | 80 | 0.600 ± 0.141 | 0.400 ± 0.141 |" in lines
     assert "No source, logistic regression on character n-grams: 0.750." in lines
 
 
