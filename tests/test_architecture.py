@@ -22,7 +22,7 @@ PACKAGE = "keras_reprogram"
 LAYERS = (
     {"command_line", "__main__"},
     {"__init__"},
-    {"testing", "scoring"},
+    {"testing", "scoring", "mlflow"},
     {"audit", "serving"},
     {"export", "datasets", "baselines", "report", "methods", "student"},
     {"model"},
@@ -51,6 +51,7 @@ TENSORFLOW_ALLOWED = (
     "model/",
     "report/program_images.py",
     "export/",
+    "mlflow/",
     "serving/",
     "scoring/inputs.py",
     "datasets/",

@@ -51,6 +51,14 @@ _FILE_SUFFIXES = {
 }
 
 
+class OtherServer(StrEnum):
+    """Servers, besides TensorFlow Serving, that version folders have configurations for."""
+
+    TRITON = "triton"
+    OPENVINO = "openvino"
+    KSERVE = "kserve"
+
+
 @with_exit_codes
 @with_source_settings
 @with_litert_settings
@@ -87,6 +95,14 @@ def export(
     ] = None,
     settings: SourceSettings,
     litert: LiteRTSettings,
+    server: Annotated[
+        list[OtherServer] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Also write the configuration of another server than TensorFlow Serving for the "
+            "SavedModel: triton, openvino or kserve. Repeat it for several.",
+        ),
+    ] = None,
     coverage: Coverage = None,
     class_wise: ClassWise = None,
     abstain: Abstain = None,
@@ -118,6 +134,7 @@ def export(
     if output is not None:
         check_folder(output)
     folder, file = _places(opened, output, kind, litert)
+    _check_servers(server, kind)
     if kind == ExportFormat.HALVES:
         _refuse_with_halves(source)
     elif kind in _FILE_SUFFIXES and file.exists() and not overwrite:
@@ -147,7 +164,8 @@ def export(
         if kind == ExportFormat.HALVES:
             written += _write_halves(opened, model, folder, progress)
         if kind in (ExportFormat.SAVED_MODEL, ExportFormat.BOTH):
-            written.append(_write_saved_model(opened, model, folder, equivalent, progress))
+            version = _write_saved_model(opened, model, folder, equivalent, progress)
+            written += [version, *_write_for_servers(version, server or [])]
         if writes_litert:
             how = {"force": force, "overwrite": overwrite}
             written.append(litert.write(opened, model, file, equivalent, progress, **how))
@@ -173,6 +191,20 @@ def _places(
             "out, and export the SavedModel by itself."
         )
     return named, named.with_name(f"{named.name}{_FILE_SUFFIXES.get(kind, '')}")
+
+
+def _check_servers(servers: list[OtherServer] | None, kind: ExportFormat) -> None:
+    if servers and kind not in (ExportFormat.SAVED_MODEL, ExportFormat.BOTH):
+        raise ValueError(
+            f"--server is for a SavedModel. Received: --server {servers[0]} with --format {kind}. "
+            "Leave it out, or choose --format saved-model."
+        )
+
+
+def _write_for_servers(version: Path, servers: list[OtherServer]) -> list[Path]:
+    from keras_reprogram.export import write_for_server
+
+    return [write_for_server(version, server) for server in dict.fromkeys(servers)]
 
 
 def _choose_sets(

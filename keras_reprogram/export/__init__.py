@@ -7,6 +7,7 @@ from keras_reprogram.export.litert import export_litert
 from keras_reprogram.export.litert_facts import read_litert_facts
 from keras_reprogram.export.litert_targets import TARGETS
 from keras_reprogram.export.onnx_export import export_onnx, onnx_blockers, read_onnx_facts
+from keras_reprogram.export.other_servers import write_for_server
 from keras_reprogram.export.saved_model import ExportedModel, export_saved_model
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "onnx_blockers",
     "read_litert_facts",
     "read_onnx_facts",
+    "write_for_server",
 ]
