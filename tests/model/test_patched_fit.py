@@ -43,7 +43,11 @@ def test_arrays_are_seen_with_the_callers_arguments(seen) -> None:
     assert [len(part) for part in seen["validation_data"]] == [5, 5]
     # What nobody gave is not named, so that others may find it out themselves.
     assert not {"y", "class_weight", "sample_weight", "steps_per_epoch"} & seen.keys()
-    model.fit(IMAGES, LABELS, shuffle=False, verbose=0)
+
+
+@pytest.mark.slow
+def test_what_nobody_gave_is_what_fit_takes(seen) -> None:
+    head_model(built=True).fit(IMAGES, LABELS, shuffle=False, verbose=0)
     assert (seen["batch_size"], seen["shuffle"], seen["validation_split"]) == (32, False, 0.0)
 
 
