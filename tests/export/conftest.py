@@ -1,11 +1,8 @@
 """Exports that take seconds to write, for all tests that only look at them."""
 
-import os
-from pathlib import Path
-
 import pytest
+from environments import Environments
 from exported_models import export_digits
-from runtime_environments import Environments
 
 from keras_reprogram.export import saved_model
 
@@ -29,6 +26,5 @@ def unchecked(monkeypatch):
 
 @pytest.fixture(scope="session")
 def environments(tmp_path_factory):
-    """Environments for other people's runtimes."""
-    kept = os.environ.get("KERAS_REPROGRAM_RUNTIMES")
-    return Environments(Path(kept) if kept else tmp_path_factory.mktemp("runtimes"))
+    """Environments for other people's runtimes and servers."""
+    return Environments.kept_or_in(tmp_path_factory.mktemp("runtimes"))

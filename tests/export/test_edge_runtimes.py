@@ -102,14 +102,14 @@ def agreement(digits, printed):
 @pytest.mark.parametrize("form", ["float32", "float16", "int8"])
 def test_a_raspberry_pi_names_the_models_classes(digits, environments, form) -> None:
     model = digits.file("tflite-runtime", form)
-    printed = run(environments.python(BOARD), "classify.py", model, *digits.images)
+    printed = run(environments.python(*BOARD), "classify.py", model, *digits.images)
     assert agreement(digits, printed) >= (0.9 if form == "int8" else 1.0)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("mediapipe") is None, reason="pip install mediapipe")
 def test_mediapipe_names_the_models_classes(digits, environments) -> None:
     model = digits.file("mediapipe", "float16")
-    python = environments.python(PHONE)
+    python = environments.python(*PHONE)
     printed = run(python, "mediapipe_classify.py", model, *digits.images)
     assert agreement(digits, printed) == 1.0
     # Three classes each, the most probable one first.
@@ -141,7 +141,7 @@ def test_a_microcontroller_names_the_models_classes(
     model = digits.file("microcontroller", form)
     source = tmp_path / "model.cc"
     options = ("--c-file", source)
-    python = environments.python(MICRO)
+    python = environments.python(*MICRO)
     printed = run(python, "microcontroller.py", model, *digits.images, *options)
     print(f"\n{form}: {printed.splitlines()[0]}\n{printed.splitlines()[1]}")
     assert agreement(digits, printed) >= (0.9 if form == "int8" else 1.0)

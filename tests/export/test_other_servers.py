@@ -13,7 +13,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from environments import Environments
 from exported_models import png, scores_of
 from google.protobuf import text_format
 
@@ -118,11 +117,6 @@ def test_what_is_refused(version, tmp_path) -> None:
 # === The servers themselves ===
 
 
-@pytest.fixture(scope="module")
-def environments(tmp_path_factory) -> Environments:
-    return Environments.kept_or_in(tmp_path_factory.mktemp("servers"))
-
-
 def free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
@@ -142,7 +136,11 @@ def triton_server(python: Path, repository: Path, folder: Path):
     stub = shipped / "python_backend_stubs" / number / "triton_python_backend_stub"
     shutil.copy(stub, backends / "python")
     http, grpc = free_ports(2)
-    command = [str(shipped / "bin" / "tritonserver"), "--allow-metrics=false"]
+    command = [
+        str(shipped / "bin" / "tritonserver"),
+        "--allow-metrics=false",
+        "--exit-timeout-secs=3",
+    ]
     command += [f"--model-repository={repository}", f"--backend-directory={backends}"]
     command += ["--http-address=127.0.0.1", f"--http-port={http}"]
     command += ["--grpc-address=127.0.0.1", f"--grpc-port={grpc}"]
@@ -163,7 +161,9 @@ def triton_server(python: Path, repository: Path, folder: Path):
 def triton(digits, environments, tmp_path_factory):
     """A running Triton on the repository of the digits, and a client of it."""
     client = pytest.importorskip("tritonclient.http")
-    python = environments.python("nvidia-pytriton==0.7.0", options=("--no-deps",), seeing=True)
+    # With NumPy 2 this Triton's Python backend reads and writes arrays wrongly.
+    packages = ("nvidia-pytriton==0.7.0", "numpy==1.26.4")
+    python = environments.python(*packages, options=("--no-deps",), seeing=True)
     folder = tmp_path_factory.mktemp("triton")
     base = folder / "digits"
     shutil.copytree(digits.exported, base / "1")
@@ -179,6 +179,7 @@ def triton(digits, environments, tmp_path_factory):
                 pytest.fail(server.log.read_text()[-3000:])
             time.sleep(0.3)
         yield SimpleNamespace(client=client, asking=asking)
+        asking.close()
 
 
 def asked(triton, name, values, kind, **options):
@@ -210,7 +211,7 @@ def test_triton_itself_answers_as_the_model(triton, digits) -> None:
 def test_triton_says_what_is_wrong_with_a_file(triton) -> None:
     with pytest.raises(triton.client.InferenceServerException) as error:
         asked(triton, "image_bytes", np.array([[b"no image"]], object), "BYTES")
-    assert "BMP" in str(error.value) or "image" in str(error.value).lower()
+    assert "Image files must be JPEG, PNG, or BMP" in str(error.value)
 
 
 OLDER_TENSORFLOW = """
@@ -296,19 +297,14 @@ def test_the_classes_of_kserve_read_its_manifest(version, environments) -> None:
 
 
 @pytest.mark.slow
-def test_tf2onnx_calls_a_graph_with_a_decoder_converted(digits, tmp_path) -> None:
+def test_tf2onnx_converts_no_graph_that_decodes_files(digits, tmp_path) -> None:
     """Why the documentation says to take `serving_default` for ONNX."""
     pytest.importorskip("tf2onnx")
-    onnx = pytest.importorskip("onnx")
-    onnxruntime = pytest.importorskip("onnxruntime")
     file = tmp_path / "files.onnx"
-    options = ["--saved-model", str(digits.exported), "--output", str(file)]
+    options = ["--saved-model", str(digits.exported), "--output", str(file), "--opset", "17"]
     options += ["--signature_def", "image_bytes", "--tag", "serve"]
     done = subprocess.run(
         [sys.executable, "-m", "tf2onnx.convert", *options], capture_output=True, text=True
     )
-    assert done.returncode == 0 and "Successfully converted" in done.stderr
-    kinds = {node.op_type for node in onnx.load(str(file)).graph.node}
-    assert {"DecodeJpeg", "ScaleAndTranslate"} <= kinds
-    with pytest.raises(Exception, match="DecodeJpeg|ScaleAndTranslate|not a registered"):
-        onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    assert done.returncode == 1 and not file.exists()
+    assert "requires the shape of input" in done.stderr
