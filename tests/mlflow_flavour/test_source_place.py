@@ -12,6 +12,8 @@ from keras_reprogram import LiteRTSource, PixelSource, embedded_path
 from keras_reprogram.mlflow import log_model, save_model
 from keras_reprogram.mlflow.source_place import check_place, describe_files, source_at
 
+pytestmark = pytest.mark.slow
+
 MODULE = "from keras_reprogram import PixelSource\n"
 IMAGES = np.linspace(0, 255, 2 * 32 * 32 * 3, dtype="float32").reshape(2, 32, 32, 3)
 
