@@ -263,7 +263,8 @@ def test_sources_of_samples_keep_the_contract(shape, answers):
             return ops.convert_to_numpy(frozen_one(rows))
 
         source = OpaqueSource(ask, shape, LABELS, value_range=(0, 255), identity="rows")
-    program = SeriesProgram((6,), shape, source_range=(0, 255), scale=0.002)
+    # Four copies of seven leave two samples for the program.
+    program = SeriesProgram((7,), shape, source_range=(0, 255), scale=0.002)
     check_source(source, answering.get_weights, 1e-5, program)
 
 
