@@ -14,7 +14,9 @@ from keras_reprogram import FrozenSource, LiteRTSource, SavedModelSource, embedd
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("reprogram_data")]
 
-SAME = 1e-6
+# Normalisation layers are folded into convolutions, and one call has other batches: float32 rounds
+# scores of up to 1 otherwise, by up to 3e-6 as seen here.
+SAME = 1e-5
 PIXELS = (0.0, 255.0)
 
 
