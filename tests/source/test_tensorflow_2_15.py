@@ -48,7 +48,13 @@ def written(tmp_path_factory):
         return SimpleNamespace(folder=folder, photos=photos, scores=dict(scores))
 
 
-def check(name, found, expected, tolerance=1e-6):
+# Normalisation layers are folded, and another version of XNNPACK multiplies otherwise.
+ROUNDING = 1e-5
+# 8-bit files answer on another runtime, whose kernels round layers otherwise.
+LEAST_SAME, MOST_APART = 0.9, 0.06
+
+
+def check(name, found, expected, tolerance=ROUNDING):
     difference = float(np.abs(found - expected).max())
     print(f"TensorFlow 2.15, {name}: 50 photos, largest difference {difference:.2g}")
     assert found.shape == expected.shape == (50, 1000)
@@ -71,8 +77,10 @@ def test_saved_models(name, written):
 
 @pytest.mark.parametrize("name", ["float", "dynamic", "uint8", "int8"])
 def test_litert_files(name, written):
-    """8-bit files answer on another runtime, which may round a layer otherwise: see `_STEPS`."""
     source = LiteRTSource(written.folder / f"{name}.tflite", value_range=RANGE)
-    step = source.score_step
-    assert (step > 0) == name.endswith("int8")
-    check(f"{name}.tflite", scores_of(source, written.photos), written.scores[name], step + 1e-6)
+    assert (source.score_step > 0) == name.endswith("int8")
+    found, expected = scores_of(source, written.photos), written.scores[name]
+    check(f"{name}.tflite", found, expected, ROUNDING if name == "float" else MOST_APART)
+    same = np.mean(found.argmax(axis=1) == expected.argmax(axis=1))
+    print(f"TensorFlow 2.15, {name}.tflite: the same label for {same:.0%}")
+    assert same >= (1 if name == "float" else LEAST_SAME)
