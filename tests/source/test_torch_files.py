@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="pip install torch onnxscript")
 pytestmark = [
     pytest.mark.slow,
     # Files of the older exporter are around, and it still writes them.
-    pytest.mark.filterwarnings("ignore:You are using the legacy TorchScript-based:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:You are using the legacy:DeprecationWarning"),
 ]
 
 SHAPE, NUM_LABELS = (32, 32, 3), 7
