@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from keras_reprogram.arguments import is_image
 from keras_reprogram.command_line.console import facts_table, print_table, with_exit_codes
 from keras_reprogram.command_line.evaluate import image_files
 from keras_reprogram.command_line.options import JsonFile, SourceName
@@ -107,6 +106,7 @@ def probe(
     """
     check_json_path(json_file)
     check_source(source)
+    from keras_reprogram.arguments import is_image
     from keras_reprogram.command_line.file_facts import file_facts, says_its_pixels
 
     opened = _open(source, settings)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_reprogram.arguments import is_image
 from keras_reprogram.command_line.options import check_folder
 from keras_reprogram.command_line.source_settings import SourceSettings
 from keras_reprogram.command_line.target_settings import TargetSettings
@@ -62,6 +61,7 @@ class Run:
         self, resolved: ResolvedSource, *, check_probe: bool = True
     ) -> ReprogrammedModel:
         """Joins the run's program to its source."""
+        from keras_reprogram.arguments import is_image
         from keras_reprogram.command_line.beside import with_beside
         from keras_reprogram.datasets.image_files import PICTURE_RANGE
         from keras_reprogram.model.program_file import load_program
@@ -77,6 +77,8 @@ class Run:
 
     def check_images(self, what: str) -> None:
         """Refuses a run of series where image files are read."""
+        from keras_reprogram.arguments import is_image
+
         shape = tuple(self.facts["target"]["target_shape"])
         if not is_image(shape):
             raise ValueError(

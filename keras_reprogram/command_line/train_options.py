@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from keras_reprogram.arguments import is_image
 from keras_reprogram.command_line.beside import with_beside
 from keras_reprogram.command_line.options import class_weights, parse_class_weight
 
@@ -267,6 +266,7 @@ def build_model(
     """Joins program, source and output map as the options say; `largest` is a series' value."""
     if multi_label:
         options.check_findings()
+    from keras_reprogram.arguments import is_image
     from keras_reprogram.estimators import RandomDirections
     from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 
@@ -311,6 +311,7 @@ def _program(
 def _series_program(
     options: TrainOptions, source: Source, target_shape: tuple[int, ...], seed: int, largest: float
 ) -> SeriesProgram:
+    from keras_reprogram.arguments import is_image
     from keras_reprogram.program import SeriesProgram
 
     options.check_series()
