@@ -160,13 +160,27 @@ REAL = {
 }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", REAL)
-def test_real_files(name):
+def real_file(name):
     path = Path(os.environ.get("KERAS_REPROGRAM_DATA", "no folder")) / "series" / name
     if not path.is_file():
         pytest.skip(f"KERAS_REPROGRAM_DATA has no series/{name}")
-    target = load_series(path)
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", REAL)
+def test_real_files(name):
+    target = load_series(real_file(name))
     assert (len(target.train_images), len(target.test_images)) == REAL[name][:2]
     assert (*target.target_shape, len(target.class_names)) == REAL[name][2:]
     assert set(target.train_labels.tolist()) == set(range(len(target.class_names)))
+
+
+@pytest.mark.slow
+def test_aeon_itself_gives_what_the_files_hold():
+    """GunPoint is in aeon's wheel, and beside the other files of KERAS_REPROGRAM_DATA."""
+    pytest.importorskip("aeon", reason="pip install 'keras-reprogram[series]'")
+    found, expected = load_aeon_series("GunPoint"), load_series(real_file("GunPoint_TRAIN.ts"))
+    np.testing.assert_array_equal(found.train_images, expected.train_images)
+    np.testing.assert_array_equal(found.test_labels, expected.test_labels)
+    assert found.class_names == expected.class_names == ("1", "2")
