@@ -285,7 +285,7 @@ BAD = {
     "lengths": ([[0.0, 1.0], [0.0]], "rows of different lengths"),
     "objects": (np.array([[0.0, 1.0], [0.0]], object), "rows of different lengths"),
     "none": (np.zeros((0, 6)), "an empty data set"),
-    "text": (np.full((4, 6), "a"), "must be numbers. Received: dtype <U1"),
+    "text": (np.full((4, 6), "a"), "They must be numbers. Received: 'a'"),
     "missing": (np.where(np.arange(24).reshape(4, 6) == 8, np.nan, 0), "nan in row 1, place .2,."),
     "out of range": (np.full((4, 6), 3.0), r"`target_range` \(-1, 1\). Received: values from 3"),
 }
