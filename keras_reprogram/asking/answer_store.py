@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from keras_reprogram.files import whole_file
-from keras_reprogram.fitting.weight_copy import WeightCopy
+from keras_reprogram.fitting.weight_copy import WeightCopy, random_states
 
 # Bytes. Larger answers are stored in files only.
 MOST_MEMORY = 2**31
@@ -132,8 +132,7 @@ def is_cacheable(program: Any, trainable: bool) -> bool:
 
 def check_cacheable(program: keras.layers.Layer, images: np.ndarray) -> np.ndarray:
     """Source images of the first 16 images; raises if training would change them."""
-    # Keras keeps the state of random layers among the variables, but not among the weights.
-    if len(program.variables) > len(program.weights):
+    if random_states(program):
         raise MovingAnswersError("the program draws random numbers (augmentation)")
     before = WeightCopy(program.weights)
     some = images[:_PROBED_IMAGES]

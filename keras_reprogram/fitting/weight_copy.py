@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -33,3 +34,10 @@ class WeightCopy:
 def trained_variables(model: Any) -> list[Any]:
     """Weights of a model's program and output map: all but the source's."""
     return [*model.program.weights, *model.output_map.weights]
+
+
+def random_states(layer: keras.layers.Layer) -> list[Any]:
+    """What random layers (dropout, augmentation) inside a layer have drawn so far, `(2,)` each."""
+    # Keras keeps them among the variables, but not among the weights.
+    weights = {id(weight) for weight in layer.weights}
+    return [variable for variable in layer.variables if id(variable) not in weights]

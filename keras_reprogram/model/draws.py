@@ -1,10 +1,31 @@
-"""Learning from what a program draws: the gradient of its likelihood, weighed by rewards."""
+"""What is drawn in a training step: by random layers, by programs that learn from draws."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+import keras
 import tensorflow as tf
+
+from keras_reprogram.fitting.weight_copy import random_states
+
+
+def seed_random_layers(layers: Iterable[keras.layers.Layer], seed_and_step: Any) -> None:
+    """Sets what random layers (dropout, augmentation) draw in one training step.
+
+    Keras counts their draws in states that no backup of weights holds. Set from the step, a
+    resumed run draws what the uninterrupted one would.
+
+    Args:
+        layers: whose random layers, however deeply they are nested.
+        seed_and_step: uint32 `(2,)`, the model's seed and the number of the step.
+    """
+    states = {id(state): state for layer in layers for state in random_states(layer)}
+    start = tf.bitcast(seed_and_step, tf.int32)
+    for place, state in enumerate(states.values()):
+        # Each draws for itself, as layers of one seed would not.
+        state.assign(tf.bitcast(tf.random.fold_in(start, place), tf.uint32))
 
 
 def check_draws(estimator: Any, program: Any) -> None:

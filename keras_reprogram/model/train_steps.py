@@ -14,7 +14,12 @@ from keras_reprogram.asking.answer_cache import ANSWERS
 from keras_reprogram.asking.asker import split_calls
 from keras_reprogram.asking.strategy import has_several_workers, in_replica
 from keras_reprogram.estimators.gradient_estimator import row_loss
-from keras_reprogram.model.draws import check_draws, gradient_of_draws, row_weights
+from keras_reprogram.model.draws import (
+    check_draws,
+    gradient_of_draws,
+    row_weights,
+    seed_random_layers,
+)
 from keras_reprogram.model.replicas import ReplicaSeed, replica_share
 from keras_reprogram.program.program import flat_value, unflatten
 
@@ -98,12 +103,14 @@ class TrainSteps:
             # The other two steps on images keep the map as it predicts.
             as_keras = model.gradient_estimator is None and not model.output_map.observes
             with self._after(answers):
+                self._seed_random_layers()
                 return self.learn(lambda: answers, answers, y, sample_weight, training=as_keras)
         self._check_batch(x)
         rows = tf.shape(x)[0]
         if self.estimates:
             rows = rows * (1 + model.gradient_estimator.queries_per_image)
         with self._after(x), model.asker.counting(rows):
+            self._seed_random_layers()
             if model.gradient_estimator is not None:
                 drawn = self._drawn(x)
                 scores = model.asker.scores_of(x, drawn)
@@ -270,14 +277,22 @@ class TrainSteps:
             return None
         return self.model.program.draw(x, self._draw_directions())
 
-    def _draw_directions(self) -> keras.random.SeedGenerator:
-        """The estimator's seed, from the step number, so that resumed runs repeat its draws."""
+    def _seed_random_layers(self) -> None:
+        """Lets random layers of program and map draw from the step number, as directions are."""
+        seed_random_layers((self.model.program, self.model.output_map), self._seed_and_step())
+
+    def _seed_and_step(self) -> Any:
+        """`[seed, step]`, the seed that of this replica."""
         step = self.taken if self.model.compiled else 0
         if in_replica():
-            return ReplicaSeed(self.model.seed, step)
-        self._direction_seed.state.assign(
-            tf.stack([tf.cast(self.model.seed, tf.uint32), tf.cast(step, tf.uint32)])
-        )
+            return ReplicaSeed(self.model.seed, step).state
+        return tf.stack([tf.cast(self.model.seed, tf.uint32), tf.cast(step, tf.uint32)])
+
+    def _draw_directions(self) -> keras.random.SeedGenerator:
+        """The estimator's seed, from the step number, so that resumed runs repeat its draws."""
+        if in_replica():
+            return ReplicaSeed(self.model.seed, self.taken)
+        self._direction_seed.state.assign(self._seed_and_step())
         return self._direction_seed
 
     def first_candidate(self) -> Any:

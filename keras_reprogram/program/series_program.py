@@ -52,7 +52,7 @@ class SeriesProgram(Program):
         channels: `"refuse"` raises for several channels, `"average"` takes their mean.
         oversized: `"refuse"` raises for a series longer than the source's samples, `"resample"`
             shrinks it to them.
-        seed: draws the views and what dropout leaves out.
+        seed: draws the views. What `fit` leaves out follows from the model's seed and the step.
         name: layer name.
 
     Call arguments:

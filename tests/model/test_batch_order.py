@@ -6,7 +6,9 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from small_models import (
+    TARGET_SHAPE,
     assert_equal_values,
     directions,
     frozen_source,
@@ -16,8 +18,10 @@ from small_models import (
     trained_values,
 )
 
+from keras_reprogram import ProgramLayer
 from keras_reprogram.asking.data import split_last
 from keras_reprogram.model.callbacks import BatchOrder
+from keras_reprogram.model.draws import seed_random_layers
 
 IMAGES, LABELS = images_and_labels(22)
 SIZE = 4  # 6 batches an epoch, the last one short
@@ -129,7 +133,26 @@ class KillAt(keras.callbacks.Callback):
             raise self.error("killed")
 
 
+class RandomProgram(ProgramLayer):
+    """Draws in training, once by a layer with a seed and once by one without."""
+
+    def build(self, input_shape):
+        self.noise = [keras.layers.Dropout(0.3, seed=5), keras.layers.Dropout(0.3)]
+        super().build(input_shape)
+
+    def call(self, images, training=None):
+        for layer in self.noise:
+            images = layer(images, training=training)
+        return super().call(images)
+
+
+def random_program(source):
+    facts = {"source_range": source.value_range, "placement": "center"}
+    return RandomProgram(TARGET_SHAPE, source.source_shape, **facts)
+
+
 MODELS = {
+    "random": lambda: small_model(source := frozen_source(), program=random_program(source)),
     "frozen": lambda: small_model(frozen_source()),
     "estimated": lambda: small_model(frozen_source(), estimator=directions(2)),
     "callable": lambda: small_model(opaque_source()),
@@ -164,6 +187,7 @@ KILLS = {"epoch": ("epoch", (1, 1), KilledError), "mid-epoch": (3, (1, 2), Syste
         ("callable", "epoch"),
         ("callable", "mid-epoch"),
         ("frozen", "mid-epoch"),
+        ("random", "mid-epoch"),
         # Estimated steps resume in mid-epoch as others do, at twice the time.
         pytest.param("estimated", "mid-epoch", marks=pytest.mark.slow),
         # The backup of an epoch's end is kept by the same callback for every kind of source.
@@ -246,3 +270,15 @@ def test_training_may_go_on_in_a_second_fit() -> None:
     model = run("callable", epochs=2)
     model.fit(*FEW, SIZE, epochs=EPOCHS, initial_epoch=2, verbose=0)
     assert_equal_values(trained_values(model), expected)
+
+
+def test_random_layers_draw_something_else_in_every_step_and_from_each_seed() -> None:
+    def drawn(step, seed=1):
+        keras.utils.set_random_seed(0)
+        layers = [keras.layers.Dropout(0.5, seed=4) for _ in range(2)]
+        seed_random_layers(layers, tf.constant([seed, step], tf.uint32))
+        return [tuple(map(int, layer.seed_generator.state.numpy())) for layer in layers]
+
+    every = [one for step in range(4) for one in drawn(step)] + drawn(0, seed=2**32 - 1)
+    assert len(set(every)) == len(every)
+    assert drawn(3) == every[6:8]
