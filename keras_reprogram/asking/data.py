@@ -16,9 +16,10 @@ from keras_reprogram.asking.finding_labels import (
     check_every_finding,
     check_findings,
     finding_weights,
+    positive_weights,
 )
 from keras_reprogram.asking.foreign_data import no_array, no_batches_of_hugging_face
-from keras_reprogram.asking.image_weights import image_weights
+from keras_reprogram.asking.image_weights import class_weights, finite_weights, image_weights
 from keras_reprogram.asking.images import (
     EMPTY,
     SeenRange,
@@ -73,8 +74,15 @@ class DataChecks:
         self, labels: np.ndarray, sample_weight: Any, class_weight: dict[int, float] | None
     ) -> np.ndarray | None:
         """Weights of images `(n,)`, or of findings of images `(n, K)`."""
-        weigh = finding_weights if self.multi_label else image_weights
-        return weigh(labels, sample_weight, class_weight)
+        if self.multi_label:
+            return finding_weights(labels, sample_weight, class_weight)
+        return image_weights(labels, sample_weight, class_weight, self.num_classes)
+
+    def class_weights(self, class_weight: dict[int, float] | None) -> None:
+        """Checks weights of classes, or of findings, by themselves."""
+        if class_weight is not None:
+            weigh = positive_weights if self.multi_label else class_weights
+            weigh(class_weight, self.num_classes)
 
     def images(self, x: Any) -> np.ndarray:
         """Target images as a float32 array `(n, h, w, c)`."""
@@ -98,13 +106,7 @@ class DataChecks:
         arrays = (images, np.asarray(y))
         if sample_weight is None:
             return arrays
-        weight = np.asarray(sample_weight, np.float32)
-        if len(weight.reshape(-1)) != len(images):
-            raise ValueError(
-                f"`sample_weight` must be ({len(images)},), one number per image. Received: "
-                f"shape {weight.shape}."
-            )
-        return (*arrays, weight.reshape(-1))
+        return (*arrays, finite_weights(sample_weight, len(images)).astype(np.float32))
 
     def first_batch(self, x: Any, *, labelled: bool) -> None:
         """Checks the first batch of a data set, where reading it is cheap."""

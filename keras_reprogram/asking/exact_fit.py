@@ -82,8 +82,13 @@ def fit_output_map(
             finding that no image has, or every image.
     """
     output_map = model.output_map
+    _check_split(validation_split)
+    model.data_checks.class_weights(class_weight)
     if scores is None:
-        _check_before_asking(model, x, y, sample_weight, labelled=True, steps=steps)
+        labels = _check_before_asking(model, x, y, sample_weight, labelled=True, steps=steps)
+        if labels is not None:
+            check_groups(groups, len(labels))
+            model.data_checks.weights(labels, sample_weight, class_weight)
         if is_array(x):
             model.asker.learned.add(model.data_checks.images(x))
         scores, y, sample_weight = model.asker.ask(
@@ -131,8 +136,8 @@ def _check_before_asking(
     *,
     labelled: bool,
     steps: int | None,
-) -> None:
-    """Checks everything that can be known before the first query."""
+) -> np.ndarray | None:
+    """Checks everything that can be known before the first query; the labels, if they are."""
     if labelled:
         check_fit_device()
     checks, costly = model.data_checks, not model.source.in_graph
@@ -142,18 +147,28 @@ def _check_before_asking(
                 "`steps` counts batches of data that come in batches. Received: arrays and "
                 f"steps={steps}. Pass a part of the arrays."
             )
-        if labelled:
-            labels = checks.arrays(x, y, sample_weight)[1]
-            checks.every_class(checks.labels(labels, len(x)), model.class_names)
-        else:
+        if not labelled:
             checks.images(x)
-        return
+            return None
+        labels = checks.labels(checks.arrays(x, y, sample_weight)[1], len(x))
+        checks.every_class(labels, model.class_names)
+        return labels
     check_end(x, steps, costs=costly)
-    if costly:
-        # Answers may cost money: the data set is read twice rather than asked in vain.
-        labels = checks.all_batches(x, labelled=labelled, steps=steps)
-        if labels is not None:
-            checks.every_class(labels, model.class_names)
+    if not costly:
+        return None
+    # Answers may cost money: the data set is read twice rather than asked in vain.
+    labels = checks.all_batches(x, labelled=labelled, steps=steps)
+    if labels is not None:
+        checks.every_class(labels, model.class_names)
+    return labels
+
+
+def _check_split(validation_split: float) -> None:
+    if not 0 <= validation_split < 1:
+        raise ValueError(
+            "`validation_split` must be a share in [0, 1); 0 holds nothing out. Received: "
+            f"validation_split={validation_split}. Pass 0.2, or leave it out."
+        )
 
 
 def checked_scores(model: Any, scores: Any) -> np.ndarray:
@@ -176,4 +191,11 @@ def check_groups(groups: Any, count: int) -> np.ndarray | None:
         raise ValueError(
             f"`groups` must be ({count},), one group per image. Received: shape {np.shape(groups)}."
         )
-    return np.reshape(groups, -1)
+    groups = np.reshape(groups, -1)
+    # Only NaN differs from itself, and missing names of groups would become one group.
+    if missing := int(np.sum(groups != groups)):
+        raise ValueError(
+            f"`groups` must name the group of every image. Received: NaN for {missing} images. "
+            "Give each of them a group of its own."
+        )
+    return groups

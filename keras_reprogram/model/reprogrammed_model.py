@@ -382,6 +382,7 @@ class ReprogrammedModel(keras.Model):
         """Checks that would otherwise fail after the first paid queries."""
         self._check_ready("fit")
         findings.check_no_class_weight(self, class_weight)
+        self.data_checks.class_weights(class_weight)
         replicas.check_fit(self)
         self.steps.check_gradient()
         if self.compiled and self.output_map.multi_label:

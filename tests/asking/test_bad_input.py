@@ -296,6 +296,36 @@ def test_sample_weights_of_another_length(method, model) -> None:
         getattr(model, method)(IMAGES, LABELS, sample_weight=np.ones(5), verbose=0)
 
 
+NO_NUMBERS = np.where(np.arange(12) == 3, np.nan, 1.0)
+WEIGHTS = {
+    "sample_weight": (NO_NUMBERS, -np.ones(12)),
+    "class_weight": ({0: np.nan}, {1: -1.0}, {"cat": 2.0}, {NUM_CLASSES: 2.0}),
+    "groups": (np.arange(5), NO_NUMBERS),
+    "validation_split": (1.0, -0.1, np.nan),
+}
+
+
+@pytest.mark.parametrize("argument", WEIGHTS)
+def test_all_of_an_exact_fit_is_looked_at_before_the_first_query(argument, model) -> None:
+    for value in WEIGHTS[argument]:
+        with pytest.raises(ValueError, match=rf"`{argument}` .*Received: ") as caught:
+            model.fit_output_map(IMAGES, LABELS, verbose=0, **{argument: value})
+        assert len(str(caught.value)) < 250
+    if argument not in ("sample_weight", "validation_split"):
+        batches = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(4)
+        with pytest.raises(ValueError, match=rf"`{argument}` .*Received: "):
+            model.fit_output_map(batches, verbose=0, **{argument: WEIGHTS[argument][0]})
+
+
+@pytest.mark.parametrize("argument", ["sample_weight", "class_weight"])
+def test_steps_take_no_weights_that_are_no_numbers(argument, model) -> None:
+    for value in WEIGHTS[argument]:
+        with pytest.raises(ValueError, match=rf"`{argument}` .*Received: "):
+            model.fit(IMAGES, LABELS, verbose=0, **{argument: value})
+    with pytest.raises(ValueError, match="`sample_weight` must be finite"):
+        model.evaluate(IMAGES, LABELS, sample_weight=NO_NUMBERS, verbose=0)
+
+
 def test_arguments_that_belong_to_arrays_are_refused_with_data_sets(model) -> None:
     data = as_data(IMAGES, LABELS).batch(4)
     for options in (

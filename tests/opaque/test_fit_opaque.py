@@ -423,13 +423,13 @@ def test_views_of_another_program_cannot_be_chosen():
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ({"sample_weight": np.r_[np.nan, np.ones(COUNT - 1)]}, "finite, non-negative"),
+        ({"sample_weight": np.r_[np.nan, np.ones(COUNT - 1)]}, "finite and non-negative"),
         ({"sample_weight": np.r_[-1.0, np.ones(COUNT - 1)]}, "Received: values from -1.0 to 1.0"),
         ({"sample_weight": np.zeros(COUNT)}, "not all zero"),
         ({"class_weight": {0: np.nan}}, "finite, non-negative weights.*Received: {0: nan}"),
         ({"class_weight": {1: -2.0}}, "finite, non-negative weights.*Received: {1: -2.0}"),
         ({"class_weight": dict.fromkeys(range(3), 0.0)}, "exclude all images"),
-        ({"class_weight": {"cat": 2.0}}, "class numbers to weights. Received: 'cat'"),
+        ({"class_weight": {"cat": 2.0}}, r"class numbers in \[0, 3\) to weights. Received: 'cat'"),
     ],
 )
 def test_wrong_weights_cost_nothing(weights, message):
