@@ -184,8 +184,9 @@ class Asker:
         batch_size: int,
         steps: int | None = None,
         verbose: Any = "auto",
+        learned: bool = False,
     ) -> tuple[np.ndarray, Any, Any]:
-        """Answers `(n, V, S)`, labels and weights of all batches."""
+        """Answers `(n, V, S)`, labels and weights of all batches, `learned` from or not."""
         total = None
         if is_array(x):
             x = self.checks.images(x)
@@ -196,7 +197,10 @@ class Asker:
         def images() -> Iterator[np.ndarray]:
             for batch, labels, weight in batches(x, y, sample_weight, batch_size, steps):
                 others.append((labels, weight))
-                yield self.checks.images(batch)
+                batch = self.checks.images(batch)
+                if learned:
+                    self.learned.add(batch)
+                yield batch
 
         answers = list(self.each(images(), total, verbose))
         if not answers:

@@ -89,11 +89,8 @@ def fit_output_map(
         if labels is not None:
             check_groups(groups, len(labels))
             model.data_checks.weights(labels, sample_weight, class_weight)
-        if is_array(x):
-            model.asker.learned.add(model.data_checks.images(x))
-        scores, y, sample_weight = model.asker.ask(
-            x, y, sample_weight, batch_size=batch_size, steps=steps, verbose=verbose
-        )
+        how = {"batch_size": batch_size, "steps": steps, "verbose": verbose}
+        scores, y, sample_weight = model.asker.ask(x, y, sample_weight, learned=True, **how)
     scores = checked_scores(model, scores)
     checks = model.data_checks
     labels = checks.learned_labels(y, len(scores))

@@ -98,7 +98,7 @@ def fit_thresholds(
     count = len(model.data_checks.images(x)) if scores is None else len(scores)
     labels = check_findings(y, count, model.output_map.num_classes)
     check_every_finding(labels, model.class_names, "held-out")
-    if scores is None:
+    if x is not None:
         model.asker.learned.refuse(model.data_checks.images(x), "Images that choose thresholds")
     weight = model.data_checks.weights(labels, sample_weight, None)
     probabilities = _probabilities(model, x, scores, batch_size, verbose, "fit_thresholds")

@@ -47,7 +47,8 @@ def calibrate(
     Args:
         model: a `ReprogrammedModel`, `self` of its method.
         x: images `(n, h, w, c)` that no fit has seen. Images that were fitted on in this process
-            are refused; earlier fits cannot be known.
+            are refused, also beside `scores`; those of earlier processes, and of a data set that
+            `fit` read, cannot be known.
         y: integer or one-hot labels.
         groups: `(n,)`; images of one value (a patient's, a track's) are not independent, so each
             group counts once. No group may have images in the fit.
@@ -95,10 +96,10 @@ def calibrate(
             "`x` and `y`."
         )
     num_classes = model.output_map.num_classes
-    if scores is None:
+    if x is not None:
         images = model.data_checks.arrays(x, y)[0]
         model.asker.learned.refuse(images)
-    else:
+    if scores is not None:
         scores = checked_scores(model, scores)
     count = len(images if scores is None else scores)
     labels = check_labels(y, count, num_classes)

@@ -133,6 +133,9 @@ def fit_student(
     fitted, choice = learner.student(targets.take(rows), rows)
     wins = choice.score.beats(before)
     known, answered = labels >= 0, targets.answered
+    # So that neither is calibrated on what it learned.
+    baseline.asker.learned.add(images[known])
+    fitted.asker.learned.add(images[rows])
     return Student(
         model=fitted if wins else baseline,
         baseline=baseline,

@@ -5,6 +5,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from small_models import NUM_CLASSES, images_and_labels, opaque_source, small_model
 
 from keras_reprogram import (
@@ -156,8 +157,10 @@ def test_calibration_comes_after_the_fit() -> None:
 
 @pytest.mark.slow
 def test_images_that_were_fitted_on_are_refused() -> None:
+    in_batches = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(25)
     fits = {
         "fit_output_map": lambda model: model.fit_output_map(IMAGES, LABELS, verbose=0),
+        "of a data set": lambda model: model.fit_output_map(in_batches, verbose=0),
         "fit": lambda model: model.fit(IMAGES, LABELS, verbose=0),
         "fit_opaque": lambda model: model.fit_opaque(IMAGES, LABELS, query_budget=60, verbose=0),
     }
@@ -165,6 +168,10 @@ def test_images_that_were_fitted_on_are_refused() -> None:
         model = small_model(opaque_source())
         fit(model)
         refused(model, "60 images, of which 60 were fitted on", IMAGES, LABELS)
+    # Answers that were paid for make them no newer.
+    scores = model.collect_scores(IMAGES, verbose=0)
+    with pytest.raises(ValueError, match="60 images, of which 60 were fitted on"):
+        model.calibrate(IMAGES, LABELS, scores=scores)
     # A data set's own duplicates are no reason.
     mixed = np.concatenate([NEW, IMAGES[:2]])
     model.calibrate(mixed, np.concatenate([NEW_LABELS, LABELS[:2]]), verbose=0)

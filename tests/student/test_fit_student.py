@@ -67,6 +67,11 @@ def test_answers_in_the_ledger_cost_nothing(teacher, ledger, local):
     assert ledger.spent == spent and student.queries_used == 0 and student.price == 0.0
     assert student.num_labelled == FITTED
     assert (student.num_unlabelled, student.num_unanswered) == (60 - FITTED, COUNT - 60)
+    # The student learned them; it cannot be calibrated on them.
+    with pytest.raises(ValueError, match=f"{FITTED} images, of which {FITTED} were fitted on"):
+        student.model.calibrate(X[:FITTED], Y[:FITTED], abstain=0, verbose=0)
+    with pytest.raises(ValueError, match=f"{FITTED} images, of which {FITTED} were fitted on"):
+        student.baseline.calibrate(X[:FITTED], Y[:FITTED], abstain=0, verbose=0)
 
 
 @pytest.mark.slow
