@@ -252,10 +252,10 @@ def _check_source(path: Path, described: dict[str, Any], source: Source, check_p
             f"{source.fingerprint[:16]}. Pass the source that it was trained on."
         )
     probe = described["probe"]
-    if probe is None or source.answers_at_random or not check_probe:
+    if probe is None or source.asked_part().answers_at_random or not check_probe:
         return
     difference = float(np.abs(np.asarray(_probe_answer(source)) - np.asarray(probe)).max())
-    if difference > _PROBE_TOLERANCE:
+    if not difference <= _PROBE_TOLERANCE:
         raise ValueError(
             f"The source answers the probe image stored in {path} differently: scores differ by "
             f"up to {difference:.3f}. Received: a source with the same identity that has changed. "
@@ -265,7 +265,7 @@ def _check_source(path: Path, described: dict[str, Any], source: Source, check_p
 
 def _probe_answer(source: Source) -> list[float] | None:
     """The answer to one fixed image, for sources whose fingerprint is only a name."""
-    if source.in_graph or source.answers_at_random:
+    if source.in_graph or source.asked_part().answers_at_random:
         return None
     low, high = source.probe_range
     ramp = np.linspace(low, high, math.prod(source.source_shape), dtype=np.float32)

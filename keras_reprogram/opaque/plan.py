@@ -15,6 +15,7 @@ from keras_reprogram.asking.answer_store import MOST_MEMORY, is_cacheable
 from keras_reprogram.asking.data import split_counts
 from keras_reprogram.asking.exact_fit import check_groups
 from keras_reprogram.fitting.validation import draw_stratified, split_validation, strata
+from keras_reprogram.fitting.weight_copy import random_states
 from keras_reprogram.opaque.pilot import pilot_rows, plan_pilot
 from keras_reprogram.opaque.query_estimate import RECIPES, QueryEstimate
 from keras_reprogram.opaque.step_check import check_queries
@@ -369,5 +370,9 @@ def _passes(model: Any, epochs: int, cache_features: Any, queries: int) -> int:
     images = queries // model.queries_per_prediction
     size = 4 * images * math.prod(model.asker.answer_shape)
     fits = cache_features != "memory" or size <= MOST_MEMORY
-    keeps = cache_features is not None and fits and is_cacheable(model.program, model.trainable)
+    moves = (
+        model.source.answers_at_random or model.asker.has_strategy or random_states(model.program)
+    )
+    stays = is_cacheable(model.program, model.trainable) and not moves
+    keeps = cache_features is not None and fits and stays
     return min(epochs, 1) if keeps else epochs

@@ -91,7 +91,7 @@ class JointSource(Source):
         self.differentiable, self.in_graph = asked.differentiable, asked.in_graph
         self.exportable = asked.exportable and all(part.exportable for part in beside)
         self.rounds_images, self.takes_bytes = asked.rounds_images, asked.takes_bytes
-        self.answers_at_random = asked.answers_at_random
+        self.answers_at_random = any(part.answers_at_random for part in (asked, *beside))
         self.supports_jit = asked.supports_jit
         self.built = True
 

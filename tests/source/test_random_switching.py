@@ -13,6 +13,7 @@ from keras_reprogram import (
     ProgramLayer,
     RandomSwitching,
     ReprogrammedModel,
+    join_sources,
     load_program,
     save_program,
     train_random_switching,
@@ -146,6 +147,15 @@ class TestSource:
         quiet = FrozenSource(plain, value_range=(0, 1))
         assert not quiet.answers_at_random and "answers_at_random" not in quiet.describe()
 
+    def test_a_joint_source_answers_at_random_if_any_part_does(self, network: keras.Model) -> None:
+        plain = keras.Sequential([hidden((6, 6, 1)), head((8,))])
+        *parts, other = (FrozenSource(one, value_range=(0, 1)) for one in (network, plain, plain))
+        for asked, beside in (parts, parts[::-1]):
+            joint = join_sources([asked, beside], target_shape=(4, 4, 1), target_range=(0, 1))
+            assert joint.answers_at_random
+        quiet = join_sources([parts[1], other], target_shape=(4, 4, 1), target_range=(0, 1))
+        assert not quiet.answers_at_random
+
     def test_epochs_ask_again(self, network: keras.Model, tmp_path: Path) -> None:
         source = FrozenSource(network, value_range=(0, 1))
         model = model_around(source)
@@ -153,6 +163,8 @@ class TestSource:
         images, labels = np.random.default_rng(0).random((20, 4, 4, 1)), np.arange(20) % 2
         model.fit_output_map(images, labels, verbose=0)
         model.compile("adam", loss="sparse_categorical_crossentropy")
+        expected = model.estimate_queries(20, recipe="fit", epochs=3)
+        assert expected.total == 60
         before = model.queries_used
         with pytest.warns(UserWarning, match="the source answers at random"):
             model.fit(images, labels, epochs=3, cache_features=tmp_path, verbose=0)
