@@ -91,7 +91,7 @@ class Size:
 
 
 SIZES = {
-    FULL: Size(8_000, 8, 3, 8, 6_000, 6, 1_000, 2_000),
+    FULL: Size(5_000, 6, 3, 8, 4_000, 5, 1_000, 1_000),
     QUICK: Size(200, 1, 2, 2, 160, 1, 80, 100),
 }
 
@@ -359,8 +359,8 @@ def markdown(rows: list[Row]) -> str:
     lines = [
         "# Random switching",
         "",
-        "Written by `python examples/benchmark/random_switching.py`: test accuracy, mean over seeds "
-        "and their standard deviation. Accuracy on MNIST, but for the first row, which is the "
+        "Written by `python examples/benchmark/random_switching.py`: test accuracy, mean over "
+        "seeds and their standard deviation. Accuracy on MNIST, but for the first row, which is the "
         "networks' own on CIFAR-10. See `Row` in the script for the columns of the CSV file.",
     ]
     for name, size in SIZES.items():

@@ -9,14 +9,21 @@ Both are read from the folder that KERAS_REPROGRAM_DATA names:
   has them (data/train_5500.label.txt, data/test_TREC_10.label.txt).
 
 A name of several languages is one row of each, and all of them are on one side of the split.
+
+    python examples/benchmark/text_data.py questions questions.csv
+
+writes a task as a table for `keras-reprogram train --target`.
 """
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import Annotated, NamedTuple
 
 import numpy as np
+import typer
 
 from keras_reprogram.datasets.original_files import VARIABLE, data_file
 
@@ -105,3 +112,28 @@ TASKS = {
     "5 languages": lambda seed: surnames(seed, FEW_LANGUAGES),
     "18 languages": surnames,
 }
+
+
+def main(
+    task: Annotated[str, typer.Argument(help=f"One of: {', '.join(TASKS)}.")],
+    table: Annotated[Path, typer.Argument(help="The .csv file that is written.")],
+    seed: Annotated[int, typer.Option(help="Of the split of names.")] = 0,
+) -> None:
+    """Writes a task as a table of text, label and split."""
+    if task not in TASKS:
+        raise typer.BadParameter(f"Expected one of {', '.join(TASKS)}. Received: {task}.")
+    found = TASKS[task](seed)
+    parts = (
+        ("train", found.train_texts, found.train_labels),
+        ("test", found.test_texts, found.test_labels),
+    )
+    with table.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("text", "label", "split"))
+        for part, texts, labels in parts:
+            names = [found.class_names[label] for label in labels]
+            writer.writerows(zip(texts, names, [part] * len(texts), strict=True))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -18,9 +18,11 @@ from typing import Annotated, NamedTuple
 import keras
 import numpy as np
 import typer
+from langid_source import VOCABULARY as LANGID_VOCABULARY
+from langid_source import source as langid_source
 from text_data import TASKS, TextTask
 
-from keras_reprogram import FrozenSource, OpaqueSource, Source, Vocabulary
+from keras_reprogram import FrozenSource, Source, Vocabulary
 from keras_reprogram.fitting.validation import split_validation
 
 WIDE, EPOCHS, BATCH_SIZE = 64, 10, 64
@@ -28,17 +30,6 @@ NETWORKS = ("LSTM", "biLSTM", "CNN")
 # Their own task, and how often a token must occur in its training part.
 OWN_TASKS = {"names": ("18 languages", 1), "questions": ("questions", 5)}
 LANGID = "langid"
-# Every alphabet that langid knows many languages of; where it begins, and how many letters.
-ALPHABETS = (
-    (0x61, 26),
-    (0xE0, 32),
-    (0x3B1, 25),
-    (0x430, 32),
-    (0x5D0, 27),
-    (0x627, 36),
-    (0x905, 53),
-)
-LANGID_LENGTH = 40
 
 
 class TextSource(NamedTuple):
@@ -58,7 +49,7 @@ def source_names() -> list[str]:
 def source_named(name: str, folder: Path) -> TextSource:
     """A source, trained into the folder if it is not there yet."""
     if name == LANGID:
-        return langid_source()
+        return TextSource(langid_source(), LANGID_VOCABULARY)
     trained = not name.startswith("untrained ")
     own, kind = name.removeprefix("untrained ").split()
     task = TASKS[OWN_TASKS[own][0]](0)
@@ -136,39 +127,6 @@ def encoded(vocabulary: Vocabulary, texts: list[str]) -> np.ndarray:
 def one_hot(vocabulary: Vocabulary, numbers: np.ndarray) -> np.ndarray:
     """One-hot rows, float32 `(n, length, size)`."""
     return np.eye(vocabulary.size, dtype=np.float32)[numbers]
-
-
-def langid_source() -> TextSource:
-    """The package langid (Lui and Baldwin 2012), a linear model of byte sequences: 97 languages.
-
-    It is asked about texts of letters of seven alphabets.
-    """
-    try:
-        from langid.langid import LanguageIdentifier, model
-    except ImportError:
-        raise ImportError(
-            "The source langid needs the package langid. Received: no such package. "
-            "pip install langid"
-        ) from None
-    identifier = LanguageIdentifier.from_modelstring(model, norm_probs=False)
-    letters = [chr(code) for start, count in ALPHABETS for code in range(start, start + count)]
-    vocabulary = Vocabulary([" ", *letters], LANGID_LENGTH, unit="characters")
-
-    def scores(rows: np.ndarray) -> np.ndarray:
-        texts = vocabulary.decode(rows)
-        counts = np.array([identifier.instance2fv(text) for text in texts])
-        return identifier.nb_classprobs(counts).astype(np.float32)
-
-    source = OpaqueSource(
-        scores,
-        (vocabulary.length, vocabulary.size),
-        len(identifier.nb_classes),
-        value_range=(0, 1),
-        identity=f"langid {len(identifier.nb_classes)}",
-        class_names=identifier.nb_classes,
-        score_kind="logits",
-    )
-    return TextSource(source, vocabulary)
 
 
 def main(

@@ -9,6 +9,7 @@ from keras_reprogram.baselines.findings import (
 from keras_reprogram.baselines.fine_tuning import fit_fine_tuned
 from keras_reprogram.baselines.scratch import fit_scratch
 from keras_reprogram.baselines.shallow import fit_linear_head, fit_linear_pixels, fit_no_source
+from keras_reprogram.baselines.texts import fit_no_source_texts
 
 __all__ = [
     "Baseline",
@@ -19,5 +20,6 @@ __all__ = [
     "fit_linear_pixels",
     "fit_no_source",
     "fit_no_source_findings",
+    "fit_no_source_texts",
     "fit_scratch",
 ]

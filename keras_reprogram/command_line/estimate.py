@@ -107,6 +107,7 @@ def estimate(
     check_source(source)
     check_beside(beside)
     from keras_reprogram.datasets.target_data import Draw
+    from keras_reprogram.datasets.text_table import cut_texts
 
     draw = Draw(train_images, test_images, seed)
     data = target_settings.load(target, draw, image_size=target_size, seed=seed)
@@ -114,6 +115,7 @@ def estimate(
         options.check_findings()
     features = output_map == OutputMapKind.NEW_HEAD
     resolved = resolve_source(source, opaque=opaque, settings=settings, features=features).source
+    data = cut_texts(data, resolved.source_shape[0])
     model = _model(options, resolved, data, seed)
     found = replace(
         train_queries(model, data, options), price_per_thousand=price, queries_per_second=per_second
@@ -144,9 +146,17 @@ def estimate(
 
 
 def _model(options: TrainOptions, source: Source, data: TargetData, seed: int) -> ReprogrammedModel:
-    shape, names = data.target_shape, data.class_names
-    several = data.is_multi_label
-    return build_model(options, source, shape, names, seed, data.target_range, multi_label=several)
+    return build_model(
+        options,
+        source,
+        data.target_shape,
+        data.class_names,
+        seed,
+        data.target_range,
+        multi_label=data.is_multi_label,
+        vocabulary=None if data.texts is None else data.texts.vocabulary,
+        num_texts=len(data.train_labels),
+    )
 
 
 def _shown(tried: DryRun) -> dict[str, object]:

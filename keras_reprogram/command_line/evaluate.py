@@ -30,6 +30,7 @@ from keras_reprogram.command_line.options import (
 )
 from keras_reprogram.command_line.run_folder import Run, check_json_path, read_run, write_json
 from keras_reprogram.command_line.target_settings import TargetSettings
+from keras_reprogram.command_line.text_answers import predict_texts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,8 +51,8 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="NAME|PATH",
-            help="Other images of the same classes, named as for train; accuracy is measured on "
-            "their test part. [default: the run's own test images]",
+            help="Other images, or texts, of the same classes, named as for train; accuracy is "
+            "measured on their test part. [default: the run's own test images]",
         ),
     ] = None,
     test_images: TestImages = None,
@@ -88,6 +89,10 @@ def _images(run: Run, target: str | None, test_images: int | None) -> TargetData
     columns = TargetSettings.from_facts(run.facts["target"]).columns if is_table(target) else {}
     settings = TargetSettings(columns=columns)
     settings.check(target)
+    if run.vocabulary is not None:
+        draw = Draw(None, test_images, run.facts["seed"])
+        how = {"seed": run.facts["seed"], "vocabulary": run.vocabulary}
+        return _with_its_classes(run, settings.load(target, draw, **how))
     run.check_images("evaluate --target")
     height, width, _ = run.facts["target"]["target_shape"]
     learned = run.target_range
@@ -105,6 +110,11 @@ def _images(run: Run, target: str | None, test_images: int | None) -> TargetData
             f"{learned[1]:g}. Received: {data.target_range[0]:g}..{data.target_range[1]:g}. Pass "
             "a folder of image files, which are read in the run's range."
         )
+    return _with_its_classes(run, data)
+
+
+def _with_its_classes(run: Run, data: TargetData) -> TargetData:
+    """The data, if they have the classes that a run learned."""
     expected = tuple(run.facts["target"]["class_names"])
     if data.class_names != expected:
         raise ValueError(
@@ -181,7 +191,11 @@ def predict(
     run: RunFolder,
     images: Annotated[
         list[Path],
-        typer.Argument(metavar="IMAGES...", help="Image files, or folders of them."),
+        typer.Argument(
+            metavar="FILES...",
+            help="Image files, or folders of them; of a run of texts .txt files with a text a "
+            "line, or tables with a column text.",
+        ),
     ],
     coverage: Coverage = None,
     class_wise: ClassWise = None,
@@ -196,7 +210,7 @@ def predict(
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Name the class of image files, or their findings.
+    """Name the class of image files, or their findings, or of texts.
 
     Writes CSV to stdout: file, class, probability; of several findings file, findings (joined by
     |), and the largest probability. Images are resized to the size that the program was trained
@@ -208,9 +222,20 @@ def predict(
     With --coverage, --class-wise or --abstain, for a run of train --calibrate, three columns
     follow: set, the classes that the image may have, joined by |; accepted, whether that is one
     class and the image is not foreign; foreign. Probabilities are calibrated then.
+
+    Of a run of texts the columns are file, row, class and probability: rows are counted from 1, in
+    a table below its header.
     """
     check_json_path(json_file)
     opened = read_run(run)
+    if opened.vocabulary is not None:
+        if (coverage, class_wise, abstain) != (None, None, None):
+            raise ValueError(
+                "--coverage, --class-wise and --abstain are for runs of images. Received: "
+                f"{opened.folder}, a run of texts. Use `model.predict_sets` in Python."
+            )
+        predict_texts(opened, images, json_file, Progress(quiet))
+        return
     files = image_files(images)
     opened.check_images("predict")
     class_names = opened.facts["target"]["class_names"]

@@ -27,7 +27,8 @@ TargetName = Annotated[
         metavar="NAME|PATH",
         help="The task to learn: digits, mnist, fashion_mnist, cifar10, cifar100, gtsrb, "
         "ham10000, abide, aptos2019, squares_counting, a folder with one subfolder of images per "
-        "class, a manifest (CSV or Parquet: path, label, group, split, weight), a .npz file "
+        "class, a manifest (CSV or Parquet: path, label, group, split, weight), a table of texts "
+        "(text in place of path), a .npz file "
         "of MedMNIST, or a name in TensorFlow Datasets (tfds:NAME), including caltech101_thesis. "
         "Files come from the folders KERAS_REPROGRAM_DATA and TFDS_DATA_DIR, or are downloaded.",
     ),

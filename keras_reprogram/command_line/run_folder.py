@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from keras_reprogram.command_line.sources import ResolvedSource
     from keras_reprogram.datasets import TargetData
     from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
+    from keras_reprogram.program import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -76,15 +77,28 @@ class Run:
         return load_program(self.folder / PROGRAM, source, check_probe=check_probe)
 
     def check_images(self, what: str) -> None:
-        """Refuses a run of series where image files are read."""
+        """Refuses a run of series or texts where image files are read."""
         from keras_reprogram.arguments import is_image
 
         shape = tuple(self.facts["target"]["target_shape"])
         if not is_image(shape):
+            kind = "series" if self.vocabulary is None else "texts"
             raise ValueError(
-                f"{what} reads image files. Received: {self.folder}, a run of series {shape}. Use "
+                f"{what} reads image files. Received: {self.folder}, a run of {kind} {shape}. Use "
                 "`load_program` in Python, or an export."
             )
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """The vocabulary of a run of texts, `None` of others."""
+        from keras_reprogram.model.program_file import read_description
+
+        config = read_description(self.folder / PROGRAM)["program"]["config"].get("vocabulary")
+        if config is None:
+            return None
+        from keras_reprogram.program import Vocabulary
+
+        return Vocabulary.from_config(config["config"])
 
     @property
     def target_range(self) -> tuple[float, float] | None:
@@ -117,6 +131,7 @@ class Run:
             seed=seed,
             target_range=self.target_range,
             reading=self.image_reading,
+            vocabulary=self.vocabulary,
         )
 
 

@@ -17,6 +17,7 @@ from keras_reprogram.baselines import (
     fit_linear_head_findings,
     fit_no_source,
     fit_no_source_findings,
+    fit_no_source_texts,
 )
 from keras_reprogram.command_line.answers import ask, predict, rows_at_once
 from keras_reprogram.command_line.console import Progress
@@ -172,6 +173,8 @@ def model_for(
         target.target_range,
         multi_label=target.is_multi_label,
         largest=float(np.abs(target.train_images).max()),
+        vocabulary=None if target.texts is None else target.texts.vocabulary,
+        num_texts=len(target.train_labels),
     )
 
 
@@ -308,8 +311,11 @@ def no_source(
 
     Of several findings, of logistic regressions on the pixels and on random RBF features.
     """
-    progress.note("Fitting the no-source baseline on the pixels.")
+    what = "pixels" if target.texts is None else "texts"
+    progress.note(f"Fitting the no-source baseline on the {what}.")
     start = time.perf_counter()
+    if target.texts is not None:
+        return _no_source_texts(target, seed, weights, start, ordinal)
     target = _as_pixels(target)
     learned = target.learned()
     weight = _weight(learned, weights)
@@ -336,6 +342,24 @@ def no_source(
     seconds = time.perf_counter() - start
     outcome = Outcome(0.0, len(target.test_labels), seconds, note=baseline.name)
     predicted = baseline.predict(target.test_images)
+    return outcome.measure(predicted, target.test_labels, ordinal=ordinal)
+
+
+def _no_source_texts(
+    target: TargetData, seed: int, weights: dict[int, float] | None, start: float, ordinal: bool
+) -> Outcome:
+    learned: Any = target.learned()
+    baseline = fit_no_source_texts(
+        learned.texts.train,
+        learned.train_labels,
+        num_classes=len(target.class_names),
+        seed=seed,
+        groups=learned.train_groups,
+        sample_weight=_weight(learned, weights),
+    )
+    seconds = time.perf_counter() - start
+    outcome = Outcome(0.0, len(target.test_labels), seconds, note=baseline.name)
+    predicted = baseline.predict(learned.texts.test)
     return outcome.measure(predicted, target.test_labels, ordinal=ordinal)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
     from keras_reprogram.output_map import OutputMap
-    from keras_reprogram.program import ProgramLayer, SeriesProgram
+    from keras_reprogram.program import ProgramLayer, SeriesProgram, TextProgram, Vocabulary
     from keras_reprogram.source import Source
 
 _MOST_LABELS_PER_CLASS = 10
@@ -226,6 +227,24 @@ class TrainOptions:
                 f"copies. Received: --placement {self.placement}. Leave it out."
             )
 
+    def check_texts(self, source: Source) -> None:
+        """Refuses settings, and a source, that are not for texts."""
+        if self.placement != PlacementKind.VIEWS:
+            raise ValueError(
+                "--placement is for images; views of a text differ in how its tokens are remapped. "
+                f"Received: --placement {self.placement}. Leave it out."
+            )
+        if self.beside is not None:
+            raise ValueError(
+                "--beside is for images and series. Received: --beside beside a target of texts. "
+                "Leave it out; the row `no source` shows what their characters give alone."
+            )
+        if len(source.source_shape) != 2:
+            raise ValueError(
+                "A target of texts needs a --source of texts, which takes one-hot rows (tokens, "
+                f"vocabulary). Received: a source of shape {tuple(source.source_shape)}."
+            )
+
     def check_findings(self) -> None:
         """Refuses settings that are for one class an image."""
         if self.output_map not in _SOLVED:
@@ -262,20 +281,32 @@ def build_model(
     *,
     multi_label: bool = False,
     largest: float = 0.0,
+    vocabulary: Vocabulary | None = None,
+    num_texts: int = 0,
 ) -> ReprogrammedModel:
-    """Joins program, source and output map as the options say; `largest` is a series' value."""
+    """Joins program, source and output map as the options say.
+
+    Of series, `largest` is the largest value; of texts, `vocabulary` is theirs and `num_texts` how
+    many are learned from.
+    """
     if multi_label:
         options.check_findings()
     from keras_reprogram.arguments import is_image
-    from keras_reprogram.estimators import RandomDirections
+    from keras_reprogram.estimators import RandomDirections, ScoreFunction
     from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 
     source = with_beside(source, options.beside, target_shape, target_range)
     directions = _ESTIMATED_DIRECTIONS if options.query_budget is None else 1
     estimated = not source.differentiable or options.query_budget is not None
-    estimator = RandomDirections(directions) if estimated else None
-    program: ProgramLayer | SeriesProgram
-    if is_image(target_shape):
+    estimator: RandomDirections | ScoreFunction | None = None
+    if estimated:
+        estimator = RandomDirections(directions)
+    program: ProgramLayer | SeriesProgram | TextProgram
+    if vocabulary is not None:
+        program = _text_program(options, source, vocabulary, num_texts, seed)
+        # Tokens have no directions: a program of theirs learns from draws.
+        estimator = ScoreFunction(baseline="batch") if estimated and program.trained else None
+    elif is_image(target_shape):
         program = _program(options, source, _TargetImages(target_shape, target_range), seed)
     else:
         program = _series_program(options, source, target_shape, seed, largest)
@@ -327,6 +358,26 @@ def _series_program(
         num_views=options.num_views,
         # Series of deviation 1 keep four of them in the range; larger values fit as well.
         scale=1.0 / max(_DEVIATIONS, largest),
+        seed=seed,
+    )
+
+
+def _text_program(
+    options: TrainOptions, source: Source, vocabulary: Vocabulary, num_texts: int, seed: int
+) -> TextProgram:
+    """Trained where epochs are asked for; else fixed remappings, which the map alone reads."""
+    from keras_reprogram.program import TextProgram
+
+    options.check_texts(source)
+    epochs = 0 if options.query_budget is not None else options.resolved_epochs(source)
+    steps = epochs * math.ceil(num_texts / options.batch_size) // 2
+    return TextProgram(
+        vocabulary,
+        source.source_shape,
+        num_views=options.num_views,
+        trained=epochs > 0,
+        # The second half of the epochs is trained at the last temperature, nearly hard tokens.
+        temperature_steps=max(1, steps),
         seed=seed,
     )
 

@@ -33,6 +33,7 @@ from keras_reprogram.command_line.target_settings import TargetSettings
 from keras_reprogram.command_line.train_options import OutputMapKind, TrainOptions
 from keras_reprogram.datasets import TargetData
 from keras_reprogram.datasets.target_data import Draw
+from keras_reprogram.datasets.text_table import cut_texts
 from keras_reprogram.model.program_file import save_program
 from keras_reprogram.model.reprogrammed_model import ReprogrammedModel
 from keras_reprogram.report import (
@@ -84,10 +85,11 @@ class _Training:
         self.facts: dict[str, Any] = {}
         self.outcomes: dict[str, list[Outcome]] = {}
         self.skewed = False
-        self.target = self._drawn(config.seeds[0])
+        target = self._drawn(config.seeds[0])
         self.resolved = resolve_source(
             config.source, opaque=config.opaque, settings=config.settings, features=config.features
         )
+        self.target = self._cut(target)
 
     def run(self) -> tuple[list[ResultRow], dict[str, Any]]:
         """Trains all seeds; what the run folder keeps is the first one's."""
@@ -100,7 +102,7 @@ class _Training:
         return rows, self.facts
 
     def _seed(self, seed: int, keep: bool) -> SeedRun:
-        target, held = self.target if keep else self._drawn(seed), None
+        target, held = self.target if keep else self._cut(self._drawn(seed)), None
         if self.config.options.calibrate is not None:
             target, held = hold_out(target, self.config.options, seed)
         if keep:
@@ -121,8 +123,9 @@ class _Training:
             calibrate_run(run, held, options, self.progress)
             checkpoint(run.model)
         outcomes |= run.outcomes
-        if self.config.baseline and self.resolved.keras_source is not None:
-            load = self.resolved.keras_source
+        # Features of remapped texts are no features of the texts.
+        load = self.resolved.keras_source if target.texts is None else None
+        if self.config.baseline and load is not None:
             outcomes[LINEAR_HEAD] = linear_head(
                 load, target, seed, self.progress, weights, ordinal=options.ordinal
             )
@@ -139,6 +142,10 @@ class _Training:
         if target.is_multi_label:
             config.options.check_findings()
         return target
+
+    def _cut(self, target: TargetData) -> TargetData:
+        """Texts as long as the source's."""
+        return cut_texts(target, self.resolved.source.source_shape[0])
 
     def _checkpoint(self, model: ReprogrammedModel) -> None:
         """Saves a model, so that Ctrl-C leaves a usable run."""

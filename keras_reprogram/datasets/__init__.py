@@ -15,6 +15,7 @@ from keras_reprogram.datasets.mnist import load_fashion_mnist, load_mnist
 from keras_reprogram.datasets.series_files import load_aeon_series, load_series
 from keras_reprogram.datasets.squares_counting import draw_squares, load_squares_counting
 from keras_reprogram.datasets.target_data import TargetData, split_train_test
+from keras_reprogram.datasets.text_table import load_texts
 from keras_reprogram.datasets.tfds import load_tfds
 from keras_reprogram.fitting.validation import split_validation
 
@@ -40,6 +41,7 @@ __all__ = [
     "load_series",
     "load_squares_counting",
     "load_target",
+    "load_texts",
     "load_tfds",
     "split_train_test",
     "split_validation",

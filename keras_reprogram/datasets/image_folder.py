@@ -14,7 +14,8 @@ from keras_reprogram.datasets.image_files import (
     is_image_file,
 )
 from keras_reprogram.datasets.image_groups import groups_of_files
-from keras_reprogram.datasets.listed_images import ListedImages, Part, with_groups
+from keras_reprogram.datasets.listed_images import ListedImages, with_groups
+from keras_reprogram.datasets.parts import Part
 from keras_reprogram.datasets.target_data import Draw, TargetData
 
 TEST_FOLDERS = ("test", "validation", "val")

@@ -1,4 +1,4 @@
-"""ImageTable: a CSV or Parquet file, or a DataFrame, whose rows are images."""
+"""ImageTable: a CSV or Parquet file, or a DataFrame, whose rows are images or texts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from keras_reprogram.optional_packages import needs_extra
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 # Roles that a column may have.
-PATH, LABEL, GROUP, SPLIT, WEIGHT = ROLES = ("path", "label", "group", "split", "weight")
+PATH, LABEL, GROUP, SPLIT, WEIGHT, TEXT = ROLES = (
+    *("path", "label", "group", "split", "weight"),
+    "text",
+)
 
 Columns = Mapping[str, str | Sequence[str]]
 
@@ -108,14 +111,14 @@ def _read_file(path: Path) -> dict[str, list[Any]]:
     if not path.is_file():
         what = "a folder" if path.is_dir() else "no such file"
         raise ValueError(
-            f"Expected a table of images, {', '.join(TABLE_SUFFIXES)}. Received: {path}, {what}. "
-            "Check the path."
+            f"Expected a table of images or texts, {', '.join(TABLE_SUFFIXES)}. Received: {path}, "
+            f"{what}. Check the path."
         )
     if path.suffix.lower() == ".parquet":
         return _read_parquet(path)
     if not is_table(path.name):
         raise ValueError(
-            f"Expected a table of images that ends in {', '.join(TABLE_SUFFIXES)}. Received: "
+            f"Expected a table that ends in {', '.join(TABLE_SUFFIXES)}. Received: "
             f"{path}. Save it as CSV."
         )
     return _read_csv(path)

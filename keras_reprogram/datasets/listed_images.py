@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,28 +22,21 @@ from keras_reprogram.datasets.image_files import (
     stored_levels,
 )
 from keras_reprogram.datasets.level_window import LevelWindow, depth_of, range_of_depth
-from keras_reprogram.datasets.target_data import (
-    Draw,
-    TargetData,
-    draw_part,
-    drawn_notes,
+from keras_reprogram.datasets.parts import (
+    Part,
+    check_groups,
+    draw_parts,
+    held_out_rows,
+    numbered,
+    split_parts,
 )
-from keras_reprogram.fitting.validation import split_validation
+from keras_reprogram.datasets.target_data import Draw, TargetData
 
 # What the signature `image_bytes` of an export decodes.
 SERVED_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png"))
-TEST_FRACTION = 0.2
 LARGEST_SIDE = 224
 # A change of the aspect ratio that is worth a warning.
 SQUASHED = 1.1
-
-
-class Part(StrEnum):
-    """The part of a task that an image belongs to."""
-
-    TRAIN = "train"
-    VALIDATION = "validation"
-    TEST = "test"
 
 
 @dataclass(frozen=True)
@@ -99,13 +91,13 @@ class ListedImages:
         reading: ImageReading,
         finds: bool,
     ) -> TargetData:
-        check_groups(self)
-        train, test, split_notes = self._split(seed)
+        check_groups(self.name, [*map(str, self.paths)], self.parts, self.groups)
+        train, test, split_notes = split_parts(
+            self.labels, self.parts, self.groups, seed, self.unit
+        )
         drawn: tuple[str, ...] = ()
         if draw is not None:
-            train, train_notes = self._drawn("training", train, draw.train_images, draw.seed)
-            test, test_notes = self._drawn("test", test, draw.test_images, draw.seed)
-            drawn = train_notes + test_notes
+            train, test, drawn = draw_parts(self.name, self.labels, train, test, draw)
         rows = np.concatenate([train, test])
         files = _Files.of([self.paths[row] for row in rows], len(train))
         size, notes = choose_size([fact.size for fact in files.facts], image_size)
@@ -129,55 +121,8 @@ class ListedImages:
             target_range=target_range,
             image_reading=reading,
             train_weight=None if self.weight is None else self.weight[train],
-            validation_rows=self._held_out(train),
+            validation_rows=held_out_rows(self.parts, train),
         )
-
-    def _split(self, seed: int) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-        """Positions of training (validation included) and test images."""
-        parts = np.array(self.parts or [Part.TRAIN] * len(self.paths))
-        train, test = np.flatnonzero(parts != Part.TEST), np.flatnonzero(parts == Part.TEST)
-        if len(test):
-            return train, test, ()
-        # What the list holds out to choose by stays what it is.
-        learned, held = np.flatnonzero(parts == Part.TRAIN), np.flatnonzero(parts != Part.TRAIN)
-        groups = None if self.groups is None else self.groups[learned]
-        kept, out = split_validation(learned, self.labels[learned], TEST_FRACTION, seed, groups)
-        by = "class" if groups is None else "group"
-        note = f"No test {self.unit}: split 80/20 by {by}, seed {seed}."
-        return np.sort(np.concatenate([learned[kept], held])), learned[out], (note,)
-
-    def _drawn(
-        self, part: str, rows: np.ndarray, count: int | None, seed: int
-    ) -> tuple[np.ndarray, tuple[str, ...]]:
-        kept = draw_part(self.name, part, self.labels[rows], count, seed)
-        return rows[kept], drawn_notes(part, kept, self.labels[rows], seed)
-
-    def _held_out(self, train: np.ndarray) -> np.ndarray | None:
-        if self.parts is None:
-            return None
-        held = np.array([self.parts[row] == Part.VALIDATION for row in train])
-        return held if held.any() and not held.all() else None
-
-
-def check_groups(listed: ListedImages) -> None:
-    """Refuses a group with images in two parts: its images would be learned and tested on."""
-    if listed.groups is None or listed.parts is None:
-        return
-    first: dict[object, int] = {}
-    for row, group in enumerate(listed.groups.tolist()):
-        before = first.setdefault(group, row)
-        if listed.parts[row] != listed.parts[before]:
-            raise ValueError(
-                f"Expected all images of a group in one part of {listed.name!r}. Received: "
-                f"{listed.paths[before]} in {listed.parts[before]} and {listed.paths[row]} in "
-                f"{listed.parts[row]}, both of group {group}. Move one of them, leave the parts "
-                "out (images are split by group then), or leave the groups out."
-            )
-
-
-def numbered(groups: np.ndarray) -> np.ndarray:
-    """Groups of any kind as integers from 0."""
-    return np.unique(groups, return_inverse=True)[1].ravel()
 
 
 def with_groups(listed: ListedImages, groups: Sequence[object] | np.ndarray) -> ListedImages:

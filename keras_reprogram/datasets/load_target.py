@@ -17,13 +17,14 @@ from keras_reprogram.datasets.gtsrb import load_gtsrb
 from keras_reprogram.datasets.gtsrb_attributes import load_gtsrb_attributes
 from keras_reprogram.datasets.ham10000 import load_ham10000
 from keras_reprogram.datasets.image_folder import load_image_folder
-from keras_reprogram.datasets.image_table import TABLE_SUFFIXES, Columns, is_table
-from keras_reprogram.datasets.manifest import load_manifest
+from keras_reprogram.datasets.image_table import TABLE_SUFFIXES, Columns, is_table, read_table
+from keras_reprogram.datasets.manifest import list_manifest
 from keras_reprogram.datasets.medmnist import load_medmnist
 from keras_reprogram.datasets.mnist import load_fashion_mnist, load_mnist
 from keras_reprogram.datasets.series_files import is_series_file, load_aeon_series, load_series
 from keras_reprogram.datasets.squares_counting import load_squares_counting
 from keras_reprogram.datasets.target_data import Draw, TargetData
+from keras_reprogram.datasets.text_table import TextReading, is_text_table, texts_of
 from keras_reprogram.datasets.tfds import UnknownTfdsNameError, find_builder, load_tfds
 from keras_reprogram.optional_packages import install_command
 
@@ -66,13 +67,15 @@ def load_target(
     columns: Columns | None = None,
     fit: str = "stretch",
     reading: ImageReading | None = None,
+    texts: TextReading | None = None,
 ) -> TargetData:
     """Loads a target task by its name.
 
     Names are tried in this order: a known data set (`digits`, `mnist`, `fashion_mnist`, `cifar10`,
     `cifar100`, `gtsrb`, `gtsrb_attributes`, `ham10000`, `abide`, `aptos2019`, `squares_counting`),
     a folder that exists (write `./digits` for a folder called like a known data set), a manifest
-    (a .csv, .tsv or .parquet file, see `load_manifest`), an archive of MedMNIST (.npz, see
+    (a .csv, .tsv or .parquet file, see `load_manifest`; with a column `text` instead of `path` it
+    is a table of texts, see `load_texts`), an archive of MedMNIST (.npz, see
     `load_medmnist`), series (NAME_TRAIN.ts, .txt, .tsv or an .npz of series, see `load_series`, or
     `aeon:NAME`), a TensorFlow Datasets name such as `caltech101`, or `caltech101_thesis` of
     this package's own builders (`tfds:NAME` asks for it outright, also where it has the name of a
@@ -100,6 +103,7 @@ def load_target(
         fit: What becomes of other aspect ratios in a folder, a manifest or a TFDS data set, as
             `load_image_folder` takes it.
         reading: How a folder or a manifest is read, as `load_image_folder` takes it.
+        texts: How texts become token numbers.
 
     Returns:
         The target's images, labels and class names.
@@ -118,7 +122,7 @@ def load_target(
         print(target.target_shape, len(target.class_names))  # (8, 8, 1) 10
         ```
     """
-    kind = _checked_kind(name, groups, columns, fit)
+    kind = _checked_kind(name, groups, columns, fit, texts)
     options: dict[str, Any] = {"image_size": image_size, "seed": seed, "draw": draw, "fit": fit}
     of_files: dict[str, Any] = {"target_range": target_range, "reading": reading}
     if kind == _Kind.KNOWN:
@@ -127,7 +131,11 @@ def load_target(
     if kind == _Kind.FOLDER:
         return load_image_folder(name, groups=groups, **of_files, **options)
     if kind == _Kind.TABLE:
-        return load_manifest(name, columns=columns, **of_files, **options)
+        rows = read_table(name, columns or {})
+        if is_text_table(rows):
+            return texts_of(rows, texts or TextReading(), seed, draw)
+        _refuse_texts(name, _Kind.TABLE, texts)
+        return list_manifest(rows, Path(name).expanduser().parent).read(**of_files, **options)
     if kind == _Kind.SERIES:
         is_name = name.startswith(AEON_PREFIX)
         load: Callable[[str], TargetData] = load_aeon_series if is_name else load_series
@@ -145,16 +153,34 @@ def check_target(
     groups: str | Path | None = None,
     columns: Columns | None = None,
     fit: str = "stretch",
+    texts: TextReading | None = None,
 ) -> None:
     """Raises what `load_target` raises for a name that nobody knows; loads no images."""
-    if _checked_kind(name, groups, columns, fit) == _Kind.TFDS:
+    if _checked_kind(name, groups, columns, fit, texts) == _Kind.TFDS:
         with _explained(name):
             find_builder(name.removeprefix(TFDS_PREFIX))
 
 
-def _checked_kind(name: str, groups: str | Path | None, columns: Columns | None, fit: str) -> _Kind:
+def _refuse_texts(name: str, kind: _Kind, texts: TextReading | None) -> None:
+    if texts is not None:
+        raise ValueError(
+            "--text-unit, --minimum-count and --lowercase are for a table with a column `text`. "
+            f"Received: one of them beside the target {name!r}, {kind}. Leave it "
+            "out, or say which column holds the texts: --column text=NAME."
+        )
+
+
+def _checked_kind(
+    name: str,
+    groups: str | Path | None,
+    columns: Columns | None,
+    fit: str,
+    texts: TextReading | None,
+) -> _Kind:
     """What a name stands for; refuses what is said of another kind."""
     kind = _kind(name)
+    if kind != _Kind.TABLE:
+        _refuse_texts(name, kind, texts)
     of_one_size = (_Kind.KNOWN, _Kind.ARCHIVE, _Kind.SERIES)
     if one_of("fit", fit, FITS) != "stretch" and kind in of_one_size:
         raise ValueError(
@@ -201,7 +227,7 @@ def _no_target_file(path: Path) -> str:
         "Unpack it, and pass the folder."
         if packed
         else "Pass a folder with one subfolder of images per class, or a table with the columns "
-        "path and label."
+        "path and label, or text and label."
     )
     return (
         "Expected a target: a folder of class folders, a manifest "

@@ -14,12 +14,14 @@ from keras_reprogram.datasets.image_table import (
     PATH,
     ROLES,
     SPLIT,
+    TEXT,
     WEIGHT,
     Columns,
     ImageTable,
     read_table,
 )
-from keras_reprogram.datasets.listed_images import ListedImages, Part
+from keras_reprogram.datasets.listed_images import ListedImages
+from keras_reprogram.datasets.parts import Part
 from keras_reprogram.datasets.target_data import Draw, TargetData
 
 _PARTS = {
@@ -110,10 +112,6 @@ def list_manifest(rows: ImageTable, folder: Path) -> ListedImages:
     """The files of a table with what it says of them; all must exist, none is opened."""
     paths = _paths(rows, folder)
     labels, class_names, notes = _labels(rows)
-    groups = rows.column(GROUP)
-    for number, group in enumerate(groups):
-        if not group:
-            raise rows.error(number, "a group", "an empty cell", "Give each image of it its own.")
     name = Path(rows.name).stem if Path(rows.name).suffix else "table"
     return ListedImages(
         name,
@@ -121,9 +119,9 @@ def list_manifest(rows: ImageTable, folder: Path) -> ListedImages:
         labels,
         class_names,
         origin=f"{len(paths):,} image files in the table {rows.name}.",
-        parts=_parts(rows),
-        groups=np.array(groups) if groups else None,
-        weight=_weights(rows),
+        parts=parts_of(rows),
+        groups=groups_of(rows),
+        weight=weights_of(rows),
         notes=notes,
         unit="rows",
     )
@@ -153,16 +151,27 @@ def _paths(rows: ImageTable, folder: Path) -> tuple[Path, ...]:
 
 def _labels(rows: ImageTable) -> tuple[np.ndarray, tuple[str, ...], tuple[str, ...]]:
     headers = rows.headers(LABEL)
-    taken = {header for role in ROLES for header in rows.headers(role)}
-    others = tuple(header for header in rows.cells if header not in taken)
+    others = other_headers(rows, TEXT)
     if len(headers) == 1:
-        labels, names = _classes(rows, headers[0])
-        unused = (f"Columns that were not used: {', '.join(others)}.",) if others else ()
-        return labels, names, unused
+        labels, names = classes_of(rows, headers[0])
+        return labels, names, unused_note(others)
     return _findings(rows, headers or others), headers or others, ()
 
 
-def _classes(rows: ImageTable, header: str) -> tuple[np.ndarray, tuple[str, ...]]:
+def other_headers(rows: ImageTable, foreign_role: str) -> tuple[str, ...]:
+    """Headers without a meaning, where one of the roles is none of this kind of table."""
+    roles = (role for role in ROLES if role != foreign_role)
+    taken = {header for role in roles for header in rows.headers(role)}
+    return tuple(header for header in rows.cells if header not in taken)
+
+
+def unused_note(others: tuple[str, ...]) -> tuple[str, ...]:
+    """Says which columns were not used, if there are any."""
+    return (f"Columns that were not used: {', '.join(others)}.",) if others else ()
+
+
+def classes_of(rows: ImageTable, header: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Integer labels `(n,)` of a column, and the names of its classes, sorted."""
     cells = rows.cells[header]
     for number, cell in enumerate(cells):
         if not cell:
@@ -173,7 +182,7 @@ def _classes(rows: ImageTable, header: str) -> tuple[np.ndarray, tuple[str, ...]
     if len(names) < 2:
         raise ValueError(
             f"Expected two or more classes in the column {header!r} of {rows.name}. Received: "
-            f"{names[0]!r} in every row. Add images of another class."
+            f"{names[0]!r} in every row. Add rows of another class."
         )
     if len(names) == len(cells) > 10:
         raise ValueError(
@@ -205,7 +214,17 @@ def _findings(rows: ImageTable, headers: tuple[str, ...]) -> np.ndarray:
     return table
 
 
-def _parts(rows: ImageTable) -> tuple[Part, ...] | None:
+def groups_of(rows: ImageTable) -> np.ndarray | None:
+    """The column `group`, or `None`."""
+    groups = rows.column(GROUP)
+    for number, group in enumerate(groups):
+        if not group:
+            raise rows.error(number, "a group", "an empty cell", "Give each such row its own.")
+    return np.array(groups) if groups else None
+
+
+def parts_of(rows: ImageTable) -> tuple[Part, ...] | None:
+    """The column `split`, or `None`."""
     cells = rows.column(SPLIT)
     for number, cell in enumerate(cells):
         if cell.lower() not in _PARTS:
@@ -220,7 +239,8 @@ def _parts(rows: ImageTable) -> tuple[Part, ...] | None:
     return parts or None
 
 
-def _weights(rows: ImageTable) -> np.ndarray | None:
+def weights_of(rows: ImageTable) -> np.ndarray | None:
+    """The column `weight`, or `None`."""
     cells = rows.column(WEIGHT)
     weights = np.empty(len(cells), np.float64)
     for number, cell in enumerate(cells):

@@ -28,13 +28,50 @@ class Draw(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
+class TargetTexts:
+    """The texts behind a task's token numbers.
+
+    Args:
+        vocabulary: a `keras_reprogram.Vocabulary`.
+        train: one text a row of the training part.
+        test: likewise.
+    """
+
+    vocabulary: Any
+    train: tuple[str, ...] = field(repr=False)
+    test: tuple[str, ...] = field(repr=False)
+
+    def of(self, train: np.ndarray, test: np.ndarray | None) -> TargetTexts:
+        """The texts of some rows; of all test rows for `None`."""
+        of_test = self.test if test is None else tuple(self.test[row] for row in test)
+        return replace(self, train=tuple(self.train[row] for row in train), test=of_test)
+
+    def check(self, what: str, part: str, numbers: np.ndarray) -> None:
+        """Refuses token numbers that are none of the vocabulary, or not one row a text."""
+        expected = (len(getattr(self, part)), self.vocabulary.length)
+        is_rows = isinstance(numbers, np.ndarray) and numbers.dtype == np.int32
+        if not is_rows or numbers.shape != expected or not len(numbers):
+            received = f"{getattr(numbers, 'dtype', type(numbers).__name__)}"
+            raise ValueError(
+                f"Expected {what} to be int32 token numbers of shape {expected}. Received: "
+                f"{received} of shape {np.shape(numbers)}. Make them with `vocabulary.encode`."
+            )
+        if numbers.min() < 0 or numbers.max() >= self.vocabulary.size:
+            raise ValueError(
+                f"Expected {what} to be token numbers in [0, {self.vocabulary.size}). Received: "
+                f"{numbers.min()} to {numbers.max()}. Make them with `vocabulary.encode`."
+            )
+
+
+@dataclass(frozen=True, eq=False)
 class TargetData:
     """A target task in memory, checked when it is made.
 
     Args:
         name: Short name, for example `"digits"`.
         train_images: uint8 or float32 array of shape `(num_train, height, width, channels)` in
-            `target_range`; of series `(num_train, length)` or `(num_train, length, channels)`.
+            `target_range`; of series `(num_train, length)` or `(num_train, length, channels)`; of
+            texts int32 token numbers `(num_train, length)`.
         train_labels: Integer array of shape `(num_train,)`, values `0..len(class_names) - 1`; of
             several findings an image `(num_train, len(class_names))`, values 0 and 1.
         test_images: As `train_images`, shape `(num_test, height, width, channels)`.
@@ -45,12 +82,13 @@ class TargetData:
         train_groups: Optional integer array of shape `(num_train,)`; images with one value (frames
             of one video track) belong together and validation is split by them.
         target_range: `(low, high)` of the pixels, for `ProgramLayer(target_range=...)`: (0, 255)
-            for pictures, (-1, 1) for correlations; `None` of series, which have none.
+            for pictures, (-1, 1) for correlations; `None` of series and texts, which have none.
         train_weight: Optional array of shape `(num_train,)`, the `sample_weight` of each image:
             finite, 0 or more, not all 0.
         validation_rows: Optional bool array of shape `(num_train,)`, true for the training images
             that the task itself holds out to choose by. They are never learned from.
         image_reading: How files were read (aspect ratio, bits, window), for `model.image_reading`.
+        texts: Of a task of texts, what the token numbers were made of; `None` of others.
 
     Raises:
         ValueError: For wrong ranks, types or lengths, empty parts, NaN, values outside
@@ -81,6 +119,7 @@ class TargetData:
     train_weight: np.ndarray | None = field(default=None, repr=False)
     validation_rows: np.ndarray | None = field(default=None, repr=False)
     image_reading: ImageReading = ImageReading()
+    texts: TargetTexts | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         _check_class_names(self.name, self.class_names)
@@ -88,7 +127,10 @@ class TargetData:
             ("train", self.train_images, self.train_labels),
             ("test", self.test_images, self.test_labels),
         ):
-            _check_images(f"`{part}_images` of {self.name!r}", images, self.target_range)
+            if self.texts is None:
+                _check_images(f"`{part}_images` of {self.name!r}", images, self.target_range)
+            else:
+                self.texts.check(f"`{part}_images` of {self.name!r}", part, images)
             _check_labels(
                 f"`{part}_labels` of {self.name!r}", labels, len(images), self.class_names
             )
@@ -167,6 +209,7 @@ class TargetData:
             self.with_training(train),
             test_images=self.test_images[test],
             test_labels=self.test_labels[test],
+            texts=None if self.texts is None else self.texts.of(train, test),
             notes=self.notes + notes,
         )
 
@@ -199,6 +242,7 @@ class TargetData:
             train_labels=self.train_labels[rows],
             train_groups=of(self.train_groups),
             train_weight=of(self.train_weight),
+            texts=None if self.texts is None else self.texts.of(rows, None),
             # A draw may leave none of either side.
             validation_rows=None if held is None or len(set(held.tolist())) < 2 else held,
         )
@@ -228,11 +272,13 @@ def draw_part(name: str, part: str, labels: np.ndarray, count: int | None, seed:
         raise ValueError(f"Cannot draw {count} {part} images of {name!r}. {error}") from error
 
 
-def drawn_notes(part: str, kept: np.ndarray, labels: np.ndarray, seed: int) -> tuple[str, ...]:
+def drawn_notes(
+    part: str, kept: np.ndarray, labels: np.ndarray, seed: int, unit: str = "images"
+) -> tuple[str, ...]:
     """Says what a draw left out, if it did."""
     if len(kept) == len(labels):
         return ()
-    return (f"{len(kept):,} of {len(labels):,} {part} images drawn, seed {seed}.",)
+    return (f"{len(kept):,} of {len(labels):,} {part} {unit} drawn, seed {seed}.",)
 
 
 def _check_class_names(name: str, class_names: Sequence[str]) -> None:

@@ -60,6 +60,17 @@ def test_no_test_question_is_learned_from(data):
     assert task.test_labels.tolist() == [1, 0]
 
 
+def test_a_task_becomes_a_table(data, tmp_path):
+    data.main("questions", tmp_path / "questions.csv", 0)
+    lines = (tmp_path / "questions.csv").read_text().splitlines()
+    assert lines == [
+        "text,label,split",
+        "when was it ?,NUM,train",
+        "how é ?,NUM,test",
+        "who is the king ?,HUM,test",
+    ]
+
+
 def test_missing_data_are_named(monkeypatch, tmp_path):
     text_data = importlib.import_module("text_data")
     monkeypatch.setenv("KERAS_REPROGRAM_DATA", str(tmp_path))
