@@ -1,7 +1,7 @@
-"""The language identifier of the package langid as a source of texts: 97 languages, no network.
+r"""The language identifier of the package langid as a source of texts: 97 languages, no network.
 
     pip install langid
-    keras-reprogram train --source examples/benchmark/langid_source.py:source \\
+    keras-reprogram train --source examples/benchmark/langid_source.py:source \
         --target questions.csv --num-views 8
 
 langid (Lui and Baldwin 2012) is a linear model of byte sequences. It is asked about texts of

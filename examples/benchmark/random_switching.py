@@ -360,8 +360,8 @@ def markdown(rows: list[Row]) -> str:
         "# Random switching",
         "",
         "Written by `python examples/benchmark/random_switching.py`: test accuracy, mean over "
-        "seeds and their standard deviation. Accuracy on MNIST, but for the first row, which is the "
-        "networks' own on CIFAR-10. See `Row` in the script for the columns of the CSV file.",
+        "seeds and their standard deviation. Accuracy on MNIST, but for the first row, which is "
+        "the networks' own on CIFAR-10. See `Row` in the script for the columns of the CSV file.",
     ]
     for name, size in SIZES.items():
         here = [row for row in rows if row.size == name]
