@@ -18,6 +18,7 @@ from keras_reprogram.source import (
     application_names,
     embedded_path,
 )
+from keras_reprogram.source.answer_probe import probe_source
 from keras_reprogram.source.embedded import TRAFFIC_SIGN_LABELS
 from keras_reprogram.source.keras_files import load_keras_file
 
@@ -85,7 +86,9 @@ def keras_file(path: Path, settings: SourceSettings) -> FrozenSource:
     model = load_keras_file(path)
     if settings.value_range is None:
         raise ValueError(needs_value_range(path))
-    return FrozenSource(model, **settings.arguments(*names, "preprocessing"))
+    source = FrozenSource(model, **settings.arguments(*names, "preprocessing"))
+    probe_source(source, str(path))
+    return source
 
 
 def scores_only(frozen: FrozenSource, text: str) -> Source:

@@ -46,12 +46,14 @@ _MOST_TIMES, _SLACK = 1.5, 0.3
 class _Tried:
     """A form and the figures of its answers; `None` where the source refused to answer.
 
-    `gap` is that of a Keras network's own statistics, if it has any.
+    `gap` is that of a Keras network's own statistics, if it has any. `moves` is whether answers
+    move as they do when a source is opened.
     """
 
     form: PixelForm
     figures: AnswerFigures | None
     gap: float | None = None
+    moves: bool = False
 
     @property
     def merit(self) -> float:
@@ -207,6 +209,7 @@ def _try(
     source: Source, forms: list[PixelForm], images: np.ndarray, query_budget: int
 ) -> list[_Tried]:
     from keras_reprogram.source.answer_figures import answer_figures, changed_copies
+    from keras_reprogram.source.answer_probe import answers_move
 
     copies = changed_copies(images)
     queries = len(forms) * len(copies) * len(images)
@@ -224,7 +227,8 @@ def _try(
             tried.append(_Tried(form, None))
             continue
         figures = answer_figures(answers, source.score_kind)
-        tried.append(_Tried(form, figures, _gap(source, form.pixels(images[:_AT_ONCE]))))
+        gap = _gap(source, form.pixels(images[:_AT_ONCE]))
+        tried.append(_Tried(form, figures, gap, answers_move(answers[0], source.score_kind)))
     return tried
 
 
@@ -266,6 +270,8 @@ def _table(tried: list[_Tried], num_images: int) -> Table:
 def _verdict(tried: list[_Tried], is_told: bool) -> _Verdict:
     from keras_reprogram.source.pixel_forms import in_rgb
 
+    if is_told and tried[0].moves:
+        return _Verdict("The source says which pixels it takes, and its answers move.")
     likely = sorted(_fitting(tried), key=lambda one: (-one.merit, one.gap or 0.0))
     best = likely[0]
     if not best.merit and best.gap is None:
@@ -274,8 +280,6 @@ def _verdict(tried: list[_Tried], is_told: bool) -> _Verdict:
             "under slight changes of it. Show it images like those that it learned from (--images "
             "FOLDER), of several of its classes; check the order of axes (--data-format).",
         )
-    if is_told:
-        return _Verdict("The source says which pixels it takes, and its answers move.")
     alike = [one for one in likely if one.merit >= _AS_LIKELY * best.merit]
     # Most networks take red first, and most hardly mind.
     best = next((one for one in alike if one.form == in_rgb(best.form)), best)

@@ -13,7 +13,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from keras_reprogram.command_line.console import notes_for_warnings
 from keras_reprogram.command_line.source_settings import SourceSettings, needs_value_range
 from keras_reprogram.source.applications import application_names
 
@@ -173,8 +172,7 @@ def _onnx(text: str, settings: SourceSettings, opaque: bool, features: bool) -> 
     settings.refuse(str(path), "an .onnx file has no signatures", *_all_but("signature"))
     names = ("preprocessing", *(field.name for field in dataclasses.fields(SourceSettings)))
     kept = [name for name in names if name not in ("signature", "pixel_scale", "pixel_offset")]
-    with notes_for_warnings():
-        return ResolvedSource(ONNXSource(path, **settings.arguments(*kept)))
+    return ResolvedSource(ONNXSource(path, **settings.arguments(*kept)))
 
 
 def _all_but(*names: str) -> list[str]:
@@ -216,11 +214,13 @@ def _no_saved_model(path: Path) -> str:
 
 def _python(text: str, settings: SourceSettings, opaque: bool, features: bool) -> ResolvedSource:
     from keras_reprogram.source import FrozenSource
+    from keras_reprogram.source.answer_probe import probe_source
 
     source = python_source(text)
     why = f"the Python code sets these; its source takes pixels {source.value_range}"
     settings.refuse(text, why, *_own(settings, source.value_range))
     if isinstance(source, FrozenSource):
+        probe_source(source, text)
         return _keras(lambda: source, text, opaque, features)
     if features:
         raise ValueError(_no_features("a source that Python code makes"))

@@ -13,6 +13,7 @@ from keras import ops
 
 from keras_reprogram.arguments import takes_old_names
 from keras_reprogram.inner_networks import network_config, network_from
+from keras_reprogram.source.answer_probe import probe_source
 from keras_reprogram.source.applications import load_application
 from keras_reprogram.source.fingerprints import network_facts
 from keras_reprogram.source.folded_network import folded
@@ -229,7 +230,9 @@ class FrozenSource(Source):
         assert source.num_labels == 43
         ```
         """
-        return cls(load_keras_file(path), **options)
+        source = cls(load_keras_file(path), **options)
+        probe_source(source, str(path))
+        return source
 
     def answer(self, images: Any) -> Any:
         scale, offset = (np.asarray(part, np.float32) for part in self.preprocessing)

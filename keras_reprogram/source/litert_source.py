@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_reprogram.arguments import is_image
+from keras_reprogram.source.answer_probe import probe_images, warn_if_still
 from keras_reprogram.source.fingerprints import check_sha256
 from keras_reprogram.source.litert_interpreters import Interpreters, open_interpreter
 from keras_reprogram.source.litert_metadata import LiteRTMetadata, read_litert_metadata
@@ -24,6 +25,7 @@ from keras_reprogram.source.network_input import (
 from keras_reprogram.source.pixel_codes import pixel_codes
 from keras_reprogram.source.python_source import PythonSource
 from keras_reprogram.source.shared_work import SharedWork
+from keras_reprogram.source.source import check_answer
 from keras_reprogram.threads import allowed_threads
 
 # Ends of a range that differ by less, as a share of it, are the same: -1 to 0.992, say.
@@ -163,6 +165,8 @@ class LiteRTSource(PythonSource):
         self._images_a_call = fixed if fixed != 1 else None
         self._interpreters = Interpreters(self.model_path)
         self._work = SharedWork(num_threads or allowed_threads())
+        if is_image(self.source_shape):
+            warn_if_still(self._probe(who), self.score_kind, who)
 
     def ask(self, images: np.ndarray) -> np.ndarray:
         if self._images_a_call is None and len(images) > 1:
@@ -200,6 +204,15 @@ class LiteRTSource(PythonSource):
             "data_format": self.data_format,
             "image_size": self.image_size,
         }
+
+    def _probe(self, who: str) -> np.ndarray:
+        """The checked answers to the probe images, asked one by one, which every file allows."""
+        images = probe_images(self.source_shape, self.value_range)
+        parts = in_calls_of(self._images_a_call or 1, len(images))
+        answers = self._answer_parts(images, parts)
+        return check_answer(
+            answers, len(images), self.num_labels, self.sum_tolerance, who, self.score_kind
+        )
 
     def _answer_parts(self, images: np.ndarray, parts: list[tuple[slice, int]]) -> np.ndarray:
         """Scores of parts of the images, each filled up by so many copies of its last image."""

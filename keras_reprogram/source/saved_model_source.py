@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_reprogram.source.answer_probe import probe_images, warn_if_still
 from keras_reprogram.source.fingerprints import check_sha256
 from keras_reprogram.source.network_input import (
     NetworkInput,
@@ -126,11 +127,11 @@ class SavedModelSource(Source):
         output_name = _score_output(function, output, path)
         prepare = _Preparation(preprocessing, channel_order)
         call = _Call(function, input_name, output_name, network_input, spec.dtype, prepare)
-        middle = np.full((1, *network_input.source_shape), sum(value_range) / 2, np.float32)
-        probe = call(tf.constant(middle)).numpy()
+        images = probe_images(network_input.source_shape, value_range)
+        answers = call(tf.constant(images)).numpy()
         super().__init__(
             network_input.source_shape,
-            probe.shape[-1],
+            answers.shape[-1],
             value_range=value_range,
             class_names=class_names,
             score_kind=score_kind,
@@ -149,7 +150,10 @@ class SavedModelSource(Source):
         # own variables, so nothing here becomes trainable.
         self.loaded = loaded
         self._call = call
-        check_answer(probe, 1, self.num_labels, self.sum_tolerance, str(path), self.score_kind)
+        check_answer(
+            answers, len(images), self.num_labels, self.sum_tolerance, str(path), self.score_kind
+        )
+        warn_if_still(answers, self.score_kind, str(path))
 
     @property
     def differentiable(self) -> bool:  # type: ignore[override]

@@ -160,3 +160,16 @@ def test_figures_of_answers() -> None:
     copies = changed_copies(images)
     assert len(copies) == 4 and all(copy.shape == images.shape for copy in copies)
     np.testing.assert_array_equal(copies[2][:, 1:, 1:], images[:, :-1, :-1])
+
+
+@pytest.mark.slow
+def test_a_file_that_says_its_pixels_and_moves_little_is_no_alarm(
+    command: Command, tmp_path: Path, reprogram_models: Path
+) -> None:
+    """Person or no person in 8 bits, shown photos without one."""
+    path = reprogram_models / "edge" / "vww_96_int8.tflite"
+    ended = command("probe", "--source", path, "--json", tmp_path / "probe.json")
+    assert ended.code == 0, ended.err
+    (own, _) = json.loads((tmp_path / "probe.json").read_text())["forms"]
+    assert own["information"] < 0.1
+    assert "The source says which pixels it takes, and its answers move." in ended.out

@@ -314,8 +314,9 @@ def test_onnx_files_take_every_choice(tmp_path: Path, capsys: pytest.CaptureFixt
     assert SourceSettings.from_facts(settings.as_facts()) == settings
     assert capsys.readouterr().err == ""
     too_dark = read_settings(value_range="0,255", pixel_scale="0.00001")
-    assert resolve_source(str(path), settings=too_dark).source.preprocessing == (0.00001, 0.0)
-    assert capsys.readouterr().err.startswith(f"Note: {path} answers nearly alike")
+    with pytest.warns(UserWarning, match="answers nearly alike"):
+        dark = resolve_source(str(path), settings=too_dark).source
+    assert dark.preprocessing == (0.00001, 0.0)
     with pytest.raises(ValueError, match=r"--signature is not for this source: an \.onnx file"):
         resolve_source(str(path), settings=read_settings(signature="serve", value_range="0,1"))
     with pytest.raises(ValueError, match="reads the source's penultimate features"):
@@ -335,3 +336,21 @@ def test_keras_files_take_preprocessing() -> None:
 def test_pixel_numbers_that_are_none_are_refused() -> None:
     with pytest.raises(ValueError, match="--pixel-offset must be a number, or one for each"):
         read_settings(pixel_offset="a,b")
+
+
+@pytest.mark.filterwarnings("default:.*answers nearly alike")
+def test_a_file_whose_answers_hardly_move_is_said(command: Command, tmp_path: Path) -> None:
+    network = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(3, "softmax"),
+        ]
+    )
+    network.layers[-1].set_weights([20 * np.eye(3), np.zeros(3)])
+    network.save(tmp_path / "a.keras")
+    ended = command("inspect", tmp_path / "a.keras", "--value-range", "0,255")
+    assert ended.code == 0 and "nearly alike" not in ended.err
+    ended = command("inspect", tmp_path / "a.keras", "--value-range", "0,1")
+    assert ended.code == 0 and f"Note: {tmp_path / 'a.keras'} answers nearly alike" in ended.err

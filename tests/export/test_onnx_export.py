@@ -166,7 +166,6 @@ def test_a_fixed_batch_stays_one(batch, views, images, tmp_path):
     assert session.get_inputs()[0].shape == [images, *TARGET]
 
 
-@pytest.mark.filterwarnings("ignore:.*answers nearly alike")
 @pytest.mark.usefixtures("no_process")
 def test_an_export_is_a_source_again(tmp_path):
     source = source_of(tmp_path)

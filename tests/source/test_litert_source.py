@@ -281,6 +281,7 @@ def test_bytes_enter_an_8_bit_file_without_a_copy(files):
             return codes
 
     source = Watched(files.uint8)
+    seen.clear()
     source(pixels)
     assert source.pixel_codes.is_as_spread and seen == [(np.uint8, True)]
 

@@ -161,7 +161,7 @@ OTHERS = [
         "of numbers or of encoded files. Received: string",
     ),
     (lambda x: 2 * halves(x), (IMAGES,), "a row that sums to 2"),
-    (lambda x: halves(x)[0], (IMAGES,), r"scores of shape \(1, 2\). Received: shape \(2,\)"),
+    (lambda x: halves(x)[0], (IMAGES,), r"scores of shape \(5, 2\). Received: shape \(2,\)"),
 ]
 
 
