@@ -156,7 +156,8 @@ def answers_fingerprint(
         raise MovingAnswersError(f"what its answers depend on is not known ({error})") from error
     # A service's answers also depend on the request's other options.
     parts += [source.request_options]
-    low, high = source.value_range
+    # Of series and texts nobody may know the range.
+    low, high = source.probe_range
     parts.append(_projections(shown * (255 / (high - low))))
     parts += [images_digest(variable.numpy()) for variable in _fixed(program, trainable)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -36,6 +37,19 @@ def check_draws(estimator: Any, program: Any) -> None:
             f"a `TextProgram`. Received: a {type(program).__name__}. Take `RandomDirections()` for "
             "programs of pixels."
         )
+
+
+def warn_of_no_draws(estimator: Any, program: Any) -> None:
+    """Warns of random layers in a program whose steps are estimated: they have no effect there."""
+    if estimator is None or program.draws or not random_states(program):
+        return
+    warnings.warn(
+        "Estimated steps are taken without what a program draws in training, as finite differences "
+        f"are of one program. Received: a {type(program).__name__} with random layers (dropout, "
+        "augmentation), which will have no effect. Leave them out, or train through a source that "
+        "has a gradient.",
+        stacklevel=4,
+    )
 
 
 def row_weights(

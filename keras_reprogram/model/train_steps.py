@@ -19,6 +19,7 @@ from keras_reprogram.model.draws import (
     gradient_of_draws,
     row_weights,
     seed_random_layers,
+    warn_of_no_draws,
 )
 from keras_reprogram.model.replicas import ReplicaSeed, replica_share
 from keras_reprogram.program.program import flat_value, unflatten
@@ -43,6 +44,7 @@ class TrainSteps:
     def __init__(self, model: Any, direction_seed: keras.random.SeedGenerator) -> None:
         self.model, self._direction_seed = model, direction_seed
         self._gradient_found = False
+        warn_of_no_draws(model.gradient_estimator, model.program)
         self.use_views()
 
     def use_views(self) -> None:

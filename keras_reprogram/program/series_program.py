@@ -49,6 +49,7 @@ class SeriesProgram(Program):
         initializer: of W.
         regularizer: a Keras regularizer for `W`, or a number lambda for `lambda * ||W||^2`.
         dropout: share of W that training steps leave out, in [0, 1); other weights are raised.
+            Steps through a source without a gradient leave none out, and a warning says so.
         channels: `"refuse"` raises for several channels, `"average"` takes their mean.
         oversized: `"refuse"` raises for a series longer than the source's samples, `"resample"`
             shrinks it to them.

@@ -174,7 +174,7 @@ def _differences(facts: dict[str, Any], source: Source) -> list[str]:
         facts = facts | {"scores": fingerprinted_kind(facts["scores"])}
     given = {
         "source_shape": list(source.source_shape),
-        "value_range": list(source.value_range),
+        "value_range": None if source.value_range is None else list(source.value_range),
         "num_labels": source.num_labels,
         "scores": source.fingerprinted_scores,
         "labels": list(source.class_names) if source.class_names else None,

@@ -28,6 +28,7 @@ from keras_reprogram import (
     save_program,
 )
 from keras_reprogram.export import export_halves, read_litert_facts
+from keras_reprogram.serving.gateway import GatewayServable
 
 # (target_shape, source_shape): a series in samples, one of two channels, words as one-hot rows.
 SHAPES = {"one axis": ((6,), (10,)), "two axes": ((6, 2), (10, 2)), "words": ((5,), (5, 7))}
@@ -277,6 +278,33 @@ def test_no_range_is_known():
         OpaqueSource(len, (8, 8, 3), 2, value_range=None, identity="none")
     program = Program((6,), (10,), source_range=None)
     assert program.source_range is None and program.get_config()["source_range"] is None
+
+
+@pytest.mark.slow
+def test_a_series_of_no_known_range_is_cached_and_served(tmp_path):
+    x, y = data("one axis")
+    source = opaque((10,), value_range=None)
+    model = model_of("one axis", source)
+    model.program.trainable = False
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit_output_map(x, y, verbose=0)
+    used = model.queries_used
+    model.fit(x, y, epochs=3, verbose=0)
+    assert model.queries_used == used + 2 * len(x)
+    halves = export_halves(model, tmp_path)
+    gateway = GatewayServable(halves.program, halves.output_map, 1, source)
+    found = gateway.run("serving_default", {"image": x.astype("float32")})["scores"]
+    np.testing.assert_allclose(found, model.predict(x, verbose=0), atol=1e-6)
+    with pytest.raises(ValueError, match=r"fingerprint .*, expected "):
+        GatewayServable(halves.program, halves.output_map, 1, opaque((10,)))
+
+
+def test_estimated_steps_say_that_they_leave_nothing_out():
+    source = opaque((10,), value_range=None)
+    program = SeriesProgram((6,), (10,), dropout=0.5)
+    with pytest.warns(UserWarning, match="a SeriesProgram with random layers .* no effect"):
+        ReprogrammedModel(program, source, DenseMap(CLASSES))
+    ReprogrammedModel(program, frozen((10,), value_range=None), DenseMap(CLASSES))
 
 
 BAD = {
