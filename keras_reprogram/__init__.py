@@ -264,6 +264,7 @@ def is_command(arguments: Sequence[str]) -> bool:
 _WITH_REGISTERED_CLASSES = (
     "program",
     "source.frozen_source",
+    "source.keyword_spotter",
     "source.random_switching",
     "source.speech_commands",
     "source.pixel_source",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from keras_reprogram.source.frozen_source import FrozenSource
     from keras_reprogram.source.joined_sources import join_sources
     from keras_reprogram.source.joint_source import JointSource
+    from keras_reprogram.source.keyword_spotter import KeywordSpotterSource
     from keras_reprogram.source.ledger.query_ledger import Claim, QueryLedger, query_key
     from keras_reprogram.source.litert_source import LiteRTSource
     from keras_reprogram.source.onnx_source import ONNXSource
@@ -35,6 +36,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "frozen_source": ("FrozenSource",),
         "joined_sources": ("join_sources",),
         "joint_source": ("JointSource",),
+        "keyword_spotter": ("KeywordSpotterSource",),
         "ledger.query_ledger": (
             "Claim",
             "QueryLedger",

@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_reprogram.source.frozen_source import FrozenSource
+from keras_reprogram.source.mel_bands import mel_matrix
 
 SAMPLES, SAMPLE_RATE = 16_000, 16_000
 # Where the weights come from, and that they may be used: MIT licence.
@@ -24,6 +25,7 @@ WORDS = (
 _FRAME, _STEP = 1024, 128
 _MEL_BINS, _LOWEST_HERTZ, _HIGHEST_HERTZ = 80, 40.0, 8000.0
 _FLOOR = 1e-6
+_TRIANGLES = mel_matrix(_MEL_BINS, _FRAME // 2 + 1, (_LOWEST_HERTZ, _HIGHEST_HERTZ), SAMPLE_RATE)
 # The slope of a square root is infinite at 0, where a clip is silent.
 _LEAST_POWER = 1e-20
 
@@ -105,7 +107,7 @@ class LogMelBands(keras.layers.Layer):
             ops.pad(sound, ((0, 0), (0, missing))), _FRAME, _STEP, _FRAME, center=False
         )
         magnitude = ops.sqrt(ops.maximum(real**2 + imaginary**2, _LEAST_POWER))
-        bands = ops.log(ops.matmul(magnitude, _mel_matrix()) + _FLOOR)
+        bands = ops.log(ops.matmul(magnitude, _TRIANGLES) + _FLOOR)
         centred = bands - ops.mean(bands, axis=(1, 2), keepdims=True)
         # A clip of silence has no deviation at all.
         return centred / ops.sqrt(ops.mean(centred**2, axis=(1, 2), keepdims=True) + _LEAST_POWER)
@@ -113,25 +115,6 @@ class LogMelBands(keras.layers.Layer):
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         samples = input_shape[1]
         return (input_shape[0], None if samples is None else -(-samples // _STEP), _MEL_BINS)
-
-
-def _mel_matrix() -> np.ndarray:
-    """Triangles of equal width on the mel scale, `(513, 80)`, as `tf.signal` draws them."""
-    # O'Shaughnessy's formula, as in HTK: mel = 1127 ln(1 + f / 700).
-    hertz = np.linspace(0.0, SAMPLE_RATE / 2, _FRAME // 2 + 1)
-    lowest, highest = map(float, _mel(np.array([_LOWEST_HERTZ, _HIGHEST_HERTZ])))
-    corners = np.linspace(lowest, highest, _MEL_BINS + 2)
-    lower, centre, upper = corners[:-2], corners[1:-1], corners[2:]
-    mels = _mel(hertz)[:, None]
-    rising, falling = (mels - lower) / (centre - lower), (upper - mels) / (upper - centre)
-    triangles = np.maximum(0.0, np.minimum(rising, falling))
-    # The constant part of a sound is in no band.
-    triangles[0] = 0.0
-    return triangles.astype(np.float32)
-
-
-def _mel(hertz: np.ndarray) -> np.ndarray:
-    return 1127.0 * np.log1p(hertz / 700.0)
 
 
 def _read_weights(model: keras.Model, path: Path) -> None:
