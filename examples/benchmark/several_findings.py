@@ -301,7 +301,7 @@ def _beside_sklearn(
     for k, regularization in enumerate(fit.regularizations):
         factors = 1 / np.sqrt(penalty[:, k])
         columns, of_finding = along * factors, labels[:, k]
-        theirs = LogisticRegression(C=regularization, max_iter=5000, tol=1e-7)
+        theirs = LogisticRegression(C=regularization, solver="newton-cholesky", tol=1e-12)
         theirs.fit(columns, of_finding)
         kernel, _ = axes.affine(theirs.coef_.T * factors[:, None], theirs.intercept_)
         known = roc_auc_score(pool.test_labels[:, k], held @ kernel[:, 0])

@@ -117,8 +117,9 @@ def _softmax_doubt(logits: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
 
 
 def _sigmoid_errors(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    losses = tf.cast(tf.nn.softplus(logits) - labels * logits, tf.float64)
-    return losses, tf.sigmoid(logits) - labels
+    signs = 2 * labels - 1
+    against = -signs * logits
+    return tf.cast(tf.nn.softplus(against), tf.float64), -signs * tf.sigmoid(against)
 
 
 def _sigmoid_doubt(logits: tf.Tensor, share: tf.Tensor) -> tf.Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,9 @@ _SMALLEST_DOUBT = 1e-6
 # search began; there the same gradient is further from the minimum, so that it goes on from there.
 _MUCH_LESS_DOUBT = 0.25
 _ROUNDS = 4
+# An objective is at least as large as the doubt at its minimum. Where there is less than this, the
+# objective counts for more, so that the same gradient ends the search at the same relative excess.
+_LITTLE_DOUBT = 0.1
 # Squares of all rows at once would take as much memory as the rows.
 _ROWS_AT_ONCE = 1024
 
@@ -99,36 +102,31 @@ class FindingsProblem:
             penalty: `(d, k)`.
             columns: which findings; `None` for all.
             start: of these columns.
-            tolerance: see `TOLERANCE`.
+            tolerance: see `TOLERANCE`; a rougher one ends the search after its first round.
         """
         chosen = np.arange(len(self.total)) if columns is None else columns
-        labels, share = self.labels[:, chosen], self.share[:, chosen]
         penalties = penalty / (regularization * self.total[chosen])
         weights = np.zeros((len(self.variances) + 1, len(chosen)))
+        doubt = self._doubt_by_share(chosen)
         if start is not None:
             weights[:-1], weights[-1] = start.kernel, start.bias
-        iterations = 0
-        with self.products.sigmoid_losses(self._held, labels, share) as losses:
-            doubt = self._doubt(chosen, losses, start)
-            for _ in range(_ROUNDS):
-                curvature = penalties + self.variances[:, chosen] * doubt
-                scale = 1 / np.sqrt(np.vstack([curvature, doubt]))
-                # As in `LogisticProblem`: in float32, and in float64 where that is not enough.
-                for precision in (np.float32, np.float64):
-                    found = lbfgs(
-                        _Objective(losses.in_precision(precision)).preconditioned,
-                        (weights / scale).ravel(),
-                        (penalties, scale),
-                        tolerance,
-                    )
-                    weights = found.x.reshape(scale.shape) * scale
-                    gradient = float(np.abs(found.jac).max())
-                    iterations += int(found.nit)
-                    if gradient <= tolerance:
-                        break
-                before, doubt = doubt, self._doubt(chosen, losses, _solution(weights))
-                if tolerance > TOLERANCE or (doubt > _MUCH_LESS_DOUBT * before).all():
-                    break
+            doubt = self._doubt(chosen, weights)
+        gradients, iterations = np.zeros(len(chosen)), 0
+        going = np.arange(len(chosen))
+        for _ in range(_ROUNDS):
+            found = self._minimum(
+                chosen[going], penalties[:, going], weights[:, going], doubt, tolerance
+            )
+            weights[:, going], gradients[going] = found.weights, found.gradients
+            iterations += found.iterations
+            if tolerance > TOLERANCE:
+                break
+            before, doubt = doubt, self._doubt(chosen[going], weights[:, going])
+            less = doubt < _MUCH_LESS_DOUBT * before
+            going, doubt = going[less], doubt[less]
+            if not len(going):
+                break
+        gradient = float(gradients.max())
         if gradient > FAR * tolerance:
             warnings.warn(
                 f"The exact fit of {len(chosen)} findings ended after {iterations} iterations "
@@ -142,20 +140,54 @@ class FindingsProblem:
     def _held(self) -> Any:
         return self.products.hold(self.rows)
 
-    def _doubt(
-        self, chosen: np.ndarray, losses: RowLosses, start: FindingsSolution | None
-    ) -> np.ndarray:
+    def _minimum(
+        self,
+        chosen: np.ndarray,
+        penalties: np.ndarray,
+        weights: np.ndarray,
+        doubt: np.ndarray,
+        tolerance: float,
+    ) -> _Minimum:
+        """Of some findings, from weights `(d + 1, k)` on, with unknowns for a doubt `(k,)`."""
+        emphasis = np.maximum(1.0, _LITTLE_DOUBT / doubt) if tolerance <= TOLERANCE else 1.0
+        labels, share = self.labels[:, chosen], self.share[:, chosen] * emphasis
+        curvature = np.vstack([penalties + self.variances[:, chosen] * doubt, doubt])
+        scale = 1 / np.sqrt(emphasis * curvature)
+        iterations = 0
+        with self.products.sigmoid_losses(self._held, labels, share) as losses:
+            # As in `LogisticProblem`: in float32, and in float64 where that is not enough.
+            for precision in (np.float32, np.float64):
+                found = lbfgs(
+                    _Objective(losses.in_precision(precision)).preconditioned,
+                    (weights / scale).ravel(),
+                    (emphasis * penalties, scale),
+                    tolerance,
+                )
+                weights = found.x.reshape(scale.shape) * scale
+                gradients = np.abs(found.jac).reshape(scale.shape).max(axis=0)
+                iterations += int(found.nit)
+                if gradients.max() <= tolerance:
+                    break
+        return _Minimum(weights, gradients, iterations)
+
+    def _doubt_by_share(self, chosen: np.ndarray) -> np.ndarray:
+        """As `_doubt`, where nothing but the share of rows with a finding is known."""
+        often = np.einsum("nk,nk->k", self.share[:, chosen], self.labels[:, chosen])
+        return np.maximum(often * (1 - often), _SMALLEST_DOUBT)
+
+    def _doubt(self, chosen: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Mean of `p (1 - p)` of each finding, `(k,)`."""
-        if start is None:
-            often = np.einsum("nk,nk->k", self.share[:, chosen], self.labels[:, chosen])
-            doubt = often * (1 - often)
-        else:
-            doubt = losses.doubt(start.kernel, start.bias)
-        return np.maximum(doubt, _SMALLEST_DOUBT)
+        labels, share = self.labels[:, chosen], self.share[:, chosen]
+        with self.products.sigmoid_losses(self._held, labels, share) as losses:
+            return np.maximum(losses.doubt(weights[:-1], weights[-1]), _SMALLEST_DOUBT)
 
 
-def _solution(weights: np.ndarray) -> FindingsSolution:
-    return FindingsSolution(weights[:-1], weights[-1])
+class _Minimum(NamedTuple):
+    """Where a search ended: weights `(d + 1, k)`, largest gradients `(k,)`, and its iterations."""
+
+    weights: np.ndarray
+    gradients: np.ndarray
+    iterations: int
 
 
 @dataclass(frozen=True, eq=False)

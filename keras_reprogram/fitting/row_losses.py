@@ -109,11 +109,16 @@ class SigmoidLosses:
         return _summed(self.run(lambda part: self._of(part, small), self.parts), weights.shape)
 
     def _of(self, part: slice, weights: np.ndarray) -> tuple[float, np.ndarray]:
-        rows, labels, share = self.rows[part], self.labels[part], self.share[part]
-        logits = rows @ weights[:-1] + weights[-1]
-        # log(1 + exp(l)) - y l, without overflow.
-        losses = np.logaddexp(np.zeros((), logits.dtype), logits) - labels * logits
-        errors = (expit(logits) - labels) * share.astype(logits.dtype)
+        rows, share = self.rows[part], self.share[part]
+        # By margin a label that is nearly sure keeps all digits of its loss and of its slope. The
+        # difference of log(1 + exp(l)) and l has none left in float32 from l = 17 on.
+        signs = 2 * self.labels[part] - 1
+        margins = signs * (rows @ weights[:-1] + weights[-1])
+        # exp(-|m|) never overflows; the loss and the sigmoid of -m share it.
+        small = np.exp(-np.abs(margins))
+        losses = np.log1p(small) - np.minimum(margins, 0)
+        errors = -signs * np.where(margins < 0, 1, small) / (1 + small)
+        errors *= share.astype(errors.dtype)
         slope = np.vstack([rows.T @ errors, errors.sum(axis=0, keepdims=True)])
         return float(np.vdot(share, losses.astype(np.float64))), slope
 

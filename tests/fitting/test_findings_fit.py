@@ -8,6 +8,8 @@ from sklearn.metrics import f1_score
 from keras_reprogram import fit_logistic_regression
 from keras_reprogram.fitting import ViewPool, fit_joined_parts, solve_views
 from keras_reprogram.fitting.findings_fit import best_thresholds
+from keras_reprogram.fitting.findings_solver import FindingsProblem
+from keras_reprogram.fitting.row_losses import SigmoidLosses
 from keras_reprogram.fitting.validation import split_validation, strata, validation_score
 
 
@@ -63,6 +65,45 @@ def test_a_finding_is_fitted_as_it_would_be_alone():
         logits = features @ alone.kernel.astype(float) + alone.bias
         expected = 1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))
         np.testing.assert_allclose(probabilities(together, features)[:, k], expected, atol=2e-3)
+
+
+def excess(rows, labels, solution, regularization):
+    """Of the objective of each finding, over scikit-learn's minimum, as a share of that."""
+
+    def objective(signs, kernel, bias):
+        losses = np.logaddexp(0, -signs * (rows @ kernel + bias))
+        return kernel @ kernel / 2 + regularization * losses.sum()
+
+    found = []
+    for k, signs in enumerate((2 * labels - 1).T):
+        model = LogisticRegression(C=regularization, solver="newton-cholesky", tol=1e-12)
+        least = objective(signs, model.fit(rows, signs).coef_[0], model.intercept_[0])
+        found.append(objective(signs, solution.kernel[:, k], solution.bias[k]) / least - 1)
+    return np.array(found)
+
+
+def test_findings_that_are_nearly_sure_reach_their_minima():
+    """Where the mean loss is small, an absolute tolerance ends the search far above it."""
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(600, 60)) * np.geomspace(1, 0.01, 60)
+    rows = (rows / np.sqrt(np.square(rows).sum() / len(rows))).astype(np.float32).astype(float)
+    scores = rows @ random.normal(size=(60, 5))
+    scores += np.array([0, 0, 0, 0.1, 1]) * scores.std(axis=0) * random.normal(size=scores.shape)
+    labels = (scores > np.quantile(scores, 0.8, axis=0)).astype(int)
+    problem = FindingsProblem(rows, labels, np.ones(labels.shape))
+    solution = problem.solve(np.full(5, 1e4), penalty=np.ones((60, 5)))
+    apart = excess(rows, labels, solution, 1e4)
+    assert (apart > -1e-9).all() and (apart < 1e-5).all()
+
+
+@pytest.mark.parametrize("precision", [np.float32, np.float64])
+def test_losses_and_slopes_of_sure_labels_keep_their_digits(precision):
+    """Of one row with the logit 20, a finding that it has and one that it has not."""
+    rows, labels = np.ones((1, 1), precision), np.array([[1, 0]], precision)
+    losses = SigmoidLosses(rows, labels, np.array([[1.0, 0.0]]), [slice(0, 1)], map)
+    value, slope = losses.mean(np.array([[20.0, -20.0], [0.0, 0.0]]))
+    assert value == pytest.approx(np.log1p(np.exp(-20)), rel=1e-6)
+    assert slope[0, 0] == pytest.approx(-np.exp(-20) / (1 + np.exp(-20)), rel=1e-6)
 
 
 def test_settings_are_the_best_on_validation():
