@@ -150,6 +150,11 @@ DATA_SETS = {
         f"{DATA}manifest.py::test_several_columns_are_findings",
         f"{COMMANDS}manifest_commands.py::test_columns_of_findings_are_trained_on",
     ],
+    "a table of texts, `.csv`, `.tsv` or `.parquet`: text, label, group, split, weight": [
+        f"{DATA}text_table.py::test_rows_become_token_numbers",
+        f"{DATA}text_table.py::test_equal_texts_stay_on_one_side",
+        f"{COMMANDS}text_runs.py::test_a_run_of_texts",
+    ],
     "a pandas DataFrame": [
         f"{DATA}manifest.py::test_all_columns_are_read_from_every_kind_of_table",
         "asking/test_foreign_data.py::"
@@ -184,7 +189,15 @@ DATA_SETS = {
     "a torch `DataLoader`": ["asking/test_foreign_data.py::test_torch"],
     "`grain`": ["asking/test_foreign_data.py::test_grain_is_read_batch_by_batch_and_counted"],
     "Hugging Face `datasets`": ["asking/test_foreign_data.py::test_hugging_face"],
-    "NIfTI, `.nii`, `.nii.gz`": [f"{DATA}image_folder.py::test_volumes_are_refused_with_advice"],
+    "NIfTI, `.nii`, `.nii.gz` (extra `nifti`)": [
+        f"{DATA}nifti_files.py::test_the_middle_axial_slice_is_shown_as_radiologists_do",
+        f"{DATA}nifti_files.py::test_a_file_of_one_slice_is_that_slice",
+        f"{DATA}nifti_files.py::test_a_window_is_found_where_files_state_none",
+        f"{COMMANDS}nifti_commands.py::test_a_run_keeps_the_window",
+    ],
+    "NIfTI of several times (4D), of colours, damaged": [
+        f"{DATA}nifti_files.py::test_what_is_no_volume_is_refused"
+    ],
     "`.zip`, `.tar`, other files": [f"{DATA}load_target.py::test_packed_files_are_refused"],
 }
 PAGES = {"models.md": MODELS, "data.md": DATA_SETS}

@@ -25,7 +25,7 @@ class ImageReading:
         depth: Bits that 16-bit files use; their levels are cut off at the `target_range`. `None`
             where only a `target_range` of (0, 2^d - 1) tells.
         dicom_window: `(low, high)` of modality values, such as Hounsfield units, that become black
-            and white in DICOM files; `None` for the window that each file states.
+            and white in DICOM and NIfTI files; `None` for the window that each file states.
 
     Raises:
         ValueError: For another fit.

@@ -282,7 +282,7 @@ def image_files(paths: list[Path]) -> list[Path]:
             if not inside:
                 raise ValueError(
                     f"There is no image in the folder {path}. Expected files ending in "
-                    f"{', '.join(sorted(IMAGE_SUFFIXES))}, or DICOM files."
+                    f"{', '.join(sorted(IMAGE_SUFFIXES))}, DICOM or NIfTI files."
                 )
             files += inside
         else:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from keras_reprogram.datasets.level_window import Window, codes_of, shares_of
 from keras_reprogram.optional_packages import needs_extra
 
 DICOM_SUFFIXES = (".dcm", ".dicom")
@@ -16,8 +17,6 @@ DICOM_SUFFIXES = (".dcm", ".dicom")
 INDEX_NAME = "DICOMDIR"
 _MARK_START, _MARK = 128, b"DICM"
 HEAD = _MARK_START + len(_MARK)
-
-Window = tuple[float, float]
 
 
 def is_dicom(path: Path) -> bool:
@@ -88,8 +87,11 @@ def dicom_codes(content: bytes, window: Window | None) -> np.ndarray:
             "a DICOM file without a window (WindowCenter, WindowWidth), which no `image_reading` "
             "says either"
         )
-    shares = _in_stated_window(dataset, pixels) if window is None else _in(window, dataset, pixels)
-    codes = np.rint(255 * shares.clip(0, 1)).astype(np.uint8)
+    codes = codes_of(
+        _in_stated_window(dataset, pixels)
+        if window is None
+        else shares_of(window, _rescaled(dataset, pixels))
+    )
     return (255 - codes if kind == "MONOCHROME1" else codes)[..., None]
 
 
@@ -126,11 +128,6 @@ def _rescaled(dataset: Any, pixels: np.ndarray) -> np.ndarray:
     from pydicom.pixels import apply_modality_lut
 
     return np.asarray(apply_modality_lut(pixels, dataset), np.float64)
-
-
-def _in(window: Window, dataset: Any, pixels: np.ndarray) -> np.ndarray:
-    low, high = window
-    return (_rescaled(dataset, pixels) - low) / (high - low)
 
 
 def _in_stated_window(dataset: Any, pixels: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ from keras_reprogram.datasets.dicom_files import (
     is_dicom,
     modality_values,
 )
+from keras_reprogram.datasets.nifti_files import is_nifti, nifti_codes, nifti_facts, nifti_values
 
 GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B")
 PICTURE_RANGE = (0.0, 255.0)
@@ -28,12 +29,6 @@ DEFAULT_READING = ImageReading()
 
 IMAGE_SUFFIXES = frozenset(
     (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-)
-
-VOLUME_SUFFIXES = (".nii", ".nii.gz")
-VOLUME_ADVICE = (
-    "Received: a NIfTI volume, which is many images. Save the slices that matter as 16-bit PNG "
-    "(`nibabel.load(path).get_fdata()[:, :, i]`, scaled to 0..65535) and group them by patient."
 )
 
 # ITU-R 601 in 1/65536, as Pillow's convert("L") weighs colours.
@@ -58,21 +53,24 @@ class ImageFacts(NamedTuple):
         size: `(height, width)` as it is shown (EXIF orientation applied).
         is_grey: whether it has no colours.
         is_deep: whether its levels have more than 8 bits.
-        is_dicom: whether it is a DICOM file, which is read as 8-bit codes in a window.
+        scan: "DICOM" or "NIfTI" for files that are read as 8-bit codes in a window, else "".
         has_window: whether it states that window.
+        num_slices: of how many slices the middle one is read.
     """
 
     size: tuple[int, int]
     is_grey: bool
     is_deep: bool
-    is_dicom: bool = False
+    scan: str = ""
     has_window: bool = False
+    num_slices: int = 1
 
 
 def is_image_file(path: Path) -> bool:
-    """Whether a file is called like an image, or is a DICOM file without a known ending."""
+    """Whether a file is called like an image, or is a DICOM file of any name."""
     suffix = path.suffix.lower()
-    return suffix in IMAGE_SUFFIXES or suffix in DICOM_SUFFIXES or is_dicom(path)
+    is_named = suffix in IMAGE_SUFFIXES or suffix in DICOM_SUFFIXES or is_nifti(path.name)
+    return is_named or is_dicom(path)
 
 
 def image_facts(path: Path) -> ImageFacts:
@@ -89,7 +87,10 @@ def facts_of_content(content: bytes, name: str) -> ImageFacts:
     try:
         if _is_dicom(content, name):
             size, is_grey, has_window = dicom_facts(content)
-            return ImageFacts(size, is_grey, False, True, has_window)
+            return ImageFacts(size, is_grey, False, "DICOM", has_window)
+        if is_nifti(name):
+            size, has_window, num_slices = nifti_facts(content)
+            return ImageFacts(size, True, False, "NIfTI", has_window, num_slices)
         with Image.open(io.BytesIO(content)) as image:
             if content.startswith((JPEG_START, PNG_START)):
                 orientation = exif_orientation(content)
@@ -104,14 +105,16 @@ def facts_of_content(content: bytes, name: str) -> ImageFacts:
 
 
 def stored_levels(path: Path) -> np.ndarray:
-    """The levels in an image file; of a DICOM file the values that a window is found over."""
+    """The levels in an image file; of a scan the values that a window is found over."""
     content = path.read_bytes()
-    if not _is_dicom(content, str(path)):
-        return _read_levels(path, str(path), False, ImageReading())[0]
     try:
-        return modality_values(content)
+        if _is_dicom(content, str(path)):
+            return modality_values(content)
+        if is_nifti(path.name):
+            return nifti_values(content)
     except ValueError as error:
         raise _broken(str(path), error) from error
+    return _read_levels(path, str(path), False, ImageReading())[0]
 
 
 def decode_image(
@@ -126,7 +129,7 @@ def decode_image(
     """Decodes an image file to `(h, w, 1)` or `(h, w, 3)`; uint8 in (0, 255), else float32."""
     # EXIF orientation is applied and transparency is dropped. 8-bit codes fill `target_range`. The
     # levels of a 16-bit file are cut off at `target_range`, if the reading or that range say how
-    # many of its bits are used: the file does not. DICOM files become 8-bit codes in a window.
+    # many of its bits are used: the file does not. Scans become 8-bit codes in a window.
     levels, is_deep = _read_levels(file, name, grey, reading)
     low, high = map(float, target_range)
     if is_deep:
@@ -166,6 +169,8 @@ def _read_levels(
         content = file.read_bytes() if isinstance(file, Path) else file.read()
         if _is_dicom(content, name):
             levels, is_deep = dicom_codes(content, reading.dicom_window), False
+        elif is_nifti(name):
+            levels, is_deep = nifti_codes(content, reading.dicom_window), False
         else:
             levels, is_deep = _picture_levels(content, grey)
     except _BROKEN_IMAGE as error:
@@ -258,8 +263,6 @@ def _check_levels(
 
 
 def _broken(name: str, error: Exception) -> ValueError:
-    if name.lower().endswith(VOLUME_SUFFIXES):
-        return ValueError(f"Expected {name} to be a readable image. {VOLUME_ADVICE}")
     # Pillow would name the stream that it was given.
     unknown = isinstance(error, UnidentifiedImageError)
     reason = "no known kind of image file" if unknown else error

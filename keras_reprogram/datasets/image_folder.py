@@ -7,12 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_reprogram.asking.image_reading import ImageReading
-from keras_reprogram.datasets.image_files import (
-    IMAGE_SUFFIXES,
-    VOLUME_ADVICE,
-    VOLUME_SUFFIXES,
-    is_image_file,
-)
+from keras_reprogram.datasets.image_files import IMAGE_SUFFIXES, is_image_file
 from keras_reprogram.datasets.image_groups import groups_of_files
 from keras_reprogram.datasets.listed_images import ListedImages, with_groups
 from keras_reprogram.datasets.parts import Part
@@ -51,6 +46,10 @@ def load_image_folder(
     none, in the window that the training images fill, and MONOCHROME1 is inverted: they are
     pictures of 8 bits then. Without `groups` the images of one PatientID, of which a hash is
     taken, are a group.
+
+    Of NIfTI files (extra `nifti`) it is a file's only slice, or the middle axial one of a volume,
+    in the window `cal_min` to `cal_max` that it states; the rest is as with DICOM. A patient is
+    not named in them: pass `groups` if several are of one.
 
     Args:
         folder: The folder.
@@ -195,12 +194,11 @@ def _list_part(
     ignored = 0
     for name in class_names:
         images, left_out = _image_tree(root / name)
-        if not images and any(p.name.endswith(VOLUME_SUFFIXES) for p in (root / name).rglob("*")):
-            raise ValueError(f"Expected images in the class folder {root / name}. {VOLUME_ADVICE}")
         if not images:
             raise ValueError(
                 f"Expected images in the class folder {root / name}. Received: none "
-                f"({', '.join(sorted(IMAGE_SUFFIXES))}, DICOM). Add images or remove the folder."
+                f"({', '.join(sorted(IMAGE_SUFFIXES))}, DICOM, NIfTI). Add images or remove the "
+                "folder."
             )
         files += [(path, (known or class_names).index(name)) for path in images]
         ignored += left_out

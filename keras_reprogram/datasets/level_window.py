@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+Window = tuple[float, float]
+
 # Bits that instruments use of 16.
 DEPTHS = (8, 10, 12, 14, 16)
 # A window cuts off no more of any training image: markers and metal.
@@ -29,6 +31,17 @@ class LevelWindow:
         """`(low, high)`; never of width 0."""
         low = float(self._low) if np.isfinite(self._low) else 0.0
         return low, float(self._high) if self._high > low else low + 1
+
+
+def shares_of(window: Window, values: np.ndarray) -> np.ndarray:
+    """Shares of white: 0 at the window's lower end, 1 at its upper one; beyond it others."""
+    low, high = window
+    return (values - low) / (high - low)
+
+
+def codes_of(shares: np.ndarray) -> np.ndarray:
+    """Shares of white as 8-bit codes, cut off at black and white."""
+    return np.rint(255 * shares.clip(0, 1)).astype(np.uint8)
 
 
 def depth_of(highest: int) -> int:

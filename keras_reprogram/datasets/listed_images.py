@@ -188,16 +188,18 @@ def find_reading(
 ) -> tuple[ImageReading, tuple[float, float] | None, tuple[str, ...]]:
     """The bits and windows of the files: bits over all, windows over the training images."""
     notes: tuple[str, ...] = ()
-    dicom = files.rows("is_dicom")
-    if dicom and not all(files.facts[row].has_window for row in dicom):
+    scans = files.rows("scan")
+    notes += _chosen_slices(files)
+    if scans and not all(files.facts[row].has_window for row in scans):
         window = LevelWindow()
         # A test image has no say, unless there is nothing else.
-        for row in [row for row in dicom if row < files.num_train] or dicom:
+        for row in [row for row in scans if row < files.num_train] or scans:
             window.add(stored_levels(files.paths[row]))
         low, high = window.ends
         reading = replace(reading, dicom_window=(low, high))
         notes += (
-            f"Not every DICOM file states a window: {low:g}..{high:g} became black and white, at "
+            f"Not every {' or '.join(_kinds(files, scans))} file states a window: "
+            f"{low:g}..{high:g} became black and white, at "
             "least 99 % of each training image.",
         )
     deep = files.rows("is_deep")
@@ -205,6 +207,21 @@ def find_reading(
         depth, target_range, note = _depth(files, deep)
         return replace(reading, depth=depth), target_range, (*notes, note)
     return reading, target_range, notes
+
+
+def _kinds(files: _Files, rows: Sequence[int]) -> list[str]:
+    return sorted({files.facts[row].scan for row in rows})
+
+
+def _chosen_slices(files: _Files) -> tuple[str, ...]:
+    """What is said of volumes, of which one slice is read."""
+    volumes = sum(fact.num_slices > 1 for fact in files.facts)
+    if not volumes:
+        return ()
+    return (
+        f"{volumes:,} of {len(files.facts):,} files are volumes of several slices: the middle "
+        "axial one of each was read.",
+    )
 
 
 def _depth(files: _Files, deep: Sequence[int]) -> tuple[int, tuple[float, float], str]:
@@ -239,7 +256,7 @@ def _depth(files: _Files, deep: Sequence[int]) -> tuple[int, tuple[float, float]
 
 def _not_served(files: _Files) -> tuple[str, ...]:
     kinds = {
-        "DICOM" if fact.is_dicom else path.suffix.lower()
+        fact.scan or path.suffix.lower()
         for path, fact in zip(files.paths, files.facts, strict=True)
     }
     if not (others := sorted(kinds - SERVED_SUFFIXES)):

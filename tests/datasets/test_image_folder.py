@@ -11,7 +11,7 @@ from odd_files import HEIGHT, WIDTH, deep_files
 from PIL import Image
 
 from keras_reprogram.asking.image_reading import ImageReading
-from keras_reprogram.datasets import load_image_folder, load_manifest
+from keras_reprogram.datasets import load_image_folder
 from keras_reprogram.datasets.target_data import Draw
 
 
@@ -443,18 +443,3 @@ def test_tiff_files_of_tifffile_are_read(tmp_path: Path, compression: str | None
     tifffile.imwrite(tmp_path / "cat" / "0.tif", np.stack([levels] * 3), photometric="minisblack")
     with pytest.raises(ValueError, match="cat/0.tif.*3 pages; save those"):
         load_image_folder(tmp_path)
-
-
-def test_volumes_are_refused_with_advice(tmp_path: Path) -> None:
-    nibabel = pytest.importorskip("nibabel")
-    write_classes(tmp_path)
-    shutil.rmtree(tmp_path / "cat")
-    (tmp_path / "cat").mkdir()
-    volume = nibabel.Nifti1Image(np.zeros((4, 4, 3), np.int16), np.eye(4))
-    nibabel.save(volume, tmp_path / "cat" / "brain.nii.gz")
-    with pytest.raises(ValueError, match="folder .*cat.*NIfTI volume.*16-bit PNG"):
-        load_image_folder(tmp_path)
-    rows = ["path,label", "cat/brain.nii.gz,a", "dog/0.png,b", "dog/1.png,a", "dog/2.png,b"]
-    (tmp_path / "study.csv").write_text("\n".join(rows))
-    with pytest.raises(ValueError, match="brain.nii.gz .*NIfTI volume"):
-        load_manifest(tmp_path / "study.csv")
