@@ -45,12 +45,14 @@ class DataChecks:
         num_classes: classes of the output map.
         multi_label: whether they are findings, of which an image has any number: labels are rows
             `(n, K)` of 0 and 1.
+        tokens: whether targets are numbers of tokens.
     """
 
     target_shape: tuple[int, ...]
     target_range: tuple[float, float] | None
     num_classes: int
     multi_label: bool = False
+    tokens: bool = False
 
     def labels(self, y: Any, num_images: int) -> np.ndarray:
         """Labels as integers: classes `(n,)`, or findings `(n, K)`."""
@@ -88,7 +90,7 @@ class DataChecks:
         """Target images as a float32 array `(n, h, w, c)`."""
         if not is_array(x):
             raise ValueError(no_array(x, self.target_shape))
-        images = check_images(x, self.target_shape, self.target_range)
+        images = check_images(x, self.target_shape, self.target_range, tokens=self.tokens)
         return images.astype(np.float32, copy=False)
 
     def image_set(self, x: Any) -> np.ndarray:

@@ -29,11 +29,15 @@ EMPTY = (
 
 
 def check_images(
-    images: Any, target_shape: tuple[int, ...], target_range: tuple[float, float] | None
+    images: Any,
+    target_shape: tuple[int, ...],
+    target_range: tuple[float, float] | None,
+    *,
+    tokens: bool = False,
 ) -> np.ndarray:
     """Checks target images `(n, h, w, c)`, or series and texts: shape, size, range, NaN."""
     if not is_image(target_shape):
-        return check_rows(images, tuple(target_shape), target_range)
+        return check_rows(images, tuple(target_shape), target_range, tokens=tokens)
     try:
         images = np.asarray(images)
     except ValueError:

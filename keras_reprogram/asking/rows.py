@@ -11,9 +11,13 @@ _SLACK = 1e-3
 
 
 def check_rows(
-    rows: Any, target_shape: tuple[int, ...], target_range: tuple[float, float] | None
+    rows: Any,
+    target_shape: tuple[int, ...],
+    target_range: tuple[float, float] | None,
+    *,
+    tokens: bool = False,
 ) -> np.ndarray:
-    """Checks targets `(n, *target_shape)`: shape, numbers, NaN, range."""
+    """Checks targets `(n, *target_shape)`: shape, numbers, NaN, range, and whether tokens exist."""
     wanted = f"Targets must have shape (n, {', '.join(map(str, target_shape))})."
     try:
         rows = np.asarray(rows)
@@ -39,7 +43,10 @@ def check_rows(
     if not np.issubdtype(rows.dtype, np.number):
         raise ValueError(f"{wanted} They must be numbers. Received: dtype {rows.dtype}.")
     _check_finite(rows)
-    _check_bounds(rows, target_range)
+    if tokens and target_range is not None:
+        _check_tokens(rows, target_range)
+    else:
+        _check_bounds(rows, target_range)
     return rows
 
 
@@ -51,6 +58,19 @@ def _check_finite(rows: np.ndarray) -> None:
             f"Targets must be finite. Received: {rows[row][tuple(place)]} in row {row}, place "
             f"{tuple(place)}; {int(missing.sum())} such values in all. Fill missing values in "
             "(interpolate), or leave these rows out."
+        )
+
+
+def _check_tokens(rows: np.ndarray, target_range: tuple[float, float]) -> None:
+    # A table would read number -1 as its last token, and 2.5 as token 2.
+    low, high = target_range
+    wrong = (rows < low) | (rows > high) | (rows % 1 != 0)
+    if wrong.any():
+        row, *place = np.argwhere(wrong)[0].tolist()
+        raise ValueError(
+            f"Tokens must be whole numbers from {low:g} to {high:g}, those of the vocabulary. "
+            f"Received: {rows[row][tuple(place)]:g} in row {row}; {int(wrong.sum())} such numbers "
+            "in all. Make rows by `program.vocabulary.encode(texts)`."
         )
 
 

@@ -29,9 +29,17 @@ def seed_random_layers(layers: Iterable[keras.layers.Layer], seed_and_step: Any)
         state.assign(tf.bitcast(tf.random.fold_in(start, place), tf.uint32))
 
 
-def check_draws(estimator: Any, program: Any) -> None:
-    """Refuses an estimator that learns from draws for a program that draws nothing."""
-    if estimator is not None and estimator.draws and not program.draws:
+def check_draws(estimator: Any, program: Any, output_map: Any) -> None:
+    """Refuses an estimator that learns from draws where there are none, or no class is right."""
+    if estimator is None or not estimator.draws:
+        return
+    if output_map.multi_label and getattr(estimator, "reward", None) == "top_label":
+        raise ValueError(
+            'The reward "top_label" is for images of one class. Received: '
+            f"`{type(estimator).__name__}` for a map of several findings. Pass "
+            '`reward="loss"`.'
+        )
+    if not program.draws:
         raise ValueError(
             f"`{type(estimator).__name__}` learns from source images that a program draws, such as "
             f"a `TextProgram`. Received: a {type(program).__name__}. Take `RandomDirections()` for "

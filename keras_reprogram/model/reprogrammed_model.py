@@ -124,6 +124,7 @@ class ReprogrammedModel(keras.Model):
             target_range=target_range_of(program),
             num_classes=output_map.num_classes,
             multi_label=output_map.multi_label,
+            tokens=program.reads_tokens,
         )
         self.asker = Asker(program, source, self.queries_per_prediction, self.data_checks)
         self._direction_seed = keras.random.SeedGenerator(self.seed)

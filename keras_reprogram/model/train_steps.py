@@ -50,7 +50,8 @@ class TrainSteps:
     def use_views(self) -> None:
         """Finds the weights that reach a pixel; called after every change of views."""
         self.active = np.asarray(self.model.program.live_coordinates(), bool)
-        check_draws(self.model.gradient_estimator, self.model.program)
+        model = self.model
+        check_draws(model.gradient_estimator, model.program, model.output_map)
         if self.model.gradient_estimator is not None:
             self.model.gradient_estimator.attach(self.active)
 

@@ -106,6 +106,8 @@ class Program(keras.layers.Layer):
     per_view = False
     # Whether it has `draw` and `log_likelihood`, which a `ScoreFunction` learns from.
     draws = False
+    # Whether targets are numbers of tokens: whole ones, each of which stands for something else.
+    reads_tokens = False
     # The views of a program that can take others, see `use_placement`.
     placement: Placement | None = None
 
@@ -214,6 +216,7 @@ _OPTIONAL = (
     "transform",
     "live_coordinates",
     "draws",
+    "reads_tokens",
     "program_images",
     "fixed",
     "use_placement",

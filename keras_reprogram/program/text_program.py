@@ -90,6 +90,7 @@ class TextProgram(Program):
     source_range: tuple[float, float]
     per_view = True
     draws = True
+    reads_tokens = True
 
     def __init__(
         self,

@@ -154,6 +154,13 @@ def test_a_program_of_pixels_draws_nothing():
         ReprogrammedModel(program, source, DenseMap(2), ScoreFunction())
 
 
+def test_the_top_label_is_no_reward_of_several_findings():
+    program, several = TextProgram(WORDS, SOURCE), DenseMap(2, targets="multi_label")
+    with pytest.raises(ValueError, match='"top_label" .*Received: `ScoreFunction` for a map'):
+        ReprogrammedModel(program, opaque(), several, ScoreFunction())
+    ReprogrammedModel(program, opaque(), several, ScoreFunction(reward="loss"))
+
+
 @pytest.mark.slow
 def test_program_file_of_texts(tmp_path):
     model = ReprogrammedModel(
@@ -171,10 +178,13 @@ def test_program_file_of_texts(tmp_path):
     ("x", "said"),
     [
         (TEXTS, "Received: 'what is a fox'. Turn texts into token numbers"),
-        (np.full((40, 4), 9), "values from 9 to 9"),
+        (np.full((40, 4), 9), "whole numbers from 0 to .*Received: 9 in row 0; 160 such"),
+        # A table reads the one as its last token, and the other as token 2.
+        (np.where(np.arange(160).reshape(40, 4) == 9, -1, 2), "Received: -1 in row 2; 1 such"),
+        (np.full((40, 4), 2.5), "Received: 2.5 in row 0"),
         (np.zeros((40, 3)), r"Received: shape \(40, 3\)"),
     ],
-    ids=["texts", "numbers", "length"],
+    ids=["texts", "numbers", "negative", "fractions", "length"],
 )
 def test_bad_rows_are_refused_before_the_source_is_asked(x, said):
     model = ReprogrammedModel(TextProgram(WORDS, SOURCE, trained=False), opaque(), DenseMap(2))
