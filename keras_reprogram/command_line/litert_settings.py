@@ -136,7 +136,11 @@ class LiteRTSettings:
 
     def check(self, model: ReprogrammedModel) -> None:
         """Refuses what the runtime cannot take of this model, before anything is written."""
-        self._plan(model)
+        if self._plan(model).target.metadata:
+            from keras_reprogram.export.litert_metadata import schema_of_metadata
+
+            # With --format both, a SavedModel would be there before the file is refused.
+            schema_of_metadata()
         if self.page:
             from keras_reprogram.export.browser_export import check_page
 

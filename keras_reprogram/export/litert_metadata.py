@@ -20,8 +20,8 @@ from keras_reprogram.optional_packages import needs_extra
 
 METADATA_ENTRY = "TFLITE_METADATA"
 _IDENTIFIER = b"M001"
-# The first version of the schema; nothing that came later is used.
 _NAMED_CLASSES = 10
+# The first version of the schema; nothing that came later is used.
 _MIN_PARSER_VERSION = "1.0.0"
 _SCHEMA_FILE = ("tasks", "metadata", "metadata_schema_py_generated.py")
 

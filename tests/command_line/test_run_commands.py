@@ -1,6 +1,7 @@
 """What can be done with a run folder: evaluate, predict, export, inspect."""
 
 import csv
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -178,6 +179,45 @@ def test_export_writes_what_predict_says(
     assert "--overwrite" in again.err
     later = command(*arguments, "--format", "saved-model")
     assert later.out.splitlines() == [str(model / "2")]
+
+
+@pytest.mark.parametrize(
+    ("options", "received"),
+    [
+        (("microcontroller", "--litert-form", "float16"), r'with `form="float16"`'),
+        (("mediapipe", "--batch", 4), "Received: `batch=4` (--batch 4)"),
+        (("browser", "--format", "both"), "Received: --format both"),
+        (("browser", "--rgb-input"), "Received: `rgb_input=True`"),
+        (("ios", "--cdn"), "Received: --cdn with --for ios"),
+        (("android", "--format", "saved-model"), "Received: --for android with --format"),
+    ],
+)
+def test_what_a_runtime_cannot_take_is_refused_before_anything_is_written(
+    command: Command,
+    opaque_run: TrainedRun,
+    tmp_path: Path,
+    options: tuple[object, ...],
+    received: str,
+) -> None:
+    place = ("--source", "traffic-signs", "--output", tmp_path / "model")
+    ended = command("export", opaque_run.folder, *place, "--for", *options)
+    assert ended.code == 2
+    assert received in " ".join(ended.err.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_schema_is_said_before_the_saved_model_is_written(
+    command: Command, opaque_run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "mediapipe" else find(name)
+    )
+    place = ("--source", "traffic-signs", "--output", tmp_path / "model")
+    ended = command("export", opaque_run.folder, *place, "--for", "android", "--format", "both")
+    assert ended.code == 2
+    assert "pip install 'keras-reprogram[mediapipe]'" in " ".join(ended.err.split())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_inspect_shows_run_program_and_source(
