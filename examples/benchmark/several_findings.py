@@ -89,9 +89,9 @@ def exact(
     print(
         f"{len(apart)} fits, the same columns and C as scikit-learn's LogisticRegression: AUC on "
         f"test images differs by at most {apart.max():.5f}; our objective is at most "
-        f"{excess.max():.1e} of it above theirs, and at most {-excess.min():.1e} below. All "
-        f"findings together, the choice of each C included, take {ours:.2f} s; one multinomial "
-        f"fit of the combinations that occur takes {multinomial:.2f} s."
+        f"{excess.max():.1e} of it above theirs, and at most {max(0, -excess.min()):.1e} below. "
+        f"All findings together, the choice of each C included, take {ours:.2f} s; one "
+        f"multinomial fit of the combinations that occur takes {multinomial:.2f} s."
     )
 
 
