@@ -119,9 +119,18 @@ def _plain_failures(advice: str = "") -> Iterator[None]:
     except Exception as error:
         raise ValueError(
             "This model cannot be converted with LiteRT's builtin operations; nothing was "
-            f"written. Received: {_first_lines(error)}\n"
-            + (advice or "Replace the layer that the message names, or use `export_saved_model`.")
+            f"written. Received: {_first_lines(error)}\n{advice or _way(error)}"
         ) from error
+
+
+def _way(error: Exception) -> str:
+    # What a recurrent layer is converted to, where the batch is open.
+    if "TensorListReserve" in str(error):
+        return (
+            "A recurrent layer needs a fixed number of images a call: pass `batch=1` (--batch 1), "
+            "or use `export_saved_model`."
+        )
+    return "Replace the layer that the message names, or use `export_saved_model`."
 
 
 def _advice(source: Source) -> str:

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
 from scipy.signal import resample_poly
 
 from keras_reprogram import (
@@ -15,6 +16,7 @@ from keras_reprogram import (
     LiteRTSource,
     ReprogrammedModel,
     SeriesProgram,
+    export_litert,
     export_saved_model,
 )
 from keras_reprogram.source import speech_commands_source
@@ -131,6 +133,21 @@ def test_keras_file_and_saved_model(source, tmp_path):
     serve = tf.saved_model.load(str(folder)).signatures["serving_default"]
     found = serve(image=tf.constant(x))["scores"].numpy()
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@needs_weights
+@pytest.mark.slow
+def test_litert_file_of_one_series_a_call(source, tmp_path):
+    x = np.random.default_rng(0).normal(size=(12, 60)).astype("float32")
+    program = SeriesProgram((60,), source.source_shape, source_range=source.value_range)
+    model = ReprogrammedModel(program, source, DenseMap(2))
+    model.fit_output_map(x, np.arange(12) % 2, verbose=0)
+    with pytest.raises(ValueError, match="A recurrent layer needs a fixed number of images a call"):
+        export_litert(model, tmp_path / "open.tflite")
+    path = export_litert(model, tmp_path / "one.tflite", batch=1)
+    serve = Interpreter(str(path)).get_signature_runner()
+    found = np.concatenate([serve(image=one[None])["scores"] for one in x])
+    np.testing.assert_allclose(found, model.predict(x, verbose=0), atol=1e-4)
 
 
 @needs_weights
