@@ -8,7 +8,6 @@ from typing import Any
 import keras
 import numpy as np
 from scipy.fft import dct
-from scipy.signal import get_window
 
 from keras_reprogram.source.litert_source import LiteRTSource
 from keras_reprogram.source.mel_bands import mel_matrix
@@ -32,7 +31,7 @@ _COEFFICIENT_RANGE = (-128.0, 128.0)
 _FLOOR = 1e-6
 # Of the loudest sample's size.
 _LEAST_PEAK = 1e-3
-_WINDOW = get_window("hann", _FRAME).astype(np.float32)
+_WINDOW = np.hanning(_FRAME + 1)[:-1].astype(np.float32)
 _TRIANGLES = mel_matrix(_MEL_BINS, _SPECTRUM // 2 + 1, _HERTZ, SAMPLE_RATE)
 
 
