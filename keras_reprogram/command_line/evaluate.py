@@ -228,6 +228,8 @@ def predict(
     """
     check_json_path(json_file)
     opened = read_run(run)
+    # Said before the program file is read, which takes TensorFlow.
+    check_there(images)
     if opened.vocabulary is not None:
         if (coverage, class_wise, abstain) != (None, None, None):
             raise ValueError(
@@ -268,11 +270,16 @@ def predict(
         raise typer.Exit(INPUT_ERROR)
 
 
-def image_files(paths: list[Path]) -> list[Path]:
-    """Image files, and those below folders."""
+def check_there(paths: list[Path]) -> None:
+    """Raises a FileNotFoundError for the first path that leads nowhere."""
     for path in paths:
         if not path.exists():
-            raise FileNotFoundError(f"There is no image {path}. Check the path.")
+            raise FileNotFoundError(f"There is no file {path}. Check the path.")
+
+
+def image_files(paths: list[Path]) -> list[Path]:
+    """Image files, and those below folders."""
+    check_there(paths)
     from keras_reprogram.datasets.image_files import IMAGE_SUFFIXES, is_image_file
 
     files: list[Path] = []

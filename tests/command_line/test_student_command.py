@@ -53,7 +53,7 @@ def test_a_run_teaches_a_network(
         ((), "query_budget=0"),
         (("--local", "model.tflite"), "model.tflite"),
         (("--output", "student.h5"), "--output must be a .keras or .tflite file"),
-        (("nowhere/",), "There is no image"),
+        (("nowhere/",), "There is no file"),
     ],
 )
 def test_wrong_input_names_the_way_out(
