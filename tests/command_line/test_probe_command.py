@@ -68,7 +68,7 @@ def test_what_is_said_is_shown_beside_the_others(command: Command, tmp_path: Pat
 @pytest.mark.slow
 def test_images_of_the_users(command: Command, tmp_path: Path) -> None:
     ended = command("probe", "--source", SIGNS, "--images", tmp_path / "none")
-    assert ended.code == 2 and "no image" in ended.err
+    assert ended.code == 2 and "no file" in ended.err
     for number in range(3):
         Image.new("RGB", (40, 40), (80 * number, 10, 10)).save(tmp_path / f"{number}.png")
     ended = command("probe", "--source", SIGNS, "--images", tmp_path)
