@@ -16,7 +16,7 @@ _PATTERNS = (2, 3, 8, 16)
 # Scores below this say little.
 _SMALLEST_SCORE = 1e-6
 # Natural logarithms. Of twelve real files the one that moves least under its own pixels, person or
-# no person in 8 bits, moves by 2.5. Nearly black pixels (0 to 1 in place of 0 to 255) move eight of
+# no person in 8 bits, moves by 2.5. Nearly black pixels (0 to 1 in place of 0 to 255) move seven of
 # them by .02 to .34 and traffic signs by .87. The table is in docs/models.md.
 _LEAST_MOVE = 1.0
 
